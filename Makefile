@@ -1,0 +1,32 @@
+# Every target sets up what it needs: a fresh clone and Python >= 3.11 are enough.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: install demo test test-slow lint bench clean
+
+install: .venv/.installed
+
+.venv/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -e ".[dev]" -c constraints.txt
+	touch $@
+
+demo: install
+	$(BIN)/clustermass demo
+
+test: install
+	$(BIN)/python -m pytest -m "not slow and not gpu"
+
+test-slow: install
+	$(BIN)/python -m pytest -m "slow"
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+bench: install
+	$(BIN)/python benchmarks/run.py
+
+clean:
+	rm -rf .venv runs

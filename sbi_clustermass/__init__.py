@@ -1,0 +1,63 @@
+"""Dynamical masses of galaxy clusters with neural posterior estimation: a plugin for sbi.
+
+Masses are M200c [h^-1 Msun] as log10_mass [dex], lengths comoving [h^-1 Mpc], velocities [km/s]. Names are imported when first used, so that
+`import sbi_clustermass` does not wait for torch and sbi.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from clustermocks import Catalogue
+    from sbi_clustermass.baselines import MSigma
+    from sbi_clustermass.embeddings import EMBEDDINGS, KDEImage
+    from sbi_clustermass.estimator import MassEstimator, train
+    from sbi_clustermass.flows import FLOWS, StackedAffine
+    from sbi_clustermass.posterior import MassPosteriors
+    from sbi_clustermass.prior import mass_prior
+    from sbi_clustermass.tables import read_cluster
+    from sbi_clustermass.training import ClusterNPE, Training, as_tensors
+
+_HOME = {
+    "Catalogue": "clustermocks",
+    "ClusterNPE": "sbi_clustermass.training",
+    "EMBEDDINGS": "sbi_clustermass.embeddings",
+    "FLOWS": "sbi_clustermass.flows",
+    "KDEImage": "sbi_clustermass.embeddings",
+    "MSigma": "sbi_clustermass.baselines",
+    "MassEstimator": "sbi_clustermass.estimator",
+    "MassPosteriors": "sbi_clustermass.posterior",
+    "StackedAffine": "sbi_clustermass.flows",
+    "Training": "sbi_clustermass.training",
+    "as_tensors": "sbi_clustermass.training",
+    "mass_prior": "sbi_clustermass.prior",
+    "read_cluster": "sbi_clustermass.tables",
+    "train": "sbi_clustermass.estimator",
+}
+
+__all__ = [
+    "EMBEDDINGS",
+    "FLOWS",
+    "Catalogue",
+    "ClusterNPE",
+    "KDEImage",
+    "MSigma",
+    "MassEstimator",
+    "MassPosteriors",
+    "StackedAffine",
+    "Training",
+    "as_tensors",
+    "mass_prior",
+    "read_cluster",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,222 @@
+"""The command line: parse, call one library function, print.
+
+Libraries that are slow to import are imported inside the commands, so that `clustermass --help` answers at once.
+"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from sbi_clustermass.infer import Mass, NoMass
+    from sbi_clustermass.tables import TableOptions
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="Dynamical masses of galaxy clusters from the projected phase space of their galaxies.",
+)
+
+_JOBS = typer.Option("--jobs", "-j", help="Processes for the simulator; -1 for one a core.", min=-1)
+_SEED = typer.Option(help="Seed: the same seed gives the same result.", min=0)
+_DEVICE = typer.Option(help="auto, cpu or cuda.")
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for the run.")] = Path("runs/demo"),
+    seed: Annotated[int, _SEED] = 1,
+    jobs: Annotated[int, _JOBS] = 2,
+) -> None:
+    """Run the whole chain on a small mock catalogue, in a few minutes.
+
+    Simulates clusters with interlopers, trains the flow of Kodi Ramanah et al. 2020, infers held-out clusters, and fits the mass
+    function of a mock survey. The folder it writes is a valid --model for `clustermass infer`.
+    """
+    from sbi_clustermass.demo import Demo, run
+
+    console = Console()
+    summary = run(out, Demo(seed=seed, n_jobs=jobs), console)
+    console.print(summary.table())
+    console.print(f"Wrote {out}/ ({out}/README.md says what each file is).")
+
+
+@app.command()
+def simulate(
+    out: Annotated[Path, typer.Argument(help="Parquet file to write.")],
+    n: Annotated[int, typer.Option("--n", help="Number of clusters to attempt.", min=1)] = 20_000,
+    low: Annotated[float, typer.Option(help="Lowest log10 M200c [h^-1 Msun].")] = 13.0,
+    high: Annotated[float, typer.Option(help="Highest log10 M200c [h^-1 Msun].")] = 15.6,
+    masses: Annotated[str, typer.Option(help="flat (in log10 mass) or mass-function (Tinker et al. 2008).")] = "flat",
+    preset: Annotated[
+        str, typer.Option(help="realistic (all galaxies, recentred) or ho2019 (the published mocks).")
+    ] = "realistic",
+    seed: Annotated[int, _SEED] = 1,
+    jobs: Annotated[int, _JOBS] = 2,
+) -> None:
+    """Simulate a catalogue of mock clusters with interlopers."""
+    from clustermocks import FlatMasses, HaloMassFunction, HaloModel
+    from sbi_clustermass.progress import stage
+    from sbi_clustermass.registry import lookup
+
+    model = lookup("preset", preset, {"realistic": HaloModel, "ho2019": HaloModel.ho2019})()
+    draws = {"flat": FlatMasses(low, high), "mass-function": HaloMassFunction(low=low, high=high)}
+    drawn = lookup("mass distribution", masses, draws).draw(n, seed)
+    console = Console()
+    with stage("simulating clusters", n, console) as advance:
+        mocks = model.simulate(drawn, seed=seed, n_jobs=jobs, progress=advance)
+    mocks.to_parquet(out)
+    console.print(f"Wrote {out}: {len(mocks)} of {n} clusters have {mocks.observation.min_galaxies} galaxies or more.")
+
+
+@app.command()
+def train(
+    mocks: Annotated[Path, typer.Argument(help="Catalogue from `clustermass simulate`.")],
+    out: Annotated[Path, typer.Option(help="Folder for the trained estimator.")],
+    flow: Annotated[str, typer.Option(help="Architecture.")] = "stacked_affine",
+    pure: Annotated[bool, typer.Option("--pure", help="Train on true members only.")] = False,
+    plain_loss: Annotated[
+        bool, typer.Option("--plain-loss", help="The paper's loss, blind to the prior's ends.")
+    ] = False,
+    seed: Annotated[int, _SEED] = 1,
+    device: Annotated[str, _DEVICE] = "auto",
+) -> None:
+    """Train a flow on a mock catalogue, with the paper's stopping rule."""
+    from clustermocks import Catalogue
+    from sbi_clustermass.estimator import train as train_estimator
+    from sbi_clustermass.flows import FLOWS
+    from sbi_clustermass.progress import stage
+    from sbi_clustermass.registry import lookup
+    from sbi_clustermass.training import Training
+
+    builder = lookup("flow", flow, FLOWS)()
+    catalogue = Catalogue.from_parquet(mocks)
+    console = Console()
+    with stage("training", None, console) as advance:
+        estimator = train_estimator(
+            catalogue.pure() if pure else catalogue,
+            flow=builder,
+            training=Training(truncated=not plain_loss),
+            device=device,
+            seed=seed,
+            progress=lambda update, _, loss: advance(update, f"validation loss {loss:.3f}"),
+        )
+    estimator.save(out)
+    best, record = estimator.history.best_update, estimator.history
+    console.print(
+        f"Wrote {out}/: best of {record.updates[-1]} weight updates at {best}, validation loss {min(record.validation_loss):.4f}."
+    )
+
+
+@app.command()
+def infer(
+    tables: Annotated[
+        list[Path], typer.Argument(help="Tables of galaxies, a cluster each: CSV, ECSV, FITS or Parquet.")
+    ],
+    model: Annotated[Path, typer.Option(help="Folder of a trained estimator.")],
+    redshift: Annotated[
+        float | None, typer.Option(help="The cluster's redshift; estimated from the galaxies if left out.")
+    ] = None,
+    centre: Annotated[str | None, typer.Option(help="RA,DEC of the centre [deg]; estimated if left out.")] = None,
+    h: Annotated[
+        float | None, typer.Option(help="Hubble constant that distances in Mpc assume [100 km/s/Mpc].")
+    ] = None,
+    distance: Annotated[str | None, typer.Option(help="physical or comoving: of distances in the table.")] = None,
+    column: Annotated[list[str] | None, typer.Option(help="OURS=THEIRS, such as z=zspec; may be repeated.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Also write a table: .csv, .ecsv or .parquet.")] = None,
+    device: Annotated[str, _DEVICE] = "auto",
+) -> None:
+    """Infer the mass of observed clusters from tables of their galaxies.
+
+    A table has ra, dec and z, or projected distances and velocities. Options hold for every table of the call.
+    """
+    from sbi_clustermass.estimator import MassEstimator
+    from sbi_clustermass.infer import check_suffix, infer_tables, write_table
+
+    options = _table_options(redshift, centre, h, distance, column)
+    if out is not None:
+        check_suffix(out)
+    estimator = MassEstimator.load(model, device=device)
+    console, masses = Console(highlight=False, soft_wrap=True), []
+    for mass in infer_tables(tables, estimator, options):
+        masses.append(mass)
+        _print_mass(mass, console)
+    failed = all(type(mass).__name__ == "NoMass" for mass in masses)
+    if out is not None and not failed:
+        write_table(masses, out)
+        console.print(f"Wrote {out}.")
+    if failed:
+        raise typer.Exit(2)
+
+
+def _table_options(redshift, centre, h, distance, column) -> "TableOptions":
+    from sbi_clustermass.tables import TableOptions
+
+    return TableOptions(
+        redshift=redshift,
+        centre=None if centre is None else _pair(centre),
+        h=h,
+        distance=distance,
+        columns=dict(_renaming(text) for text in column or ()),
+    )
+
+
+def _pair(text: str) -> tuple[float, float]:
+    try:
+        ra, dec = (float(part) for part in text.split(","))
+    except ValueError as error:
+        raise ValueError(f"--centre needs RA,DEC in degrees, such as 194.95,27.98; got {text!r}.") from error
+    return ra, dec
+
+
+def _renaming(text: str) -> tuple[str, str]:
+    ours, equals, theirs = text.partition("=")
+    if not (ours and equals and theirs):
+        raise ValueError(f"--column needs OURS=THEIRS, such as z=zspec; got {text!r}.")
+    return ours.strip(), theirs.strip()
+
+
+def _print_mass(mass: "Mass | NoMass", console: Console) -> None:
+    from sbi_clustermass.infer import NoMass
+
+    if isinstance(mass, NoMass):
+        console.print(f"{mass.name}: no mass. {mass.reason}" if mass.cluster else mass.reason, markup=False)
+        return
+    for line in _report(mass):
+        console.print(line, markup=False)
+
+
+def _report(mass: "Mass") -> Sequence[str]:
+    cluster = mass.cluster
+    low, middle, high = mass.percentiles
+    position = "" if cluster.ra != cluster.ra else f"{cluster.ra:.4f} {cluster.dec:+.4f} deg, "
+    used = f"{cluster.n_galaxies} used of {cluster.n_rows} rows, {cluster.n_dropped} dropped without a usable position or velocity"
+    return [
+        cluster.name,
+        f"  log10 M200c [h^-1 Msun]  {middle:.2f}  (16 %: {low:.2f}, 84 %: {high:.2f})",
+        f"  galaxies                 {used}",
+        f"  redshift                 {cluster.redshift:.4f}, {cluster.redshift_source}",
+        f"  centre                   {position}{cluster.centre_source}",
+        f"  velocity dispersion      {mass.velocity_dispersion:.0f} km/s after 3-sigma clipping",
+        f"  M-sigma log10 M200c      {mass.log10_mass_m_sigma:.2f} (Evrard et al. 2008)",
+        *(f"  warning                  {warning}" for warning in mass.warnings),
+    ]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command; a user's mistake gives one message and exit status 2."""
+    try:
+        app(args=arguments)
+    except (ValueError, FileNotFoundError, OSError) as error:
+        print(f"clustermass: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,215 @@
+"""The whole chain, small: mocks, a trained flow, held-out masses, and the mass function behind a mock survey.
+
+Masses are M200c [h^-1 Msun] as log10_mass [dex].
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, final
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from clustermocks import Catalogue, FlatMasses, HaloMassFunction, HaloModel
+from clustermocks.files import replacing
+from clustermocks.selection import Selection, fit_selection
+from sbi_clustermass import plots
+from sbi_clustermass.baselines import InverseMSigma, MSigma
+from sbi_clustermass.diagnostics import Measured, coverage, residuals
+from sbi_clustermass.estimator import MassEstimator, train
+from sbi_clustermass.population import MassFunction, Sampler, fit, mass_function_band
+from sbi_clustermass.posterior import MassPosteriors
+from sbi_clustermass.progress import stage
+from sbi_clustermass.training import Training
+
+if TYPE_CHECKING:
+    from arviz import InferenceData
+
+_FILES = {
+    "estimator.json, estimator.safetensors": "the trained estimator; this folder is a valid `--model`",
+    "masses.parquet": "posteriors of the held-out test clusters (`MassPosteriors.from_parquet`)",
+    "clusters.png": "three test clusters: phase space (members, interlopers, kernel density) and mass posterior",
+    "masses.png": "inferred against true mass for all test clusters",
+    "population.png": "the survey's mass function: fitted, put in, and the naive histogram",
+    "training.png": "loss against weight updates",
+}
+
+
+@final
+@dataclass(frozen=True)
+class Demo:
+    """Sizes of the demonstration.
+
+    Attributes:
+        n_clusters: Mocks flat in log10 mass between 10^13.0 and 10^15.6, for training and test.
+        n_survey: Haloes above 10^12.5 in the survey's volume, drawn from the mass function.
+        survey_min_galaxies: Richness cut of the survey: high enough that under 1 % of what it selects lies below 10^13.0.
+        max_updates: Most weight updates of the training.
+        seed: Of everything.
+        n_jobs: Processes for the simulator.
+    """
+
+    n_clusters: int = 10_000
+    n_survey: int = 60_000
+    survey_min_galaxies: int = 45
+    max_updates: int = 3000
+    seed: int = 1
+    n_jobs: int = 2
+
+
+@final
+@dataclass(frozen=True)
+class Summary:
+    """What the demonstration found."""
+
+    residual_mean: Measured
+    residual_scatter: Measured
+    inverse_scatter: Measured
+    inverted_scatter: Measured
+    coverage_68: Measured
+    coverage_95: Measured
+    slope: Measured
+    slope_put_in: float
+    n_test: int
+    n_survey: int
+
+    def table(self) -> Table:
+        """As a table for the terminal."""
+        table = Table(
+            title=f"{self.n_test} held-out mock clusters, and a survey of {self.n_survey}", title_justify="left"
+        )
+        table.add_column("")
+        table.add_column("found", justify="right")
+        table.add_column("to compare with")
+        for row in (
+            ("residual mean [dex]", str(self.residual_mean), "0"),
+            ("residual scatter [dex]", str(self.residual_scatter), "the three rows below"),
+            ("  M-sigma, inverse regression [dex]", str(self.inverse_scatter), "same clusters"),
+            ("  M-sigma, relation inverted [dex]", str(self.inverted_scatter), "same clusters"),
+            ("coverage of the 68 % interval", str(self.coverage_68), "0.680"),
+            ("coverage of the 95 % interval", str(self.coverage_95), "0.950"),
+            ("slope of the mass function", str(self.slope), f"{self.slope_put_in:.3f} put in"),
+        ):
+            table.add_row(*row)
+        return table
+
+
+def run(folder: Path, demo: Demo, console: Console) -> Summary:
+    """Run the demonstration and write its files.
+
+    Args:
+        folder: Where the run goes; made if it is missing.
+        demo: Sizes and seed.
+        console: For progress.
+    """
+    mocks = _simulate(
+        "simulating mock clusters", FlatMasses(13.0, 15.6).draw(demo.n_clusters, demo.seed), demo, console
+    )
+    train_set, test_set = mocks.split(0.8, seed=demo.seed)
+    estimator = _train(train_set, demo, console)
+    estimator.save(folder)
+    with stage("inferring held-out clusters", None, console):
+        posteriors = estimator.posterior(test_set)
+    posteriors.to_parquet(folder / "masses.parquet")
+    survey = _Survey.observe(estimator, mocks, demo, console)
+    with stage("fitting the mass function", None, console):
+        population = survey.fit(demo)
+    _write_pictures(folder, test_set, posteriors, estimator)
+    plots.save(survey.picture(population), folder / "population.png")
+    _write_readme(folder)
+    return _summarise(train_set, test_set, posteriors, survey, population)
+
+
+def _simulate(title: str, log10_masses: np.ndarray, demo: Demo, console: Console) -> Catalogue:
+    with stage(title, len(log10_masses), console) as advance:
+        return HaloModel().simulate(
+            log10_masses, seed=demo.seed + len(log10_masses), n_jobs=demo.n_jobs, progress=advance
+        )
+
+
+def _train(train_set: Catalogue, demo: Demo, console: Console) -> MassEstimator:
+    with stage("training the stacked-affine flow", demo.max_updates, console) as advance:
+        return train(
+            train_set,
+            support=(13.0, 15.6),
+            training=Training(max_updates=demo.max_updates),
+            seed=demo.seed,
+            progress=lambda update, _, loss: advance(update, f"validation loss {loss:.3f}"),
+        )
+
+
+@final
+@dataclass(frozen=True)
+class _Survey:
+    """A mock survey: its volume, its selected clusters' posteriors and P(selected | mass)."""
+
+    masses: HaloMassFunction
+    volume: float
+    posteriors: MassPosteriors
+    selection: Selection
+    model: MassFunction
+
+    @classmethod
+    def observe(cls, estimator: MassEstimator, mocks: Catalogue, demo: Demo, console: Console) -> "_Survey":
+        masses = HaloMassFunction()
+        drawn = masses.draw(demo.n_survey, demo.seed + 1)
+        sky = _simulate("simulating a survey", drawn, demo, console).with_min_galaxies(demo.survey_min_galaxies)
+        light = _simulate(
+            "measuring its selection", FlatMasses(12.5, 13.0).draw(demo.n_clusters // 5, demo.seed + 2), demo, console
+        )
+        attempts = [part.with_min_galaxies(demo.survey_min_galaxies).attempted() for part in (light, mocks)]
+        selection = fit_selection(*(np.concatenate(parts) for parts in zip(*attempts, strict=True)))
+        volume = demo.n_survey / masses.number_density()
+        return cls(
+            masses, volume, estimator.posterior(sky), selection, MassFunction(mass_range=(masses.low, masses.high))
+        )
+
+    def fit(self, demo: Demo) -> "InferenceData":
+        sampler = Sampler(seed=demo.seed)
+        return fit(self.model, self.posteriors, selection=self.selection, volume=self.volume, sampler=sampler)
+
+    def slope_put_in(self) -> float:
+        step = 0.01
+        around = self.masses.density(self.model.pivot + np.array([-step, step]))
+        return float(np.diff(np.log10(around))[0] / (2 * step))
+
+    def picture(self, population: "InferenceData"):
+        grid = np.linspace(13.5, 15.3, 91)
+        band = mass_function_band(population, grid)
+        return plots.population(
+            grid, band, truth=self.masses.density(grid), points=self.posteriors.mean, volume=self.volume
+        )
+
+
+def _write_pictures(folder: Path, test_set: Catalogue, posteriors: MassPosteriors, estimator: MassEstimator) -> None:
+    chosen = [int(np.abs(test_set.log10_mass - mass).argmin()) for mass in (13.8, 14.4, 15.0)]
+    plots.save(plots.clusters(test_set, posteriors, chosen), folder / "clusters.png")
+    plots.save(plots.masses(posteriors, test_set.log10_mass), folder / "masses.png")
+    plots.save(plots.history(estimator.history), folder / "training.png")
+
+
+def _write_readme(folder: Path) -> None:
+    lines = ["# A run of `clustermass demo`", "", *(f"- `{name}`: {what}" for name, what in _FILES.items()), ""]
+    with replacing(folder / "README.md") as temporary:
+        temporary.write_text("\n".join(lines), encoding="utf-8")
+
+
+def _summarise(
+    train_set: Catalogue, test_set: Catalogue, posteriors: MassPosteriors, survey: _Survey, population: "InferenceData"
+) -> Summary:
+    truth = test_set.log10_mass
+    mean, scatter = residuals(posteriors.mean, truth)
+    slope = population["posterior"]["slope"].values
+    return Summary(
+        residual_mean=mean,
+        residual_scatter=scatter,
+        inverse_scatter=residuals(InverseMSigma.fit(train_set).predict(test_set), truth)[1],
+        inverted_scatter=residuals(MSigma.fit(train_set).predict(test_set), truth)[1],
+        coverage_68=coverage(posteriors, truth, 0.68),
+        coverage_95=coverage(posteriors, truth, 0.95),
+        slope=Measured(float(slope.mean()), float(slope.std())),
+        slope_put_in=survey.slope_put_in(),
+        n_test=len(test_set),
+        n_survey=len(survey.posteriors),
+    )

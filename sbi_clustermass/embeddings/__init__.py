@@ -1,0 +1,37 @@
+"""Embeddings: (batch, galaxy, 3) -> (batch, feature). `EMBEDDINGS` names them for files and the command line."""
+
+from torch import nn
+
+from sbi_clustermass.embeddings.kde import KDEImage
+from sbi_clustermass.registry import check_fields, lookup, split_name
+
+EMBEDDINGS = {"kde": KDEImage}
+
+__all__ = ["EMBEDDINGS", "KDEImage", "embedding_config", "embedding_from_config"]
+
+
+def embedding_config(embedding: nn.Module) -> dict[str, object]:
+    """Describe an embedding of `EMBEDDINGS` in JSON's types: its name and its fields.
+
+    Raises:
+        TypeError: For a module that is not in `EMBEDDINGS`: it cannot be rebuilt from a file.
+    """
+    for name, kind in EMBEDDINGS.items():
+        if type(embedding) is kind:
+            return {"name": name, **embedding.config()}
+    raise TypeError(
+        f"{type(embedding).__name__} is not one of EMBEDDINGS ({', '.join(sorted(EMBEDDINGS))}), so a file cannot "
+        "name it. Pass the flow that holds it when loading: load(path, flow=...)."
+    )
+
+
+def embedding_from_config(config: object) -> nn.Module:
+    """Rebuild an embedding from `embedding_config`'s answer. Weights, where it has any, are new.
+
+    Raises:
+        ValueError: If the name or a field is unknown, or a field's value is out of range.
+    """
+    name, fields = split_name("embedding", config)
+    kind = lookup("embedding", name, EMBEDDINGS)
+    check_fields(f"embedding {name!r}", fields, tuple(kind().config()))
+    return kind(**fields)

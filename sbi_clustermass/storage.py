@@ -1,0 +1,100 @@
+"""Trained estimators on disk: weights as safetensors, the rest as JSON, nothing ever unpickled."""
+
+import hashlib
+import json
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_model, save_model
+
+from clustermocks import Cosmology, Observation
+from clustermocks.files import replacing
+from sbi_clustermass.flows import flow_from_config
+from sbi_clustermass.prior import EffectivePrior
+from sbi_clustermass.training import History
+
+if TYPE_CHECKING:
+    from sbi_clustermass.estimator import MassEstimator
+
+FORMAT = 1
+WEIGHTS, CARD = "estimator.safetensors", "estimator.json"
+
+
+def save(estimator: "MassEstimator", folder: Path) -> None:
+    """Write both files, each whole or not at all; the card, written last, holds the weights' checksum."""
+    with replacing(folder / WEIGHTS) as temporary:
+        save_model(estimator.network, str(temporary))
+        digest = _digest(temporary)
+    card = {
+        "format": FORMAT,
+        "weights_sha256": digest,
+        "flow": estimator.flow.config(),
+        "prior": asdict(estimator.prior),
+        "observation": asdict(estimator.observation),
+        "cosmology": asdict(estimator.cosmology),
+        "richness": list(estimator.richness),
+        "history": asdict(estimator.history),
+        "provenance": dict(estimator.provenance),
+    }
+    with replacing(folder / CARD) as temporary:
+        temporary.write_text(json.dumps(card, indent=1), encoding="utf-8")
+
+
+def load(folder: Path) -> dict[str, Any]:
+    """Read the fields of a `MassEstimator`.
+
+    Raises:
+        FileNotFoundError: The folder or a file in it is missing.
+        ValueError: A file is damaged or does not belong to the other.
+    """
+    card = _read_card(folder)
+    try:
+        parts = {
+            "flow": flow_from_config(card["flow"]),
+            "prior": EffectivePrior(**{**card["prior"], "coefficients": tuple(card["prior"]["coefficients"])}),
+            "observation": Observation(**card["observation"]),
+            "cosmology": Cosmology(**card["cosmology"]),
+            "richness": tuple(card["richness"]),
+            "history": History(**{f.name: card["history"][f.name] for f in fields(History)}),
+            "provenance": card["provenance"],
+        }
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{folder / CARD}: a field is missing or unknown ({error}); the file is damaged.") from error
+    return {**parts, "network": _read_weights(folder / WEIGHTS, parts["flow"], card.get("weights_sha256"))}
+
+
+def _read_card(folder: Path) -> dict[str, Any]:
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder}: no such folder. A model is a folder with {CARD} and {WEIGHTS}.")
+    for name in (CARD, WEIGHTS):
+        if not (folder / name).is_file():
+            raise FileNotFoundError(f"{folder}: no {name} in it. A model is a folder with {CARD} and {WEIGHTS}.")
+    try:
+        card = json.loads((folder / CARD).read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{folder / CARD}: not readable JSON ({error}).") from error
+    if not isinstance(card, dict) or card.get("format") != FORMAT:
+        found = card.get("format") if isinstance(card, dict) else type(card).__name__
+        raise ValueError(f"{folder / CARD}: model format {found!r}; this version reads format {FORMAT}.")
+    return card
+
+
+def _read_weights(path: Path, flow, digest: str | None):
+    if _digest(path) != digest:
+        raise ValueError(
+            f"{path}: damaged or truncated: its checksum is not the one in {CARD}.\n  try:  copy the model folder again, or train anew."
+        )
+    network = flow.template()
+    try:
+        load_model(network, str(path))
+    except (SafetensorError, RuntimeError) as error:
+        raise ValueError(f"{path}: these weights do not fit the network that {CARD} describes ({error}).") from error
+    network.eval()
+    return network
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,12 @@
+"""Mock galaxy clusters: haloes, their galaxies, and the cylinder around them.
+
+Masses are M200c [h^-1 Msun] as log10_mass [dex], lengths comoving [h^-1 Mpc], velocities [km/s].
+"""
+
+from clustermocks.catalogue import Catalogue
+from clustermocks.cosmology import MDPL2, Cosmology
+from clustermocks.masses import FlatMasses, HaloMassFunction
+from clustermocks.observation import Observation
+from clustermocks.simulator import HaloModel
+
+__all__ = ["MDPL2", "Catalogue", "Cosmology", "FlatMasses", "HaloMassFunction", "HaloModel", "Observation"]

@@ -1,0 +1,176 @@
+"""One chunk of mock clusters: its galaxies drawn, observed and cut, as flat arrays.
+
+Masses are M200c [h^-1 Msun], lengths comoving [h^-1 Mpc], velocities [km/s]. The line of sight is the third axis.
+"""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from clustermocks.cosmology import Values, radius_200c
+from clustermocks.environment import MAX_NEIGHBOUR, MIN_SATELLITE_HOST, Pillar, central_threshold, draw_neighbours
+from clustermocks.halo import Haloes, draw_haloes, draw_satellites, truncation_radii
+from clustermocks.observation import in_cylinder, line_of_sight_velocity, robust_centre_velocity, subtract_velocity
+
+if TYPE_CHECKING:
+    from clustermocks.simulator import HaloModel
+
+VELOCITY_MARGIN = 3000.0  # peculiar velocity and shift of the centre that can bring a galaxy into the window [km/s]
+
+
+class Galaxies(NamedTuple):
+    """Galaxies of a chunk, indexed by cluster: position from its centre, line-of-sight peculiar velocity."""
+
+    cluster: Int[np.ndarray, "galaxy"]
+    position: Float[np.ndarray, "galaxy 3"]
+    v_peculiar: Float[np.ndarray, "galaxy"]
+
+
+class Chunk(NamedTuple):
+    """Columns a cluster and a galaxy, and the number of galaxies of each cluster; galaxies sorted by cluster."""
+
+    clusters: Mapping[str, np.ndarray]
+    galaxies: Mapping[str, np.ndarray]
+    counts: Int[np.ndarray, "cluster"]
+
+
+def simulate_chunk(
+    model: "HaloModel", log10_mass: Float[np.ndarray, "cluster"], stream: np.random.SeedSequence
+) -> Chunk:
+    """Draw, observe and cut one chunk of clusters."""
+    rng = np.random.default_rng(stream)
+    clusters = _haloes(model, log10_mass, rng)
+    galaxies = _join(_member_galaxies(model, clusters, rng), _interloper_galaxies(model, clusters, rng))
+    if model.completeness < 1:
+        kept = rng.uniform(size=len(galaxies.cluster)) < model.completeness
+        galaxies = Galaxies(*(column[kept] for column in galaxies))
+    return _observe(model, clusters, galaxies, rng)
+
+
+def _haloes(model: "HaloModel", log10_mass: Float[np.ndarray, "halo"], rng: np.random.Generator) -> Haloes:
+    redshift, cosmology = model.observation.redshift, model.cosmology
+    return draw_haloes(log10_mass, rng, galaxies=model.galaxies, redshift=redshift, cosmology=cosmology)
+
+
+def _join(*parts: Galaxies) -> Galaxies:
+    """All galaxies, sorted by cluster."""
+    joined = Galaxies(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+    order = np.argsort(joined.cluster, kind="stable")
+    return Galaxies(*(column[order] for column in joined))
+
+
+def _hubble_flow(model: "HaloModel", z_proj: Float[np.ndarray, "galaxy"]) -> Float[np.ndarray, "galaxy"]:
+    """Velocity of the Hubble flow across a comoving distance [km/s]."""
+    redshift = model.observation.redshift
+    return model.cosmology.hubble(redshift) / (1 + redshift) * z_proj
+
+
+def _satellite_galaxies(
+    model: "HaloModel", haloes: Haloes, rng: np.random.Generator, *, truncation: Values | None = None
+) -> Galaxies:
+    """Satellites of haloes, indexed by halo."""
+    satellites = draw_satellites(haloes, rng, model.galaxies, truncation=truncation)
+    v_peculiar = satellites.v_jeans - _hubble_flow(model, satellites.separation[:, 2])
+    return Galaxies(satellites.halo, satellites.separation, v_peculiar)
+
+
+def _member_galaxies(model: "HaloModel", clusters: Haloes, rng: np.random.Generator) -> Galaxies:
+    """The cluster's own galaxies; with "all" also its central, at rest, and those that orbit beyond R_vir.
+
+    Catalogues of haloes list the latter as centrals, which "satellites" leaves out.
+    """
+    if model.interlopers == "satellites":
+        return _satellite_galaxies(model, clusters, rng)
+    n = len(clusters.log10_mass)
+    truncation = truncation_radii(clusters.log10_mass, model.observation.redshift, model.cosmology)
+    satellites = _satellite_galaxies(model, clusters, rng, truncation=truncation)
+    return _join(Galaxies(np.arange(n), np.zeros((n, 3)), np.zeros(n)), satellites)
+
+
+def _central_threshold(model: "HaloModel") -> float:
+    if model.interlopers == "satellites":
+        return np.inf
+    return central_threshold(model.tracer_density, model.galaxies, model.observation.redshift, model.cosmology)
+
+
+def _pillar(model: "HaloModel", threshold: float) -> Pillar:
+    observation, cosmology = model.observation, model.cosmology
+    reach = 1.4 * radius_200c(10**MAX_NEIGHBOUR, observation.redshift, cosmology)
+    velocity = observation.v_cut + VELOCITY_MARGIN
+    return Pillar(
+        radius=float(_search_radius(model) + reach),
+        depth=float(velocity * (1 + observation.redshift) / cosmology.hubble(observation.redshift)),
+        min_log10_mass=min(MIN_SATELLITE_HOST, threshold),
+        redshift=observation.redshift,
+        cosmology=cosmology,
+    )
+
+
+def _search_radius(model: "HaloModel") -> float:
+    """Distance from the true centre within which the cylinder may lie: a wrong centre is never 5 sigma off."""
+    return model.observation.aperture + 5 * model.centre_error
+
+
+def _interloper_galaxies(model: "HaloModel", clusters: Haloes, rng: np.random.Generator) -> Galaxies:
+    """Galaxies of all neighbouring haloes, indexed by cluster."""
+    threshold = _central_threshold(model)
+    around = draw_neighbours(
+        clusters,
+        rng,
+        neighbours=model.neighbours,
+        pillar=_pillar(model, threshold),
+        aperture=_search_radius(model),
+    )
+    hosts = np.flatnonzero(around.log10_mass >= MIN_SATELLITE_HOST)
+    inner = _satellite_galaxies(model, _haloes(model, around.log10_mass[hosts], rng), rng)
+    halo = hosts[inner.cluster]
+    satellites = Galaxies(
+        around.cluster[halo], around.position[halo] + inner.position, around.v_peculiar[halo] + inner.v_peculiar
+    )
+    own = around.log10_mass >= threshold
+    return _join(satellites, Galaxies(around.cluster[own], around.position[own], around.v_peculiar[own]))
+
+
+def _observe(model: "HaloModel", clusters: Haloes, galaxies: Galaxies, rng: np.random.Generator) -> Chunk:
+    """Projected distances and velocities as measured; galaxies that are neither members nor in the cylinder go."""
+    observation, cluster = model.observation, galaxies.cluster
+    n = len(clusters.log10_mass)
+    is_member = np.linalg.norm(galaxies.position, axis=1) < clusters.R_vir[cluster]
+    centre = model.centre_error * rng.standard_normal((n, 2))
+    R_proj = np.hypot(*(galaxies.position[:, :2] - centre[cluster]).T)
+    near = is_member | (R_proj < observation.aperture)
+    cluster, is_member, R_proj = cluster[near], is_member[near], R_proj[near]
+    v_los = line_of_sight_velocity(
+        galaxies.position[near, 2], galaxies.v_peculiar[near], 0.0, observation.redshift, model.cosmology
+    )
+    v_los = v_los + model.velocity_error * rng.standard_normal(len(v_los))
+    v_centre = np.zeros(n)
+    if model.recentre:
+        v_centre = _centre_velocity(v_los, cluster, R_proj < observation.aperture, n=n, v_cut=observation.v_cut)
+        v_los = subtract_velocity(v_los, v_centre[cluster])
+    inside = in_cylinder(R_proj, v_los, observation)
+    kept = inside | is_member
+    return Chunk(
+        {"log10_mass": clusters.log10_mass, "concentration": clusters.c_200c, "velocity_offset": v_centre},
+        {"R_proj": R_proj[kept], "v_los": v_los[kept], "is_member": is_member[kept], "in_cylinder": inside[kept]},
+        np.bincount(cluster[kept], minlength=n),
+    )
+
+
+def _centre_velocity(
+    v_los: Float[np.ndarray, "galaxy"],
+    cluster: Int[np.ndarray, "galaxy"],
+    inside: Bool[np.ndarray, "galaxy"],
+    *,
+    n: int,
+    v_cut: float,
+) -> Float[np.ndarray, "cluster"]:
+    """Centre velocity of each of n clusters from its galaxies inside the aperture (sorted by cluster) [km/s]."""
+    v_los, cluster = v_los[inside], cluster[inside]
+    count = np.bincount(cluster, minlength=n)
+    mask = np.arange(count.max(initial=0)) < count[:, None]
+    padded = np.zeros(mask.shape)
+    padded[mask] = v_los
+    return robust_centre_velocity(padded, mask, v_cut)

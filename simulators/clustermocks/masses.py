@@ -1,0 +1,94 @@
+"""Distributions from which cluster masses are drawn: log10 M200c [dex of h^-1 Msun]."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import final
+
+import numpy as np
+from jaxtyping import Float
+from numpy.typing import ArrayLike
+from scipy.integrate import cumulative_simpson
+
+from clustermocks.cosmology import MDPL2, Cosmology, Values, mass_function
+
+
+def _check(name: str, low: float, high: float) -> None:
+    if not 10 <= low < high <= 17:
+        raise ValueError(
+            f"{name}: low and high are log10 of M200c [h^-1 Msun] with 10 <= low < high <= 17, "
+            f"found low={low!r}, high={high!r}."
+        )
+
+
+def _check_n(name: str, n: int) -> None:
+    if n < 0 or n != int(n):
+        raise ValueError(f"{name}.draw: n must be a whole number >= 0, found {n!r}.")
+
+
+@final
+@dataclass(frozen=True)
+class FlatMasses:
+    """Masses flat in log10 M200c.
+
+    Attributes:
+        low: Lower edge [dex of h^-1 Msun].
+        high: Upper edge [dex of h^-1 Msun].
+    """
+
+    low: float
+    high: float
+
+    def __post_init__(self) -> None:
+        _check("FlatMasses", self.low, self.high)
+
+    def draw(self, n: int, seed: int | np.random.SeedSequence) -> Float[np.ndarray, "cluster"]:
+        """Draw n values of log10_mass [dex]."""
+        _check_n("FlatMasses", n)
+        return np.random.default_rng(seed).uniform(self.low, self.high, n)
+
+
+@final
+@dataclass(frozen=True)
+class HaloMassFunction:
+    """Masses drawn from the halo mass function between two limits (fit and its range: cosmology.mass_function).
+
+    Attributes:
+        model: Name of the fit: tinker08, despali16, bocquet16, ...
+        low: Lower limit of log10 M200c [dex of h^-1 Msun].
+        high: Upper limit [dex of h^-1 Msun].
+        redshift: Redshift of the haloes [1].
+        cosmology: Background and power spectrum.
+    """
+
+    model: str = "tinker08"
+    low: float = 12.5
+    high: float = 15.6
+    redshift: float = 0.117
+    cosmology: Cosmology = MDPL2
+
+    def __post_init__(self) -> None:
+        _check("HaloMassFunction", self.low, self.high)
+
+    def density(self, log10_mass: ArrayLike) -> Values:
+        """dn/dlog10M [h^3 Mpc^-3 dex^-1] at log10_mass [dex]; 0 outside the limits."""
+        log10_mass = np.asarray(log10_mass, float)
+        inside = (log10_mass >= self.low) & (log10_mass <= self.high)
+        clipped = np.clip(log10_mass, self.low, self.high)
+        return np.where(inside, mass_function(10**clipped, self.redshift, self.cosmology, model=self.model), 0.0)
+
+    def number_density(self) -> float:
+        """Number of haloes between the limits [h^3 Mpc^-3]."""
+        return float(_cumulative(self)[1][-1])
+
+    def draw(self, n: int, seed: int | np.random.SeedSequence) -> Float[np.ndarray, "cluster"]:
+        """Draw n values of log10_mass [dex] by inverting the cumulative mass function."""
+        _check_n("HaloMassFunction", n)
+        grid, cumulative = _cumulative(self)
+        return np.interp(np.random.default_rng(seed).uniform(0, cumulative[-1], n), cumulative, grid)
+
+
+@lru_cache(maxsize=16)
+def _cumulative(masses: HaloMassFunction) -> tuple[Float[np.ndarray, "mass"], Float[np.ndarray, "mass"]]:
+    """Grid of log10_mass and the number density below it [h^3 Mpc^-3]."""
+    grid = np.linspace(masses.low, masses.high, max(201, 2 * round(500 * (masses.high - masses.low)) + 1))
+    return grid, cumulative_simpson(masses.density(grid), x=grid, initial=0.0)

@@ -1,0 +1,183 @@
+"""What an observer sees of galaxies around a cluster: lines of sight, line-of-sight velocities, the cylinder.
+
+The same code serves the simulator, N-body catalogues and observed redshifts. Lengths are comoving [h^-1 Mpc],
+velocities physical [km/s]. Plane-parallel geometry, no light cone (Ho et al. 2019, ApJ 887, 25, appendix A).
+"""
+
+from dataclasses import dataclass
+from typing import TypeAlias, final
+
+import numpy as np
+from jaxtyping import Bool, Float
+from numpy.typing import ArrayLike
+
+from clustermocks.cosmology import MDPL2, SPEED_OF_LIGHT, Cosmology, Values
+
+Vectors: TypeAlias = Float[np.ndarray, "*batch 3"]
+
+
+@final
+@dataclass(frozen=True)
+class Observation:
+    """Where the clusters stand and which galaxies are kept; the defaults are those of Kodi Ramanah et al. 2020.
+
+    Attributes:
+        redshift: Cosmological redshift of the clusters [1].
+        aperture: Largest projected distance from the centre [comoving h^-1 Mpc].
+        v_cut: Largest line-of-sight velocity relative to the cluster [km/s].
+        min_galaxies: Smallest number of galaxies in the cylinder for a cluster to be used.
+    """
+
+    redshift: float = 0.117
+    aperture: float = 1.6
+    v_cut: float = 2500.0
+    min_galaxies: int = 10
+
+    def __post_init__(self) -> None:
+        for name, low, high in (("redshift", 0, 3), ("aperture", 0, 20), ("v_cut", 0, 20_000)):
+            value = getattr(self, name)
+            if not low < value <= high:
+                raise ValueError(f"Observation: {name} must be above {low} and at most {high}, found {value!r}.")
+        if self.min_galaxies < 0 or self.min_galaxies != int(self.min_galaxies):
+            raise ValueError(f"Observation: min_galaxies must be a whole number >= 0, found {self.min_galaxies!r}.")
+
+
+def relative_velocity(z_galaxy: ArrayLike, z_cluster: ArrayLike) -> Values:
+    """Line-of-sight velocity of a galaxy in the rest frame of a cluster, from two observed redshifts.
+
+    v = c D((1+z_g)/(1+z_c) - 1) with D(z) = ((1+z)^2 - 1)/((1+z)^2 + 1): the special-relativistic Doppler formula.
+    Equal to subtracting the two recession velocities relativistically (Ho et al. 2019, appendix A).
+
+    Args:
+        z_galaxy: Observed redshift of the galaxy [1].
+        z_cluster: Observed redshift of the cluster [1].
+
+    Returns:
+        v_los [km/s].
+    """
+    ratio = (1 + np.asarray(z_galaxy, float)) / (1 + np.asarray(z_cluster, float))
+    return SPEED_OF_LIGHT * (ratio - 1) * (ratio + 1) / (ratio**2 + 1)
+
+
+def observed_redshift(z_cosmological: ArrayLike, v_peculiar: ArrayLike) -> Values:
+    """Redshift of a source at z_cosmological that recedes at v_peculiar [km/s]: 1+z = (1+z_H) sqrt((1+b)/(1-b))."""
+    beta = np.asarray(v_peculiar, float) / SPEED_OF_LIGHT
+    return (1 + np.asarray(z_cosmological, float)) * np.sqrt((1 + beta) / (1 - beta)) - 1
+
+
+def subtract_velocity(v_los: ArrayLike, v_centre: ArrayLike) -> Values:
+    """The velocities v_los [km/s] as seen from something that itself moves at v_centre [km/s], (a-b)/(1-ab/c^2)."""
+    v_los, v_centre = np.asarray(v_los, float), np.asarray(v_centre, float)
+    return (v_los - v_centre) / (1 - v_los * v_centre / SPEED_OF_LIGHT**2)
+
+
+def line_of_sight_velocity(
+    z_proj: ArrayLike,
+    v_peculiar_galaxy: ArrayLike,
+    v_peculiar_cluster: ArrayLike = 0.0,
+    redshift: float = Observation.redshift,
+    cosmology: Cosmology = MDPL2,
+) -> Values:
+    """Relativistic line-of-sight velocity relative to the cluster, Hubble flow included.
+
+    Args:
+        z_proj: Distance of the galaxy behind the cluster along the line of sight [comoving h^-1 Mpc].
+        v_peculiar_galaxy: Its peculiar velocity away from the observer [km/s].
+        v_peculiar_cluster: The cluster's [km/s].
+        redshift: Cosmological redshift of the cluster [1].
+        cosmology: Background cosmology.
+
+    Returns:
+        v_los [km/s]; to first order H z_proj/(1+z) + v_peculiar_galaxy - v_peculiar_cluster.
+
+    References:
+        Ho et al. 2019, ApJ 887, 25, appendix A.
+    """
+    distance = cosmology.comoving_distance(redshift) + np.asarray(z_proj, float)
+    z_galaxy = observed_redshift(cosmology.redshift_at(distance), v_peculiar_galaxy)
+    return relative_velocity(z_galaxy, observed_redshift(redshift, v_peculiar_cluster))
+
+
+def wrap(separation: ArrayLike, box: float) -> Values:
+    """Nearest periodic image of a separation along the box axes, in [-box/2, box/2); same unit as the box."""
+    if not box > 0:
+        raise ValueError(f"wrap: the side of the periodic box must be positive, found {box!r}.")
+    half = box / 2
+    return (np.asarray(separation, float) + half) % box - half
+
+
+def sky_basis(line_of_sight: ArrayLike) -> tuple[Vectors, Vectors, Vectors]:
+    """Right-handed orthonormal sky axes e1, e2 and the unit line of sight n = e1 x e2, each (3,).
+
+    For n along the box's z axis, e1 and e2 are its x and y axes.
+
+    Raises:
+        ValueError: if line_of_sight is not a finite vector of three numbers, or is zero.
+
+    References:
+        Duff et al. 2017, JCGT 6, 1 (stable for every direction).
+    """
+    vector = np.asarray(line_of_sight, float)
+    norm = np.linalg.norm(vector)
+    if vector.shape != (3,) or not np.isfinite(norm) or norm == 0:
+        raise ValueError(f"sky_basis: a line of sight is three finite numbers, not all 0; found {line_of_sight!r}.")
+    x, y, z = n = vector / norm
+    sign = np.copysign(1.0, z)
+    a = -1 / (sign + z)
+    e1 = np.array([1 + sign * x**2 * a, sign * x * y * a, -sign * x])
+    return e1, np.array([x * y * a, sign + y**2 * a, -y]), n
+
+
+def project(separation: Vectors, line_of_sight: ArrayLike) -> tuple[Values, Values, Values]:
+    """Components x_proj, y_proj on the sky and z_proj along the line of sight of 3-D separations (..., 3)."""
+    x_proj, y_proj, z_proj = np.moveaxis(np.asarray(separation, float) @ np.stack(sky_basis(line_of_sight)).T, -1, 0)
+    return x_proj, y_proj, z_proj
+
+
+def in_cylinder(R_proj: ArrayLike, v_los: ArrayLike, observation: Observation) -> Bool[np.ndarray, "*batch"]:
+    """Whether R_proj [comoving h^-1 Mpc] < aperture and |v_los| [km/s] < v_cut, both strictly."""
+    return (np.asarray(R_proj) < observation.aperture) & (np.abs(v_los) < observation.v_cut)
+
+
+def robust_centre_velocity(
+    v_los: Float[np.ndarray, "cluster galaxy"], mask: Bool[np.ndarray, "cluster galaxy"], v_cut: float
+) -> Float[np.ndarray, "cluster"]:
+    """Velocity of each cluster's centre by its galaxies: biweight location of those within v_cut of it, iterated.
+
+    Starts from velocity 0 (the redshift that v_los refers to) and stops once no centre moves by 1 km/s.
+
+    Args:
+        v_los: Line-of-sight velocities [km/s].
+        mask: True for a galaxy inside the aperture, False for padding and all others.
+        v_cut: Half-width of the velocity window [km/s].
+
+    Returns:
+        Centre [km/s]; 0 where the window holds no galaxy from the start.
+
+    References:
+        Beers, Flynn & Gebhardt 1990, AJ 100, 32 (biweight); astropy.stats.biweight_location.
+    """
+    v_los = np.where(mask, v_los, np.nan)
+    centre = np.zeros(len(v_los))
+    moving = np.flatnonzero((np.abs(v_los) < v_cut).any(axis=1))
+    for _ in range(20):
+        if not moving.size:
+            break
+        step = _biweight_step(v_los[moving], centre[moving], v_cut)
+        centre[moving] = centre[moving] + step
+        moving = moving[np.abs(step) > 1.0]
+    return centre
+
+
+def _biweight_step(
+    v_los: Float[np.ndarray, "cluster galaxy"], centre: Float[np.ndarray, "cluster"], v_cut: float
+) -> Float[np.ndarray, "cluster"]:
+    """Biweight location of the galaxies within v_cut of a centre, relative to it [km/s]; 0 if there are none."""
+    from astropy.stats import biweight_location
+
+    relative = subtract_velocity(v_los, centre[:, None])
+    window = np.abs(relative) < v_cut
+    some = window.any(axis=1)
+    step = np.zeros(len(centre))
+    step[some] = biweight_location(np.where(window, relative, np.nan)[some], axis=1, ignore_nan=True)
+    return step

@@ -1,0 +1,77 @@
+"""Catalogues as Parquet files: selected clusters with their galaxies, then the attempts that failed, settings in the schema's metadata."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from clustermocks.cosmology import Cosmology
+from clustermocks.files import replacing
+from clustermocks.observation import Observation
+
+if TYPE_CHECKING:
+    from clustermocks.catalogue import Catalogue
+
+_KEY = b"clustermocks"
+_FORMAT = 1
+_ATTEMPT = "attempt_"
+
+
+def write(catalogue: "Catalogue", path: Path) -> None:
+    """Write a catalogue to a temporary file beside `path`, then rename it."""
+    attempts = catalogue.attempts.rename_columns([_ATTEMPT + name for name in catalogue.attempts.column_names])
+    is_cluster = pa.table({"is_cluster": pa.repeat(True, len(catalogue))})
+    clusters = pa.table({**_columns(is_cluster), **_columns(catalogue.clusters)})
+    failed = pa.table({"is_cluster": pa.repeat(False, attempts.num_rows), **_columns(attempts)})
+    table = pa.concat_tables([clusters, failed], promote_options="default")
+    header = {
+        "format": _FORMAT,
+        "observation": asdict(catalogue.observation),
+        "cosmology": asdict(catalogue.cosmology),
+        "metadata": dict(catalogue.metadata),
+        "columns": list(catalogue.clusters.column_names),
+    }
+    table = table.replace_schema_metadata({_KEY: json.dumps(header).encode()})
+    with replacing(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd")
+
+
+def read(path: Path) -> tuple[pa.Table, pa.Table, Observation, Cosmology, Mapping[str, str]]:
+    """Read the parts of a catalogue.
+
+    Raises:
+        FileNotFoundError: No such file.
+        ValueError: Not Parquet, truncated, or Parquet of another kind.
+    """
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such file.")
+    try:
+        table = pq.read_table(path)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise ValueError(f"{path}: not a readable Parquet file, or damaged ({error}).") from error
+    raw = (table.schema.metadata or {}).get(_KEY)
+    if raw is None:
+        raise ValueError(f"{path}: a Parquet file, but not a catalogue: it has no clustermocks metadata.")
+    header = json.loads(raw)
+    if header["format"] != _FORMAT:
+        raise ValueError(f"{path}: catalogue format {header['format']}; this version reads format {_FORMAT}.")
+    table = table.replace_schema_metadata(None)
+    clusters = table.filter(table["is_cluster"]).select(header["columns"]).combine_chunks()
+    attempts = table.filter(pa.compute.invert(table["is_cluster"]))
+    attempts = attempts.select([n for n in attempts.column_names if n.startswith(_ATTEMPT)]).combine_chunks()
+    attempts = attempts.rename_columns([name.removeprefix(_ATTEMPT) for name in attempts.column_names])
+    return (
+        clusters,
+        attempts,
+        Observation(**header["observation"]),
+        Cosmology(**header["cosmology"]),
+        header["metadata"],
+    )
+
+
+def _columns(table: pa.Table) -> dict[str, pa.ChunkedArray]:
+    return {name: table[name] for name in table.column_names}

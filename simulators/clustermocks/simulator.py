@@ -1,0 +1,167 @@
+"""Mock clusters: HaloModel populates haloes and their surroundings, and observes them through a cylinder.
+
+Masses are M200c [h^-1 Msun], lengths comoving [h^-1 Mpc], velocities [km/s].
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Literal, cast, final
+
+import numpy as np
+from jaxtyping import Float
+from numpy.typing import ArrayLike
+
+from clustermocks.catalogue import Catalogue
+from clustermocks.chunk import Chunk, simulate_chunk
+from clustermocks.cosmology import MDPL2, Cosmology
+from clustermocks.environment import Neighbours
+from clustermocks.halo import HaloGalaxies
+from clustermocks.observation import Observation
+
+CHUNK = 250  # clusters that share a random stream: part of what a seed means
+LOWEST, HIGHEST = 12.5, 15.7
+
+
+@final
+@dataclass(frozen=True)
+class HaloModel:
+    """Clusters as spherical NFW haloes of galaxies, among neighbouring haloes drawn from the mass function.
+
+    The default is the realistic sample, on which estimators for observed clusters train: all galaxies down to a number
+    density, the cluster's redshift and centre known only as data know them. `HaloModel.ho2019()` reproduces
+    the published mocks.
+
+    Attributes:
+        observation: Redshift, cylinder and least number of galaxies.
+        cosmology: Background, power spectrum.
+        interlopers: "satellites": only satellites of haloes are galaxies, as in Ho et al.'s mocks. "all": also the
+            centrals of all haloes and of the cluster itself, and galaxies that orbit beyond its R_vir.
+        tracer_density: Number of galaxies per volume with "all", which sets the lightest halo with a central
+            [h^3 Mpc^-3]; .0245 is that of UniverseMachine galaxies in MDPL2 with M_acc > 10^11 h^-1 Msun.
+        recentre: Measure the cluster's redshift from its galaxies, by the function used for observed data.
+        centre_error: Gaussian error of the centre on each sky axis [comoving h^-1 Mpc]. A choice: offsets of bright
+            cluster galaxies from X-ray centres are mostly below .1.
+        velocity_error: Gaussian error of a galaxy's velocity [km/s].
+        completeness: Probability that a galaxy has a redshift [1].
+        galaxies: How galaxies populate a halo.
+        neighbours: How haloes surround the cluster.
+
+    References:
+        Ho et al. 2019, ApJ 887, 25 (mocks); Kodi Ramanah et al. 2020, arXiv:2003.05951.
+    """
+
+    observation: Observation = field(default_factory=Observation)
+    cosmology: Cosmology = MDPL2
+    interlopers: Literal["satellites", "all"] = "all"
+    tracer_density: float = 0.0245
+    recentre: bool = True
+    centre_error: float = 0.05
+    velocity_error: float = 0.0
+    completeness: float = 1.0
+    galaxies: HaloGalaxies = field(default_factory=HaloGalaxies)
+    neighbours: Neighbours = field(default_factory=Neighbours)
+
+    def __post_init__(self) -> None:
+        if self.interlopers not in ("satellites", "all"):
+            raise ValueError(f"HaloModel: interlopers must be 'satellites' or 'all', found {self.interlopers!r}.")
+        for name, unit, high in (
+            ("tracer_density", "h^3 Mpc^-3", 1.0),
+            ("centre_error", "h^-1 Mpc", 2.0),
+            ("velocity_error", "km/s", 2000.0),
+            ("completeness", "a fraction", 1.0),
+        ):
+            if not 0 <= getattr(self, name) <= high:
+                raise ValueError(f"HaloModel: {name} [{unit}] must be 0 to {high:g}, found {getattr(self, name)!r}.")
+
+    @classmethod
+    def ho2019(cls) -> "HaloModel":
+        """The published mocks: interlopers are satellites of other haloes only, true centres and velocities."""
+        return cls(interlopers="satellites", recentre=False, centre_error=0.0)
+
+    def simulate(
+        self,
+        log10_masses: ArrayLike,
+        *,
+        seed: int,
+        n_jobs: int = 1,
+        progress: Callable[[int], object] | None = None,
+    ) -> Catalogue:
+        """Simulate one cluster for each mass, each along one line of sight.
+
+        Args:
+            log10_masses: log10 M200c [dex of h^-1 Msun], (cluster,), 12.5 to 15.7.
+            seed: Same seed and masses, same catalogue, whatever n_jobs.
+            n_jobs: Worker processes (joblib); -1 for one a core.
+            progress: Called with the number of clusters done, as they are done.
+
+        Returns:
+            The clusters with at least observation.min_galaxies in the cylinder; all attempts are remembered.
+
+        Raises:
+            ValueError: if a mass is out of range, or log10_masses is not one-dimensional.
+        """
+        masses = _checked(log10_masses)
+        chunks = np.split(masses, range(CHUNK, len(masses), CHUNK))
+        streams = np.random.SeedSequence(seed).spawn(len(chunks))
+        drawn, done = [], 0
+        for chunk in _run(self, chunks, streams, n_jobs=n_jobs):
+            drawn.append(chunk)
+            done += len(chunk.clusters["log10_mass"])
+            if progress is not None:
+                progress(done)
+        return _catalogue(self, drawn, seed)
+
+
+def _checked(log10_masses: ArrayLike) -> Float[np.ndarray, "cluster"]:
+    masses = np.asarray(log10_masses, float)
+    if masses.ndim != 1 or not masses.size:
+        raise ValueError(
+            f"HaloModel.simulate: log10_masses must be a list of at least one mass, found shape {masses.shape}."
+        )
+    bad = np.flatnonzero(~((masses >= LOWEST) & (masses <= HIGHEST)))
+    if bad.size:
+        raise ValueError(
+            f"HaloModel.simulate: {bad.size} of {masses.size} masses outside {LOWEST} to {HIGHEST}, the first at "
+            f"index {bad[0]}: {masses[bad[0]]!r}. Give log10 of M200c in h^-1 Msun."
+        )
+    return masses
+
+
+def _run(
+    model: HaloModel,
+    chunks: list[Float[np.ndarray, "cluster"]],
+    streams: list[np.random.SeedSequence],
+    *,
+    n_jobs: int,
+) -> Iterable[Chunk]:
+    """Chunks in order, from this process or from joblib's workers."""
+    if n_jobs == 1:
+        return (simulate_chunk(model, *job) for job in zip(chunks, streams, strict=True))
+    from joblib import Parallel, delayed
+
+    jobs = (delayed(simulate_chunk)(model, *job) for job in zip(chunks, streams, strict=True))
+    return cast(Iterable[Chunk], Parallel(n_jobs=n_jobs, return_as="generator")(jobs))
+
+
+def _catalogue(model: HaloModel, chunks: Sequence[Chunk], seed: int) -> Catalogue:
+    def joined(parts: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+    clusters = joined([chunk.clusters for chunk in chunks])
+    counts = np.concatenate([chunk.counts for chunk in chunks])
+    return Catalogue.from_arrays(
+        model.observation,
+        model.cosmology,
+        clusters={**clusters, "host_id": np.arange(len(counts))},
+        galaxies=joined([chunk.galaxies for chunk in chunks]),
+        offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+        metadata={
+            "simulator": "HaloModel",
+            "seed": str(seed),
+            **{
+                f.name: repr(getattr(model, f.name))
+                for f in fields(model)
+                if f.name not in ("observation", "cosmology")
+            },
+        },
+    )

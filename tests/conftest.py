@@ -1,0 +1,35 @@
+"""Shared by all tests: a small trained estimator, and jaxtyping's shapes checked at run time."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+torch.set_num_threads(1)  # the networks of the tests are too small to share
+
+
+@pytest.fixture(scope="session")
+def mocks():
+    """Mock clusters of the realistic sample."""
+    from clustermocks import FlatMasses, HaloModel
+
+    return HaloModel().simulate(FlatMasses(13.0, 15.6).draw(1500, seed=1), seed=1)
+
+
+@pytest.fixture(scope="session")
+def estimator(mocks):
+    """A small network trained for a few updates: enough to tell a rich cluster from a poor one."""
+    from sbi_clustermass import StackedAffine, Training, train
+
+    training = Training(learning_rate=1e-3, max_updates=300)
+    return train(
+        mocks, flow=StackedAffine(hidden=(32, 16)), support=(13.0, 15.6), training=training, device="cpu", seed=1
+    )
+
+
+@pytest.fixture(scope="session")
+def model(estimator, tmp_path_factory) -> Path:
+    """The estimator's folder."""
+    folder = tmp_path_factory.mktemp("model")
+    estimator.save(folder)
+    return folder

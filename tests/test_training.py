@@ -1,0 +1,154 @@
+"""ClusterNPE: the paper's stopping rule, sbi's interface, and the truncated loss against a posterior known in closed form."""
+
+import numpy as np
+import pytest
+import torch
+from sbi.inference import NPE
+from scipy import stats
+from torch import nn
+
+from sbi_clustermass import ClusterNPE, StackedAffine, Training, mass_prior
+from sbi_clustermass.training import Silent, fit, split_by_group
+
+LOW, HIGH, NOISE = 13.0, 15.0, 0.3
+FLOW = StackedAffine(blocks=1, hidden=(16,), embedding=nn.Flatten())
+
+
+def noisy_masses(n: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Masses flat in the support, each seen as one number with Gaussian noise: the posterior is a truncated normal."""
+    rng = np.random.default_rng(seed)
+    theta = rng.uniform(LOW, HIGH, (n, 1))
+    x = np.zeros((n, 1, 3))
+    x[:, 0, 0] = theta[:, 0] - 14 + NOISE * rng.standard_normal(n)
+    return torch.tensor(theta, dtype=torch.float32), torch.tensor(x, dtype=torch.float32)
+
+
+def trained(training: Training, n: int = 6000, **options) -> tuple[ClusterNPE, torch.nn.Module]:
+    inference = ClusterNPE(mass_prior(LOW, HIGH), density_estimator=FLOW, device="cpu")
+    inference.append_simulations(*noisy_masses(n, 1))
+    return inference, inference.train(training, **options)
+
+
+@pytest.fixture(scope="module")
+def truncated():
+    return trained(Training(learning_rate=3e-3, seed=1))
+
+
+def coverage_near_the_edge(network, *, support) -> float:
+    """Share of true masses within .3 dex of the lower edge that lie in the central 68 % interval of q truncated to the support."""
+    theta, x = noisy_masses(20_000, 2)
+    loc, scale = (part.detach().numpy()[:, 0] for part in network.net.normal(network.embed(x)))
+    chosen = loc < LOW + 0.3
+    posterior = stats.truncnorm((LOW - loc) / scale, (HIGH - loc) / scale, loc, scale)
+    pit = posterior.cdf(theta.numpy()[:, 0])[chosen]
+    return float((np.abs(pit - 0.5) < 0.34).mean())
+
+
+def test_the_truncated_loss_learns_the_exact_posterior_up_to_the_edges(truncated):
+    _, network = truncated
+    x = torch.zeros(5, 1, 3)
+    x[:, 0, 0] = torch.linspace(-1.1, 1.1, 5)
+    loc, scale = network.net.normal(network.embed(x))
+    # 6000 pairs fix the mean of a Gaussian of width .3 within about .03 where data are sparse (four standard errors of 150 neighbours)
+    np.testing.assert_allclose(loc[:, 0].detach(), 14 + x[:, 0, 0], atol=0.1)
+    np.testing.assert_allclose(scale[:, 0].detach(), NOISE, rtol=0.2)
+
+
+def test_coverage_holds_near_the_edge_with_the_truncated_loss_and_fails_with_the_plain_one(truncated):
+    _, network = truncated
+    _, plain = trained(Training(learning_rate=3e-3, seed=1, truncated=False))
+    # 3000 clusters near the edge: binomial error .009; the fit's own error adds as much
+    assert coverage_near_the_edge(network, support=True) == pytest.approx(0.68, abs=0.03)
+    assert coverage_near_the_edge(plain, support=True) < 0.65
+
+
+def test_training_stops_two_hundred_updates_after_the_best_and_restores_its_weights(truncated):
+    inference, network = truncated
+    history = inference.history
+    assert history.updates[-1] - history.best_update >= 200
+    assert all(update % 100 == 0 for update in history.updates)
+    theta, x = inference.get_simulations()[:2]
+    _, validating = split_by_group(np.arange(len(theta)), Training(seed=1))
+    loss = network.truncated_loss(theta[validating], x[validating], low=LOW, high=HIGH).mean().item()
+    assert loss == pytest.approx(min(history.validation_loss), abs=1e-6)  # float32 sums in another order
+
+
+def test_the_same_seed_gives_the_same_weights_and_leaves_torchs_generator_alone():
+    inference = ClusterNPE(mass_prior(LOW, HIGH), density_estimator=FLOW, device="cpu").append_simulations(
+        *noisy_masses(500, 1)
+    )
+    before = torch.random.get_rng_state()
+    first = inference.train(Training(seed=3, max_updates=20)).state_dict()
+    assert torch.equal(torch.random.get_rng_state(), before)
+    second = trained(Training(seed=3, max_updates=20), n=500)[1].state_dict()
+    other = trained(Training(seed=4, max_updates=20), n=500)[1].state_dict()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert not all(torch.equal(first[name], other[name]) for name in first)
+
+
+def test_the_posterior_is_sbis_and_no_log_folder_is_left(truncated, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    inference, _ = truncated
+    x = torch.zeros(1, 1, 3)
+    samples = inference.build_posterior().sample((2000,), x=x, show_progress_bars=False)
+    # mean of 2000 draws of a normal of width .3: .007; the trained mean is within .1 of 14 (above)
+    assert samples.mean().item() == pytest.approx(14.0, abs=0.13)
+    ClusterNPE(mass_prior(LOW, HIGH), density_estimator=FLOW, device="cpu")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_lines_of_sight_of_one_host_stay_on_one_side():
+    groups = np.repeat(np.arange(50), 3)
+    fitting, validating = split_by_group(groups, Training(validation_fraction=0.2))
+    assert not set(groups[fitting]) & set(groups[validating])
+    assert len(fitting) + len(validating) == 150
+    assert len(validating) == 30
+
+
+def test_a_learned_summary_is_trained_and_a_fixed_one_is_computed_once():
+    class Counting(nn.Module):
+        def __init__(self, learned: bool):
+            super().__init__()
+            self.calls = 0
+            if learned:
+                self.scale = nn.Parameter(torch.ones(()))
+
+        def forward(self, x):
+            self.calls += len(x)
+            return x.flatten(1) * getattr(self, "scale", 1.0)
+
+    theta, x = noisy_masses(300, 3)
+    for learned in (False, True):
+        flow = StackedAffine(blocks=1, hidden=(8,), embedding=Counting(learned))
+        torch.manual_seed(0)
+        network = flow(theta, x)
+        network.summary.calls = 0
+        training = Training(max_updates=20, validate_every=10, batch_size=50)
+        fit(network, (theta[:200], x[:200]), (theta[200:], x[200:]), support=(LOW, HIGH), training=training)
+        # fixed: 300 clusters once, and the probe that measures its shape; learned: 20 batches and two validations
+        assert network.summary.calls <= 302 if not learned else network.summary.calls >= 20 * 50 + 2 * 100
+        if learned:
+            assert network.summary.scale.item() != 1.0
+
+
+def test_stock_npe_takes_the_same_builder():
+    inference = NPE(mass_prior(LOW, HIGH), density_estimator=FLOW, tracker=Silent())
+    inference.append_simulations(*noisy_masses(500, 4)).train(max_num_epochs=1)
+    assert inference.build_posterior().sample((3,), x=torch.zeros(1, 1, 3), show_progress_bars=False).shape == (3, 1)
+
+
+def test_wrong_use_is_refused_with_the_cure():
+    from torch.distributions import Normal
+
+    inference = ClusterNPE(Normal(torch.tensor([14.0]), torch.tensor([1.0])), density_estimator=FLOW, device="cpu")
+    inference.append_simulations(*noisy_masses(50, 5))
+    with pytest.raises(ValueError, match="use mass_prior"):
+        inference.train()
+    with pytest.raises(RuntimeError, match="call train"):
+        inference.build_posterior()
+    inference = ClusterNPE(mass_prior(LOW, HIGH), density_estimator=FLOW, device="cpu")
+    inference.append_simulations(*noisy_masses(50, 5))
+    with pytest.raises(ValueError, match="3 groups for 50 simulations"):
+        inference.train(groups=np.arange(3))
+    with pytest.raises(ValueError, match="patience must be at least 1"):
+        Training(patience=0)
