@@ -1,7 +1,7 @@
 """Dynamical masses of galaxy clusters with neural posterior estimation: a plugin for sbi.
 
-Masses are M200c [h^-1 Msun] as log10_mass [dex], lengths comoving [h^-1 Mpc], velocities [km/s]. Names are imported when first used, so that
-`import sbi_clustermass` does not wait for torch and sbi.
+Masses are M200c [h^-1 Msun] as log10_mass [dex], lengths comoving [h^-1 Mpc], velocities [km/s]. Names are imported
+when first used, so that `import sbi_clustermass` does not wait for torch and sbi.
 """
 
 from importlib import import_module

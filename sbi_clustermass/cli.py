@@ -36,8 +36,8 @@ def demo(
 ) -> None:
     """Run the whole chain on a small mock catalogue, in a few minutes.
 
-    Simulates clusters with interlopers, trains the flow of Kodi Ramanah et al. 2020, infers held-out clusters, and fits the mass
-    function of a mock survey. The folder it writes is a valid --model for `clustermass infer`.
+    Simulates clusters with interlopers, trains the flow of Kodi Ramanah et al. 2020, infers held-out clusters, and
+    fits the mass function of a mock survey. The folder it writes is a valid --model for `clustermass infer`.
     """
     from sbi_clustermass.demo import Demo, run
 
@@ -108,10 +108,9 @@ def train(
             progress=lambda update, _, loss: advance(update, f"validation loss {loss:.3f}"),
         )
     estimator.save(out)
-    best, record = estimator.history.best_update, estimator.history
-    console.print(
-        f"Wrote {out}/: best of {record.updates[-1]} weight updates at {best}, validation loss {min(record.validation_loss):.4f}."
-    )
+    record = estimator.history
+    found = f"best of {record.updates[-1]} weight updates at {record.best_update}"
+    console.print(f"Wrote {out}/: {found}, validation loss {min(record.validation_loss):.4f}.")
 
 
 @app.command()
@@ -196,11 +195,11 @@ def _report(mass: "Mass") -> Sequence[str]:
     cluster = mass.cluster
     low, middle, high = mass.percentiles
     position = "" if cluster.ra != cluster.ra else f"{cluster.ra:.4f} {cluster.dec:+.4f} deg, "
-    used = f"{cluster.n_galaxies} used of {cluster.n_rows} rows, {cluster.n_dropped} dropped without a usable position or velocity"
+    dropped = f"{cluster.n_dropped} dropped without a usable position or velocity"
     return [
         cluster.name,
         f"  log10 M200c [h^-1 Msun]  {middle:.2f}  (16 %: {low:.2f}, 84 %: {high:.2f})",
-        f"  galaxies                 {used}",
+        f"  galaxies                 {cluster.n_galaxies} used of {cluster.n_rows} rows, {dropped}",
         f"  redshift                 {cluster.redshift:.4f}, {cluster.redshift_source}",
         f"  centre                   {position}{cluster.centre_source}",
         f"  velocity dispersion      {mass.velocity_dispersion:.0f} km/s after 3-sigma clipping",

@@ -44,7 +44,8 @@ class Demo:
     Attributes:
         n_clusters: Mocks flat in log10 mass between 10^13.0 and 10^15.6, for training and test.
         n_survey: Haloes above 10^12.5 in the survey's volume, drawn from the mass function.
-        survey_min_galaxies: Richness cut of the survey: high enough that under 1 % of what it selects lies below 10^13.0.
+        survey_min_galaxies: Richness cut of the survey: high enough that under 1 % of what it selects lies below
+            10^13.0.
         max_updates: Most weight updates of the training.
         seed: Of everything.
         n_jobs: Processes for the simulator.

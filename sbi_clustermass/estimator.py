@@ -1,6 +1,7 @@
 """A trained flow with all it needs to be used rightly: prior, observation settings, training range and provenance.
 
-Masses are M200c [h^-1 Msun] as log10_mass [dex]. A saved estimator is a folder with `estimator.json` and `estimator.safetensors`.
+Masses are M200c [h^-1 Msun] as log10_mass [dex]. A saved estimator is a folder with `estimator.json` and
+`estimator.safetensors`.
 """
 
 from collections.abc import Mapping
@@ -68,7 +69,8 @@ class MassEstimator:
             grid: Log10 masses [dex]; 256 over the support by default.
 
         Raises:
-            ValueError: The catalogue was observed with another aperture or velocity cut, has no clusters, or the grid leaves the support.
+            ValueError: The catalogue was observed with another aperture or velocity cut, has no clusters, or the grid
+            leaves the support.
         """
         self._check(catalogue)
         low, high = self.support
@@ -161,7 +163,8 @@ def train(
     Args:
         catalogue: Mock clusters; lines of sight of one host stay on one side of the validation split.
         flow: The architecture, `StackedAffine()` by default.
-        support: Lowest and highest log10 mass of the prior [dex]; by default the range of the attempted masses, rounded outwards to .01.
+        support: Lowest and highest log10 mass of the prior [dex]; by default the range of the attempted masses,
+            rounded outwards to .01.
         training: The training rule; its seed is replaced by `seed`.
         device: "auto" takes CUDA where there is one.
         seed: Of the weights, the split and the order of the batches.
@@ -169,6 +172,7 @@ def train(
 
     Raises:
         ValueError: The catalogue has no masses, or too few clusters.
+        TypeError: The flow is a builder of something other than `EmbedOnce`.
     """
     flow = flow or StackedAffine()
     training = replace(training or Training(), seed=seed)
@@ -176,6 +180,8 @@ def train(
     used = catalogue.select((catalogue.log10_mass >= support[0]) & (catalogue.log10_mass <= support[1]))
     inference = ClusterNPE(mass_prior(*support), density_estimator=flow, device=device)
     network = inference.append_simulations(*as_tensors(used)).train(training, groups=used.host_id, progress=progress)
+    if not isinstance(network, EmbedOnce):
+        raise TypeError(f"{type(flow).__name__} built a {type(network).__name__}; an estimator needs an EmbedOnce.")
     return MassEstimator(
         network=network,
         flow=flow,

@@ -97,13 +97,13 @@ def infer_cluster(cluster: ClusterTable, estimator: MassEstimator) -> Mass:
 
 def as_table(masses: Sequence[Mass | NoMass]) -> "Table":
     """One row a table, those without a mass included, with units and a description of each column."""
-    from astropy.table import Table
+    from astropy.table import Column, Table
 
     table = Table(rows=[_row(mass) for mass in masses])
     for name, unit in {"velocity_dispersion": "km / s", "ra": "deg", "dec": "deg"}.items():
-        table[name].unit = unit
+        table[name] = Column(table[name], unit=unit)
     for name in ("log10_mass", "log10_mass_p16", "log10_mass_p50", "log10_mass_p84", "log10_mass_m_sigma"):
-        table[name].description = "log10 of M200c [h^-1 Msun]"
+        table[name] = Column(table[name], description="log10 of M200c [h^-1 Msun]")
     return table
 
 

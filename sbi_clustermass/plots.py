@@ -1,9 +1,11 @@
-"""Pictures: phase space and posteriors of single clusters, masses against truth, a recovered mass function, a training run.
+"""Pictures of single clusters, of masses against truth, of a recovered mass function and of a training run.
 
-Every function returns a matplotlib `Figure` and touches no global state. Masses are M200c [h^-1 Msun], R comoving [h^-1 Mpc], v [km/s].
+Every function returns a matplotlib `Figure` and touches no global state. Masses are M200c [h^-1 Msun], R comoving
+[h^-1 Mpc], v [km/s].
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -93,7 +95,7 @@ def masses(posteriors: MassPosteriors, log10_true: Float[np.ndarray, "cluster"])
 
 def _bands(top: Axes, bottom: Axes, posteriors: MassPosteriors, log10_true: np.ndarray) -> None:
     edges = np.linspace(posteriors.grid[0], posteriors.grid[-1], 14)
-    bins = [np.flatnonzero((log10_true >= a) & (log10_true < b)) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    bins = [np.flatnonzero((log10_true >= a) & (log10_true < b)) for a, b in pairwise(edges)]
     bins = [rows for rows in bins if len(rows) >= 5]
     centre = np.array([log10_true[rows].mean() for rows in bins])
     levels = (0.025, 0.16, 0.5, 0.84, 0.975)

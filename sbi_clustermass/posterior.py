@@ -28,8 +28,8 @@ class MassPosteriors:
     Attributes:
         grid: Log10 mass [dex], rising, (mass,).
         log_prob: Natural log of each normalised posterior density [1/dex], (cluster, mass).
-        log_prior: Natural log of the effective training prior's density [1/dex], (mass,): the mass density of the training set over
-            P(selected | mass). Only its shape matters.
+        log_prior: Natural log of the effective training prior's density [1/dex], (mass,): the mass density of the
+            training set over P(selected | mass). Only its shape matters.
         names: A name for each cluster.
     """
 
@@ -42,8 +42,8 @@ class MassPosteriors:
         shape, size = self.log_prob.shape, self.grid.shape
         if shape != (len(self.names), *size) or self.log_prior.shape != size or np.any(np.diff(self.grid) <= 0):
             raise ValueError(
-                f"log_prob {shape} must be (cluster, mass) for {len(self.names)} names and a rising grid of {size[0]} masses, "
-                f"and log_prior {self.log_prior.shape} must match the grid."
+                f"log_prob {shape} must be (cluster, mass): {len(self.names)} names, rising grid of {size[0]}; "
+                f"log_prior {self.log_prior.shape} must match the grid."
             )
 
     @classmethod
@@ -157,7 +157,8 @@ class MassPosteriors:
     def with_prior(self, log_prior: Float[np.ndarray, "mass"]) -> Self:
         """The same clusters under another prior, given on the grid, e.g. the mass function of a test set.
 
-        A prior that is not zero outside the grid is cut off there: a posterior says nothing beyond its training prior's support.
+        A prior that is not zero outside the grid is cut off there: a posterior says nothing beyond its training
+        prior's support.
         """
         fresh = MassPosteriors.from_log_prob(self.grid, self.log_likelihood() + log_prior)
         return replace(self, log_prob=fresh.log_prob, log_prior=np.asarray(log_prior, float))
@@ -165,7 +166,7 @@ class MassPosteriors:
     # ---- files ------------------------------------------------------------------------------------------------------
 
     def to_parquet(self, path: str | Path) -> None:
-        """Write a row a cluster: name, mean, std, 16th, 50th and 84th percentile, log_prob; the grid and prior in the metadata."""
+        """Write a row a cluster: name, mean, std, percentiles and log_prob; grid and prior go into the metadata."""
         columns = {"name": list(self.names), "log10_mass_mean": self.mean, "log10_mass_std": self.std}
         columns |= {f"log10_mass_p{level}": self.quantile(level / 100) for level in (16, 50, 84)}
         width = self.grid.size

@@ -38,7 +38,7 @@ def mass_prior(low: float, high: float) -> "BoxUniform":
 @final
 @dataclass(frozen=True)
 class EffectivePrior:
-    r"""The prior that a trained posterior carries, $\pi(M) = n_\mathrm{train}(M) / P_\mathrm{train}(\mathrm{selected} | M)$.
+    r"""The prior of a trained posterior, $\pi(M) = n_\mathrm{train}(M) / P_\mathrm{train}(\mathrm{selected} | M)$.
 
     $n_\mathrm{train}$ is the mass density of the training set after every cut. A network trained on it learns
     $q(M|d) \propto p(d|M)\,\pi(M)$, with p(d|M) the likelihood of *any* cluster's data, not only of selected ones.
@@ -68,8 +68,10 @@ class EffectivePrior:
 def fit_effective_prior(catalogue: Catalogue, support: tuple[float, float]) -> EffectivePrior:
     """Measure the effective prior of a training set.
 
-    log π is a polynomial fitted by maximum likelihood to the masses of the catalogue, whose density is π(M) P(selected | M) with P
-    fitted to every attempted mass; the Bayesian information criterion picks the degree, so that a flat draw gives a flat prior.
+    log π is a polynomial fitted by maximum likelihood to the masses of the catalogue, whose density is π(M)
+    P(selected | M) with P
+    fitted to every attempted mass; the Bayesian information criterion picks the degree, so that a flat draw gives a
+    flat prior.
 
     Args:
         catalogue: The training set, with its attempts.

@@ -1,13 +1,18 @@
 """Progress of long work: a bar on a terminal, plain lines elsewhere."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from time import monotonic
+from typing import Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-Advance = Callable[[int, str], None]
+
+class Advance(Protocol):
+    """Reports how far a stage has come."""
+
+    def __call__(self, done: int, note: str = "") -> None: ...
 
 
 @contextmanager

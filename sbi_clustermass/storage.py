@@ -84,7 +84,8 @@ def _read_card(folder: Path) -> dict[str, Any]:
 def _read_weights(path: Path, flow, digest: str | None):
     if _digest(path) != digest:
         raise ValueError(
-            f"{path}: damaged or truncated: its checksum is not the one in {CARD}.\n  try:  copy the model folder again, or train anew."
+            f"{path}: damaged or truncated: its checksum is not the one in {CARD}.\n"
+            "  try:    copy the model folder again, or train anew"
         )
     network = flow.template()
     try:

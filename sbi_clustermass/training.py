@@ -26,7 +26,7 @@ Progress = Callable[[int, float, float], None]
 @final
 @dataclass(frozen=True)
 class Training:
-    """How a network is trained; the defaults are the paper's (Kodi Ramanah et al. 2020, section 4.2) but for the truncated loss.
+    """How a network is trained; but for the truncated loss as in Kodi Ramanah et al. 2020, section 4.2.
 
     Attributes:
         learning_rate: Of Adam.
@@ -36,8 +36,8 @@ class Training:
         validate_every: Weight updates between two looks at the whole validation set.
         max_updates: Stop here in any case.
         clip_norm: Largest norm of the gradient.
-        truncated: Minimise −log q + log ∫ q over the prior's support, the density that is used afterwards; False for the paper's
-            plain −log q.
+        truncated: Minimise −log q + log ∫ q over the prior's support, the density that is used afterwards; False for
+            the paper's plain −log q.
         seed: Of the weights, the split and the order of the batches.
     """
 
@@ -124,11 +124,13 @@ class ClusterNPE(NPE):
 
         Args:
             training: The rule.
-            groups: A number for each simulation; simulations of one group (lines of sight of one host) stay on one side of the split.
+            groups: A number for each simulation; simulations of one group (lines of sight of one host) stay on one
+                side of the split.
             progress: Called at every validation with updates, training loss and validation loss.
 
         Raises:
-            ValueError: `groups` does not match the simulations, or the truncated loss has no box prior or more than one parameter.
+            ValueError: `groups` does not match the simulations, or the truncated loss has no box prior or more than
+            one parameter.
         """
         training = training or Training()
         if training.truncated and self.support is None:
@@ -206,7 +208,8 @@ def fit(
 ) -> History:
     """Train a network in place and leave the best weights in it.
 
-    A fixed summary (the KDE image) is computed once for the whole set. Between validations nothing waits for the device.
+    A fixed summary (the KDE image) is computed once for the whole set. Between validations nothing waits for the
+    device.
 
     Args:
         network: Density estimator of theta given x.

@@ -81,7 +81,7 @@ def test_a_missing_model_or_file_is_named(tmp_path, model):
     with pytest.raises(FileNotFoundError, match="no such folder"):
         MassEstimator.load(tmp_path / "none")
     (tmp_path / "estimator.json").write_text("{}")
-    with pytest.raises(FileNotFoundError, match="no estimator.safetensors"):
+    with pytest.raises(FileNotFoundError, match=r"no estimator\.safetensors"):
         MassEstimator.load(tmp_path)
 
 

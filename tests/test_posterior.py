@@ -36,7 +36,7 @@ def test_every_posterior_integrates_to_one(mean, std):
 def test_samples_follow_the_posterior():
     posteriors = MassPosteriors.from_normal([14.0, 14.9], 0.1, GRID)
     samples = posteriors.sample(4000, seed=1)
-    for row, mean in zip(samples, (14.0, 14.9)):
+    for row, mean in zip(samples, (14.0, 14.9), strict=True):
         assert stats.kstest(row, stats.norm(mean, 0.1).cdf).pvalue > 1e-3  # fails once in 500 seeds
 
 

@@ -28,7 +28,8 @@ def selected_catalogue(masses: np.ndarray, seed: int) -> Catalogue:
 def test_masses_drawn_flat_before_the_cut_have_a_flat_prior():
     catalogue = selected_catalogue(np.random.default_rng(1).uniform(*SUPPORT, 20_000), 2)
     density = np.exp(fit_effective_prior(catalogue, SUPPORT).log_density(GRID))
-    # 20 000 clusters fix a slope or curvature of the density to about 1/sqrt(20 000) = .7 %; the few at the low end to ten times that
+    # 20 000 clusters fix a slope or curvature of the density to about 1/sqrt(20 000) = .7 %; the few at the low end
+    # to ten times that
     np.testing.assert_allclose(density, 1 / 2.5, rtol=0.07)
 
 

@@ -1,4 +1,4 @@
-"""ClusterNPE: the paper's stopping rule, sbi's interface, and the truncated loss against a posterior known in closed form."""
+"""ClusterNPE: the paper's stopping rule, sbi's interface, the truncated loss against a closed form."""
 
 import numpy as np
 import pytest
@@ -34,8 +34,8 @@ def truncated():
     return trained(Training(learning_rate=3e-3, seed=1))
 
 
-def coverage_near_the_edge(network, *, support) -> float:
-    """Share of true masses within .3 dex of the lower edge that lie in the central 68 % interval of q truncated to the support."""
+def coverage_near_the_edge(network) -> float:
+    """Share of true masses in the central 68 % interval of the truncated q, where q peaks within .3 dex of the edge."""
     theta, x = noisy_masses(20_000, 2)
     loc, scale = (part.detach().numpy()[:, 0] for part in network.net.normal(network.embed(x)))
     chosen = loc < LOW + 0.3
@@ -49,7 +49,8 @@ def test_the_truncated_loss_learns_the_exact_posterior_up_to_the_edges(truncated
     x = torch.zeros(5, 1, 3)
     x[:, 0, 0] = torch.linspace(-1.1, 1.1, 5)
     loc, scale = network.net.normal(network.embed(x))
-    # 6000 pairs fix the mean of a Gaussian of width .3 within about .03 where data are sparse (four standard errors of 150 neighbours)
+    # 6000 pairs fix the mean of a Gaussian of width .3 within about .03 where data are sparse (four standard errors
+    # of 150 neighbours)
     np.testing.assert_allclose(loc[:, 0].detach(), 14 + x[:, 0, 0], atol=0.1)
     np.testing.assert_allclose(scale[:, 0].detach(), NOISE, rtol=0.2)
 
@@ -58,8 +59,8 @@ def test_coverage_holds_near_the_edge_with_the_truncated_loss_and_fails_with_the
     _, network = truncated
     _, plain = trained(Training(learning_rate=3e-3, seed=1, truncated=False))
     # 3000 clusters near the edge: binomial error .009; the fit's own error adds as much
-    assert coverage_near_the_edge(network, support=True) == pytest.approx(0.68, abs=0.03)
-    assert coverage_near_the_edge(plain, support=True) < 0.65
+    assert coverage_near_the_edge(network) == pytest.approx(0.68, abs=0.03)
+    assert coverage_near_the_edge(plain) < 0.65
 
 
 def test_training_stops_two_hundred_updates_after_the_best_and_restores_its_weights(truncated):

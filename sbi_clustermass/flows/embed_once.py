@@ -5,13 +5,14 @@ clusters on 256 masses. Parameters are `input` and observations `condition` here
 """
 
 from functools import lru_cache
-from math import log, pi
+from math import log, pi, sqrt
 from typing import Protocol, final, runtime_checkable
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from sbi.neural_nets.estimators.base import ConditionalDensityEstimator
+from sbi.neural_nets.estimators.nflows_flow import NFlowsFlow
 from torch import Tensor, nn
 
 QUADRATURE_NODES = 256
@@ -124,13 +125,20 @@ class EmbedOnce(ConditionalDensityEstimator):
     def inverse_transform(self, input: Tensor, condition: Tensor) -> Tensor:
         """Parameters to the base distribution's noise, broadcast over batches: (*batch, theta).
 
+        sbi 0.27's NFlowsFlow skips its own standardisation of the condition here.
+
         Raises:
             TypeError: If the inner estimator is not a flow.
         """
+        features = self.embed(condition)
+        if isinstance(self.net, NFlowsFlow):
+            batch = torch.broadcast_shapes(input.shape[:-1], features.shape[:-1])
+            theta, context = (part.expand(*batch, -1).flatten(0, -2) for part in (input, features))
+            return self.net.net.transform_to_noise(theta, context).reshape(*batch, -1)
         transform = getattr(self.net, "inverse_transform", None)
         if transform is None:
             raise TypeError(f"{type(self.net).__name__} is not a flow: it has no transform to noise.")
-        return transform(input, self.embed(condition))
+        return transform(input, features)
 
     def log_prob_grid(
         self, condition: Tensor, grid: Float[Tensor, " grid"], *, within: tuple[float, float] | None = None
@@ -193,16 +201,25 @@ def log_normal_mass(
 ) -> Float[Tensor, "*batch"]:
     """Natural log of the probability that N(loc, scale^2) gives to [low, high], in the units of loc, as float64.
 
-    Evaluated in the tail where both bounds lie, so that neither the difference nor its gradient cancels.
+    Evaluated in the tail where both bounds lie and with the squares' difference factorised, so that neither value nor
+    gradient cancels; torch's log_ndtr has a wrong gradient beyond 1e6 sigma.
     """
     low, high = max(low, -FARTHEST), min(high, FARTHEST)
     below, above = (((bound - loc.double()) / scale.double()).clamp(-FARTHEST, FARTHEST) for bound in (low, high))
     flip = below + above > 0
     near, far = torch.where(flip, -below, above), torch.where(flip, -above, below)
-    log_near = torch.special.log_ndtr(near)
+    tail, log_far = near.clamp(max=0), _log_mills(far)
+    log_bulk = torch.log1p(-0.5 * torch.erfc(near.clamp(min=0) * sqrt(0.5)))
+    log_near = torch.where(near < 0, _log_mills(tail) - tail.square() / 2, log_bulk)
+    in_tail = log_far - _log_mills(tail) - (far - tail) * (far + tail) / 2
+    gap = torch.where(near < 0, in_tail, log_far - far.square() / 2 - log_bulk)
     # equal bounds, or a sigma that dwarfs the interval: no log of 0
-    gap = (torch.special.log_ndtr(far) - log_near).clamp(max=-torch.finfo(torch.float64).tiny)
-    return log_near + torch.log(-torch.expm1(gap))
+    return log_near + torch.log(-torch.expm1(gap.clamp(max=-torch.finfo(torch.float64).tiny)))
+
+
+def _log_mills(z: Tensor) -> Tensor:
+    """log Phi(z) + z^2 / 2 for z <= 0: slow at any distance."""
+    return torch.special.erfcx(-z * sqrt(0.5)).log() - log(2)
 
 
 @lru_cache(maxsize=1)

@@ -104,7 +104,8 @@ class MassFunction:
         alpha, beta = parameters["alpha"], parameters["beta"]
         return {"slope": alpha + 1 - beta * 10 ** (beta * (self.pivot - parameters["log10_m_star"]))}
 
-    # ---- the sampler's coordinates: all of space, in which the posterior is nearly Gaussian ----------------------------
+    # ---- the sampler's coordinates: all of space, in which the posterior is nearly Gaussian
+    # ----------------------------
 
     def position(self, parameters: Mapping[str, Float[Tensor, "*draw"]]) -> Float[Tensor, "*draw 4"]:
         """Slope and log of the curvature -d slope / d log10 M at the pivot, log of beta, log10_density.
@@ -146,7 +147,7 @@ class MassFunction:
         """Priors of log10_m_star, alpha, log of beta and log10_density."""
         beta = (math.log(self.beta[0]), self.beta[1])
         pairs = torch.tensor([self.log10_m_star, self.alpha, beta, self.log10_density], dtype=torch.float64)
-        return dist.Normal(pairs[:, 0], pairs[:, 1])
+        return dist.Normal(pairs[:, 0], pairs[:, 1], validate_args=False)  # in the innermost loop
 
 
 def mass_function_band(

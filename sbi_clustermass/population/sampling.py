@@ -82,7 +82,7 @@ def _mode_and_spread(
     optimizer.step(closure)
     position = mode.detach()
     curvature, axes = torch.linalg.eigh(torch.autograd.functional.hessian(potential, position))
-    return position, axes / curvature.clamp(min=0.1).sqrt()  # no direction wider than 3: priors are not
+    return position, axes / curvature.clamp(min=0.1).sqrt()  # priors are narrower than 3
 
 
 def _chain(

@@ -1,9 +1,10 @@
 """A catalogue of galaxy clusters: one row a cluster, its galaxies as ragged columns.
 
-Masses are M200c [h^-1 Msun] as log10_mass [dex], lengths comoving [h^-1 Mpc], velocities [km/s]. Arrow holds the columns; NumPy arrays come out.
+Masses are M200c [h^-1 Msun] as log10_mass [dex], lengths comoving [h^-1 Mpc], velocities [km/s]. Arrow holds the
+columns; NumPy arrays come out.
 
-A catalogue also remembers every cluster that was *attempted*, selected or not, because P(selected | mass) is measured on all of them
-and both the effective training prior and a survey's selection function need it.
+A catalogue also remembers every cluster that was *attempted*, selected or not, because P(selected | mass) is measured
+on all of them and both the effective training prior and a survey's selection function need it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,7 +15,6 @@ from typing import Self, final
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from jaxtyping import Bool, Float, Float32, Int
 
 from clustermocks import parquet
@@ -62,13 +62,16 @@ class Catalogue:
         Args:
             observation: Settings; `min_galaxies` decides which clusters are selected.
             cosmology: The cosmology behind distances and masses.
-            clusters: `log10_mass` [dex] (NaN where unknown), `host_id`, and any further per-cluster column, each (cluster,).
-            galaxies: `R_proj` [h^-1 Mpc], `v_los` [km/s] and, for mocks, `is_member` and `in_cylinder` (bool), each (galaxy,).
+            clusters: `log10_mass` [dex] (NaN where unknown), `host_id`, and any further per-cluster column, each
+                (cluster,).
+            galaxies: `R_proj` [h^-1 Mpc], `v_los` [km/s] and, for mocks, `is_member` and `in_cylinder` (bool), each
+                (galaxy,).
             offsets: Galaxies of cluster i are `offsets[i]:offsets[i + 1]`.
             metadata: What made the catalogue.
 
         Raises:
-            ValueError: A column is missing, has the wrong length, or holds a negative or non-finite distance or velocity.
+            ValueError: A column is missing, has the wrong length, or holds a negative or non-finite distance or
+            velocity.
         """
         _check(clusters, galaxies, np.asarray(offsets))
         columns = {name: pa.array(np.asarray(values)) for name, values in clusters.items()}
@@ -135,7 +138,7 @@ class Catalogue:
 
     @cached_property
     def _lengths(self) -> Int[np.ndarray, "cluster"]:
-        return pc.list_value_length(self.clusters["R_proj"]).to_numpy().astype(np.int64)
+        return self.clusters["R_proj"].combine_chunks().value_lengths().to_numpy().astype(np.int64)
 
     def _stored(self, name: str) -> np.ndarray:
         """One galaxy column as it is stored: galaxies in the cylinder and members outside it."""
@@ -236,12 +239,8 @@ class Catalogue:
         """
         if "is_member" not in self.clusters.column_names:
             raise ValueError("membership is unknown: only mock catalogues carry is_member.")
-        minimum = self.observation.min_galaxies
-        passed = pc.and_(self.attempts["eligible"], pc.greater_equal(self.attempts["n_galaxies"], minimum))
-        attempts = self.attempts.set_column(self.attempts.column_names.index("eligible"), "eligible", passed)
-        attempts = attempts.set_column(
-            attempts.column_names.index("n_galaxies"), "n_galaxies", self.attempts["n_members"]
-        )
+        minimum, passed = self.observation.min_galaxies, pa.array(self._attempted_selected())
+        attempts = _with(_with(self.attempts, "eligible", passed), "n_galaxies", self.attempts["n_members"])
         clean = replace(self, clusters=self._members_only(), attempts=attempts)
         return clean._select_rows(clean.n_galaxies >= minimum)
 
@@ -252,8 +251,7 @@ class Catalogue:
         table = self.clusters
         for name in ("R_proj", "v_los", "is_member"):
             values = pa.array(self._stored(name)[keep], type=_GALAXY_TYPES[name])
-            column = pa.LargeListArray.from_arrays(offsets, values)
-            table = table.set_column(table.column_names.index(name), name, column)
+            table = _with(table, name, pa.LargeListArray.from_arrays(offsets, values))
         return table.drop_columns([n for n in ("in_cylinder",) if n in table.column_names])
 
     def split(self, fraction: float, seed: int) -> tuple[Self, Self]:
@@ -310,7 +308,7 @@ class Catalogue:
         return rich & self.attempts["eligible"].to_numpy()
 
     def attempted(self) -> tuple[Float[np.ndarray, "attempt"], Bool[np.ndarray, "attempt"]]:
-        """Log10 mass of every attempted cluster [dex], and whether it passed the cuts: the data for P(selected | mass)."""
+        """Log10 mass of every attempted cluster [dex] and whether it passed the cuts: data for P(selected | mass)."""
         return self.attempts["log10_mass"].to_numpy(), self._attempted_selected()
 
     # ---- files ------------------------------------------------------------------------------------------------------
@@ -328,6 +326,10 @@ class Catalogue:
             ValueError: The file is not a catalogue, or is damaged; the message says which.
         """
         return cls(*parquet.read(Path(path)))
+
+
+def _with(table: pa.Table, name: str, column: pa.Array | pa.ChunkedArray) -> pa.Table:
+    return table.set_column(table.column_names.index(name), name, column)
 
 
 def _count(flags: np.ndarray, offsets: np.ndarray) -> Int[np.ndarray, "cluster"]:

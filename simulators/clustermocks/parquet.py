@@ -1,4 +1,4 @@
-"""Catalogues as Parquet files: selected clusters with their galaxies, then the attempts that failed, settings in the schema's metadata."""
+"""Catalogues as Parquet files: the selected clusters, then every attempt; settings in the schema's metadata."""
 
 import json
 from collections.abc import Mapping
@@ -24,10 +24,10 @@ _ATTEMPT = "attempt_"
 def write(catalogue: "Catalogue", path: Path) -> None:
     """Write a catalogue to a temporary file beside `path`, then rename it."""
     attempts = catalogue.attempts.rename_columns([_ATTEMPT + name for name in catalogue.attempts.column_names])
-    is_cluster = pa.table({"is_cluster": pa.repeat(True, len(catalogue))})
-    clusters = pa.table({**_columns(is_cluster), **_columns(catalogue.clusters)})
-    failed = pa.table({"is_cluster": pa.repeat(False, attempts.num_rows), **_columns(attempts)})
-    table = pa.concat_tables([clusters, failed], promote_options="default")
+    flag = pa.table({"is_cluster": pa.repeat(True, len(catalogue))})
+    clusters = pa.table({**_columns(flag), **_columns(catalogue.clusters)})
+    tried = pa.table({"is_cluster": pa.repeat(False, attempts.num_rows), **_columns(attempts)})
+    table = pa.concat_tables([clusters, tried], promote_options="default")
     header = {
         "format": _FORMAT,
         "observation": asdict(catalogue.observation),
@@ -61,7 +61,7 @@ def read(path: Path) -> tuple[pa.Table, pa.Table, Observation, Cosmology, Mappin
         raise ValueError(f"{path}: catalogue format {header['format']}; this version reads format {_FORMAT}.")
     table = table.replace_schema_metadata(None)
     clusters = table.filter(table["is_cluster"]).select(header["columns"]).combine_chunks()
-    attempts = table.filter(pa.compute.invert(table["is_cluster"]))
+    attempts = table.filter(~table["is_cluster"].to_numpy())
     attempts = attempts.select([n for n in attempts.column_names if n.startswith(_ATTEMPT)]).combine_chunks()
     attempts = attempts.rename_columns([name.removeprefix(_ATTEMPT) for name in attempts.column_names])
     return (

@@ -122,7 +122,7 @@ def _checked(log10_masses: ArrayLike) -> Float[np.ndarray, "cluster"]:
     if bad.size:
         raise ValueError(
             f"HaloModel.simulate: {bad.size} of {masses.size} masses outside {LOWEST} to {HIGHEST}, the first at "
-            f"index {bad[0]}: {masses[bad[0]]!r}. Give log10 of M200c in h^-1 Msun."
+            f"index {bad[0]}: {masses[bad[0]]:g}. Give log10 of M200c in h^-1 Msun."
         )
     return masses
 

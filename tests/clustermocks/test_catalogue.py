@@ -92,9 +92,11 @@ def test_a_truncated_file_a_foreign_table_and_a_missing_file_say_what_they_are(t
 def test_pure_keeps_members_only_wherever_they_are_and_cuts_on_their_number():
     catalogue = make(min_galaxies=2)
     pure = catalogue.pure()
-    members = dict(zip(catalogue.attempts["log10_mass"].to_pylist(), catalogue.attempts["n_members"].to_pylist()))
+    members = dict(
+        zip(catalogue.attempts["log10_mass"].to_pylist(), catalogue.attempts["n_members"].to_pylist(), strict=True)
+    )
     assert 0 < len(pure) < len(catalogue)
-    for mass, n in zip(pure.log10_mass, pure.n_galaxies):
+    for mass, n in zip(pure.log10_mass, pure.n_galaxies, strict=True):
         assert n == members[mass] >= 2
     assert pure.galaxy_column("is_member").all()
     np.testing.assert_array_equal(pure.attempted()[1].sum(), len(pure))

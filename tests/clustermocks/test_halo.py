@@ -125,7 +125,7 @@ def test_galaxies_beyond_the_virial_radius_follow_the_steepened_profile():
 )
 def test_simulated_dispersion_is_the_tracer_weighted_jeans_dispersion(log10_mass, jeans, ho2019):
     galaxies = HaloGalaxies(concentration_scatter=0.0, velocity_scatter=0.0)
-    haloes, rng = _haloes(log10_mass, 2000, galaxies)
+    haloes, rng = _haloes(log10_mass, 300, galaxies)
     v = draw_satellites(haloes, rng, galaxies).v_jeans
     c, edge = haloes.c_200c[0], haloes.R_vir[0] / haloes.r_200c[0]
 

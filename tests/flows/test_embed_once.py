@@ -123,15 +123,14 @@ def test_stock_sbi_mixes_the_conditions_up():
 
 
 @pytest.mark.parametrize("build", [small, spline])
-def test_noise_is_transformed_back(build):
+def test_the_transform_to_noise_gives_the_density_by_change_of_variables(build):
     flow, theta, x = build()
+    theta = theta.requires_grad_()
     noise = flow.inverse_transform(theta, x)
-    loss = 0.5 * noise[:, 0] ** 2 + 0.5 * np.log(2 * np.pi)
-    # both are the same for the density up to the Jacobian, which a finite difference of the map gives
-    step = 1e-2
-    slope = (flow.inverse_transform(theta + step, x) - flow.inverse_transform(theta - step, x))[:, 0] / (2 * step)
-    # float32 difference over a step of 0.02, and the spline's curvature
-    torch.testing.assert_close(loss - slope.log(), flow.loss(theta, x), rtol=0, atol=0.05)
+    slope = torch.autograd.grad(noise.sum(), theta)[0][:, 0]
+    log_prob = -0.5 * noise[:, 0] ** 2 - 0.5 * np.log(2 * np.pi) + slope.log()
+    # float32 through five splines
+    torch.testing.assert_close(-log_prob, flow.loss(theta, x), rtol=1e-4, atol=1e-4)
 
 
 def test_an_estimator_without_noise_says_so():
@@ -154,7 +153,7 @@ def test_log_prob_grid_is_log_prob_on_the_grid(build):
 @pytest.mark.parametrize("build", [small, spline])
 def test_the_density_integrates_to_one_and_between_bounds_after_truncation(build):
     flow, _, x = build()
-    wide, support = torch.linspace(0, 30, 8001), torch.linspace(LOW, HIGH, 2001)
+    wide, support = torch.linspace(11, 18, 2001), torch.linspace(LOW, HIGH, 501)
     # trapezoid of float32 densities; nsf has kinks
     total = torch.trapezoid(flow.log_prob_grid(x, wide).exp(), wide)
     torch.testing.assert_close(total, torch.ones(40), rtol=0, atol=2e-3)
@@ -185,7 +184,7 @@ def test_the_mass_within_bounds_is_exact_far_into_both_tails(scale):
     far = np.where(LOCS > (LOW + HIGH) / 2, LOCS - LOW, HIGH - LOCS) / scale
     log_near, log_far = norm.logsf(near), norm.logsf(far)
     truth = log_near + np.log(-np.expm1(log_far - log_near))
-    np.testing.assert_allclose(found, truth, rtol=1e-9)  # scipy's and torch's log_ndtr agree to 1e-12
+    np.testing.assert_allclose(found, truth, rtol=1e-9)  # float64; truth takes a plain difference of logs
     if scale < 5:
         middle = np.abs(LOCS - 14.4) < 3
         cdf = np.log(np.maximum(norm.cdf(HIGH, LOCS, scale) - norm.cdf(LOW, LOCS, scale), 1e-300))

@@ -89,7 +89,7 @@ def test_two_flows_of_one_builder_share_no_weights():
 
 def test_three_hundred_updates_at_the_papers_learning_rate_reduce_the_loss():
     torch.manual_seed(0)
-    mass, x = toy(200)
+    mass, x = toy(100)
     flow = StackedAffine(hidden=(64, 32, 64))(mass, x)
     summaries, cached = flow.summary(x), flow.on_summaries()
     optimizer = torch.optim.Adam(flow.parameters(), lr=1e-4)
