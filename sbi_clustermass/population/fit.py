@@ -5,6 +5,7 @@ Masses are M200c [h^-1 Msun] as log10_mass [dex]; volumes are comoving [h^-3 Mpc
 
 import json
 import warnings
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, final
 
@@ -109,17 +110,18 @@ class _Problem:
     likelihood: PopulationLikelihood
     volume: float | None
 
-    def log_phi(self, position: Float[Tensor, "*draw parameter"]) -> Float[Tensor, "*draw mass"]:
-        return self.model.log_density(self.likelihood.log10_mass, self.model.parameters(position))
+    def log_phi(self, parameters: Mapping[str, Float[Tensor, "*draw"]]) -> Float[Tensor, "*draw mass"]:
+        return self.model.log_density(self.likelihood.log10_mass, parameters)
 
     def potential(self, position: Float[Tensor, "parameter"]) -> Float[Tensor, ""]:
         """Negative log posterior density in the sampler's coordinates."""
-        terms = _terms(self.likelihood, self.log_phi(position), self.volume)
-        return -self.model.log_prior(position) - sum(term.sum() for term in terms.values())
+        parameters = self.model.parameters(position)
+        terms = _terms(self.likelihood, self.log_phi(parameters), self.volume)
+        return -self.model.log_prior(parameters) - sum(term.sum() for term in terms.values())
 
     def refuse_outside(self, position: Float[Tensor, "parameter"], where: str) -> None:
         """Refuse a survey too much of which lies where the posteriors are blind."""
-        log_phi = self.log_phi(position)
+        log_phi = self.log_phi(self.model.parameters(position))
         below, above = self.likelihood.outside(log_phi)
         if below + above <= MAX_OUTSIDE:
             return
@@ -148,7 +150,7 @@ def _inference_data(
     model, likelihood = problem.model, problem.likelihood
     parameters = model.parameters(positions)
     draws = {name: value.numpy() for name, value in {**parameters, **model.derived(parameters)}.items()}
-    terms = _terms(likelihood, problem.log_phi(positions), problem.volume)
+    terms = _terms(likelihood, problem.log_phi(parameters), problem.volume)
     return arviz.from_dict(
         posterior=draws,
         log_likelihood={name: term.numpy() for name, term in terms.items()},

@@ -59,10 +59,10 @@ class MassFunction:
     """
 
     pivot: float = 14.3
-    log10_m_star: tuple[float, float] = (14.2, 0.5)
+    log10_m_star: tuple[float, float] = (14.22, 0.5)
     alpha: tuple[float, float] = (-1.91, 0.4)
-    beta: tuple[float, float] = (0.70, 0.3)
-    log10_density: tuple[float, float] = (-4.66, 1.0)
+    beta: tuple[float, float] = (0.71, 0.3)
+    log10_density: tuple[float, float] = (-4.655, 1.0)
     mass_range: tuple[float, float] = (12.5, 16.0)
 
     def __post_init__(self) -> None:
@@ -128,10 +128,9 @@ class MassFunction:
             "log10_density": log10_density,
         }
 
-    def log_prior(self, position: Float[Tensor, "4"]) -> Float[Tensor, ""]:
-        """Natural log of the prior density at a position, in its coordinates."""
-        parameters = self.parameters(position)
-        log_beta = position[2]
+    def log_prior(self, parameters: Mapping[str, Float[Tensor, ""]]) -> Float[Tensor, ""]:
+        """Natural log of the prior density of a position, in its coordinates, from its parameters."""
+        log_beta = parameters["beta"].log()
         values = torch.stack([parameters["log10_m_star"], parameters["alpha"], log_beta, parameters["log10_density"]])
         log_jacobian = -log_beta - math.log(_LN10)  # of (log10_m_star, alpha) by (slope, log_curvature)
         return self._priors.log_prob(values).sum() + log_jacobian

@@ -12,6 +12,7 @@ import pyro
 import torch
 from jaxtyping import Bool, Float
 from pyro.infer import MCMC, NUTS
+from scipy.optimize import minimize
 from torch import Tensor
 
 Potential = Callable[[Float[Tensor, "parameter"]], Float[Tensor, ""]]
@@ -70,19 +71,16 @@ def _mode_and_spread(
     potential: Potential, start: Float[Tensor, "parameter"]
 ) -> tuple[Float[Tensor, "parameter"], Float[Tensor, "parameter parameter"]]:
     """The posterior's mode, and a matrix square root of its covariance there (Laplace)."""
-    mode = start.clone().requires_grad_()
-    optimizer = torch.optim.LBFGS([mode], max_iter=200, tolerance_grad=1e-6, line_search_fn="strong_wolfe")
 
-    def closure() -> Float[Tensor, ""]:
-        optimizer.zero_grad()
-        loss = potential(mode)
-        loss.backward()
-        return loss
+    def value_and_gradient(at: Float[np.ndarray, "parameter"]) -> tuple[float, Float[np.ndarray, "parameter"]]:
+        position = torch.tensor(at, requires_grad=True)
+        value = potential(position)
+        (gradient,) = torch.autograd.grad(value, position)
+        return value.item(), gradient.numpy()
 
-    optimizer.step(closure)
-    position = mode.detach()
-    curvature, axes = torch.linalg.eigh(torch.autograd.functional.hessian(potential, position))
-    return position, axes / curvature.clamp(min=0.1).sqrt()  # priors are narrower than 3
+    mode = torch.as_tensor(minimize(value_and_gradient, start.numpy(), jac=True, method="BFGS").x)
+    curvature, axes = torch.linalg.eigh(torch.autograd.functional.hessian(potential, mode))
+    return mode, axes / curvature.clamp(min=0.1).sqrt()  # priors are narrower than 3
 
 
 def _chain(

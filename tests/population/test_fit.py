@@ -7,16 +7,17 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import torch
-from sbi_clustermass.population import MassFunction, PopulationLikelihood, Sampler, fit, mass_function_band
-from sbi_clustermass.posterior import MassPosteriors
 from scipy.special import expit
 from scipy.stats import norm
+
+from sbi_clustermass.population import MassFunction, PopulationLikelihood, Sampler, fit, mass_function_band
+from sbi_clustermass.posterior import MassPosteriors
 
 GRID = np.linspace(13.0, 15.8, 256)
 ERROR = 0.15  # dex
 ALPHA, BETA, LOG10_M_STAR = -1.7, 0.8, 14.1
 SLOPE = ALPHA + 1 - BETA * 10 ** (BETA * (14.3 - LOG10_M_STAR))
-QUICK = Sampler(num_samples=250, num_warmup=100, num_chains=2, seed=1)
+QUICK = Sampler(num_samples=150, num_warmup=60, num_chains=2, seed=1)
 
 
 class Survey(NamedTuple):
@@ -31,7 +32,7 @@ def mass_function(log10_mass):
 
 
 def haloes(n, rng):
-    """n log10 masses between 12.5 and 16, by the inverse of the cumulative mass function, and the volume they fill."""
+    """n log10 masses between 12.5 and 16, by the inverse cumulative mass function, and the volume they fill."""
     grid = np.linspace(12.5, 16.0, 20_001)
     density = mass_function(grid)
     cumulative = np.append(0, np.cumsum(0.5 * (density[1:] + density[:-1]) * np.diff(grid)))
@@ -107,8 +108,8 @@ def test_result_holds_the_likelihood_it_was_drawn_from(survey, fitted):
     expected -= survey.volume * np.trapezoid(phi_selected, likelihood.log10_mass.numpy())
     stored = fitted["log_likelihood"].isel(chain=1, draw=7)
     assert stored["clusters"].sum().item() + stored["count"].item() == pytest.approx(expected, abs=1e-8)
-    assert fitted["posterior"]["slope"].shape == (2, 250)
-    assert fitted["sample_stats"]["diverging"].shape == (2, 250)
+    assert fitted["posterior"]["slope"].shape == (2, 150)
+    assert fitted["sample_stats"]["diverging"].shape == (2, 150)
     assert list(fitted["observed_data"]["cluster"].values) == list(survey.posteriors.names)
 
 
@@ -119,16 +120,18 @@ def test_band_brackets_the_truth_where_the_clusters_are(fitted):
     # 3 sigma on each side, for three correlated masses: fails for under 1 in 100 seeds
     assert np.all(np.abs(np.log(median / mass_function(masses))) < 3 * np.log(high / low) / 2)
     at_pivot = 10 ** np.percentile(fitted["posterior"]["log10_density"].values, [16, 50, 84])
-    np.testing.assert_allclose([low[1], median[1], high[1]], at_pivot, rtol=1e-9)
+    np.testing.assert_allclose(
+        [low[1], median[1], high[1]], at_pivot, rtol=1e-4
+    )  # percentiles interpolate between draws
 
 
 def test_fit_without_counts_needs_no_volume_and_leaves_the_amplitude_at_its_prior(survey):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # few draws on purpose
-        sampler = Sampler(num_samples=150, num_warmup=60, num_chains=1, seed=0)
+        sampler = Sampler(num_samples=80, num_warmup=40, num_chains=1, seed=0)
         result = fit(MassFunction(), survey.posteriors, selection=lost_by_chance, counts=False, sampler=sampler)
     density = result["posterior"]["log10_density"].values
-    assert 0.6 < density.std() < 1.5  # prior 1.0; 5 sigma of the standard deviation of some 75 independent draws
+    assert 0.5 < density.std() < 1.6  # prior 1.0; 4 sigma of the standard deviation of some 40 independent draws
     assert "count" not in result["log_likelihood"]
 
 
@@ -159,12 +162,10 @@ def test_refusal_comes_at_one_percent_of_the_expected_clusters():
     accepted, refused = (MassPosteriors.from_normal([14.5], [0.1], np.linspace(low, 15.8, 200)) for low in floors)
     with pytest.raises(ValueError, match=r"1\.1% of the expected selected clusters .* centre of the model's priors"):
         fit(model, refused, selection=lost_by_chance, volume=1e6)
-    with warnings.catch_warnings(), pytest.raises(ValueError, match="fitted posterior mean") as late:
-        warnings.simplefilter("ignore", UserWarning)
-        # one cluster in a volume of a few hundred thousand: the fitted function is steeper than the prior's
-        low_mass = MassPosteriors.from_normal(np.full(60, floors[0] + 0.1), 0.05, accepted.grid)
-        fit(model, low_mass, selection=lost_by_chance, volume=1e6, sampler=Sampler(20, 20, 1))
-    assert "outside" in str(late.value)
+    # clusters that all lie near the floor make a steeper function than the prior's, with more below the floor
+    steep = MassPosteriors.from_normal(np.full(60, floors[0] + 0.1), 0.05, accepted.grid)
+    with pytest.raises(ValueError, match="outside .* fitted posterior mean"):
+        fit(model, steep, selection=lost_by_chance, volume=1e6, sampler=Sampler(20, 20, 1))
 
 
 @pytest.mark.parametrize("volume", [None, 0.0, -1.0, np.nan, np.inf])
