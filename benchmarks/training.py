@@ -26,9 +26,7 @@ def ours(theta: torch.Tensor, x: torch.Tensor) -> float:
     training = Training(max_updates=UPDATES, patience=UPDATES)
     fitting, validating = split_by_group(np.arange(len(theta)), training)
     start = perf_counter()
-    fit(
-        network, (theta[fitting], x[fitting]), (theta[validating], x[validating]), support=SUPPORT, training=training
-    )
+    fit(network, (theta[fitting], x[fitting]), (theta[validating], x[validating]), support=SUPPORT, training=training)
     return UPDATES / (perf_counter() - start)
 
 
@@ -71,8 +69,12 @@ def main() -> None:
     rates = {name: run(theta, x) for name, run in {"bare": bare, "ours": ours, "stock": stock}.items()}
     print(f"training, {len(theta)} clusters, 4 042 950 weights, {torch.get_num_threads()} threads")
     print(f"  ours             {rates['ours']:6.1f} updates/s")
-    print(f"  bare torch loop  {rates['bare']:6.1f} updates/s    ratio {rates['ours'] / rates['bare']:5.2f}    (at least 0.95)")
-    print(f"  stock NPE.train  {rates['stock']:6.1f} updates/s    ratio {rates['ours'] / rates['stock']:5.2f}    (at least 1.1)")
+    print(
+        f"  bare torch loop  {rates['bare']:6.1f} updates/s    ratio {rates['ours'] / rates['bare']:5.2f}    (at least 0.95)"
+    )
+    print(
+        f"  stock NPE.train  {rates['stock']:6.1f} updates/s    ratio {rates['ours'] / rates['stock']:5.2f}    (at least 1.1)"
+    )
 
 
 if __name__ == "__main__":

@@ -1,5 +1,8 @@
 """The whole chain, small: mocks, a trained flow, held-out masses, and the mass function behind a mock survey.
 
+The clusters are the realistic mocks, each the heaviest halo in its cylinder: a survey counts a cluster once, not again for every group in
+front of it, and a richness cut then keeps what it selects inside the training range.
+
 Masses are M200c [h^-1 Msun] as log10_mass [dex].
 """
 
@@ -51,9 +54,9 @@ class Demo:
         n_jobs: Processes for the simulator.
     """
 
-    n_clusters: int = 10_000
-    n_survey: int = 60_000
-    survey_min_galaxies: int = 45
+    n_clusters: int = 20_000
+    n_survey: int = 50_000
+    survey_min_galaxies: int = 55
     max_updates: int = 3000
     seed: int = 1
     n_jobs: int = 2
@@ -124,7 +127,7 @@ def run(folder: Path, demo: Demo, console: Console) -> Summary:
 
 def _simulate(title: str, log10_masses: np.ndarray, demo: Demo, console: Console) -> Catalogue:
     with stage(title, len(log10_masses), console) as advance:
-        return HaloModel().simulate(
+        return HaloModel(dominant=True).simulate(
             log10_masses, seed=demo.seed + len(log10_masses), n_jobs=demo.n_jobs, progress=advance
         )
 

@@ -63,7 +63,7 @@ class Catalogue:
             observation: Settings; `min_galaxies` decides which clusters are selected.
             cosmology: The cosmology behind distances and masses.
             clusters: `log10_mass` [dex] (NaN where unknown), `host_id`, and any further per-cluster column, each
-                (cluster,).
+                (cluster,); `eligible` (bool) is False where something other than richness rules a cluster out.
             galaxies: `R_proj` [h^-1 Mpc], `v_los` [km/s] and, for mocks, `is_member` and `in_cylinder` (bool), each
                 (galaxy,).
             offsets: Galaxies of cluster i are `offsets[i]:offsets[i + 1]`.
@@ -74,7 +74,8 @@ class Catalogue:
             velocity.
         """
         _check(clusters, galaxies, np.asarray(offsets))
-        columns = {name: pa.array(np.asarray(values)) for name, values in clusters.items()}
+        eligible = np.asarray(clusters.get("eligible", np.ones(len(clusters["log10_mass"]), bool)))
+        columns = {name: pa.array(np.asarray(values)) for name, values in clusters.items() if name != "eligible"}
         for name, values in galaxies.items():
             flat = pa.array(np.asarray(values), type=_GALAXY_TYPES[name])
             columns[name] = pa.LargeListArray.from_arrays(pa.array(offsets, pa.int64()), flat)
@@ -87,7 +88,7 @@ class Catalogue:
                 "log10_mass": table["log10_mass"],
                 "n_galaxies": _count(inside, offsets),
                 "n_members": _count(members, offsets),
-                "eligible": np.ones(len(table), bool),
+                "eligible": eligible,
             }
         )
         everything = cls(table, attempts, observation, cosmology, dict(metadata or {}))

@@ -10,7 +10,14 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from clustermocks.cosmology import Values, radius_200c
-from clustermocks.environment import MAX_NEIGHBOUR, MIN_SATELLITE_HOST, Pillar, central_threshold, draw_neighbours
+from clustermocks.environment import (
+    MAX_NEIGHBOUR,
+    MIN_SATELLITE_HOST,
+    Neighbourhood,
+    Pillar,
+    central_threshold,
+    draw_neighbours,
+)
 from clustermocks.halo import Haloes, draw_haloes, draw_satellites, truncation_radii
 from clustermocks.observation import in_cylinder, line_of_sight_velocity, robust_centre_velocity, subtract_velocity
 
@@ -42,11 +49,15 @@ def simulate_chunk(
     """Draw, observe and cut one chunk of clusters."""
     rng = np.random.default_rng(stream)
     clusters = _haloes(model, log10_mass, rng)
-    galaxies = _join(_member_galaxies(model, clusters, rng), _interloper_galaxies(model, clusters, rng))
+    around = _neighbours(model, clusters, rng)
+    galaxies = _join(_member_galaxies(model, clusters, rng), _interloper_galaxies(model, around, rng))
     if model.completeness < 1:
         kept = rng.uniform(size=len(galaxies.cluster)) < model.completeness
         galaxies = Galaxies(*(column[kept] for column in galaxies))
-    return _observe(model, clusters, galaxies, rng)
+    seen = _observe(model, clusters, galaxies, rng)
+    rival = _heaviest_in_cylinder(model, around, n=len(log10_mass))
+    eligible = ~(rival > log10_mass) if model.dominant else np.ones(len(log10_mass), bool)
+    return seen._replace(clusters={**seen.clusters, "log10_mass_rival": rival, "eligible": eligible})
 
 
 def _haloes(model: "HaloModel", log10_mass: Float[np.ndarray, "halo"], rng: np.random.Generator) -> Haloes:
@@ -113,16 +124,25 @@ def _search_radius(model: "HaloModel") -> float:
     return model.observation.aperture + 5 * model.centre_error
 
 
-def _interloper_galaxies(model: "HaloModel", clusters: Haloes, rng: np.random.Generator) -> Galaxies:
+def _neighbours(model: "HaloModel", clusters: Haloes, rng: np.random.Generator) -> Neighbourhood:
+    """Haloes around each cluster."""
+    pillar = _pillar(model, _central_threshold(model))
+    return draw_neighbours(clusters, rng, neighbours=model.neighbours, pillar=pillar, aperture=_search_radius(model))
+
+
+def _heaviest_in_cylinder(model: "HaloModel", around: Neighbourhood, *, n: int) -> Float[np.ndarray, "cluster"]:
+    """Log10 mass of the heaviest other halo whose centre lies in each cluster's cylinder [dex]; NaN where none does."""
+    observation = model.observation
+    v_los = line_of_sight_velocity(around.position[:, 2], around.v_peculiar, 0.0, observation.redshift, model.cosmology)
+    inside = in_cylinder(np.hypot(*around.position[:, :2].T), v_los, observation)
+    heaviest = np.full(n, -np.inf)
+    np.maximum.at(heaviest, around.cluster[inside], around.log10_mass[inside])
+    return np.where(np.isfinite(heaviest), heaviest, np.nan)
+
+
+def _interloper_galaxies(model: "HaloModel", around: Neighbourhood, rng: np.random.Generator) -> Galaxies:
     """Galaxies of all neighbouring haloes, indexed by cluster."""
     threshold = _central_threshold(model)
-    around = draw_neighbours(
-        clusters,
-        rng,
-        neighbours=model.neighbours,
-        pillar=_pillar(model, threshold),
-        aperture=_search_radius(model),
-    )
     hosts = np.flatnonzero(around.log10_mass >= MIN_SATELLITE_HOST)
     inner = _satellite_galaxies(model, _haloes(model, around.log10_mass[hosts], rng), rng)
     halo = hosts[inner.cluster]

@@ -59,6 +59,16 @@ def test_impossible_settings_are_refused_by_name(fields):
         HaloModel(**fields)
 
 
+def test_only_the_heaviest_halo_of_a_cylinder_is_dominant_and_the_others_stay_attempts():
+    masses = FlatMasses(12.5, 13.5).draw(1000, seed=1)
+    everyone, dominant = (HaloModel(dominant=chosen).simulate(masses, seed=2) for chosen in (False, True))
+    rival = everyone.column("log10_mass_rival")
+    assert 0 < (rival > everyone.log10_mass).sum() < len(everyone) / 2
+    np.testing.assert_array_equal(dominant.log10_mass, everyone.log10_mass[~(rival > everyone.log10_mass)])
+    assert len(dominant.attempted()[0]) == 1000
+    assert dominant.attempted()[1].sum() == len(dominant)
+
+
 def test_every_attempt_is_remembered_and_galaxies_lie_in_the_cylinder(published):
     assert len(published.attempts) == 1500
     R_proj, v_los = published.galaxy_column("R_proj"), published.galaxy_column("v_los")

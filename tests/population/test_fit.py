@@ -61,7 +61,7 @@ def cut_on_data(log10_mass):
 
 
 def cut_survey(n_expected, seed):
-    """Clusters kept if their estimate exceeds 10^14: a cut on the data themselves leaves the likelihoods as they are."""
+    """Clusters kept if their estimate exceeds 10^14: a cut on the data themselves leaves likelihoods alone."""
     rng = np.random.default_rng(seed)
     masses, volume = haloes(30 * n_expected, rng)
     observed = masses + ERROR * rng.standard_normal(masses.size)
@@ -70,7 +70,7 @@ def cut_survey(n_expected, seed):
 
 
 def naive_slope(observed):
-    """Straight line through the logarithm of a histogram of mass estimates within 0.4 dex of the pivot: slope, error."""
+    """Straight line through the log histogram of mass estimates within 0.4 dex of the pivot: slope, error."""
     counts, edges = np.histogram(observed, np.linspace(13.9, 14.7, 9))
     centres = 0.5 * (edges[1:] + edges[:-1])
     line, covariance = np.polyfit(centres, np.log10(counts), 1, w=np.sqrt(counts) * np.log(10), cov="unscaled")
@@ -164,7 +164,7 @@ def test_refusal_comes_at_one_percent_of_the_expected_clusters():
         fit(model, refused, selection=lost_by_chance, volume=1e6)
     # clusters that all lie near the floor make a steeper function than the prior's, with more below the floor
     steep = MassPosteriors.from_normal(np.full(60, floors[0] + 0.1), 0.05, accepted.grid)
-    with pytest.raises(ValueError, match="outside .* fitted posterior mean"):
+    with pytest.raises(ValueError, match=r"outside .* fitted posterior mean"):
         fit(model, steep, selection=lost_by_chance, volume=1e6, sampler=Sampler(20, 20, 1))
 
 

@@ -94,7 +94,7 @@ def test_shape_only_model_ignores_the_amplitude():
 
 
 def test_counts_and_shape_agree_once_the_amplitude_is_integrated_out_with_a_1_over_a_prior():
-    """The integral over ln A of the Poisson likelihood is the normalised one times Gamma(N): the same for all shapes."""
+    """The integral over ln A of the Poisson likelihood is the normalised one times Gamma(N), for any shape."""
     model, likelihood = MassFunction(), tabulated()
     ln_amplitude = np.linspace(-12, 12, 4001)
     ratios = []

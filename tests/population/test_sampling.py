@@ -4,6 +4,7 @@ import numpy as np
 import pyro
 import pytest
 import torch
+from pyro.util import get_rng_state
 
 from sbi_clustermass.population import Sampler
 from sbi_clustermass.population.sampling import draw
@@ -38,9 +39,9 @@ def test_same_seed_same_draws_and_chains_differ():
 def test_global_random_states_and_pyros_parameters_are_left_alone_and_nothing_is_printed(capfd):
     pyro.clear_param_store()
     pyro.param("kept", torch.tensor(1.0))
-    before = pyro.util.get_rng_state()  # of torch, random and numpy
+    before = get_rng_state()  # of torch, random and numpy
     draw(potential, torch.zeros(3, dtype=torch.float64), SMALL)
-    after = pyro.util.get_rng_state()
+    after = get_rng_state()
     assert torch.equal(after["torch"], before["torch"])
     assert after["random"] == before["random"]
     np.testing.assert_equal(after["numpy"], before["numpy"])
