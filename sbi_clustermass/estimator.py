@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Self, final
+from warnings import warn
 
 import numpy as np
 import torch
@@ -99,9 +100,16 @@ class MassEstimator:
         for name in ("aperture", "v_cut"):
             ours, theirs = getattr(self.observation, name), getattr(catalogue.observation, name)
             if ours != theirs:
-                raise ValueError(
-                    f"the clusters were observed with {name} {theirs}, the estimator was trained with {ours}."
-                )
+                raise ValueError(f"the clusters were observed with {name} {theirs}, the training set with {ours}.")
+        ours, theirs = self.observation.min_galaxies, catalogue.observation.min_galaxies
+        if ours != theirs:
+            warn(
+                f"clusters of {theirs} galaxies or more, a training set of {ours} or more: the posteriors do not know "
+                f"of that cut, and their likelihoods are not those that a population fit needs.\n"
+                f"  try:    train on mocks.with_min_galaxies({theirs})",
+                UserWarning,
+                stacklevel=3,
+            )
 
     def warnings(self, catalogue: Catalogue, posteriors: MassPosteriors) -> list[tuple[str, ...]]:
         """Why an answer should not be trusted, with numbers, for each cluster; empty where nothing was found."""

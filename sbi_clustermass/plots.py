@@ -43,7 +43,7 @@ def clusters(catalogue: Catalogue, posteriors: MassPosteriors, which: Sequence[i
     axes[0, 0].set_ylabel(r"$v_\mathrm{los}\ [\mathrm{km\,s^{-1}}]$")
     axes[0, 0].legend(loc="upper right", fontsize=8, framealpha=0.9)
     axes[1, 0].set_ylabel("posterior density [1/dex]")
-    axes[1, 0].legend(loc="upper left", fontsize=8, framealpha=0.9)
+    axes[1, -1].legend(loc="upper left", fontsize=8)
     return figure
 
 
@@ -59,7 +59,7 @@ def _phase_space(axes: Axes, catalogue: Catalogue, i: int) -> None:
         groups = {"interlopers": (~member, ORANGE), "members": (member, BLUE)}
     for label, (chosen, colour) in groups.items():
         axes.plot(R_proj[chosen], v_los[chosen], ".", ms=4, color=colour, label=label)
-    axes.set(xlabel=r"$R_\mathrm{proj}\ [h^{-1}\,\mathrm{Mpc}]$", title=f"{len(R_proj)} galaxies")
+    axes.set(xlabel=r"$R_\mathrm{proj}\ [h^{-1}\,\mathrm{Mpc}]$", title=f"{len(R_proj)} galaxies", ylim=(-2600, 2600))
 
 
 def _posterior(axes: Axes, posteriors: MassPosteriors, i: int, truth: float) -> None:

@@ -87,7 +87,7 @@ def test_a_missing_model_or_file_is_named(tmp_path, model):
 
 def test_clusters_observed_otherwise_and_grids_beyond_the_support_are_refused(estimator, mocks):
     other = replace(mocks, observation=Observation(aperture=1.1))
-    with pytest.raises(ValueError, match=r"aperture 1.1, the estimator was trained with 1.6"):
+    with pytest.raises(ValueError, match=r"aperture 1.1, the training set with 1.6"):
         estimator.posterior(other)
     with pytest.raises(ValueError, match="beyond the prior's support"):
         estimator.posterior(mocks, grid=np.linspace(12, 15, 10))

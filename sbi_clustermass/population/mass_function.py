@@ -104,8 +104,7 @@ class MassFunction:
         alpha, beta = parameters["alpha"], parameters["beta"]
         return {"slope": alpha + 1 - beta * 10 ** (beta * (self.pivot - parameters["log10_m_star"]))}
 
-    # ---- the sampler's coordinates: all of space, in which the posterior is nearly Gaussian
-    # ----------------------------
+    # ---- the sampler's coordinates: all of space, where the posterior is nearly Gaussian ----
 
     def position(self, parameters: Mapping[str, Float[Tensor, "*draw"]]) -> Float[Tensor, "*draw 4"]:
         """Slope and log of the curvature -d slope / d log10 M at the pivot, log of beta, log10_density.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from clustermocks.cosmology import Values, radius_200c
+from clustermocks.cosmology import Values, radius_200c, virial_velocity
 from clustermocks.environment import (
     MAX_NEIGHBOUR,
     MIN_SATELLITE_HOST,
@@ -24,6 +24,7 @@ from clustermocks.observation import in_cylinder, line_of_sight_velocity, robust
 if TYPE_CHECKING:
     from clustermocks.simulator import HaloModel
 
+REACH = 1.35  # R_vir over r200c, nearly: 1.2 to 1.35
 VELOCITY_MARGIN = 3000.0  # peculiar velocity and shift of the centre that can bring a galaxy into the window [km/s]
 
 
@@ -55,7 +56,7 @@ def simulate_chunk(
         kept = rng.uniform(size=len(galaxies.cluster)) < model.completeness
         galaxies = Galaxies(*(column[kept] for column in galaxies))
     seen = _observe(model, clusters, galaxies, rng)
-    rival = _heaviest_in_cylinder(model, around, n=len(log10_mass))
+    rival = _heaviest_reaching_in(model, around, n=len(log10_mass))
     eligible = ~(rival > log10_mass) if model.dominant else np.ones(len(log10_mass), bool)
     return seen._replace(clusters={**seen.clusters, "log10_mass_rival": rival, "eligible": eligible})
 
@@ -130,11 +131,17 @@ def _neighbours(model: "HaloModel", clusters: Haloes, rng: np.random.Generator) 
     return draw_neighbours(clusters, rng, neighbours=model.neighbours, pillar=pillar, aperture=_search_radius(model))
 
 
-def _heaviest_in_cylinder(model: "HaloModel", around: Neighbourhood, *, n: int) -> Float[np.ndarray, "cluster"]:
-    """Log10 mass of the heaviest other halo whose centre lies in each cluster's cylinder [dex]; NaN where none does."""
-    observation = model.observation
-    v_los = line_of_sight_velocity(around.position[:, 2], around.v_peculiar, 0.0, observation.redshift, model.cosmology)
-    inside = in_cylinder(np.hypot(*around.position[:, :2].T), v_los, observation)
+def _heaviest_reaching_in(model: "HaloModel", around: Neighbourhood, *, n: int) -> Float[np.ndarray, "cluster"]:
+    """Log10 mass of the heaviest other halo that reaches into each cluster's cylinder [dex]; NaN where none does.
+
+    A halo reaches out to REACH r200c on the sky and to V200 in velocity.
+    """
+    observation, cosmology = model.observation, model.cosmology
+    redshift, mass = observation.redshift, 10**around.log10_mass
+    v_los = line_of_sight_velocity(around.position[:, 2], around.v_peculiar, 0.0, redshift, cosmology)
+    R_proj = np.hypot(*around.position[:, :2].T) - REACH * radius_200c(mass, redshift, cosmology)
+    near = np.abs(v_los) < observation.v_cut + virial_velocity(mass, redshift, cosmology)
+    inside = near & (R_proj < observation.aperture)
     heaviest = np.full(n, -np.inf)
     np.maximum.at(heaviest, around.cluster[inside], around.log10_mass[inside])
     return np.where(np.isfinite(heaviest), heaviest, np.nan)

@@ -9,23 +9,24 @@ from typing import final
 import numpy as np
 from jaxtyping import Bool, Float
 from numpy.typing import ArrayLike
+from scipy.interpolate import BSpline
 from scipy.optimize import minimize
 from scipy.special import expit, log_expit
 
-_PIVOT = 14.0
-_DEGREE = 3
+_SEGMENTS = 16  # of .16 dex for masses from 10^13 to 10^15.6: finer than a richness cut is sharp
+_BEND = 1.0
 _RIDGE = 1e-3
 
 
 @final
 @dataclass(frozen=True)
 class Selection:
-    """Logistic polynomial in log10 mass.
+    """Log odds of selection as a cubic spline in log10 mass; beyond the attempted masses it goes on along its tangent.
 
     Attributes:
-        coefficients: Of the log odds, in powers of (log10_mass − 14), constant first.
-        low: Lowest attempted log10 mass; below it the log odds go on along their tangent.
-        high: Highest attempted log10 mass; likewise above it.
+        coefficients: Of the cubic B-splines, one more than three for each segment.
+        low: Lowest attempted log10 mass [dex].
+        high: Highest attempted log10 mass [dex].
     """
 
     coefficients: tuple[float, ...]
@@ -41,31 +42,44 @@ class Selection:
         return log_expit(self._log_odds(np.asarray(log10_mass, float)))
 
     def _log_odds(self, log10_mass: np.ndarray) -> np.ndarray:
-        polynomial = np.polynomial.Polynomial(self.coefficients)
+        spline = BSpline(_knots(self.low, self.high), np.array(self.coefficients), 3)
         inside = np.clip(log10_mass, self.low, self.high)
-        return polynomial(inside - _PIVOT) + polynomial.deriv()(inside - _PIVOT) * (log10_mass - inside)
+        return spline(inside) + spline.derivative()(inside) * (log10_mass - inside)
 
 
 def fit_selection(log10_mass: Float[np.ndarray, "attempt"], selected: Bool[np.ndarray, "attempt"]) -> Selection:
-    """Fit P(selected | mass) by maximum likelihood, with a weak ridge that keeps a complete sample's odds finite.
+    """Fit P(selected | mass) by penalised maximum likelihood.
+
+    The penalty is on second differences of the coefficients, so that the log odds run straight where all clusters or
+    none are
+    selected (P-splines: Eilers & Marx 1996, Stat. Sci. 11, 89), and a weak ridge keeps the odds of a complete sample
+    finite.
 
     Args:
         log10_mass: Of every attempted cluster [dex].
         selected: Whether it passed the cuts.
 
     Raises:
-        ValueError: Fewer than two attempts, lengths differ, or a mass is not finite.
+        ValueError: Fewer than two different masses, lengths differ, or a mass is not finite.
     """
     log10_mass, selected = np.asarray(log10_mass, float), np.asarray(selected, bool)
-    if log10_mass.shape != selected.shape or log10_mass.size < 2 or not np.isfinite(log10_mass).all():
+    if log10_mass.shape != selected.shape or not np.isfinite(log10_mass).all() or np.unique(log10_mass).size < 2:
         raise ValueError(f"selection needs two or more finite masses and as many flags, got {log10_mass.size}.")
-    powers = np.vander(log10_mass - _PIVOT, _DEGREE + 1, increasing=True)
+    low, high = float(log10_mass.min()), float(log10_mass.max())
+    basis = BSpline.design_matrix(log10_mass, _knots(low, high), 3).tocsr()
+    bend = np.diff(np.eye(_SEGMENTS + 3), n=2, axis=0)
+    penalty = _BEND * bend.T @ bend + _RIDGE * np.eye(_SEGMENTS + 3)
     sign = np.where(selected, 1.0, -1.0)
 
-    def loss(coefficients: np.ndarray) -> tuple[float, np.ndarray]:
-        margin = sign * (powers @ coefficients)
-        gradient = -powers.T @ (sign * expit(-margin)) + _RIDGE * coefficients
-        return float(-log_expit(margin).sum() + 0.5 * _RIDGE * coefficients @ coefficients), gradient
+    def loss(c: np.ndarray) -> tuple[float, np.ndarray]:
+        margin = sign * (basis @ c)
+        gradient = -(basis.T @ (sign * expit(-margin))) + penalty @ c
+        return float(-log_expit(margin).sum() + 0.5 * c @ penalty @ c), gradient
 
-    best = minimize(loss, np.zeros(_DEGREE + 1), jac=True, method="BFGS").x
-    return Selection(tuple(float(c) for c in best), float(log10_mass.min()), float(log10_mass.max()))
+    best = minimize(loss, np.zeros(_SEGMENTS + 3), jac=True, method="BFGS", options={"gtol": 1e-3}).x
+    return Selection(tuple(float(c) for c in best), low, high)
+
+
+def _knots(low: float, high: float) -> Float[np.ndarray, "knot"]:
+    step = (high - low) / _SEGMENTS
+    return low + step * np.arange(-3, _SEGMENTS + 4)

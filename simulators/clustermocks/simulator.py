@@ -43,9 +43,9 @@ class HaloModel:
             cluster galaxies from X-ray centres are mostly below .1.
         velocity_error: Gaussian error of a galaxy's velocity [km/s].
         completeness: Probability that a galaxy has a redshift [1].
-        dominant: Whether a cluster counts only where no heavier halo is centred in its cylinder. Cluster finders do so
-            (percolation). Without it, groups in the cylinders of rich clusters pass any richness cut: they are few at a
-            given mass, but the mass function makes them a large share of a survey.
+        dominant: Whether a cluster counts only where no heavier halo reaches into its cylinder. Cluster finders do so
+            (percolation). Without it, groups beside rich clusters pass any richness cut: they are few at a given mass,
+            but the mass function makes them a large share of a survey.
         galaxies: How galaxies populate a halo.
         neighbours: How haloes surround the cluster.
 

@@ -7,14 +7,20 @@ from scipy.special import expit
 from clustermocks.selection import fit_selection
 
 
-def test_a_logistic_selection_is_recovered():
+@pytest.mark.parametrize(
+    "truth",
+    [
+        lambda m: expit(4 * (m - 14.1)),
+        lambda m: expit(9 * (m - 13.9)) * (0.9 + 0.09 * expit(3 * (m - 14.5))),  # a richness cut times a percolation
+    ],
+)
+def test_the_selection_that_drew_the_flags_is_recovered(truth):
     rng = np.random.default_rng(1)
     masses = rng.uniform(13, 15.5, 40_000)
-    truth = expit(4 * (masses - 14.1))
-    fitted = fit_selection(masses, rng.random(masses.size) < truth)
-    # binomial error of 40 000 flags over ~10 resolution elements: .5/sqrt(4000) = .008; three of them
+    fitted = fit_selection(masses, rng.random(masses.size) < truth(masses))
+    # binomial error of 40 000 flags over 19 coefficients: .5 / sqrt(40 000 / 19) = .011; three of them
     grid = np.linspace(13, 15.5, 50)
-    np.testing.assert_allclose(fitted(grid), expit(4 * (grid - 14.1)), atol=0.024)
+    np.testing.assert_allclose(fitted(grid), truth(grid), atol=0.033)
     np.testing.assert_allclose(np.exp(fitted.log(grid)), fitted(grid), rtol=1e-12)
 
 
