@@ -21,7 +21,6 @@ from sbi_clustermass import plots
 from sbi_clustermass.baselines import InverseMSigma, MSigma
 from sbi_clustermass.diagnostics import Measured, coverage, residuals
 from sbi_clustermass.estimator import MassEstimator, train
-from sbi_clustermass.flows import StackedAffine
 from sbi_clustermass.population import MassFunction, Sampler, fit, mass_function_band
 from sbi_clustermass.posterior import MassPosteriors
 from sbi_clustermass.progress import stage
@@ -39,7 +38,6 @@ _FILES = {
     "population.png": "the survey's mass function: fitted, put in, and the naive histogram",
     "training.png": "loss against weight updates",
 }
-_SURVEY_HIDDEN = (128, 64)  # a quarter of the paper's weights, for time
 
 
 @final
@@ -135,13 +133,10 @@ def _simulate(title: str, log10_masses: np.ndarray, demo: Demo, console: Console
         )
 
 
-def _train(
-    title: str, train_set: Catalogue, demo: Demo, console: Console, *, hidden: tuple[int, ...] = (512, 64, 512)
-) -> MassEstimator:
+def _train(title: str, train_set: Catalogue, demo: Demo, console: Console) -> MassEstimator:
     with stage(title, demo.max_updates, console) as advance:
         return train(
             train_set,
-            flow=StackedAffine(hidden=hidden),
             support=(13.0, 15.6),
             training=Training(max_updates=demo.max_updates),
             seed=demo.seed,
@@ -168,7 +163,7 @@ class _Survey:
         likelihood of another sample, and the slope would come out one too steep.
         """
         rich, masses = mocks.with_min_galaxies(demo.survey_min_galaxies), HaloMassFunction()
-        estimator = _train("training on the survey's clusters", rich, demo, console, hidden=_SURVEY_HIDDEN)
+        estimator = _train("training on the survey's clusters", rich, demo, console)
         estimator.save(folder)
         drawn = masses.draw(demo.n_survey, demo.seed + 1)
         sky = _simulate("simulating a survey", drawn, demo, console).with_min_galaxies(demo.survey_min_galaxies)

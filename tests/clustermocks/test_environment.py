@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.integrate import quad
 
-from clustermocks.chunk import _interloper_galaxies
+from clustermocks.chunk import _interloper_galaxies, _neighbours
 from clustermocks.cosmology import MDPL2, correlation_function, halo_bias, mass_function
 from clustermocks.environment import (
     MIN_SATELLITE_HOST,
@@ -109,7 +109,7 @@ def test_impossible_tracer_densities_are_refused_with_the_possible_range(density
 def test_far_from_the_cluster_interlopers_have_the_tracer_density():
     model = HaloModel()
     clusters, rng = _clusters(13.0, 1500)
-    galaxies = _interloper_galaxies(model, clusters, rng)
+    galaxies = _interloper_galaxies(model, _neighbours(model, clusters, rng), rng)
     R, z = np.hypot(*galaxies.position[:, :2].T), np.abs(galaxies.position[:, 2])
     inside = (R < 1.6) & (z > 30) & (z < 50)
     each = np.bincount(galaxies.cluster[inside], minlength=1500)

@@ -1,0 +1,12 @@
+"""The examples run, in a smaller version."""
+
+import runpy
+from pathlib import Path
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+
+def test_stock_sbi(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)  # stock sbi leaves its log folder in the working directory
+    runpy.run_path(str(EXAMPLES / "stock_sbi.py"))["main"](n_clusters=200, hidden=(16,))
+    assert "truth" in capsys.readouterr().out
