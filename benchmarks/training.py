@@ -17,7 +17,8 @@ from sbi.inference import NPE
 
 from clustermocks import FlatMasses, HaloModel
 from sbi_clustermass import StackedAffine, Training, as_tensors, mass_prior
-from sbi_clustermass.training import Silent, fit, split_by_group
+from sbi_clustermass.loop import fit, split_by_group
+from sbi_clustermass.training import Silent
 
 CLUSTERS, UPDATES, SUPPORT = 2000, 200, (13.5, 15.3)
 

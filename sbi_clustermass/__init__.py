@@ -13,10 +13,11 @@ if TYPE_CHECKING:
     from sbi_clustermass.embeddings import EMBEDDINGS, KDEImage
     from sbi_clustermass.estimator import MassEstimator, train
     from sbi_clustermass.flows import FLOWS, StackedAffine
+    from sbi_clustermass.loop import Training
     from sbi_clustermass.posterior import MassPosteriors
     from sbi_clustermass.prior import mass_prior
     from sbi_clustermass.tables import read_cluster
-    from sbi_clustermass.training import ClusterNPE, Training, as_tensors
+    from sbi_clustermass.training import ClusterNPE, as_tensors
 
 _HOME = {
     "Catalogue": "clustermocks",
@@ -28,7 +29,7 @@ _HOME = {
     "MassEstimator": "sbi_clustermass.estimator",
     "MassPosteriors": "sbi_clustermass.posterior",
     "StackedAffine": "sbi_clustermass.flows",
-    "Training": "sbi_clustermass.training",
+    "Training": "sbi_clustermass.loop",
     "as_tensors": "sbi_clustermass.training",
     "mass_prior": "sbi_clustermass.prior",
     "read_cluster": "sbi_clustermass.tables",

@@ -91,9 +91,9 @@ def train(
     from clustermocks import Catalogue
     from sbi_clustermass.estimator import train as train_estimator
     from sbi_clustermass.flows import FLOWS
+    from sbi_clustermass.loop import Training
     from sbi_clustermass.progress import stage
     from sbi_clustermass.registry import lookup
-    from sbi_clustermass.training import Training
 
     builder = lookup("flow", flow, FLOWS)()
     catalogue = Catalogue.from_parquet(mocks)

@@ -21,10 +21,10 @@ from sbi_clustermass import plots
 from sbi_clustermass.baselines import InverseMSigma, MSigma
 from sbi_clustermass.diagnostics import Measured, coverage, residuals
 from sbi_clustermass.estimator import MassEstimator, train
+from sbi_clustermass.loop import Training
 from sbi_clustermass.population import MassFunction, Sampler, fit, mass_function_band
 from sbi_clustermass.posterior import MassPosteriors
 from sbi_clustermass.progress import stage
-from sbi_clustermass.training import Training
 
 if TYPE_CHECKING:
     from arviz import InferenceData

@@ -18,9 +18,10 @@ from jaxtyping import Float
 from clustermocks import Catalogue, Cosmology, Observation
 from sbi_clustermass import storage
 from sbi_clustermass.flows import EmbedOnce, StackedAffine
+from sbi_clustermass.loop import History, Progress, Training
 from sbi_clustermass.posterior import MassPosteriors
 from sbi_clustermass.prior import EffectivePrior, fit_effective_prior, mass_prior
-from sbi_clustermass.training import ClusterNPE, History, Progress, Training, as_tensors, resolve_device
+from sbi_clustermass.training import ClusterNPE, as_tensors, resolve_device
 
 _GRID = 256
 _CLUSTERS_A_CHUNK = 500

@@ -17,8 +17,8 @@ from matplotlib.figure import Figure
 from clustermocks import Catalogue
 from clustermocks.files import replacing
 from sbi_clustermass.embeddings import KDEImage
+from sbi_clustermass.loop import History
 from sbi_clustermass.posterior import MassPosteriors
-from sbi_clustermass.training import History
 
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#777777"
 _MASS = r"$\log_{10}\, M_{200c}\ [h^{-1}\,M_\odot]$"

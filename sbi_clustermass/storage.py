@@ -12,8 +12,8 @@ from safetensors.torch import load_model, save_model
 from clustermocks import Cosmology, Observation
 from clustermocks.files import replacing
 from sbi_clustermass.flows import flow_from_config
+from sbi_clustermass.loop import History
 from sbi_clustermass.prior import EffectivePrior
-from sbi_clustermass.training import History
 
 if TYPE_CHECKING:
     from sbi_clustermass.estimator import MassEstimator

@@ -8,7 +8,8 @@ from scipy import stats
 from torch import nn
 
 from sbi_clustermass import ClusterNPE, StackedAffine, Training, mass_prior
-from sbi_clustermass.training import Silent, fit, split_by_group
+from sbi_clustermass.loop import fit, split_by_group
+from sbi_clustermass.training import Silent
 
 LOW, HIGH, NOISE = 13.0, 15.0, 0.3
 FLOW = StackedAffine(blocks=1, hidden=(16,), embedding=nn.Flatten())

@@ -18,11 +18,9 @@ import pyarrow as pa
 from jaxtyping import Bool, Float, Float32, Int
 
 from clustermocks import parquet
+from clustermocks.columns import GALAXY_TYPES, check_columns
 from clustermocks.cosmology import Cosmology
 from clustermocks.observation import Observation
-
-_CLUSTER_COLUMNS = ("log10_mass", "host_id")
-_GALAXY_TYPES = {"R_proj": pa.float32(), "v_los": pa.float32(), "is_member": pa.bool_(), "in_cylinder": pa.bool_()}
 
 
 @final
@@ -73,11 +71,11 @@ class Catalogue:
             ValueError: A column is missing, has the wrong length, or holds a negative or non-finite distance or
             velocity.
         """
-        _check(clusters, galaxies, np.asarray(offsets))
+        check_columns(clusters, galaxies, np.asarray(offsets))
         eligible = np.asarray(clusters.get("eligible", np.ones(len(clusters["log10_mass"]), bool)))
         columns = {name: pa.array(np.asarray(values)) for name, values in clusters.items() if name != "eligible"}
         for name, values in galaxies.items():
-            flat = pa.array(np.asarray(values), type=_GALAXY_TYPES[name])
+            flat = pa.array(np.asarray(values), type=GALAXY_TYPES[name])
             columns[name] = pa.LargeListArray.from_arrays(pa.array(offsets, pa.int64()), flat)
         table = pa.table(columns)
         inside = galaxies.get("in_cylinder", np.ones(len(galaxies["R_proj"]), bool))
@@ -108,8 +106,8 @@ class Catalogue:
         Raises:
             KeyError: No such column; the message lists those that are there.
         """
-        if name not in self.clusters.column_names or name in _GALAXY_TYPES:
-            known = [n for n in self.clusters.column_names if n not in _GALAXY_TYPES]
+        if name not in self.clusters.column_names or name in GALAXY_TYPES:
+            known = [n for n in self.clusters.column_names if n not in GALAXY_TYPES]
             raise KeyError(f"no cluster column {name!r}. There are: {', '.join(known)}.")
         return self.clusters[name].to_numpy()
 
@@ -251,7 +249,7 @@ class Catalogue:
         offsets = pa.array(np.concatenate([[0], np.cumsum(keep)])[stored], pa.int64())
         table = self.clusters
         for name in ("R_proj", "v_los", "is_member"):
-            values = pa.array(self._stored(name)[keep], type=_GALAXY_TYPES[name])
+            values = pa.array(self._stored(name)[keep], type=GALAXY_TYPES[name])
             table = _with(table, name, pa.LargeListArray.from_arrays(offsets, values))
         return table.drop_columns([n for n in ("in_cylinder",) if n in table.column_names])
 
@@ -335,22 +333,3 @@ def _with(table: pa.Table, name: str, column: pa.Array | pa.ChunkedArray) -> pa.
 
 def _count(flags: np.ndarray, offsets: np.ndarray) -> Int[np.ndarray, "cluster"]:
     return np.diff(np.concatenate([[0], np.cumsum(flags)])[offsets])
-
-
-def _check(clusters: Mapping[str, np.ndarray], galaxies: Mapping[str, np.ndarray], offsets: np.ndarray) -> None:
-    missing = [n for n in _CLUSTER_COLUMNS if n not in clusters] + [n for n in ("R_proj", "v_los") if n not in galaxies]
-    if missing:
-        raise ValueError(f"a catalogue needs the columns {', '.join(missing)}.")
-    unknown = [n for n in galaxies if n not in _GALAXY_TYPES]
-    if unknown:
-        raise ValueError(f"unknown galaxy columns {', '.join(unknown)}. Known: {', '.join(_GALAXY_TYPES)}.")
-    n_galaxies, n_clusters = len(galaxies["R_proj"]), len(clusters["log10_mass"])
-    if len(offsets) != n_clusters + 1 or offsets[0] != 0 or offsets[-1] != n_galaxies or np.any(np.diff(offsets) < 0):
-        raise ValueError(f"offsets must rise from 0 to {n_galaxies} in {n_clusters + 1} steps, one for each cluster.")
-    for name, values in {**clusters, **galaxies}.items():
-        expected = n_galaxies if name in galaxies else n_clusters
-        if len(values) != expected:
-            raise ValueError(f"column {name} has {len(values)} values, expected {expected}.")
-    R_proj, v_los = np.asarray(galaxies["R_proj"]), np.asarray(galaxies["v_los"])
-    if not (np.isfinite(R_proj).all() and np.isfinite(v_los).all() and (R_proj >= 0).all()):
-        raise ValueError("R_proj and v_los must be finite, and R_proj not negative.")

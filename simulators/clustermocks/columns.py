@@ -1,0 +1,33 @@
+"""Which columns a catalogue has, and what they must hold. R_proj is comoving [h^-1 Mpc], v_los in [km/s]."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pyarrow as pa
+
+CLUSTER_COLUMNS = ("log10_mass", "host_id")
+GALAXY_TYPES = {"R_proj": pa.float32(), "v_los": pa.float32(), "is_member": pa.bool_(), "in_cylinder": pa.bool_()}
+
+
+def check_columns(clusters: Mapping[str, np.ndarray], galaxies: Mapping[str, np.ndarray], offsets: np.ndarray) -> None:
+    """Refuse columns that do not make a catalogue.
+
+    Raises:
+        ValueError: A column is missing, unknown or of the wrong length, offsets do not rise, or a value is impossible.
+    """
+    missing = [n for n in CLUSTER_COLUMNS if n not in clusters] + [n for n in ("R_proj", "v_los") if n not in galaxies]
+    if missing:
+        raise ValueError(f"a catalogue needs the columns {', '.join(missing)}.")
+    unknown = [n for n in galaxies if n not in GALAXY_TYPES]
+    if unknown:
+        raise ValueError(f"unknown galaxy columns {', '.join(unknown)}. Known: {', '.join(GALAXY_TYPES)}.")
+    n_galaxies, n_clusters = len(galaxies["R_proj"]), len(clusters["log10_mass"])
+    if len(offsets) != n_clusters + 1 or offsets[0] != 0 or offsets[-1] != n_galaxies or np.any(np.diff(offsets) < 0):
+        raise ValueError(f"offsets must rise from 0 to {n_galaxies} in {n_clusters + 1} steps, one for each cluster.")
+    for name, values in {**clusters, **galaxies}.items():
+        expected = n_galaxies if name in galaxies else n_clusters
+        if len(values) != expected:
+            raise ValueError(f"column {name} has {len(values)} values, expected {expected}.")
+    R_proj, v_los = np.asarray(galaxies["R_proj"]), np.asarray(galaxies["v_los"])
+    if not (np.isfinite(R_proj).all() and np.isfinite(v_los).all() and (R_proj >= 0).all()):
+        raise ValueError("R_proj and v_los must be finite, and R_proj not negative.")
