@@ -6,7 +6,7 @@ again for every group in front of it, and a richness cut then keeps what it sele
 Masses are M200c [h^-1 Msun] as log10_mass [dex].
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, final
 
@@ -118,8 +118,7 @@ def run(folder: Path, demo: Demo, console: Console) -> Summary:
         posteriors = estimator.posterior(test_set)
     posteriors.to_parquet(folder / "masses.parquet")
     survey = _Survey.observe(folder / "survey", mocks, demo, console)
-    with stage("fitting the mass function", None, console):
-        population = survey.fit(demo)
+    population = survey.fit(demo, console)
     _write_pictures(folder, test_set, posteriors, estimator)
     plots.save(survey.picture(population), folder / "population.png")
     _write_readme(folder)
@@ -177,9 +176,12 @@ class _Survey:
             masses, volume, estimator.posterior(sky), selection, MassFunction(mass_range=(masses.low, masses.high))
         )
 
-    def fit(self, demo: Demo) -> "InferenceData":
-        sampler = Sampler(seed=demo.seed)
-        return fit(self.model, self.posteriors, selection=self.selection, volume=self.volume, sampler=sampler)
+    def fit(self, demo: Demo, console: Console) -> "InferenceData":
+        draws = Sampler(num_warmup=200, num_samples=400, seed=demo.seed)
+        total = draws.num_chains * (draws.num_warmup + draws.num_samples)
+        with stage("fitting the mass function", total, console) as advance:
+            sampler = replace(draws, progress=advance)
+            return fit(self.model, self.posteriors, selection=self.selection, volume=self.volume, sampler=sampler)
 
     def slope_put_in(self) -> float:
         step = 0.01

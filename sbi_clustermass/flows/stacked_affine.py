@@ -146,7 +146,7 @@ class StackedAffine:
     def __call__(self, theta: Float[Tensor, "batch theta"], x: Float[Tensor, "batch *event"]) -> EmbedOnce:
         """Build an untrained flow, sized and standardised from one batch of pairs.
 
-        The parameters are standardised on the whole batch, the summary on at most 1024 evenly spaced observations.
+        The parameters are standardised on the whole batch, the summary on some 1000 to 2000 evenly spaced ones.
         """
         summary = deepcopy(self.embedding)
         with torch.no_grad():
