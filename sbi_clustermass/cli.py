@@ -212,7 +212,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command; a user's mistake gives one message and exit status 2."""
     try:
         app(args=arguments)
-    except (ValueError, FileNotFoundError, OSError) as error:
+    except (ValueError, OSError, FloatingPointError) as error:
         print(f"clustermass: {error}", file=sys.stderr)
         sys.exit(2)
 

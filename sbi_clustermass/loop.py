@@ -117,11 +117,11 @@ def fit(
     device = next(network.parameters()).device
     live, fitting, validating = _cached(network, fitting, validating)
     optimizer = torch.optim.Adam(network.parameters(), lr=training.learning_rate, fused=True)
-    batches = _Batches(len(fitting[0]), training)
+    batches = _Batches(len(fitting[0]), training, device)
     history, best, total = History(), _snapshot(network), torch.zeros((), device=device)
     network.train()
     for update in range(1, training.max_updates + 1):
-        rows = batches.next().to(device)
+        rows = batches.next()
         loss = clusters_loss(live, fitting[0][rows], fitting[1][rows], support=support).mean()
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -195,15 +195,18 @@ def _snapshot(network: nn.Module) -> dict[str, Tensor]:
 
 
 class _Batches:
-    """Shuffled batches of row numbers, one epoch after another, the short rest of an epoch left out."""
+    """Shuffled batches of row numbers, one epoch after another, the short rest of an epoch left out.
 
-    def __init__(self, n: int, training: Training) -> None:
-        self.n, self.size = n, min(training.batch_size, n)
+    Drawn on the CPU, so that a seed means the same on every device, and sent over once an epoch.
+    """
+
+    def __init__(self, n: int, training: Training, device: torch.device) -> None:
+        self.n, self.size, self.device = n, min(training.batch_size, n), device
         self.generator = torch.Generator().manual_seed(training.seed)
-        self.order = torch.empty(0, dtype=torch.long)
+        self.order = torch.empty(0, dtype=torch.long, device=device)
 
     def next(self) -> Int[Tensor, "batch"]:
         if len(self.order) < self.size:
-            self.order = torch.randperm(self.n, generator=self.generator)
+            self.order = torch.randperm(self.n, generator=self.generator).to(self.device)
         rows, self.order = self.order[: self.size], self.order[self.size :]
         return rows
