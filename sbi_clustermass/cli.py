@@ -3,8 +3,9 @@
 Libraries that are slow to import are imported inside the commands, so that `clustermass --help` answers at once.
 """
 
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -65,6 +66,7 @@ def simulate(
     from sbi_clustermass.progress import stage
     from sbi_clustermass.registry import lookup
 
+    check_output(out, (".parquet",))
     model = lookup("preset", preset, {"realistic": HaloModel, "ho2019": HaloModel.ho2019})()
     draws = {"flat": FlatMasses(low, high), "mass-function": HaloMassFunction(low=low, high=high)}
     drawn = lookup("mass distribution", masses, draws).draw(n, seed)
@@ -79,7 +81,7 @@ def simulate(
 def train(
     mocks: Annotated[Path, typer.Argument(help="Catalogue from `clustermass simulate`.")],
     out: Annotated[Path, typer.Option(help="Folder for the trained estimator.")],
-    flow: Annotated[str, typer.Option(help="Architecture.")] = "stacked_affine",
+    flow: Annotated[str, typer.Option(help="Architecture: stacked_affine.")] = "stacked_affine",
     pure: Annotated[bool, typer.Option("--pure", help="Train on true members only.")] = False,
     plain_loss: Annotated[
         bool, typer.Option("--plain-loss", help="The paper's loss, blind to the prior's ends.")
@@ -120,13 +122,14 @@ def infer(
     ],
     model: Annotated[Path, typer.Option(help="Folder of a trained estimator.")],
     redshift: Annotated[
-        float | None, typer.Option(help="The cluster's redshift; estimated from the galaxies if left out.")
+        float | None,
+        typer.Option(help="The cluster's redshift; estimated if left out. Velocities are recentred on it."),
     ] = None,
     centre: Annotated[str | None, typer.Option(help="RA,DEC of the centre [deg]; estimated if left out.")] = None,
     h: Annotated[
-        float | None, typer.Option(help="Hubble constant that distances in Mpc assume [100 km/s/Mpc].")
+        float | None, typer.Option(help="h of distances in Mpc: 0.7, say; 1 for h^-1 Mpc. Not for RA and Dec.")
     ] = None,
-    distance: Annotated[str | None, typer.Option(help="physical or comoving: of distances in the table.")] = None,
+    distance: Annotated[str | None, typer.Option(help="Of distances in Mpc: physical or comoving.")] = None,
     column: Annotated[list[str] | None, typer.Option(help="OURS=THEIRS, such as z=zspec; may be repeated.")] = None,
     out: Annotated[Path | None, typer.Option(help="Also write a table: .csv, .ecsv or .parquet.")] = None,
     device: Annotated[str, _DEVICE] = "auto",
@@ -136,11 +139,11 @@ def infer(
     A table has ra, dec and z, or projected distances and velocities. Options hold for every table of the call.
     """
     from sbi_clustermass.estimator import MassEstimator
-    from sbi_clustermass.infer import check_suffix, infer_tables, write_table
+    from sbi_clustermass.infer import SUFFIXES, infer_tables, write_table
 
     options = _table_options(redshift, centre, h, distance, column)
     if out is not None:
-        check_suffix(out)
+        check_output(out, SUFFIXES)
     estimator = MassEstimator.load(model, device=device)
     console, masses = Console(highlight=False, soft_wrap=True), []
     for mass in infer_tables(tables, estimator, options):
@@ -166,9 +169,25 @@ def _table_options(redshift, centre, h, distance, column) -> "TableOptions":
     )
 
 
+def check_output(path: Path, suffixes: Iterable[str]) -> None:
+    """Refuse, before any work, an output file that could not be written.
+
+    Raises:
+        ValueError: The suffix is of another kind of file, or the path is a folder.
+        OSError: Its folder cannot be written.
+    """
+    if path.suffix not in suffixes:
+        raise ValueError(f"{path}: unknown kind of file {path.suffix!r}. Choose from: {', '.join(suffixes)}.")
+    if path.is_dir():
+        raise ValueError(f"{path}: is a folder; name a file in it.")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not os.access(path.parent, os.W_OK):
+        raise PermissionError(f"{path.parent}: this folder cannot be written.")
+
+
 def _pair(text: str) -> tuple[float, float]:
     try:
-        ra, dec = (float(part) for part in text.split(","))
+        ra, dec = (float(part) for part in text.replace(",", " ").split())
     except ValueError as error:
         raise ValueError(f"--centre needs RA,DEC in degrees, such as 194.95,27.98; got {text!r}.") from error
     return ra, dec
@@ -193,17 +212,19 @@ def _print_mass(mass: "Mass | NoMass", console: Console) -> None:
 
 def _report(mass: "Mass") -> Sequence[str]:
     cluster = mass.cluster
-    low, middle, high = mass.percentiles
+    low, _, high = mass.percentiles
+    unknown = cluster.redshift != cluster.redshift  # NaN
+    m_sigma = "needs a redshift" if unknown else f"{mass.log10_mass_m_sigma:.2f}"
     position = "" if cluster.ra != cluster.ra else f"{cluster.ra:.4f} {cluster.dec:+.4f} deg, "
     dropped = f"{cluster.n_dropped} dropped without a usable position or velocity"
     return [
         cluster.name,
-        f"  log10 M200c [h^-1 Msun]  {middle:.2f}  (16 %: {low:.2f}, 84 %: {high:.2f})",
+        f"  log10 M200c [h^-1 Msun]  {mass.mean:.2f}  (mean; 16 %: {low:.2f}, 84 %: {high:.2f})",
         f"  galaxies                 {cluster.n_galaxies} used of {cluster.n_rows} rows, {dropped}",
-        f"  redshift                 {cluster.redshift:.4f}, {cluster.redshift_source}",
+        f"  redshift                 {'' if unknown else f'{cluster.redshift:.4f}, '}{cluster.redshift_source}",
         f"  centre                   {position}{cluster.centre_source}",
         f"  velocity dispersion      {mass.velocity_dispersion:.0f} km/s after 3-sigma clipping",
-        f"  M-sigma log10 M200c      {mass.log10_mass_m_sigma:.2f} (Evrard et al. 2008)",
+        f"  M-sigma log10 M200c      {m_sigma} (Evrard et al. 2008)",
         *(f"  warning                  {warning}" for warning in mass.warnings),
     ]
 

@@ -109,7 +109,7 @@ def run(folder: Path, demo: Demo, console: Console) -> Summary:
         console: For progress.
     """
     mocks = _simulate(
-        "simulating mock clusters", FlatMasses(13.0, 15.6).draw(demo.n_clusters, demo.seed), demo, console
+        "simulating mock clusters", FlatMasses(13.0, 15.6).draw(demo.n_clusters, demo.seed), demo, console, stream=0
     )
     train_set, test_set = mocks.split(0.8, seed=demo.seed)
     estimator = _train("training the stacked-affine flow", train_set, demo, console)
@@ -125,10 +125,10 @@ def run(folder: Path, demo: Demo, console: Console) -> Summary:
     return _summarise(train_set, test_set, posteriors, survey, population)
 
 
-def _simulate(title: str, log10_masses: np.ndarray, demo: Demo, console: Console) -> Catalogue:
+def _simulate(title: str, log10_masses: np.ndarray, demo: Demo, console: Console, *, stream: int) -> Catalogue:
     with stage(title, len(log10_masses), console) as advance:
         return HaloModel(dominant=True).simulate(
-            log10_masses, seed=demo.seed + len(log10_masses), n_jobs=demo.n_jobs, progress=advance
+            log10_masses, seed=10 * demo.seed + stream, n_jobs=demo.n_jobs, progress=advance
         )
 
 
@@ -165,9 +165,11 @@ class _Survey:
         estimator = _train("training on the survey's clusters", rich, demo, console)
         estimator.save(folder)
         drawn = masses.draw(demo.n_survey, demo.seed + 1)
-        sky = _simulate("simulating a survey", drawn, demo, console).with_min_galaxies(demo.survey_min_galaxies)
+        sky = _simulate("simulating a survey", drawn, demo, console, stream=1).with_min_galaxies(
+            demo.survey_min_galaxies
+        )
         light = _simulate(
-            "measuring its selection", FlatMasses(12.5, 13.0).draw(demo.n_clusters // 5, demo.seed + 2), demo, console
+            "measuring its selection", FlatMasses(12.5, 13.0).draw(demo.n_clusters // 5, 1), demo, console, stream=2
         )
         attempts = [part.with_min_galaxies(demo.survey_min_galaxies).attempted() for part in (light, rich)]
         selection = fit_selection(*(np.concatenate(parts) for parts in zip(*attempts, strict=True)))

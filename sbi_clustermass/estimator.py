@@ -6,7 +6,7 @@ Masses are M200c [h^-1 Msun] as log10_mass [dex]. A saved estimator is a folder 
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Self, final
 from warnings import warn
@@ -27,6 +27,7 @@ _GRID = 256
 _CLUSTERS_A_CHUNK = 500
 _EDGE = 0.05
 _REDSHIFT_REACH = 0.1
+_FEWEST = 100
 
 
 @final
@@ -54,13 +55,18 @@ class MassEstimator:
     history: History
     provenance: Mapping[str, str]
 
+    def __repr__(self) -> str:
+        clusters = self.provenance.get("training_clusters", "?")
+        masses = f"log10_mass {self.prior.low} to {self.prior.high}"
+        return f"MassEstimator({self.flow.name}, {clusters} training clusters, {masses})"
+
     @property
     def support(self) -> tuple[float, float]:
         """Lowest and highest log10 mass [dex]; a posterior is zero outside."""
         return self.prior.low, self.prior.high
 
     def to(self, device: str) -> Self:
-        """The same estimator on another device; "auto" takes CUDA where there is one."""
+        """Move the network to a device, in place; "auto" takes CUDA where there is one."""
         return replace(self, network=self.network.to(resolve_device(device)))
 
     def posterior(self, catalogue: Catalogue, *, grid: Float[np.ndarray, "mass"] | None = None) -> MassPosteriors:
@@ -102,6 +108,11 @@ class MassEstimator:
             ours, theirs = getattr(self.observation, name), getattr(catalogue.observation, name)
             if ours != theirs:
                 raise ValueError(f"the clusters were observed with {name} {theirs}, the training set with {ours}.")
+        if catalogue.cosmology != self.cosmology:
+            raise ValueError(
+                f"the clusters' distances assume {catalogue.cosmology}, the training set's {self.cosmology}.\n"
+                "  try:    read them with cosmology=estimator.cosmology"
+            )
         ours, theirs = self.observation.min_galaxies, catalogue.observation.min_galaxies
         if ours != theirs:
             warn(
@@ -127,6 +138,8 @@ class MassEstimator:
     def _doubts(self, n_galaxies: int, redshift: float, below: float, above: float) -> list[str]:
         fewest, most = self.richness
         found = []
+        if self.provenance.get("sample") == "members":
+            found.append("trained on true members only; galaxies of an observed cluster include interlopers")
         if not fewest <= n_galaxies <= most:
             found.append(f"{n_galaxies} galaxies; the training clusters had {fewest} to {most}")
         if abs(redshift - self.observation.redshift) > _REDSHIFT_REACH:
@@ -164,7 +177,7 @@ def train(
     support: tuple[float, float] | None = None,
     training: Training | None = None,
     device: str = "auto",
-    seed: int = 0,
+    seed: int | None = None,
     progress: Progress | None = None,
 ) -> MassEstimator:
     """Train a flow on a mock catalogue.
@@ -174,19 +187,24 @@ def train(
         flow: The architecture, `StackedAffine()` by default.
         support: Lowest and highest log10 mass of the prior [dex]; by default the range of the attempted masses,
             rounded outwards to .01.
-        training: The training rule; its seed is replaced by `seed`.
+        training: The training rule.
         device: "auto" takes CUDA where there is one.
-        seed: Of the weights, the split and the order of the batches.
+        seed: Of the weights, the split and the order of the batches, in place of the training rule's own.
         progress: Called at every validation with updates, training loss and validation loss [nats].
 
     Raises:
-        ValueError: The catalogue has no masses, or too few clusters.
+        ValueError: The catalogue has no masses, or fewer than 100 clusters inside the support.
         TypeError: The flow is a builder of something other than `EmbedOnce`.
     """
     flow = flow or StackedAffine()
-    training = replace(training or Training(), seed=seed)
+    training = training or Training()
+    training = training if seed is None else replace(training, seed=seed)
+    provenance = {**catalogue.metadata, "training": repr(training), **_versions()}
+    flow.config()  # refuses what could not be saved before the time is spent
     support = support or _attempted_range(catalogue)
     used = catalogue.select((catalogue.log10_mass >= support[0]) & (catalogue.log10_mass <= support[1]))
+    if len(used) < _FEWEST:
+        raise ValueError(f"training needs at least {_FEWEST} clusters, and thousands to be of use; found {len(used)}.")
     inference = ClusterNPE(mass_prior(*support), density_estimator=flow, device=device)
     network = inference.append_simulations(*as_tensors(used)).train(training, groups=used.host_id, progress=progress)
     if not isinstance(network, EmbedOnce):
@@ -199,12 +217,7 @@ def train(
         cosmology=catalogue.cosmology,
         richness=(int(used.n_galaxies.min()), int(used.n_galaxies.max())),
         history=inference.history,
-        provenance={
-            **catalogue.metadata,
-            "training": repr(training),
-            "training_clusters": str(len(used)),
-            **_versions(),
-        },
+        provenance={**provenance, "training_clusters": str(len(used))},
     )
 
 
@@ -216,4 +229,11 @@ def _attempted_range(catalogue: Catalogue) -> tuple[float, float]:
 
 
 def _versions() -> dict[str, str]:
-    return {f"version_{name}": version(name) for name in ("sbi-clustermass", "sbi", "torch", "nflows")}
+    return {f"version_{name}": _version(name) for name in ("sbi-clustermass", "sbi", "torch", "nflows")}
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:  # run from a source tree that is not installed
+        return "unknown"

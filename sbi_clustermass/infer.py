@@ -47,6 +47,11 @@ class Mass:
         return self.cluster.name
 
     @property
+    def mean(self) -> float:
+        """Posterior mean of log10 mass [dex]: the point estimate."""
+        return float(self.posterior.mean[0])
+
+    @property
     def percentiles(self) -> tuple[float, float, float]:
         """16th, 50th and 84th percentile of log10 mass [dex]."""
         low, middle, high = (float(self.posterior.quantile(level)[0]) for level in (0.16, 0.5, 0.84))
@@ -111,21 +116,10 @@ def write_table(masses: Sequence[Mass | NoMass], path: Path) -> None:
     """Write `as_table` as CSV, ECSV or Parquet, by the suffix; the file appears whole or not at all.
 
     Raises:
-        ValueError: Another suffix.
+        KeyError: Another suffix than those in `SUFFIXES`.
     """
-    check_suffix(path)
     with replacing(path) as temporary:
         as_table(masses).write(temporary, format=SUFFIXES[path.suffix], overwrite=True)
-
-
-def check_suffix(path: Path) -> None:
-    """Refuse an output file whose format is not known.
-
-    Raises:
-        ValueError: The suffix is none of .csv, .ecsv, .parquet.
-    """
-    if path.suffix not in SUFFIXES:
-        raise ValueError(f"{path}: unknown kind of table {path.suffix!r}. Choose from: {', '.join(SUFFIXES)}.")
 
 
 def _row(mass: Mass | NoMass) -> dict[str, str | float | int]:
@@ -134,7 +128,7 @@ def _row(mass: Mass | NoMass) -> dict[str, str | float | int]:
     low, middle, high = mass.percentiles if found else (np.nan,) * 3
     return {
         "name": mass.name,
-        "log10_mass": float(mass.posterior.mean[0]) if found else np.nan,
+        "log10_mass": mass.mean if found else np.nan,
         "log10_mass_p16": low,
         "log10_mass_p50": middle,
         "log10_mass_p84": high,

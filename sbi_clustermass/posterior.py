@@ -87,6 +87,9 @@ class MassPosteriors:
             raise ValueError("means must be finite and errors positive.")
         return cls.from_log_prob(grid, -0.5 * ((grid - mean[:, None]) / std[:, None]) ** 2)
 
+    def __repr__(self) -> str:
+        return f"MassPosteriors({len(self)} clusters on {self.grid.size} masses, {self.grid[0]:g} to {self.grid[-1]:g})"
+
     def __len__(self) -> int:
         return len(self.names)
 

@@ -32,7 +32,7 @@ def stage(title: str, total: int | None, console: Console) -> Iterator[Advance]:
         with _bar(console) as bar:
             task = bar.add_task(title, total=total, note="")
             yield lambda done, note="": bar.update(task, completed=done, note=note)
-            bar.update(task, completed=total if total else 1, total=total if total else 1)
+            bar.stop_task(task)
     else:
         console.print(f"{title} ...")
         yield _Lines(title, total, console)

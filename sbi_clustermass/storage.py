@@ -24,12 +24,8 @@ WEIGHTS, CARD = "estimator.safetensors", "estimator.json"
 
 def save(estimator: "MassEstimator", folder: Path) -> None:
     """Write both files, each whole or not at all; the card, written last, holds the weights' checksum."""
-    with replacing(folder / WEIGHTS) as temporary:
-        save_model(estimator.network, str(temporary))
-        digest = _digest(temporary)
     card = {
         "format": FORMAT,
-        "weights_sha256": digest,
         "flow": estimator.flow.config(),
         "prior": asdict(estimator.prior),
         "observation": asdict(estimator.observation),
@@ -38,6 +34,9 @@ def save(estimator: "MassEstimator", folder: Path) -> None:
         "history": asdict(estimator.history),
         "provenance": dict(estimator.provenance),
     }
+    with replacing(folder / WEIGHTS) as temporary:
+        save_model(estimator.network, str(temporary))
+        card["weights_sha256"] = _digest(temporary)
     with replacing(folder / CARD) as temporary:
         temporary.write_text(json.dumps(card, indent=1), encoding="utf-8")
 
@@ -87,8 +86,8 @@ def _read_weights(path: Path, flow, digest: str | None):
             f"{path}: damaged or truncated: its checksum is not the one in {CARD}.\n"
             "  try:    copy the model folder again, or train anew"
         )
-    network = flow.template()
     try:
+        network = flow.template()
         load_model(network, str(path))
     except (SafetensorError, RuntimeError) as error:
         raise ValueError(f"{path}: these weights do not fit the network that {CARD} describes ({error}).") from error

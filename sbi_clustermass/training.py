@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float, Int
 from sbi.inference import NPE
 from sbi.neural_nets.estimators.base import ConditionalDensityEstimator
+from sbi.utils import BoxUniform
 from torch import Tensor
 
 from clustermocks import Catalogue
@@ -43,8 +44,9 @@ class ClusterNPE(NPE):
         self.support = _box(prior)
         self.history = History()
         self.network: ConditionalDensityEstimator | None = None
-        prior = prior if self.device == "cpu" else prior.to(self.device)
-        super().__init__(prior, self.builder, device=self.device, tracker=Silent(), show_progress_bars=False)
+        super().__init__(
+            _on_device(prior, self.device), self.builder, device=self.device, tracker=Silent(), show_progress_bars=False
+        )
 
     def append_simulations(self, theta: Tensor, x: Tensor, *args: Any, **options: Any) -> Self:
         """sbi's `append_simulations`, without its warning that the padding of sets is constant."""
@@ -115,10 +117,18 @@ def as_tensors(catalogue: Catalogue) -> tuple[Float[Tensor, "cluster 1"], Float[
 
 
 def resolve_device(device: str) -> str:
-    """Turn "auto" into "cuda" where CUDA is present, else "cpu"."""
-    if device != "auto":
-        return device
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    """Turn "auto" into "cuda" where CUDA is present, else "cpu".
+
+    Raises:
+        ValueError: An unknown device, or CUDA where there is none.
+    """
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if device.split(":")[0] not in ("cpu", "cuda", "mps"):
+        raise ValueError(f"unknown device {device!r}. Choose from: auto, cpu, cuda.")
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise ValueError(f"device {device!r}: this machine, or this build of torch, has no CUDA. Use auto or cpu.")
+    return device
 
 
 class Silent:
@@ -138,7 +148,13 @@ class Silent:
 
 
 def _box(prior) -> tuple[float, float] | None:
-    base = getattr(prior, "base_dist", None)
-    if base is None or not hasattr(base, "low") or base.low.numel() != 1:
+    if not isinstance(prior, BoxUniform) or prior.event_shape != (1,):
         return None
-    return float(base.low), float(base.high)
+    return float(prior.base_dist.low), float(prior.base_dist.high)
+
+
+def _on_device(prior, device: str):
+    """A box prior made anew: sbi 0.27's `BoxUniform.to` moves the caller's own, and returns None."""
+    if not isinstance(prior, BoxUniform):
+        return prior
+    return BoxUniform(prior.base_dist.low.to(device), prior.base_dist.high.to(device), device=device)

@@ -124,3 +124,23 @@ def test_a_cluster_outside_the_training_range_is_doubted_with_numbers(estimator,
     assert any("redshift 0.500" in d for d in doubts)
     middle = mocks.select(np.abs(mocks.log10_mass - 14.3) < 0.1)
     assert estimator.warnings(middle, estimator.posterior(middle))[0] == ()
+
+
+def test_a_flow_that_could_not_be_saved_is_refused_before_training(mocks):
+    with pytest.raises(TypeError, match="EMBEDDINGS"):
+        train(mocks, flow=StackedAffine(embedding=torch.nn.Flatten()))
+
+
+def test_a_model_of_members_says_so_and_is_doubted_on_observed_clusters(mocks, estimator):
+    pure = mocks.pure()
+    assert pure.metadata["sample"] == "members"
+    members = replace(estimator, provenance={**estimator.provenance, "sample": "members"})
+    doubts = members.warnings(mocks.select(np.array([0])), estimator.posterior(mocks.select(np.array([0]))))
+    assert "true members only" in doubts[0][0]
+
+
+def test_clusters_placed_with_another_cosmology_and_tiny_training_sets_are_refused(mocks, estimator):
+    with pytest.raises(ValueError, match=r"cosmology=estimator\.cosmology"):
+        estimator.posterior(replace(mocks, cosmology=replace(MDPL2, Om0=0.25)))
+    with pytest.raises(ValueError, match="at least 100 clusters"):
+        train(mocks.select(np.arange(20)), support=(13.0, 15.6))

@@ -23,7 +23,7 @@ def test_every_name_it_mentions_exists():
     from sbi_clustermass import baselines, population
 
     homes = (sbi_clustermass, clustermocks, baselines, population)
-    for name in re.findall(r"`([A-Z]\w+)(?:\(|`|\.)", text):
+    for name in re.findall(r"`(?:population\.|baselines\.)?([A-Z]\w+)(?:\(|`|\.)", text):
         assert any(hasattr(home, name) for home in homes) or name == "NPE", name
 
 

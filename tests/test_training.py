@@ -9,7 +9,7 @@ from torch import nn
 
 from sbi_clustermass import ClusterNPE, StackedAffine, Training, mass_prior
 from sbi_clustermass.loop import fit, split_by_group
-from sbi_clustermass.training import Silent
+from sbi_clustermass.training import Silent, _box, _on_device
 
 LOW, HIGH, NOISE = 13.0, 15.0, 0.3
 FLOW = StackedAffine(blocks=1, hidden=(16,), embedding=nn.Flatten())
@@ -154,3 +154,23 @@ def test_wrong_use_is_refused_with_the_cure():
         inference.train(groups=np.arange(3))
     with pytest.raises(ValueError, match="patience must be at least 1"):
         Training(patience=0)
+
+
+def test_the_prior_goes_to_the_device_as_a_copy_and_only_a_box_is_a_box():
+    from torch.distributions import ExpTransform, Independent, TransformedDistribution, Uniform
+
+    prior = mass_prior(LOW, HIGH)
+    moved = _on_device(prior, "cpu")
+    assert moved is not prior  # BoxUniform.to would have moved this one and returned None
+    assert float(moved.base_dist.low) == float(prior.base_dist.low) == LOW
+    log_uniform = TransformedDistribution(Uniform(torch.zeros(1), torch.ones(1)), ExpTransform())
+    assert _box(prior) == (LOW, HIGH)
+    assert _box(Independent(log_uniform, 1)) is None
+
+
+@pytest.mark.parametrize(
+    "device", ["tpu", pytest.param("cuda", marks=pytest.mark.skipif(torch.cuda.is_available(), reason="CUDA is here"))]
+)
+def test_a_device_that_is_not_there_is_refused(device):
+    with pytest.raises(ValueError, match=device):
+        ClusterNPE(mass_prior(LOW, HIGH), density_estimator=FLOW, device=device)

@@ -20,8 +20,8 @@ def embedding_config(embedding: nn.Module) -> dict[str, object]:
         if type(embedding) is kind:
             return {"name": name, **embedding.config()}
     raise TypeError(
-        f"{type(embedding).__name__} is not one of EMBEDDINGS ({', '.join(sorted(EMBEDDINGS))}), so a file cannot "
-        "name it. Pass the flow that holds it when loading: load(path, flow=...)."
+        f"{type(embedding).__name__} is not one of EMBEDDINGS ({', '.join(sorted(EMBEDDINGS))}), so a saved "
+        "estimator could not name it. Add it to EMBEDDINGS, or use the flow with stock NPE or ClusterNPE."
     )
 
 

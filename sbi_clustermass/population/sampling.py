@@ -59,7 +59,8 @@ def draw(
     """
     mode, spread = _mode_and_spread(potential, start)
     with torch.random.fork_rng(devices=[]), pyro.get_param_store().scope():
-        torch.manual_seed(sampler.seed)  # pyro.set_rng_seed would reseed numpy and random for the caller, too
+        # the CPU's generator only: pyro.set_rng_seed would reseed numpy and random, torch.manual_seed every GPU
+        torch.default_generator.manual_seed(sampler.seed)
         chains = [
             _chain(lambda u: potential(mode + spread @ u), len(start), sampler, k) for k in range(sampler.num_chains)
         ]

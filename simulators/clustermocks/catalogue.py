@@ -240,7 +240,8 @@ class Catalogue:
             raise ValueError("membership is unknown: only mock catalogues carry is_member.")
         minimum, passed = self.observation.min_galaxies, pa.array(self._attempted_selected())
         attempts = _with(_with(self.attempts, "eligible", passed), "n_galaxies", self.attempts["n_members"])
-        clean = replace(self, clusters=self._members_only(), attempts=attempts)
+        metadata = {**self.metadata, "sample": "members"}
+        clean = replace(self, clusters=self._members_only(), attempts=attempts, metadata=metadata)
         return clean._select_rows(clean.n_galaxies >= minimum)
 
     def _members_only(self) -> pa.Table:
@@ -289,6 +290,8 @@ class Catalogue:
                 if getattr(other, what) != getattr(first, what):
                     ours, theirs = getattr(first, what), getattr(other, what)
                     raise ValueError(f"catalogues differ in their {what}: {ours} and {theirs}.")
+            if _settings(other.metadata) != _settings(first.metadata):
+                raise ValueError("catalogues differ in the simulator's settings; they are of different samples.")
             if other.clusters.schema != first.clusters.schema:
                 raise ValueError(f"catalogues differ in their columns: {first.columns} and {other.columns}.")
         clusters = pa.concat_tables([c.clusters for c in catalogues]).combine_chunks()
@@ -325,6 +328,10 @@ class Catalogue:
             ValueError: The file is not a catalogue, or is damaged; the message says which.
         """
         return cls(*parquet.read(Path(path)))
+
+
+def _settings(metadata: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in metadata.items() if name != "seed"}
 
 
 def _with(table: pa.Table, name: str, column: pa.Array | pa.ChunkedArray) -> pa.Table:

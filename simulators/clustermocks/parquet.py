@@ -56,9 +56,13 @@ def read(path: Path) -> tuple[pa.Table, pa.Table, Observation, Cosmology, Mappin
     raw = (table.schema.metadata or {}).get(_KEY)
     if raw is None:
         raise ValueError(f"{path}: a Parquet file, but not a catalogue: it has no clustermocks metadata.")
-    header = json.loads(raw)
-    if header["format"] != _FORMAT:
-        raise ValueError(f"{path}: catalogue format {header['format']}; this version reads format {_FORMAT}.")
+    try:
+        header = json.loads(raw)
+    except ValueError as error:
+        raise ValueError(f"{path}: its clustermocks metadata is not JSON ({error}); the file is damaged.") from error
+    found = header.get("format") if isinstance(header, dict) else None
+    if found != _FORMAT:
+        raise ValueError(f"{path}: catalogue format {found!r}; this version reads format {_FORMAT}.")
     table = table.replace_schema_metadata(None)
     clusters = table.filter(table["is_cluster"]).select(header["columns"]).combine_chunks()
     attempts = table.filter(~table["is_cluster"].to_numpy())

@@ -156,7 +156,7 @@ def _catalogue(model: HaloModel, chunks: Sequence[Chunk], seed: int) -> Catalogu
     return Catalogue.from_arrays(
         model.observation,
         model.cosmology,
-        clusters={**clusters, "host_id": np.arange(len(counts))},
+        clusters={**clusters, "host_id": (seed % 2**31) * 2**32 + np.arange(len(counts))},
         galaxies=joined([chunk.galaxies for chunk in chunks]),
         offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
         metadata={
