@@ -38,7 +38,7 @@ _FILES = {
     "population.png": "the survey's mass function: fitted, put in, and the naive histogram",
     "training.png": "loss against weight updates",
 }
-# two unlucky looks end the paper's rule early; a population fit shows that, as its errors shrink with the number of clusters
+# two unlucky looks end the paper's rule early, and a population fit is the first to show it
 _SURVEY_PATIENCE = 600
 
 
