@@ -176,6 +176,7 @@ def train(
     flow: StackedAffine | None = None,
     support: tuple[float, float] | None = None,
     training: Training | None = None,
+    mirror: bool = True,
     device: str = "auto",
     seed: int | None = None,
     progress: Progress | None = None,
@@ -188,6 +189,7 @@ def train(
         support: Lowest and highest log10 mass of the prior [dex]; by default the range of the attempted masses,
             rounded outwards to .01.
         training: The training rule.
+        mirror: Show every cluster a second time with v_los reversed, as likely as the first.
         device: "auto" takes CUDA where there is one.
         seed: Of the weights, the split and the order of the batches, in place of the training rule's own.
         progress: Called at every validation with updates, training loss and validation loss [nats].
@@ -199,14 +201,17 @@ def train(
     flow = flow or StackedAffine()
     training = training or Training()
     training = training if seed is None else replace(training, seed=seed)
-    provenance = {**catalogue.metadata, "training": repr(training), **_versions()}
+    provenance = {**catalogue.metadata, "training": repr(training), "mirror": str(mirror), **_versions()}
     flow.config()  # refuses what could not be saved before the time is spent
     support = support or _attempted_range(catalogue)
     used = catalogue.select((catalogue.log10_mass >= support[0]) & (catalogue.log10_mass <= support[1]))
     if len(used) < _FEWEST:
         raise ValueError(f"training needs at least {_FEWEST} clusters, and thousands to be of use; found {len(used)}.")
     inference = ClusterNPE(mass_prior(*support), density_estimator=flow, device=device)
-    network = inference.append_simulations(*as_tensors(used)).train(training, groups=used.host_id, progress=progress)
+    theta, x, groups = *as_tensors(used), used.host_id
+    if mirror:
+        theta, x, groups = torch.cat([theta, theta]), torch.cat([x, x * torch.tensor([1, -1, 1])]), np.tile(groups, 2)
+    network = inference.append_simulations(theta, x).train(training, groups=groups, progress=progress)
     if not isinstance(network, EmbedOnce):
         raise TypeError(f"{type(flow).__name__} built a {type(network).__name__}; an estimator needs an EmbedOnce.")
     return MassEstimator(
