@@ -90,13 +90,14 @@ def gather(views: Views, tracers: Tracers, radius: float, half_depth: float, *, 
         by_host: Members are the galaxies of the host by host_id, rather than those within R_vir of it.
     """
     basis = np.stack([np.stack(sky_basis(n)) for n in views.direction])
-    inner = _in_cylinders(views, tracers, basis, radius, half_depth)
     cluster, galaxy = tracers.of_hosts(views.host_id) if by_host else tracers.within(views.position, views.R_vir)
     separation = _projected(wrap(tracers.position[galaxy] - views.position[cluster], tracers.side), basis[cluster])
-    outside = (np.hypot(separation[:, 0], separation[:, 1]) >= radius) | (np.abs(separation[:, 2]) >= half_depth)
-    outer = cluster[outside], galaxy[outside], separation[outside]
-    cluster, galaxy, separation = (np.concatenate(parts) for parts in zip(inner, outer, strict=True))
-    order = np.lexsort([tracers.identity[galaxy], cluster])
+    stretches = _in_cylinders(views, tracers, basis, radius, half_depth)
+    cluster, galaxy, separation = (
+        np.concatenate(parts) for parts in zip((cluster, galaxy, separation), stretches, strict=True)
+    )
+    once = _once(cluster, galaxy)
+    order = once[np.lexsort([tracers.identity[galaxy[once]], cluster[once]])]
     cluster, galaxy, separation = cluster[order], galaxy[order], separation[order]
     near = np.linalg.norm(separation, axis=1) < views.R_vir[cluster]
     member = tracers.host_id[galaxy] == views.host_id[cluster] if by_host else near
@@ -107,7 +108,10 @@ def gather(views: Views, tracers: Tracers, radius: float, half_depth: float, *, 
 def _in_cylinders(
     views: Views, tracers: Tracers, basis: np.ndarray, radius: float, half_depth: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Cluster, galaxy and separation on the sky axes of all galaxies strictly inside the cylinders."""
+    """Cluster, galaxy and separation on the sky axes of all galaxies strictly inside the cylinders.
+
+    One on the face between two stretches (a host's own central may be) is found in both.
+    """
     n_balls = int(np.ceil(half_depth / radius))
     step = 2 * half_depth / n_balls
     depth = (np.arange(n_balls) + 0.5) * step - half_depth
@@ -116,12 +120,17 @@ def _in_cylinders(
     ball, galaxy = tracers.within(flat, float(np.hypot(radius, step / 2)) * (1 + 1e-9))
     cluster = ball // n_balls
     separation = _projected(wrap(tracers.position[galaxy] - flat[ball], tracers.side), basis[cluster])
-    own_stretch = (separation[:, 2] >= -step / 2) & (separation[:, 2] < step / 2)
+    kept = np.abs(separation[:, 2]) <= step / 2 * (1 + 1e-9)
     separation[:, 2] += depth[ball % n_balls]
-    kept = (
-        own_stretch & (np.hypot(separation[:, 0], separation[:, 1]) < radius) & (np.abs(separation[:, 2]) < half_depth)
-    )
+    kept &= (np.hypot(separation[:, 0], separation[:, 1]) < radius) & (np.abs(separation[:, 2]) < half_depth)
     return cluster[kept], galaxy[kept], separation[kept]
+
+
+def _once(cluster: np.ndarray, galaxy: np.ndarray) -> np.ndarray:
+    """Rows where a cluster's galaxy comes first; in a box that is long enough, no galaxy has two images in a cylinder."""
+    order = np.lexsort([np.arange(len(galaxy)), galaxy, cluster])
+    new = (np.diff(cluster[order], prepend=-1) != 0) | (np.diff(galaxy[order], prepend=-1) != 0)
+    return order[new]
 
 
 def _projected(separation: np.ndarray, basis: np.ndarray) -> np.ndarray:

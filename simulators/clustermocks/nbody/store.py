@@ -6,7 +6,7 @@ Hive-partitioned data set (`slab=3/part-0.parquet`), with `_box.json` saying wha
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, Self, final
@@ -20,6 +20,7 @@ from clustermocks.nbody.schema import SCHEMAS, Kind, Reader, as_table
 
 SLAB_WIDTH = 50.0  # [h^-1 Mpc]; a cylinder reaches over about one slab on either side
 MAX_SLABS = 64
+ROW_GROUP = 50_000
 _FORMAT = 1
 _HEADER = "_box.json"
 
@@ -201,21 +202,51 @@ def _tables(
             yield _wrapped(table.filter(pa.array(keep)), side, str(path))
 
 
+class _Slabs:
+    """Open files of all slabs; rows are written in groups, whose number (not theirs) costs memory and reading time."""
+
+    def __init__(self, folder: Path, n: int) -> None:
+        self.folder, self.counts = folder, np.zeros(n, np.int64)
+        self._writers: dict[int, pq.ParquetWriter] = {}
+        self._waiting: dict[int, list[pa.Table]] = {}
+
+    def add(self, index: int, rows: pa.Table) -> None:
+        """Take some rows of a slab."""
+        waiting = self._waiting.setdefault(index, [])
+        waiting.append(rows)
+        self.counts[index] += len(rows)
+        if sum(map(len, waiting)) >= ROW_GROUP:
+            self._flush(index)
+
+    def _flush(self, index: int) -> None:
+        rows = pa.concat_tables(self._waiting.pop(index)).combine_chunks()
+        if index not in self._writers:
+            path = _part(self.folder, index)
+            path.parent.mkdir()
+            self._writers[index] = pq.ParquetWriter(path, rows.schema, compression="zstd")
+        self._writers[index].write_table(rows)
+
+    def finish(self) -> None:
+        """Write what waits."""
+        for index in list(self._waiting):
+            self._flush(index)
+
+    def close(self) -> None:
+        """Close all files."""
+        for writer in self._writers.values():
+            writer.close()
+
+
 def _write(tables: Iterable[pa.Table], folder: Path, side: float, n_slabs: int) -> np.ndarray:
     """Write each slab's rows to its own file; return the number of rows of each."""
-    counts, writers = np.zeros(n_slabs, np.int64), {}
-    with ExitStack() as stack:
+    slabs = _Slabs(folder, n_slabs)
+    with closing(slabs):
         for table in tables:
             slab = np.minimum((table["x"].to_numpy() / side * n_slabs).astype(int), n_slabs - 1)
             for index in np.unique(slab):
-                path = _part(folder, index)
-                if index not in writers:
-                    path.parent.mkdir()
-                    writers[index] = stack.enter_context(pq.ParquetWriter(path, table.schema, compression="zstd"))
-                rows = table.filter(pa.array(slab == index))
-                writers[index].write_table(rows)
-                counts[index] += len(rows)
-    return counts
+                slabs.add(int(index), table.filter(pa.array(slab == index)))
+        slabs.finish()
+    return slabs.counts
 
 
 def _part(folder: Path, index: int) -> Path:
