@@ -19,7 +19,7 @@ from clustermocks import pillars
 from clustermocks.boxview import BoxView
 from clustermocks.catalogue import Catalogue
 from clustermocks.cosmology import concentration, radius_200c, virial_ratio
-from clustermocks.nbody.store import Box, StoredBox
+from clustermocks.nbody.boxes import Box, StoredBox
 from clustermocks.observation import (
     in_cylinder,
     line_of_sight_velocity,
@@ -76,20 +76,16 @@ def observe_box(
         >>> mocks = observe_box("haloes", "galaxies", lines_of_sight(3), view=BoxView())  # doctest: +SKIP
     """
     view = BoxView() if view is None else view
-    hosts_box, galaxies_box = _opened(haloes, "haloes"), _opened(galaxies, "galaxies")
-    _check_sides(hosts_box, galaxies_box, view)
+    hosts, tracers = _opened(haloes, "haloes"), _opened(galaxies, "galaxies")
+    _check_sides(hosts, tracers, view)
     seen, done = [], 0
-    for block, tracers in _blocks(hosts_box, galaxies_box, lines, view):
-        by_host = view.members == "halo"
-        found = pillars.gather(block, tracers, view.search_radius, view.half_depth, by_host=by_host)
-        seen.append(_observe(block, found, view, seed))
-        done += len(block.host_id)
+    for views, found in _found(hosts, tracers, lines, view):
+        seen.append(_observe(views, found, view, seed))
+        done += len(views.host_id)
         if progress is not None:
             progress(done)
     if not seen:
-        raise ValueError(
-            f"no distinct halo has an M200c of 10^{view.min_log10_mass:g} h^-1 Msun or more: nothing to observe."
-        )
+        raise ValueError(f"no distinct halo has an M200c of 10^{view.min_log10_mass:g} or more: nothing to observe.")
     return _catalogue(seen, view, seed)
 
 
@@ -114,9 +110,9 @@ def _check_sides(haloes: Box, galaxies: Box, view: BoxView) -> None:
         )
 
 
-def _blocks(haloes: Box, galaxies: Box, lines: Lines | None, view: BoxView) -> Iterator[tuple[Views, pillars.Tracers]]:
-    """Clusters to observe, some at a time, and the galaxies around them."""
-    width = haloes.side / galaxies.n_slabs
+def _found(haloes: Box, galaxies: Box, lines: Lines | None, view: BoxView) -> Iterator[tuple[Views, Galaxies]]:
+    """Clusters to observe, some at a time, and the galaxies about them."""
+    width, by_host = haloes.side / galaxies.n_slabs, view.members == "halo"
     reach = float(np.hypot(view.half_depth, view.search_radius))
     for index in range(galaxies.n_slabs):
         low, high = index * width, (index + 1) * width
@@ -129,7 +125,8 @@ def _blocks(haloes: Box, galaxies: Box, lines: Lines | None, view: BoxView) -> I
         tracers = pillars.Tracers.of(table, haloes.side)
         views = _views(hosts, lines_of_sight(3) if lines is None else lines, view)
         for start in range(0, len(views.host_id), BLOCK):
-            yield Views(*(column[start : start + BLOCK] for column in views)), tracers
+            block = Views(*(column[start : start + BLOCK] for column in views))
+            yield block, pillars.gather(block, tracers, view.search_radius, view.half_depth, by_host=by_host)
 
 
 def _hosts(table: pa.Table, view: BoxView) -> pa.Table:
@@ -181,10 +178,8 @@ def _observe(views: Views, found: Galaxies, view: BoxView, seed: int) -> _Seen:
     cluster = found.cluster
     R_proj = np.hypot(*(found.separation[:, :2] - centre[cluster]).T)
     v_host = np.einsum("ij,ij->i", views.velocity, views.direction)[cluster]
-    v_los = line_of_sight_velocity(
-        found.separation[:, 2], found.v_peculiar, v_host, observation.redshift, view.cosmology
-    )
-    v_los = v_los + error
+    z_proj, v_galaxy = found.separation[:, 2], found.v_peculiar
+    v_los = error + line_of_sight_velocity(z_proj, v_galaxy, v_host, observation.redshift, view.cosmology)
     v_centre = np.zeros(n)
     if view.recentre:
         v_centre = _centre_velocity(v_los, cluster, R_proj < observation.aperture, n=n, v_cut=observation.v_cut)

@@ -127,7 +127,7 @@ def _in_cylinders(
 
 
 def _once(cluster: np.ndarray, galaxy: np.ndarray) -> np.ndarray:
-    """Rows where a cluster's galaxy comes first; in a box that is long enough, no galaxy has two images in a cylinder."""
+    """Rows where a cluster's galaxy comes first; in a box of sufficient size, none has two images in a cylinder."""
     order = np.lexsort([np.arange(len(galaxy)), galaxy, cluster])
     new = (np.diff(cluster[order], prepend=-1) != 0) | (np.diff(galaxy[order], prepend=-1) != 0)
     return order[new]

@@ -3,9 +3,10 @@
 Masses are M200c [h^-1 Msun], lengths comoving [h^-1 Mpc], velocities physical and peculiar [km/s].
 """
 
+from clustermocks.nbody.boxes import ArrayBox, Box, StoredBox
 from clustermocks.nbody.rockstar import RockstarHDF5, RockstarHlist
 from clustermocks.nbody.schema import Kind, Reader
-from clustermocks.nbody.store import ArrayBox, Box, StoredBox, convert
+from clustermocks.nbody.store import convert
 from clustermocks.nbody.subfind import Subfind
 from clustermocks.nbody.uchuu import UchuuUM
 from clustermocks.nbody.universemachine import UniverseMachineBinary, UniverseMachineText

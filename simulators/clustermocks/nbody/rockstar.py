@@ -5,6 +5,7 @@ Units are those of the files' own headers (Behroozi et al. 2013, ApJ 762, 109; A
 column differs between versions: columns are found by name.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +40,12 @@ class RockstarHlist:
     kinds: ClassVar[tuple[Kind, ...]] = ("haloes", "galaxies")
     rows: int = ROWS
 
+    def side(self, path: Path) -> float | None:
+        """Side that the header states, `Full box size = 250.000000 Mpc/h` [comoving h^-1 Mpc]."""
+        found = [re.match(r"Full box size = ([\d.eE+]+) Mpc/h", line) for line in text.header(path)]
+        stated = [float(match[1]) for match in found if match]
+        return stated[0] if stated else None
+
     def read(self, path: Path, kind: Kind) -> Iterator[pa.Table]:
         """Yield tables of at most `rows` rows; see `Reader.read`."""
         check_kind(self, kind, path)
@@ -60,6 +67,10 @@ class RockstarHDF5:
 
     kinds: ClassVar[tuple[Kind, ...]] = ("haloes", "galaxies")
     rows: int = ROWS
+
+    def side(self, path: Path) -> float | None:
+        """None: the files do not state it."""
+        return None
 
     def read(self, path: Path, kind: Kind) -> Iterator[pa.Table]:
         """Yield tables of at most `rows` rows; see `Reader.read`."""

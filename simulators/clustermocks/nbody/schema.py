@@ -48,6 +48,10 @@ class Reader(Protocol):
     @property
     def rows(self) -> int: ...
 
+    def side(self, path: Path) -> float | None:
+        """Side of the box that the file states [comoving h^-1 Mpc], None if it does not."""
+        ...
+
     def read(self, path: Path, kind: Kind) -> Iterator[pa.Table]:
         """Yield tables of at most `rows` rows.
 

@@ -63,6 +63,13 @@ class Subfind:
     first_group: int | None = None
     rows: int = ROWS
 
+    def side(self, path: Path) -> float | None:
+        """Side that the header states [comoving h^-1 Mpc]."""
+        from clustermocks.nbody import hdf5
+
+        with hdf5.opened(path) as file:
+            return _header(path, file, "BoxSize") * self._units(path, file).length
+
     def read(self, path: Path, kind: Kind) -> Iterator[pa.Table]:
         """Yield tables of at most `rows` rows; see `Reader.read`."""
         from clustermocks.nbody import hdf5

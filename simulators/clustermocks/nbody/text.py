@@ -13,7 +13,14 @@ INTEGERS = ("id", "upid", "flags")
 
 
 def header(path: Path) -> list[str]:
-    """The lines that start with # at the top of the file, without it."""
+    """The lines that start with # at the top of the file, without it.
+
+    Raises:
+        FileNotFoundError: No such file.
+        ValueError: It cannot be read.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file.")
     lines = []
     try:
         with _open(path) as file:

@@ -37,6 +37,10 @@ class UchuuUM:
     kinds: ClassVar[tuple[Kind, ...]] = ("galaxies",)
     rows: int = ROWS
 
+    def side(self, path: Path) -> float | None:
+        """None: the files do not state it."""
+        return None
+
     def read(self, path: Path, kind: Kind) -> Iterator[pa.Table]:
         """Yield tables of at most `rows` rows; see `Reader.read`."""
         from clustermocks.nbody import hdf5

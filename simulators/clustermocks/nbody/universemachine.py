@@ -55,6 +55,10 @@ class UniverseMachineBinary:
     kinds: ClassVar[tuple[Kind, ...]] = ("galaxies",)
     rows: int = ROWS
 
+    def side(self, path: Path) -> float | None:
+        """None: the files do not state it."""
+        return None
+
     def read(self, path: Path, kind: Kind) -> Iterator[pa.Table]:
         """Yield tables of at most `rows` rows; see `Reader.read`."""
         check_kind(self, kind, path)
@@ -88,6 +92,10 @@ class UniverseMachineText:
     kinds: ClassVar[tuple[Kind, ...]] = ("galaxies",)
     h: float = 0.678
     rows: int = ROWS
+
+    def side(self, path: Path) -> float | None:
+        """None: the files do not state it."""
+        return None
 
     def read(self, path: Path, kind: Kind) -> Iterator[pa.Table]:
         """Yield tables of at most `rows` rows; see `Reader.read`."""

@@ -9,7 +9,9 @@ import h5py
 import numpy as np
 import pytest
 
-from clustermocks.nbody import READERS, Reader
+from clustermocks import Catalogue
+from clustermocks.nbody import READERS, ArrayBox, Reader
+from clustermocks.nbody.schema import with_hosts
 from clustermocks.nbody.universemachine import LAYOUT
 
 EXAMPLE = runpy.run_path(str(Path(__file__).parents[3] / "examples" / "nbody.py"))
@@ -64,7 +66,7 @@ def hlist_columns(columns: Columns) -> dict[str, np.ndarray]:
 def write_rockstar_hlist(folder: Path, columns: Columns) -> Path:
     """consistent-trees: the header numbers the columns."""
     theirs = {f"{name}({i})": values for i, (name, values) in enumerate(hlist_columns(columns).items())}
-    return write_text(folder / "hlist_0.50000.list", theirs)
+    return write_text(folder / "hlist_0.50000.list", theirs, extra=(f"Full box size = {SIDE:.6f} Mpc/h",))
 
 
 def write_rockstar_hdf5(folder: Path, columns: Columns) -> Path:
@@ -186,3 +188,38 @@ def toy() -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
                 columns[axis][which] = np.mod(columns[axis][which] + shift, SIDE).astype(np.float32)
                 columns[axis][columns[axis] >= SIDE] = 0.0
     return haloes, galaxies
+
+
+@pytest.fixture(scope="session")
+def boxes() -> Callable[..., tuple[ArrayBox, ArrayBox]]:
+    """Haloes and galaxies as boxes in memory."""
+
+    def in_memory(toy: tuple[Columns, Columns]) -> tuple[ArrayBox, ArrayBox]:
+        haloes, galaxies = toy
+        hosts = {name: haloes[name] for name in (*AXES, "id", "upid", "M200c", "R_vir")}
+        return (
+            ArrayBox.from_arrays("haloes", SIDE, with_hosts(hosts)),
+            ArrayBox.from_arrays("galaxies", SIDE, with_hosts(galaxies)),
+        )
+
+    return in_memory
+
+
+@pytest.fixture(scope="session")
+def assert_same() -> Callable[..., None]:
+    """Assert that two catalogues hold the same clusters, attempts and galaxies."""
+
+    def check(catalogue: Catalogue, other: Catalogue, v_tolerance: float = 0.0) -> None:
+        names = ["host_id", "n_galaxies", "n_members"]
+        assert catalogue.attempts.select(names).equals(other.attempts.select(names))
+        np.testing.assert_array_equal(catalogue.host_id, other.host_id)
+        np.testing.assert_array_equal(catalogue.n_galaxies, other.n_galaxies)
+        R_proj, v_los, member = (
+            [c.galaxy_column(n) for c in (catalogue, other)] for n in ("R_proj", "v_los", "is_member")
+        )
+        np.testing.assert_array_equal(*member)
+        # single precision of the catalogue, and of positions of 125 h^-1 Mpc in double precision
+        np.testing.assert_allclose(*R_proj, rtol=1e-6, atol=1e-6)
+        np.testing.assert_allclose(*v_los, atol=v_tolerance, rtol=0)
+
+    return check

@@ -101,7 +101,7 @@ def test_galaxy_catalogues_without_m200c_say_where_hosts_come_from(name, formats
 def test_hlist_columns_are_found_by_name_wherever_they_stand_compressed_or_not(formats, rows, tmp_path):
     path = formats["rockstar_hlist"].write(tmp_path, rows)
     expected = read(RockstarHlist(), path, "haloes")
-    lines = [line.split() for line in path.read_text().splitlines()]
+    lines = [line.split() for line in path.read_text().splitlines() if not line.startswith("#Full")]
     turned = tmp_path / "turned.list.gz"
     text = "\n".join(" ".join(line[::-1]) for line in lines).replace("#scale", "scale")
     turned.write_bytes(gzip.compress(f"#{text}\n".encode()))

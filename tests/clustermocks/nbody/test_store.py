@@ -2,8 +2,11 @@
 
 import subprocess
 import sys
+import tracemalloc
+from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.dataset as ds
 import pytest
 
@@ -89,6 +92,23 @@ def test_a_side_that_the_positions_contradict_is_refused(source, tmp_path, side)
         convert(UniverseMachineBinary(), source, tmp_path / "box", kind="galaxies", side=side)
 
 
+@pytest.mark.parametrize("name", ["rockstar_hlist", "subfind"])
+def test_the_side_that_files_state_is_taken_and_checked(name, formats, rows, tmp_path):
+    path = formats[name].write(tmp_path, rows)
+    assert convert(formats[name].reader(50), path, tmp_path / "box", kind="haloes").side == pytest.approx(
+        SIDE, rel=1e-12
+    )
+    with pytest.raises(ValueError, match="states a box of 125"):
+        convert(formats[name].reader(50), path, tmp_path / "other", kind="haloes", side=130.0)
+
+
+def test_a_side_that_is_neither_stated_nor_given_is_asked_for(source, tmp_path):
+    with pytest.raises(ValueError, match="give side="):
+        convert(UniverseMachineBinary(), source, tmp_path / "box", kind="galaxies")
+    with pytest.raises(ValueError, match="no source"):
+        convert(UniverseMachineBinary(), [], tmp_path / "box", kind="galaxies")
+
+
 def test_positions_a_little_outside_are_wrapped_and_damaged_ones_refused(formats, rows, tmp_path):
     outside = {**rows, "x": np.where(np.arange(len(rows["x"])) == 0, -0.25, rows["x"])}
     path = formats["universemachine_binary"].write(tmp_path, outside)
@@ -124,7 +144,7 @@ except OSError as error:
     print("refused:", error)
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
-    assert "refused: " in done.stdout, done.stderr
+    assert f"refused: {tmp_path}: cannot write there, nothing is kept" in done.stdout, done.stderr
     assert [path.name for path in tmp_path.iterdir()] == [source.name]
 
 
@@ -151,29 +171,28 @@ def test_a_folder_that_is_no_box_is_refused(stored, tmp_path):
             StoredBox.open(stored.folder)
 
 
-def test_a_file_is_converted_in_a_fraction_of_its_size(tmp_path):
-    path, n_blocks, block = tmp_path / "sfr_catalog_1.000000.bin", 40, np.zeros(50_000, LAYOUT)
-    rng = np.random.default_rng(1)
+def peak_memory(path: Path, n_blocks: int) -> int:
+    """Bytes that NumPy and Arrow hold at most while a file of n_blocks times 50 000 rows is converted."""
+    rng, block = np.random.default_rng(1), np.zeros(50_000, LAYOUT)
     with path.open("wb") as file:
         for _ in range(n_blocks):
             block["pos"] = rng.uniform(0, SIDE, (len(block), 6))
             block.tofile(file)
-    peak = "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
-    begin = "import resource\nfrom clustermocks.nbody import UniverseMachineBinary, convert\nimport pyarrow.parquet\n"
-    script = f"""{begin}
-box = convert(
-    UniverseMachineBinary(rows=20_000), {str(path)!r}, {str(tmp_path / "box")!r}, kind="galaxies", side={SIDE}
-)
-print(sum(box.counts))
-{peak}
-"""
-    before = int(_run(begin + peak)[0])
-    n, after = (int(word) for word in _run(script))
-    assert n == n_blocks * len(block)
-    # measured: a fifth of the file's 256 MB; the rest is buffers of Arrow's that do not grow with the file
-    assert 1024 * (after - before) < 0.5 * path.stat().st_size
+    before, pool = pa.default_memory_pool(), pa.proxy_memory_pool(pa.default_memory_pool())
+    pa.set_memory_pool(pool)
+    tracemalloc.start()
+    try:
+        box = convert(UniverseMachineBinary(rows=20_000), path, path.parent / f"{n_blocks}", kind="galaxies", side=SIDE)
+        peak = tracemalloc.get_traced_memory()[1] + pool.max_memory()
+    finally:
+        tracemalloc.stop()
+        pa.set_memory_pool(before)
+    assert sum(box.counts) == n_blocks * len(block)
+    return peak
 
 
-def _run(script: str) -> list[str]:
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    return done.stdout.split()
+def test_memory_does_not_grow_with_the_file(tmp_path):
+    small, large = (peak_memory(tmp_path / f"sfr_catalog_{n}.bin", n) for n in (4, 16))
+    # 2 slabs of up to 50 000 waiting rows of 77 bytes, and their compression, against files of 26 and 102 MB
+    assert large < 1.2 * small
+    assert large < 30e6
