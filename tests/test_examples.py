@@ -10,3 +10,10 @@ def test_stock_sbi(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)  # stock sbi leaves its log folder in the working directory
     runpy.run_path(str(EXAMPLES / "stock_sbi.py"))["main"](n_clusters=200, hidden=(16,))
     assert "truth" in capsys.readouterr().out
+
+
+def test_nbody(tmp_path, capsys):
+    mocks = runpy.run_path(str(EXAMPLES / "nbody.py"))["main"](tmp_path / "nbody", side=125.0, n_hosts=60)
+    assert len(mocks) > 10
+    assert (tmp_path / "nbody" / "mocks.parquet").is_file()
+    assert "clusters of" in capsys.readouterr().out

@@ -3,10 +3,23 @@
 Masses are M200c [h^-1 Msun] as log10_mass [dex], lengths comoving [h^-1 Mpc], velocities [km/s].
 """
 
+from clustermocks.box import observe_box
+from clustermocks.boxview import BoxView
 from clustermocks.catalogue import Catalogue
 from clustermocks.cosmology import MDPL2, Cosmology
 from clustermocks.masses import FlatMasses, HaloMassFunction
-from clustermocks.observation import Observation
+from clustermocks.observation import Observation, lines_of_sight
 from clustermocks.simulator import HaloModel
 
-__all__ = ["MDPL2", "Catalogue", "Cosmology", "FlatMasses", "HaloMassFunction", "HaloModel", "Observation"]
+__all__ = [
+    "MDPL2",
+    "BoxView",
+    "Catalogue",
+    "Cosmology",
+    "FlatMasses",
+    "HaloMassFunction",
+    "HaloModel",
+    "Observation",
+    "lines_of_sight",
+    "observe_box",
+]

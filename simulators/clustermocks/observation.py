@@ -181,3 +181,29 @@ def _biweight_step(
     step = np.zeros(len(centre))
     step[some] = biweight_location(np.where(window, relative, np.nan)[some], axis=1, ignore_nan=True)
     return step
+
+
+def lines_of_sight(n: int, seed: int | None = None) -> Float[np.ndarray, "line 3"]:
+    """n unit vectors along which to look: the axes of the box up to three, evenly spread over a half sphere beyond.
+
+    A line and its opposite show the same cluster mirrored, hence half a sphere.
+
+    Args:
+        n: Number of lines of sight, at least 1.
+        seed: Turns the spread lines about the third axis by a random angle; not at all if None.
+
+    Raises:
+        ValueError: n is not a whole number of at least 1.
+
+    References:
+        Swinbank & Purser 2006, QJRMS 132, 1769 (Fibonacci sphere); Ho et al. 2019, ApJ 887, 25 (its use).
+    """
+    if n < 1 or n != int(n):
+        raise ValueError(f"lines_of_sight: n must be a whole number of at least 1, found {n!r}.")
+    if n <= 3:
+        return np.eye(3)[::-1][:n].copy()
+    turn = 0.0 if seed is None else np.random.default_rng(seed).uniform(0, 2 * np.pi)
+    cosine = (np.arange(n) + 0.5) / n
+    phi = turn + np.arange(n) * np.pi * (3 - np.sqrt(5))
+    sine = np.sqrt(1 - cosine**2)
+    return np.column_stack([sine * np.cos(phi), sine * np.sin(phi), cosine])
