@@ -8,5 +8,16 @@ from clustermocks.cosmology import MDPL2, Cosmology
 from clustermocks.masses import FlatMasses, HaloMassFunction
 from clustermocks.observation import Observation
 from clustermocks.simulator import HaloModel
+from clustermocks.spherical_jeans import JeansGalaxies, SphericalJeans
 
-__all__ = ["MDPL2", "Catalogue", "Cosmology", "FlatMasses", "HaloMassFunction", "HaloModel", "Observation"]
+__all__ = [
+    "MDPL2",
+    "Catalogue",
+    "Cosmology",
+    "FlatMasses",
+    "HaloMassFunction",
+    "HaloModel",
+    "JeansGalaxies",
+    "Observation",
+    "SphericalJeans",
+]
