@@ -10,3 +10,9 @@ def test_stock_sbi(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)  # stock sbi leaves its log folder in the working directory
     runpy.run_path(str(EXAMPLES / "stock_sbi.py"))["main"](n_clusters=200, hidden=(16,))
     assert "truth" in capsys.readouterr().out
+
+
+def test_exact_posterior(capsys):
+    small = {"n_clusters": 300, "hidden": (16,), "max_updates": 100}
+    runpy.run_path(str(EXAMPLES / "exact_posterior.py"))["main"](**small)
+    assert "nats below the exact posterior" in capsys.readouterr().out

@@ -91,7 +91,7 @@ def log_density(tracers: Tracers, depth: Float[np.ndarray, "depth"], speed: Valu
     Args:
         tracers: The galaxies; their density is cut at the edge and integrates to 1.
         depth: y = arccosh(edge / R) [1].
-        speed: Velocity along the line of sight [V200].
+        speed: Velocity along the line of sight [V200], (speed,) or (depth, speed).
 
     Returns:
         log of the density [edge^-2 V200^-1] / 2y.
@@ -106,7 +106,7 @@ def log_density(tracers: Tracers, depth: Float[np.ndarray, "depth"], speed: Valu
     c = tracers.c_galaxy * tracers.edge
     log_weight = np.log(weight / 2 * c**2 / (4 * np.pi * nfw_mass(c))) - 2 * np.log1p(c * r)
     log_weight = log_weight - np.log(sigma) - 0.5 * np.log(2 * np.pi)
-    terms = log_weight[:, None] - 0.5 * (speed[:, None] / sigma[:, None]) ** 2
+    terms = log_weight[:, None] - 0.5 * (speed[..., None] / sigma[:, None]) ** 2
     highest = terms.max(axis=-1)
     return np.log(np.exp(terms - highest[..., None]).sum(axis=-1)) + highest
 
