@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-NAMES = ("kde", "mocks", "training", "inference")
+NAMES = ("kde", "mocks", "jeans", "training", "inference")
 
 
 def main() -> None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from sbi_clustermass.posterior import MassPosteriors
     from sbi_clustermass.prior import mass_prior
     from sbi_clustermass.tables import read_cluster
+    from sbi_clustermass.tasks import JeansTask
     from sbi_clustermass.training import ClusterNPE, as_tensors
 
 _HOME = {
@@ -24,6 +25,7 @@ _HOME = {
     "ClusterNPE": "sbi_clustermass.training",
     "EMBEDDINGS": "sbi_clustermass.embeddings",
     "FLOWS": "sbi_clustermass.flows",
+    "JeansTask": "sbi_clustermass.tasks",
     "KDEImage": "sbi_clustermass.embeddings",
     "MSigma": "sbi_clustermass.baselines",
     "MassEstimator": "sbi_clustermass.estimator",
@@ -41,6 +43,7 @@ __all__ = [
     "FLOWS",
     "Catalogue",
     "ClusterNPE",
+    "JeansTask",
     "KDEImage",
     "MSigma",
     "MassEstimator",

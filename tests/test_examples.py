@@ -17,3 +17,9 @@ def test_nbody(tmp_path, capsys):
     assert len(mocks) > 10
     assert (tmp_path / "nbody" / "mocks.parquet").is_file()
     assert "clusters of" in capsys.readouterr().out
+
+
+def test_exact_posterior(capsys):
+    small = {"n_clusters": 300, "hidden": (16,), "max_updates": 100}
+    runpy.run_path(str(EXAMPLES / "exact_posterior.py"))["main"](**small)
+    assert "nats below the exact posterior" in capsys.readouterr().out

@@ -10,6 +10,7 @@ from clustermocks.cosmology import MDPL2, Cosmology
 from clustermocks.masses import FlatMasses, HaloMassFunction
 from clustermocks.observation import Observation, lines_of_sight
 from clustermocks.simulator import HaloModel
+from clustermocks.spherical_jeans import JeansGalaxies, SphericalJeans
 
 __all__ = [
     "MDPL2",
@@ -19,7 +20,9 @@ __all__ = [
     "FlatMasses",
     "HaloMassFunction",
     "HaloModel",
+    "JeansGalaxies",
     "Observation",
+    "SphericalJeans",
     "lines_of_sight",
     "observe_box",
 ]

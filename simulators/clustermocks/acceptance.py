@@ -1,7 +1,7 @@
 """Hold the simulator against what was measured on N-body mocks: `python -m clustermocks.acceptance`.
 
-Prints one line a quantity: found, its error, wanted, tolerance, pass or fail. Masses are M200c [h^-1 Msun]; sigma is the
-plain standard deviation of line-of-sight velocities [km/s].
+Prints one line a quantity: found, its error, wanted, tolerance, pass or fail. Masses are M200c [h^-1 Msun]; sigma is
+the plain standard deviation of line-of-sight velocities [km/s].
 
 References: Ho et al. 2019, ApJ 887, 25 and its public notebooks (MDPL2 mocks); Evrard et al. 2008, ApJ 672, 122;
 Mamon, Biviano & Murante 2010, A&A 520, A30.

@@ -1,0 +1,128 @@
+"""Mock clusters with a known likelihood as an sbi task: a prior, a simulator, and the exact posterior to compare with.
+
+Masses are M200c [h^-1 Msun] as log10_mass [dex]; `log_` is natural.
+"""
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, final
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy.typing import ArrayLike
+from scipy.stats import nbinom, poisson
+from torch import Tensor
+
+from clustermocks import SphericalJeans
+from sbi_clustermass.posterior import MassPosteriors
+
+if TYPE_CHECKING:
+    from sbi.utils import BoxUniform
+
+_RARE = -7.0  # least log P(selected) at which clusters are drawn again and again
+_TAIL = 1e-10  # probability of more galaxies than the task's width, at the richest
+
+
+@final
+@dataclass(frozen=True)
+class JeansTask:
+    """`SphericalJeans` in sbi's shapes.
+
+    A cluster under the richness cut is drawn again, with the same parameters, until it passes: `reference_posterior` is
+    that of selected clusters, under the flat prior.
+
+    Attributes:
+        model: The clusters; its `parameters` are theta's columns.
+        low: Lower ends of the flat prior, one for each parameter.
+        high: Upper ends.
+
+    Example:
+        >>> task = JeansTask(SphericalJeans(background=10.0), low=(13.5,), high=(15.3,))
+        >>> theta = task.prior.sample((2,))
+        >>> x = task.simulator(theta)  # (2, task.width, 3)
+        >>> len(task.reference_posterior(x))
+        2
+    """
+
+    model: SphericalJeans = field(default_factory=SphericalJeans)
+    low: tuple[float, ...] = (13.5,)
+    high: tuple[float, ...] = (15.3,)
+
+    def __post_init__(self) -> None:
+        names = self.model.parameters
+        if not len(self.low) == len(self.high) == len(names) or not np.less(self.low, self.high).all():
+            raise ValueError(f"JeansTask: low and high rise, one value for each of {names}; found {self}.")
+        self.model.checked(np.array([self.low, self.high]))
+        log_selected = self.model.log_selected(np.array([self.low]))[0]
+        if log_selected < _RARE:
+            raise ValueError(
+                f"JeansTask: at {self.low} one cluster in {np.exp(-log_selected):.0f} has min_galaxies="
+                f"{self.model.observation.min_galaxies}. Raise low or lower the model's min_galaxies."
+            )
+
+    @property
+    def prior(self) -> "BoxUniform":
+        """Flat between low and high."""
+        from sbi.utils import BoxUniform
+
+        return BoxUniform(low=torch.tensor(self.low), high=torch.tensor(self.high))
+
+    @property
+    def width(self) -> int:
+        """Number of galaxies that every observation is padded to: with more, at any mass, is one cluster in 10^9."""
+        mean, shape = float(self.model.mean_number(self.high[0])), self.model.shape
+        members = poisson.isf(_TAIL, mean) if np.isinf(shape) else nbinom.isf(_TAIL, shape, shape / (shape + mean))
+        return int(members + poisson.isf(_TAIL, self.model.background)) + 1
+
+    def simulator(self, theta: Float[Tensor, "batch theta"]) -> Float[Tensor, "batch galaxy 3"]:
+        """Galaxies of one selected cluster for each theta: R_proj, v_los and 1, or zeros for padding; float32.
+
+        Follows `torch.manual_seed`, as sbi's simulators do.
+
+        Raises:
+            ValueError: A parameter is out of the model's range.
+        """
+        rows = self.model.checked(np.asarray(theta.detach().cpu(), float))
+        x, missing = np.zeros((len(rows), self.width, 3), np.float32), np.arange(len(rows))
+        while missing.size:
+            seed = int(torch.randint(2**31 - 1, ()))
+            drawn = self.model.simulate(rows[missing], seed=seed)
+            passed = drawn.host_id % 2**32
+            x[missing[passed]] = drawn.padded(self.width)
+            missing = np.delete(missing, passed)
+        return torch.from_numpy(x)
+
+    def reference_log_prob(
+        self, x: Float[Tensor, "batch galaxy 3"], theta: ArrayLike
+    ) -> Float[np.ndarray, "batch theta"]:
+        """Natural log of the exact posterior density, up to a constant an observation, at every theta for every x."""
+        rows = self.model.checked(theta)
+        log_like = self.model.log_likelihood(np.asarray(x.detach().cpu()), rows) - self.model.log_selected(rows)
+        inside = ((rows >= np.asarray(self.low, np.float32)) & (rows <= np.asarray(self.high, np.float32))).all(axis=1)
+        return np.where(inside, log_like, -np.inf)
+
+    def reference_posterior(self, x: Float[Tensor, "batch galaxy 3"], *, points: int = 256) -> MassPosteriors:
+        """The exact posterior of the mass, further parameters integrated out (12 Gauss-Legendre nodes each).
+
+        Args:
+            x: Observations, as `simulator` makes them.
+            points: Number of masses on the grid.
+        """
+        grid = np.linspace(self.low[0], self.high[0], points)
+        others, log_weight = _nodes(self.low[1:], self.high[1:])
+        log_prob = np.full((len(x), points), -np.inf)
+        for row, log_w in zip(others, log_weight, strict=True):
+            theta = np.column_stack([grid, np.tile(row, (points, 1))])
+            log_prob = np.logaddexp(log_prob, self.reference_log_prob(x, theta) + log_w)
+        return MassPosteriors.from_log_prob(grid, log_prob)
+
+
+def _nodes(low: tuple[float, ...], high: tuple[float, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Gauss-Legendre nodes in a box, (node, parameter), and the log of their weights; one empty node in none."""
+    node, weight = np.polynomial.legendre.leggauss(12)
+    axes = [a + (b - a) * (node + 1) / 2 for a, b in zip(low, high, strict=True)]
+    points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, len(low)) if low else np.zeros((1, 0))
+    weights = np.ones(1)
+    for _ in low:
+        weights = np.outer(weights, weight / 2).ravel()
+    return points, np.log(weights)
