@@ -18,9 +18,11 @@ from jaxtyping import Float
 from numpy.typing import ArrayLike
 
 from clustermocks.catalogue import Catalogue
-from clustermocks.cosmology import Values
+from clustermocks.chunk import populate
+from clustermocks.cosmology import MDPL2, Values
+from clustermocks.halo import draw_haloes, draw_satellites
 from clustermocks.masses import FlatMasses, HaloMassFunction
-from clustermocks.observation import Observation
+from clustermocks.observation import Observation, line_of_sight_velocity
 from clustermocks.simulator import HaloModel
 
 _LOW, _HIGH = 13.5, 15.3  # the published training range
@@ -131,7 +133,10 @@ def checks(n: int, seed: int, n_jobs: int = 1) -> list[Check]:
         *_richness_checks(medium),
         *_member_checks(large),
         *_interloper_checks(large),
+        _clumping_check(medium),
         *_abundance_check(),
+        *_evrard_checks(),
+        _orbit_check(min(n, 2000), seed + 4),
         *_relation_checks("all galaxies", everything, _Relation(0.06, 2.90, 0.116), (0.04, 0.03, 0.015)),
     ]
 
@@ -182,10 +187,49 @@ def _interloper_checks(catalogue: Catalogue) -> Iterator[Check]:
     for mass, number in zip(_NODES, (20, 25, 33, 62), strict=True):
         here = interlopers[_near(catalogue, mass)]
         yield Check(f"interlopers in the large cylinder at 10^{mass}", *_with_error(np.mean, here), number, None)
-    at_14 = interlopers[_near(catalogue, 14.0)]
-    # 7 to 10 galaxies about a mean of 25, where Poisson has 5: at least 1.4 times it
-    excess = _with_error(lambda counts: np.std(counts) / np.sqrt(np.mean(counts)), at_14)
-    yield Check("their scatter over Poisson's at 10^14", *excess, 1.7, 0.3)
+
+
+def _clumping_check(catalogue: Catalogue) -> Check:
+    """Standard deviation of the number of interlopers over Poisson's: 1 if smooth, 2.3 to 3.3 in clumps."""
+    interlopers = (catalogue.n_galaxies - _members(catalogue))[_near(catalogue, 14.0)]
+    excess = _with_error(lambda counts: np.std(counts) / np.sqrt(np.mean(counts)), interlopers)
+    return Check("interlopers at 10^14: deviation over Poisson's", *excess, 2.8, 1.4)
+
+
+def _evrard_checks() -> Iterator[Check]:
+    """Dispersion of particles inside r200c over 1082.9 km/s [E(z) M / 10^15]^.3361 (Evrard et al. 2008, eq. 6)."""
+    particles = replace(HaloModel.dark_matter().galaxies, richness=1000.0)
+    for mass in (14.0, 14.5, 15.0):
+        rng = np.random.default_rng(0)
+        redshift, cosmology = Observation.redshift, MDPL2
+        masses = np.full(round(2000 / 10 ** (mass - 14)), mass)
+        haloes = draw_haloes(masses, rng, galaxies=particles, redshift=redshift, cosmology=cosmology)
+        drawn = draw_satellites(haloes, rng, particles, shapes=particles.shapes)
+        inside = np.linalg.norm(drawn.separation, axis=1) < haloes.r_200c[drawn.halo]
+        halo, v = drawn.halo[inside], drawn.v_jeans[inside]
+        sigma = np.sqrt(np.bincount(halo, (v**2).mean(axis=1)) / np.bincount(halo))
+        expected = 1082.9 * (cosmology.hubble(redshift) / 100 * 10 ** (mass - 15)) ** 0.3361
+        found = _with_error(lambda ratio: np.exp(np.mean(np.log(ratio))), sigma / expected)
+        yield Check(f"sigma of dark matter over Evrard et al. 2008 at 10^{mass}", *found, 1.0, 0.02)
+
+
+def _orbit_check(n: int, seed: int) -> Check:
+    """Share of dark matter seen within r200c and 2.7 sigma_los(R) that lies outside the sphere of r200c."""
+    model, rng = HaloModel.dark_matter(), np.random.default_rng(seed)
+    clusters, _, galaxies = populate(model, FlatMasses(14, 15).draw(n, seed), rng)
+    r_200c, v_200 = clusters.r_200c[galaxies.cluster], clusters.v_200[galaxies.cluster]
+    r = np.linalg.norm(galaxies.position, axis=1) / r_200c
+    R = np.hypot(*galaxies.position[:, :2].T) / r_200c
+    redshift = model.observation.redshift
+    v = line_of_sight_velocity(galaxies.position[:, 2], galaxies.v_peculiar, 0.0, redshift, model.cosmology) / v_200
+    ring = np.minimum((10 * R).astype(int), 10)
+    members = r < 1
+    sigma = np.sqrt(np.bincount(ring[members], v[members] ** 2) / np.bincount(ring[members]))
+    seen = (R < 1) & (np.abs(v) < 2.7 * np.append(sigma, 0)[ring])
+    outside = np.bincount(galaxies.cluster[seen], ~members[seen], minlength=n)
+    total = np.bincount(galaxies.cluster[seen], minlength=n)
+    share = _with_error(lambda rows: rows[:, 0].sum() / rows[:, 1].sum(), np.column_stack([outside, total]))
+    return Check("dark matter outside r200c, seen within it and 2.7 sigma", *share, 0.23, 0.03)
 
 
 def _abundance_check() -> Iterator[Check]:

@@ -20,6 +20,7 @@ from clustermocks.environment import (
 )
 from clustermocks.halo import Haloes, draw_haloes, draw_satellites, truncation_radii
 from clustermocks.observation import in_cylinder, line_of_sight_velocity, robust_centre_velocity, subtract_velocity
+from clustermocks.shapes import SPHERES, Shapes
 
 if TYPE_CHECKING:
     from clustermocks.simulator import HaloModel
@@ -49,9 +50,7 @@ def simulate_chunk(
 ) -> Chunk:
     """Draw, observe and cut one chunk of clusters."""
     rng = np.random.default_rng(stream)
-    clusters = _haloes(model, log10_mass, rng)
-    around = _neighbours(model, clusters, rng)
-    galaxies = _join(_member_galaxies(model, clusters, rng), _interloper_galaxies(model, around, rng))
+    clusters, around, galaxies = populate(model, log10_mass, rng)
     if model.completeness < 1:
         kept = rng.uniform(size=len(galaxies.cluster)) < model.completeness
         galaxies = Galaxies(*(column[kept] for column in galaxies))
@@ -59,6 +58,15 @@ def simulate_chunk(
     rival = _heaviest_reaching_in(model, around, n=len(log10_mass))
     eligible = ~(rival > log10_mass) if model.dominant else np.ones(len(log10_mass), bool)
     return seen._replace(clusters={**seen.clusters, "log10_mass_rival": rival, "eligible": eligible})
+
+
+def populate(
+    model: "HaloModel", log10_mass: Float[np.ndarray, "cluster"], rng: np.random.Generator
+) -> tuple[Haloes, Neighbourhood, Galaxies]:
+    """Clusters, the haloes around them, and all their galaxies, before anybody looks."""
+    clusters = _haloes(model, log10_mass, rng)
+    around = _neighbours(model, clusters, rng)
+    return clusters, around, _join(_member_galaxies(model, clusters, rng), _interloper_galaxies(model, around, rng))
 
 
 def _haloes(model: "HaloModel", log10_mass: Float[np.ndarray, "halo"], rng: np.random.Generator) -> Haloes:
@@ -80,11 +88,16 @@ def _hubble_flow(model: "HaloModel", z_proj: Float[np.ndarray, "galaxy"]) -> Flo
 
 
 def _satellite_galaxies(
-    model: "HaloModel", haloes: Haloes, rng: np.random.Generator, *, truncation: Values | None = None
+    model: "HaloModel",
+    haloes: Haloes,
+    rng: np.random.Generator,
+    *,
+    truncation: Values | None = None,
+    shapes: Shapes = SPHERES,
 ) -> Galaxies:
     """Satellites of haloes, indexed by halo."""
-    satellites = draw_satellites(haloes, rng, model.galaxies, truncation=truncation)
-    v_peculiar = satellites.v_jeans - _hubble_flow(model, satellites.separation[:, 2])
+    satellites = draw_satellites(haloes, rng, model.galaxies, truncation=truncation, shapes=shapes)
+    v_peculiar = satellites.v_jeans[:, 2] - _hubble_flow(model, satellites.separation[:, 2])
     return Galaxies(satellites.halo, satellites.separation, v_peculiar)
 
 
@@ -93,11 +106,12 @@ def _member_galaxies(model: "HaloModel", clusters: Haloes, rng: np.random.Genera
 
     Catalogues of haloes list the latter as centrals, which "satellites" leaves out.
     """
+    shapes = model.galaxies.shapes
     if model.interlopers == "satellites":
-        return _satellite_galaxies(model, clusters, rng)
-    n = len(clusters.log10_mass)
+        return _satellite_galaxies(model, clusters, rng, shapes=shapes)
+    n = len(clusters.log10_mass) if model.galaxies.central else 0
     truncation = truncation_radii(clusters.log10_mass, model.observation.redshift, model.cosmology)
-    satellites = _satellite_galaxies(model, clusters, rng, truncation=truncation)
+    satellites = _satellite_galaxies(model, clusters, rng, truncation=truncation, shapes=shapes)
     return _join(Galaxies(np.arange(n), np.zeros((n, 3)), np.zeros(n)), satellites)
 
 

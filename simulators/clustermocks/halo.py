@@ -1,12 +1,12 @@
 """One halo in equilibrium: its size, how many galaxies it holds, where they are and how fast they move.
 
-Masses are M200c [h^-1 Msun], lengths comoving [h^-1 Mpc], velocities [km/s]. Haloes are spherical NFW; galaxies trace a
-wider NFW profile inside the Bryan-Norman virial radius and move isotropically.
+Masses are M200c [h^-1 Msun], lengths comoving [h^-1 Mpc], velocities [km/s]. The mass is NFW; galaxies trace a wider
+NFW profile inside the Bryan-Norman virial radius, in Jeans equilibrium, both stretched along the halo's axes.
 """
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple, final
+from typing import Literal, NamedTuple, final
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -23,6 +23,8 @@ from clustermocks.cosmology import (
     virial_ratio,
     virial_velocity,
 )
+from clustermocks.jeans import HIGHEST_BETA, LOWEST_BETA, anisotropy_at, radial_dispersion
+from clustermocks.shapes import SPHERES, TRIAXIAL, Shapes, draw_ellipsoids
 
 _BIAS_MASSES, _BIASES = (13.5, 14.0, 14.5, 15.0), (0.896, 0.939, 0.982, 1.022)
 OUTSKIRTS = 3.0  # how far a halo's own galaxies reach, in r200c
@@ -40,26 +42,43 @@ class HaloGalaxies:
             2019, there inside about 1.35 r200c; R_vir is 1.29 r200c, 3 % in number, less than the figure tells.
         richness_slope: Its power of mass [1].
         richness_scatter: Relative scatter of the mean number, a Gamma distribution on top of Poisson [1].
-        galaxy_concentration: r200c over the galaxies' scale radius [1] (Budzynski et al. 2012, MNRAS 423, 104: 2.6).
+        galaxy_concentration: r200c over the galaxies' scale radius [1] (Budzynski et al. 2012, MNRAS 423, 104: 2.6);
+            None for that of the mass.
         concentration_scatter: Lognormal scatter of the mass' concentration [dex] (Diemer & Joyce 2019: .16).
-        velocity_scatter: Lognormal scatter of a halo's line-of-sight dispersion at given mass, natural log [1]: stands
-            in for triaxiality, anisotropy, mergers (Saro et al. 2013, ApJ 772, 47: 30-40 % in mass on one sight line).
+        velocity_scatter: Lognormal scatter of a halo's dispersion at given mass, natural log [1]: stands in for mergers
+            and whatever else disturbs equilibrium. Tuned: .09, with that of the shapes, makes .12 along one line of
+            sight (Saro et al. 2013, ApJ 772, 47: 30-40 % in mass).
+        velocity_bias: Dispersion over that of equilibrium [1]; None for the tuned function `velocity_bias` of mass.
+        anisotropy: Velocity anisotropy beta, -1 to .5, the same everywhere, or "mamon_lokas": 0 in the centre, .5 far
+            out (Mamon & Lokas 2005, MNRAS 363, 705).
+        shapes: Axis ratios of clusters; neighbouring haloes are spheres.
+        central: Whether there is a galaxy at rest in the centre, where centrals are galaxies at all.
     """
 
     richness: float = 28.2
     richness_slope: float = 0.91
     richness_scatter: float = 0.10
-    galaxy_concentration: float = 2.6
+    galaxy_concentration: float | None = 2.6
     concentration_scatter: float = 0.16
-    velocity_scatter: float = 0.12
+    velocity_scatter: float = 0.09
+    velocity_bias: float | None = None
+    anisotropy: float | Literal["mamon_lokas"] = 0.0
+    shapes: Shapes = TRIAXIAL
+    central: bool = True
 
     def __post_init__(self) -> None:
-        for name in ("richness", "galaxy_concentration"):
-            if not getattr(self, name) > 0:
+        for name in ("richness", "galaxy_concentration", "velocity_bias"):
+            if getattr(self, name) is not None and not getattr(self, name) > 0:
                 raise ValueError(f"HaloGalaxies: {name} must be positive, found {getattr(self, name)!r}.")
         for name in ("richness_scatter", "concentration_scatter", "velocity_scatter"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"HaloGalaxies: {name} must be in [0, 1), found {getattr(self, name)!r}.")
+        beta = self.anisotropy
+        if beta != "mamon_lokas" and (isinstance(beta, str) or not LOWEST_BETA <= beta <= HIGHEST_BETA):
+            raise ValueError(
+                f"HaloGalaxies: anisotropy must be {LOWEST_BETA:g} to {HIGHEST_BETA:g} or 'mamon_lokas', "
+                f"found {beta!r}."
+            )
 
     def mean_number(self, log10_mass: ArrayLike) -> Values:
         """Mean number of satellites inside R_vir at log10 M200c [dex]; measured on 13.5 to 15, a power law beyond."""
@@ -77,11 +96,11 @@ class Haloes(NamedTuple):
 
 
 class Satellites(NamedTuple):
-    """Galaxies relative to their halo: its index, separation [h^-1 Mpc], line-of-sight Jeans velocity [km/s]."""
+    """Galaxies relative to their halo: its index, separation [h^-1 Mpc], Jeans velocity [km/s]."""
 
     halo: Int[np.ndarray, "galaxy"]
     separation: Float[np.ndarray, "galaxy 3"]
-    v_jeans: Float[np.ndarray, "galaxy"]
+    v_jeans: Float[np.ndarray, "galaxy 3"]
 
 
 def velocity_bias(log10_mass: ArrayLike) -> Values:
@@ -93,42 +112,25 @@ def velocity_bias(log10_mass: ArrayLike) -> Values:
     return np.interp(np.asarray(log10_mass, float), _BIAS_MASSES, _BIASES)
 
 
-def jeans_dispersion(x: ArrayLike, c_mass: ArrayLike, c_galaxy: float) -> Values:
-    r"""One-dimensional dispersion of isotropic NFW tracers in an NFW halo, in units of V200.
-
-    $\sigma^2(x) = \frac{1}{\nu(x)} \int_x^\infty \nu(s) \frac{m(c s)}{m(c)} \frac{ds}{s^2}$ with
-    $\nu(s) = s^{-1} (1 + c_g s)^{-2}$.
-
-    Args:
-        x: Radius / r200c [1], 1e-3 to 30.
-        c_mass: Concentration of the mass [1].
-        c_galaxy: Concentration of the tracers [1].
-
-    References:
-        Lokas & Mamon 2001, MNRAS 321, 155, eq. 6 with beta = 0; here by quadrature in ln s, good to 1e-6.
-    """
-    node, weight = np.polynomial.legendre.leggauss(64)
-    u = np.exp(-7 * (node + 1))  # u = x/s; beyond s = e^14 x nothing is left
-    x, c_mass = np.asarray(x, float)[..., None], np.asarray(c_mass, float)[..., None]
-    tracers = u**3 * ((1 + c_galaxy * x) / (u + c_galaxy * x)) ** 2
-    mass = nfw_mass(c_mass * x / u) / nfw_mass(c_mass)
-    return np.sqrt((tracers * mass * u / x) @ (7 * weight))
-
-
 @lru_cache(maxsize=16)
-def _jeans_table(c_galaxy: float) -> Float[np.ndarray, "concentration radius"]:
-    return jeans_dispersion(np.exp(_LOG_X), np.exp(_LOG_C)[:, None], c_galaxy)
+def _jeans_table(galaxies: HaloGalaxies) -> Float[np.ndarray, "concentration radius"]:
+    c_mass = np.exp(_LOG_C)[:, None]
+    c_galaxy = c_mass if galaxies.galaxy_concentration is None else galaxies.galaxy_concentration
+    return radial_dispersion(np.exp(_LOG_X), c_mass, c_galaxy, galaxies.anisotropy)
 
 
-def tabulated_dispersion(x: Values, c_mass: Values, c_galaxy: float) -> Values:
-    """As jeans_dispersion, by bilinear interpolation: .1 % for x in [1e-3, 3], c_mass in [.5, 120], constant beyond."""
+def tabulated_dispersion(x: Values, c_mass: Values, galaxies: HaloGalaxies) -> Values:
+    """Radial dispersion in units of V200, as `jeans.radial_dispersion`.
+
+    Bilinear interpolation: .1 % for x in [1e-3, 3], c_mass in [.5, 120], constant beyond.
+    """
     row = (np.log(c_mass) - _LOG_C[0]) / (_LOG_C[1] - _LOG_C[0])
     column = (np.log(x) - _LOG_X[0]) / (_LOG_X[1] - _LOG_X[0])
-    return map_coordinates(_jeans_table(c_galaxy), np.stack([row, column]), order=1, mode="nearest")
+    return map_coordinates(_jeans_table(galaxies), np.stack([row, column]), order=1, mode="nearest")
 
 
 def nfw_radii(fraction: ArrayLike, x_max: ArrayLike) -> Values:
-    """Radii [scale radii] inside which an NFW profile cut at x_max holds the given fractions; to 1e-5 for x < 60."""
+    """Radii [scale radii] inside which an NFW profile cut at x_max holds the given fractions; to 1e-5 for x < 400."""
     log_x, log_mass = _nfw_table()
     target = np.asarray(fraction, float) * nfw_mass(x_max)
     return np.exp(np.interp(np.log(np.maximum(target, 1e-12)), log_mass, log_x))
@@ -136,7 +138,7 @@ def nfw_radii(fraction: ArrayLike, x_max: ArrayLike) -> Values:
 
 @lru_cache(maxsize=1)
 def _nfw_table() -> tuple[Float[np.ndarray, "x"], Float[np.ndarray, "x"]]:
-    log_x = np.linspace(np.log(1e-5), np.log(60.0), 4001)
+    log_x = np.linspace(np.log(1e-5), np.log(400.0), 4801)
     return log_x, np.log(nfw_mass(np.exp(log_x)))
 
 
@@ -177,9 +179,14 @@ def isotropic(rng: np.random.Generator, n: int) -> Float[np.ndarray, "n 3"]:
 
 
 def draw_satellites(
-    haloes: Haloes, rng: np.random.Generator, galaxies: HaloGalaxies, *, truncation: Values | None = None
+    haloes: Haloes,
+    rng: np.random.Generator,
+    galaxies: HaloGalaxies,
+    *,
+    truncation: Values | None = None,
+    shapes: Shapes = SPHERES,
 ) -> Satellites:
-    """Satellites inside R_vir: Poisson x Gamma in number, NFW in radius, local Gaussian in line-of-sight velocity.
+    """Satellites inside R_vir: Poisson x Gamma in number, NFW in radius, local Gaussian in velocity.
 
     The velocity is that of equilibrium: static in physical coordinates, so the peculiar velocity is it minus the Hubble
     flow across the halo.
@@ -190,21 +197,48 @@ def draw_satellites(
         galaxies: How they are populated.
         truncation: r_t / r200c [1] of each halo: its galaxies then go on beyond R_vir, to 3 r200c, as the same profile
             times [1 + (r/r_t)^4]^-2 (Diemer & Kravtsov 2014, ApJ 789, 1, eq. 4). None: they end at R_vir.
+        shapes: Axis ratios.
     """
-    c_galaxy = galaxies.galaxy_concentration
+    n, c_galaxy = len(haloes.log10_mass), galaxies.galaxy_concentration
+    c_galaxy = haloes.c_200c if c_galaxy is None else np.full(n, c_galaxy)
     virial = haloes.R_vir / haloes.r_200c
     reach = virial if truncation is None else np.maximum(virial, OUTSKIRTS)
     mean = galaxies.mean_number(haloes.log10_mass) * nfw_mass(c_galaxy * reach) / nfw_mass(c_galaxy * virial)
-    halo = np.repeat(np.arange(len(mean)), rng.poisson(mean * _richness_factor(rng, len(mean), galaxies)))
-    x = nfw_radii(rng.uniform(size=len(halo)), c_galaxy * reach[halo]) / c_galaxy
+    halo = np.repeat(np.arange(n), rng.poisson(mean * _richness_factor(rng, n, galaxies)))
+    x = nfw_radii(rng.uniform(size=len(halo)), (c_galaxy * reach)[halo]) / c_galaxy[halo]
     if truncation is not None:
         kept = (x < virial[halo]) | (rng.uniform(size=len(x)) < (1 + (x / truncation[halo]) ** 4) ** -2)
         halo, x = halo[kept], x[kept]
-    amplitude = velocity_bias(haloes.log10_mass) * haloes.v_200
-    amplitude = amplitude * np.exp(galaxies.velocity_scatter * rng.standard_normal(len(mean)))
-    sigma = amplitude[halo] * tabulated_dispersion(x, haloes.c_200c[halo], c_galaxy)
-    separation = (x * haloes.r_200c[halo])[:, None] * isotropic(rng, len(halo))
-    return Satellites(halo, separation, sigma * rng.standard_normal(len(halo)))
+    direction, unit = _orbits(halo, x, haloes.c_200c[halo], rng, anisotropy=galaxies.anisotropy, shapes=shapes)
+    amplitude = haloes.v_200 * np.exp(galaxies.velocity_scatter * rng.standard_normal(n))
+    amplitude = amplitude * (galaxies.velocity_bias or velocity_bias(haloes.log10_mass))
+    sigma = amplitude[halo] * tabulated_dispersion(x, haloes.c_200c[halo], galaxies)
+    return Satellites(halo, (x * haloes.r_200c[halo])[:, None] * direction, sigma[:, None] * unit)
+
+
+def _orbits(
+    halo: Int[np.ndarray, "galaxy"],
+    x: Values,
+    c_mass: Values,
+    rng: np.random.Generator,
+    *,
+    anisotropy: float | Literal["mamon_lokas"],
+    shapes: Shapes,
+) -> tuple[Float[np.ndarray, "galaxy 3"], Float[np.ndarray, "galaxy 3"]]:
+    """Directions from the centre, and velocities in units of the radial dispersion."""
+    unit = rng.standard_normal((len(halo), 3))
+    if shapes == SPHERES:
+        direction, ellipsoids = isotropic(rng, len(halo)), None
+    else:
+        ellipsoids = draw_ellipsoids(int(halo.max(initial=-1)) + 1, rng, shapes)
+        direction = ellipsoids.directions(halo, rng)
+    if anisotropy != 0:
+        tangential = np.sqrt(1 - anisotropy_at(x, c_mass, anisotropy))[:, None]
+        radial = (unit * direction).sum(axis=1, keepdims=True) * direction
+        unit = tangential * unit + (1 - tangential) * radial
+    if ellipsoids is not None:
+        unit = np.einsum("gij,gj->gi", ellipsoids.velocity[halo], unit)
+    return direction, unit
 
 
 def _richness_factor(rng: np.random.Generator, n: int, galaxies: HaloGalaxies) -> Float[np.ndarray, "halo"]:

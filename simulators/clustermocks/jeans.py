@@ -54,7 +54,7 @@ def anisotropy_at(x: ArrayLike, c_mass: ArrayLike, anisotropy: Anisotropy) -> Va
     return np.broadcast_to(np.asarray(anisotropy, float), np.broadcast_shapes(x.shape, np.shape(anisotropy)))
 
 
-def radial_dispersion(x: ArrayLike, c_mass: ArrayLike, c_galaxy: float, anisotropy: Anisotropy = 0.0) -> Values:
+def radial_dispersion(x: ArrayLike, c_mass: ArrayLike, c_galaxy: ArrayLike, anisotropy: Anisotropy = 0.0) -> Values:
     r"""Radial velocity dispersion of NFW tracers in an NFW halo, in units of V200.
 
     $\sigma_r^2(x) = \frac{1}{K(x)\nu(x)} \int_x^\infty K(s)\nu(s) \frac{m(c s)}{m(c)} \frac{ds}{s^2}$ with
@@ -71,7 +71,7 @@ def radial_dispersion(x: ArrayLike, c_mass: ArrayLike, c_galaxy: float, anisotro
     """
     node, weight = _gauss_legendre(64)
     u = np.exp(-8 * (node + 1))  # u = x/s; beyond s = e^16 x nothing is left
-    x, c_mass = np.asarray(x, float)[..., None], np.asarray(c_mass, float)[..., None]
+    x, c_mass, c_galaxy = (np.asarray(value, float)[..., None] for value in (x, c_mass, c_galaxy))
     tracers = u**3 * ((1 + c_galaxy * x) / (u + c_galaxy * x)) ** 2
     mass = nfw_mass(c_mass * x / u) / nfw_mass(c_mass)
     if isinstance(anisotropy, str):

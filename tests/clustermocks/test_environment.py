@@ -5,7 +5,7 @@ import pytest
 from scipy.integrate import quad
 
 from clustermocks.chunk import _interloper_galaxies, _neighbours
-from clustermocks.cosmology import MDPL2, correlation_function, halo_bias, mass_function
+from clustermocks.cosmology import MDPL2, correlation_function, halo_bias, mass_function, radius_ratio
 from clustermocks.environment import (
     MIN_SATELLITE_HOST,
     Neighbours,
@@ -45,7 +45,9 @@ def test_number_of_neighbours_in_a_cylinder_is_the_integral_of_the_mass_function
     count, biased = np.trapezoid(density, grid), np.trapezoid(density * halo_bias(10**grid, REDSHIFT, MDPL2), grid)
     R_mid, z_mid = np.meshgrid((np.arange(40) + 0.5) * 0.04, 3 + (np.arange(340) + 0.5) * 0.05)
     r = np.hypot(R_mid, z_mid)
-    xi = correlation_function(r.ravel(), REDSHIFT, MDPL2).reshape(r.shape) * (1 + boost * np.exp(-((r / 6) ** 2)))
+    R_200m = clusters.r_200c * radius_ratio(clusters.c_200c, 200 * MDPL2.matter_fraction(REDSHIFT))
+    boosted = 1 + boost * np.mean(np.exp(-((r / (2 * R_200m[:100, None, None])) ** 2)), axis=0)
+    xi = correlation_function(r.ravel(), REDSHIFT, MDPL2).reshape(r.shape) * boosted
     weight = count + halo_bias(1e14, REDSHIFT, MDPL2) * biased * xi
     expected = 2 * float((2 * np.pi * R_mid * weight).sum() * 0.04 * 0.05)
     assert found == pytest.approx(expected, rel=0.005 + 4 / np.sqrt(3000 * expected))  # grids, and 4 sigma of Poisson

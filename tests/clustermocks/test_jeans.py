@@ -8,7 +8,6 @@ from scipy.integrate import quad
 from scipy.special import spence
 
 from clustermocks.cosmology import nfw_mass
-from clustermocks.halo import jeans_dispersion
 from clustermocks.jeans import Tracers, anisotropy_at, density_table, fraction_inside, log_density, radial_dispersion
 
 ANISOTROPIES = [0.0, 0.3, 0.5, -1.0, "mamon_lokas"]
@@ -36,13 +35,6 @@ def _surface_density(x, c):
     q = (x**2 + c) / x / (1 + c)
     inverse = np.arccosh(q) if x < 1 else -np.arccos(q)
     return -edge + inverse / np.abs(1 - x**2) ** 1.5
-
-
-@settings(deadline=None)
-@given(x=st.floats(1e-3, 10), c=st.floats(1, 40), c_galaxy=st.floats(1, 10))
-def test_isotropic_dispersion_is_that_of_the_realistic_simulator(x, c, c_galaxy):
-    # the same integral, 64 nodes over 16 and 14 e-folds of radius
-    assert radial_dispersion(x, c, c_galaxy) == pytest.approx(jeans_dispersion(x, c, c_galaxy), rel=1e-5)
 
 
 @pytest.mark.parametrize("c", [2.0, 5.0, 15.0])

@@ -1,0 +1,66 @@
+"""The acceptance table: its statistics against truth made up here, and the table itself on a small sample."""
+
+import numpy as np
+import pytest
+
+from clustermocks import Catalogue, Observation
+from clustermocks.acceptance import Check, _Clusters, checks, dispersions, main
+from clustermocks.cosmology import MDPL2
+
+
+def _gaussian_clusters(n, n_galaxies, scatter):
+    """Clusters on a known relation, each with n_galaxies velocities."""
+    rng = np.random.default_rng(1)
+    mass = rng.uniform(13.5, 15.3, n)
+    sigma = 10 ** (3.0 + 0.3 * (mass - 15) + scatter * rng.standard_normal(n))
+    v_los = (sigma[:, None] * rng.standard_normal((n, n_galaxies))).ravel()
+    offsets = np.arange(n + 1) * n_galaxies
+    galaxies = {"R_proj": np.full(v_los.size, 0.5), "v_los": v_los}
+    return Catalogue.from_arrays(
+        Observation(v_cut=20_000.0),
+        MDPL2,
+        clusters={"log10_mass": mass, "host_id": np.arange(n)},
+        galaxies=galaxies,
+        offsets=offsets,
+    )
+
+
+def test_dispersions_are_the_unbiased_standard_deviation():
+    catalogue = _gaussian_clusters(20, 30, 0.1)
+    expected = [catalogue.galaxies(i)[1].astype(float).std(ddof=1) for i in range(20)]
+    np.testing.assert_allclose(dispersions(catalogue), expected, rtol=1e-12)  # the same sum in another order
+
+
+def test_the_relation_put_in_is_found():
+    relation = _Clusters.of(_gaussian_clusters(3000, 200, 0.08)).relation()
+    # 4 sigma of 3000 clusters with scatter .08 (and .02 from 200 velocities) over 1.8 dex of mass
+    assert relation.slope == pytest.approx(0.3, abs=4 * 0.083 / 0.52 / np.sqrt(3000))
+    assert relation.norm == pytest.approx(3.0, abs=4 * 0.083 * 1.6 / np.sqrt(3000))
+    assert relation.scatter == pytest.approx(np.hypot(0.08, 0.0217), rel=4 / np.sqrt(6000))
+
+
+def test_selection_is_undone_by_weights():
+    catalogue = _gaussian_clusters(4000, 100, 0.05)
+    rng = np.random.default_rng(2)
+    clusters = _Clusters.of(catalogue)
+    share = np.clip((clusters.log10_mass - 13.3) / 2, 0.1, 1)
+    bent = clusters._replace(log10_sigma=clusters.log10_sigma + 0.1 * (clusters.log10_mass - 14.4) ** 2)
+    kept = rng.uniform(size=4000) < share
+    thinned = _Clusters(*(column[kept] for column in bent._replace(selected=share)))
+    # the best line through a curve depends on where the clusters are: .002 is 4 sigma, .02 what no weights would do
+    assert thinned.relation().slope == pytest.approx(bent.relation().slope, abs=0.008)
+
+
+def test_the_table_tells_pass_from_fail(capsys):
+    assert Check("slope", 0.36, 0.01, 0.366, 0.03).verdict == "pass"
+    assert Check("slope", 0.30, 0.01, 0.366, 0.03).verdict == "FAIL"
+    assert Check("slope", 0.30, 0.01, 0.366, None).verdict == ""
+    assert main(["--n", "1500", "--seed", "3"]) in (0, 1)
+    assert "checks failed" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_what_passes_keeps_passing():
+    verdicts = {check.name: check.verdict for check in checks(20_000, seed=1)}
+    known = ("contaminated", "all galaxies", "dark matter outside")  # see the README
+    assert [name for name, verdict in verdicts.items() if verdict == "FAIL" and not any(k in name for k in known)] == []
