@@ -204,7 +204,7 @@ def _evrard_checks() -> Iterator[Check]:
         redshift, cosmology = Observation.redshift, MDPL2
         masses = np.full(round(2000 / 10 ** (mass - 14)), mass)
         haloes = draw_haloes(masses, rng, galaxies=particles, redshift=redshift, cosmology=cosmology)
-        drawn = draw_satellites(haloes, rng, particles, shapes=particles.shapes)
+        drawn = draw_satellites(haloes, rng, particles)
         inside = np.linalg.norm(drawn.separation, axis=1) < haloes.r_200c[drawn.halo]
         halo, v = drawn.halo[inside], drawn.v_jeans[inside]
         sigma = np.sqrt(np.bincount(halo, (v**2).mean(axis=1)) / np.bincount(halo))

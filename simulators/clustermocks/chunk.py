@@ -20,7 +20,6 @@ from clustermocks.environment import (
 )
 from clustermocks.halo import Haloes, draw_haloes, draw_satellites, truncation_radii
 from clustermocks.observation import in_cylinder, line_of_sight_velocity, robust_centre_velocity, subtract_velocity
-from clustermocks.shapes import SPHERES, Shapes
 
 if TYPE_CHECKING:
     from clustermocks.simulator import HaloModel
@@ -93,10 +92,10 @@ def _satellite_galaxies(
     rng: np.random.Generator,
     *,
     truncation: Values | None = None,
-    shapes: Shapes = SPHERES,
+    relaxed: bool = False,
 ) -> Galaxies:
     """Satellites of haloes, indexed by halo."""
-    satellites = draw_satellites(haloes, rng, model.galaxies, truncation=truncation, shapes=shapes)
+    satellites = draw_satellites(haloes, rng, model.galaxies, truncation=truncation, relaxed=relaxed)
     v_peculiar = satellites.v_jeans[:, 2] - _hubble_flow(model, satellites.separation[:, 2])
     return Galaxies(satellites.halo, satellites.separation, v_peculiar)
 
@@ -106,12 +105,11 @@ def _member_galaxies(model: "HaloModel", clusters: Haloes, rng: np.random.Genera
 
     Catalogues of haloes list the latter as centrals, which "satellites" leaves out.
     """
-    shapes = model.galaxies.shapes
     if model.interlopers == "satellites":
-        return _satellite_galaxies(model, clusters, rng, shapes=shapes)
+        return _satellite_galaxies(model, clusters, rng)
     n = len(clusters.log10_mass) if model.galaxies.central else 0
     truncation = truncation_radii(clusters.log10_mass, model.observation.redshift, model.cosmology)
-    satellites = _satellite_galaxies(model, clusters, rng, truncation=truncation, shapes=shapes)
+    satellites = _satellite_galaxies(model, clusters, rng, truncation=truncation)
     return _join(Galaxies(np.arange(n), np.zeros((n, 3)), np.zeros(n)), satellites)
 
 
@@ -165,7 +163,7 @@ def _interloper_galaxies(model: "HaloModel", around: Neighbourhood, rng: np.rand
     """Galaxies of all neighbouring haloes, indexed by cluster."""
     threshold = _central_threshold(model)
     hosts = np.flatnonzero(around.log10_mass >= MIN_SATELLITE_HOST)
-    inner = _satellite_galaxies(model, _haloes(model, around.log10_mass[hosts], rng), rng)
+    inner = _satellite_galaxies(model, _haloes(model, around.log10_mass[hosts], rng), rng, relaxed=True)
     halo = hosts[inner.cluster]
     satellites = Galaxies(
         around.cluster[halo], around.position[halo] + inner.position, around.v_peculiar[halo] + inner.v_peculiar

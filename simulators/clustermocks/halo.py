@@ -24,6 +24,7 @@ from clustermocks.cosmology import (
     virial_velocity,
 )
 from clustermocks.jeans import HIGHEST_BETA, LOWEST_BETA, anisotropy_at, radial_dispersion
+from clustermocks.mergers import SOME, Mergers, draw_clumps
 from clustermocks.shapes import SPHERES, TRIAXIAL, Shapes, draw_ellipsoids
 
 _BIAS_MASSES, _BIASES = (13.5, 14.0, 14.5, 15.0), (0.896, 0.939, 0.982, 1.022)
@@ -45,13 +46,14 @@ class HaloGalaxies:
         galaxy_concentration: r200c over the galaxies' scale radius [1] (Budzynski et al. 2012, MNRAS 423, 104: 2.6);
             None for that of the mass.
         concentration_scatter: Lognormal scatter of the mass' concentration [dex] (Diemer & Joyce 2019: .16).
-        velocity_scatter: Lognormal scatter of a halo's dispersion at given mass, natural log [1]: stands in for mergers
-            and whatever else disturbs equilibrium. Tuned: .09, with that of the shapes, makes .12 along one line of
-            sight (Saro et al. 2013, ApJ 772, 47: 30-40 % in mass).
+        velocity_scatter: Lognormal scatter of a halo's dispersion at given mass, natural log [1]: stands in for
+            whatever disturbs equilibrium but shapes and mergers. Tuned: with those it makes the pure M-sigma relation's
+            scatter along one line of sight, .069 dex (Ho et al. 2019; Saro et al. 2013, ApJ 772, 47: 30-40 % in mass).
         velocity_bias: Dispersion over that of equilibrium [1]; None for the tuned function `velocity_bias` of mass.
         anisotropy: Velocity anisotropy beta, -1 to .5, the same everywhere, or "mamon_lokas": 0 in the centre, .5 far
             out (Mamon & Lokas 2005, MNRAS 363, 705).
         shapes: Axis ratios of clusters; neighbouring haloes are spheres.
+        mergers: How many clusters have a second clump; neighbouring haloes have none.
         central: Whether there is a galaxy at rest in the centre, where centrals are galaxies at all.
     """
 
@@ -60,10 +62,11 @@ class HaloGalaxies:
     richness_scatter: float = 0.10
     galaxy_concentration: float | None = 2.6
     concentration_scatter: float = 0.16
-    velocity_scatter: float = 0.09
+    velocity_scatter: float = 0.07
     velocity_bias: float | None = None
     anisotropy: float | Literal["mamon_lokas"] = 0.0
     shapes: Shapes = TRIAXIAL
+    mergers: Mergers = SOME
     central: bool = True
 
     def __post_init__(self) -> None:
@@ -184,7 +187,7 @@ def draw_satellites(
     galaxies: HaloGalaxies,
     *,
     truncation: Values | None = None,
-    shapes: Shapes = SPHERES,
+    relaxed: bool = False,
 ) -> Satellites:
     """Satellites inside R_vir: Poisson x Gamma in number, NFW in radius, local Gaussian in velocity.
 
@@ -197,7 +200,7 @@ def draw_satellites(
         galaxies: How they are populated.
         truncation: r_t / r200c [1] of each halo: its galaxies then go on beyond R_vir, to 3 r200c, as the same profile
             times [1 + (r/r_t)^4]^-2 (Diemer & Kravtsov 2014, ApJ 789, 1, eq. 4). None: they end at R_vir.
-        shapes: Axis ratios.
+        relaxed: Spheres without mergers.
     """
     n, c_galaxy = len(haloes.log10_mass), galaxies.galaxy_concentration
     c_galaxy = haloes.c_200c if c_galaxy is None else np.full(n, c_galaxy)
@@ -209,11 +212,15 @@ def draw_satellites(
     if truncation is not None:
         kept = (x < virial[halo]) | (rng.uniform(size=len(x)) < (1 + (x / truncation[halo]) ** 4) ** -2)
         halo, x = halo[kept], x[kept]
+    shapes = SPHERES if relaxed else galaxies.shapes
     direction, unit = _orbits(halo, x, haloes.c_200c[halo], rng, anisotropy=galaxies.anisotropy, shapes=shapes)
     amplitude = haloes.v_200 * np.exp(galaxies.velocity_scatter * rng.standard_normal(n))
     amplitude = amplitude * (galaxies.velocity_bias or velocity_bias(haloes.log10_mass))
     sigma = amplitude[halo] * tabulated_dispersion(x, haloes.c_200c[halo], galaxies)
-    return Satellites(halo, (x * haloes.r_200c[halo])[:, None] * direction, sigma[:, None] * unit)
+    separation, v_jeans = (x * haloes.r_200c[halo])[:, None] * direction, sigma[:, None] * unit
+    if galaxies.mergers.fraction and not relaxed:
+        separation, v_jeans = draw_clumps(haloes, rng, galaxies.mergers).merge(halo, separation, v_jeans, rng)
+    return Satellites(halo, separation, v_jeans)
 
 
 def _orbits(

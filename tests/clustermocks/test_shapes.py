@@ -5,6 +5,7 @@ import pytest
 
 from clustermocks.cosmology import MDPL2
 from clustermocks.halo import HaloGalaxies, draw_haloes, draw_satellites
+from clustermocks.mergers import NONE
 from clustermocks.shapes import SPHERES, TRIAXIAL, Shapes, draw_ellipsoids
 
 
@@ -33,10 +34,12 @@ def test_orientations_are_isotropic():
 
 
 def _population(shapes, n=3000):
-    galaxies = HaloGalaxies(velocity_scatter=0.0, concentration_scatter=0.0, richness_scatter=0.0)
+    galaxies = HaloGalaxies(
+        velocity_scatter=0.0, concentration_scatter=0.0, richness_scatter=0.0, shapes=shapes, mergers=NONE
+    )
     rng = np.random.default_rng(3)
     haloes = draw_haloes(np.full(n, 14.5), rng, galaxies=galaxies, redshift=0.117, cosmology=MDPL2)
-    return haloes, draw_satellites(haloes, rng, galaxies, shapes=shapes)
+    return haloes, draw_satellites(haloes, rng, galaxies)
 
 
 def test_shapes_leave_radii_and_mean_dispersions_alone():
