@@ -23,3 +23,8 @@ def test_exact_posterior(capsys):
     small = {"n_clusters": 300, "hidden": (16,), "max_updates": 100}
     runpy.run_path(str(EXAMPLES / "exact_posterior.py"))["main"](**small)
     assert "nats below the exact posterior" in capsys.readouterr().out
+
+
+def test_phase_space(tmp_path):
+    runpy.run_path(str(EXAMPLES / "phase_space.py"))["draw"](tmp_path / "picture.png", n=50)
+    assert (tmp_path / "picture.png").stat().st_size > 10_000
