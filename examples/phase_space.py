@@ -17,7 +17,7 @@ from clustermocks import FlatMasses, HaloModel
 from clustermocks.chunk import populate
 from clustermocks.observation import line_of_sight_velocity
 
-R_EDGES, U_EDGES = np.linspace(0, 1, 5), np.linspace(0, 4, 33)
+R_EDGES, U_EDGES = np.linspace(0, 1, 5), np.linspace(0, 3, 25)
 
 
 def stacked(n: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
@@ -63,7 +63,7 @@ def draw(picture: Path, n: int = 1500, seed: int = 1) -> None:
             label=f"{low:.2f} < R / r200c < {high:.2f}",
         )
         axes[2].plot(u_mid, interloper_law(np.full_like(u_mid, X_mid), u_mid), color=colour)
-    axes[2].set(yscale="log", title="interlopers: mocks (dots), published law", xlabel="|v_los| / V200")
+    axes[2].set(yscale="log", title="interlopers: mocks (dots) and law", xlabel="|v_los| / V200")
     axes[2].set_ylabel("per r200c² V200 and member")
     axes[2].legend(fontsize=7, frameon=False)
     figure.savefig(picture, dpi=120)

@@ -11,11 +11,10 @@ import argparse
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import NamedTuple, final
+from typing import Any, NamedTuple, final
 
 import numpy as np
 from jaxtyping import Float
-from numpy.typing import ArrayLike
 
 from clustermocks.catalogue import Catalogue
 from clustermocks.chunk import populate
@@ -247,10 +246,10 @@ def _near(catalogue: Catalogue, mass: float) -> Values:
     return np.abs(catalogue.log10_mass - mass) < _HALF_BIN
 
 
-def _with_error(statistic: Callable[[Values], ArrayLike], values: Values) -> tuple[float, float]:
+def _with_error(statistic: Callable[[Values], Any], values: Values) -> tuple[float, float]:
     rng = np.random.default_rng(0)
     again = [statistic(values[rng.integers(0, len(values), len(values))]) for _ in range(_BOOTSTRAPS)]
-    return float(np.asarray(statistic(values))), float(np.std(again))
+    return float(statistic(values)), float(np.std(again))
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -41,8 +41,8 @@ class Neighbours:
             within .05; with a scale that does not grow with the cluster its most massive ones have too few neighbours.
         exclusion: Haloes keep apart by this many times the larger r200c of the two [1].
         bulk_velocity: Random line-of-sight velocity of a neighbour relative to the cluster, far from it [km/s].
-        infall_scatter: The same near it, V200 (r200c / r)^1/2 times this [1]; the two add in
-            quadrature. Tuned: .5 puts the normalisation of the contaminated M-sigma relation where Ho et al. 2019 have it.
+        infall_scatter: The same near it, V200 (r200c / r)^1/2 times this [1]; the two add in quadrature. Tuned: .5 puts
+            the normalisation of the contaminated M-sigma relation within .02 dex of that of Ho et al. 2019.
     """
 
     boost: float = 1.0
