@@ -7,7 +7,7 @@ from clustermocks.box import observe_box
 from clustermocks.boxview import BoxView
 from clustermocks.catalogue import Catalogue
 from clustermocks.cosmology import MDPL2, Cosmology
-from clustermocks.masses import FlatMasses, HaloMassFunction
+from clustermocks.masses import FlatMasses, HaloMassFunction, flatten
 from clustermocks.observation import Observation, lines_of_sight
 from clustermocks.simulator import HaloModel
 from clustermocks.spherical_jeans import JeansGalaxies, SphericalJeans
@@ -23,6 +23,7 @@ __all__ = [
     "JeansGalaxies",
     "Observation",
     "SphericalJeans",
+    "flatten",
     "lines_of_sight",
     "observe_box",
 ]

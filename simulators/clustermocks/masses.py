@@ -5,7 +5,7 @@ from functools import lru_cache
 from typing import final
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from numpy.typing import ArrayLike
 from scipy.integrate import cumulative_simpson
 
@@ -92,3 +92,38 @@ def _cumulative(masses: HaloMassFunction) -> tuple[Float[np.ndarray, "mass"], Fl
     """Grid of log10_mass and the number density below it [h^3 Mpc^-3]."""
     grid = np.linspace(masses.low, masses.high, max(201, 2 * round(500 * (masses.high - masses.low)) + 1))
     return grid, cumulative_simpson(masses.density(grid), x=grid, initial=0.0)
+
+
+def flatten(
+    log10_mass: Float[np.ndarray, "cluster"], seed: int, *, low: float, high: float, width: float = 0.1
+) -> Int[np.ndarray, "kept"]:
+    """Choose clusters, as many in every bin of mass as in the emptiest: a set flat after selection.
+
+    A catalogue keeps its attempts when it is so thinned (`catalogue.select(flatten(...))`), from which the effective
+    prior of a training set is measured.
+
+    Args:
+        log10_mass: Masses of the clusters that passed the cuts [dex].
+        seed: Of the choice.
+        low: Lower end of the range [dex].
+        high: Upper end [dex].
+        width: Width of a bin, adjusted to divide the range [dex].
+
+    Returns:
+        Indices, rising.
+
+    Raises:
+        ValueError: The range is empty, or a bin holds no cluster.
+    """
+    if not (low < high and width > 0):
+        raise ValueError(f"flatten: needs low < high and width > 0, found {low!r}, {high!r} and {width!r}.")
+    edges = np.linspace(low, high, max(1, round((high - low) / width)) + 1)
+    log10_mass = np.asarray(log10_mass, float)
+    number = np.histogram(log10_mass, edges)[0]
+    if not number.min():
+        empty = int(number.argmin())
+        raise ValueError(f"flatten: no cluster between {edges[empty]:.2f} and {edges[empty + 1]:.2f}; draw more.")
+    shuffled = np.random.default_rng(seed).permutation(len(log10_mass))
+    bins = np.searchsorted(edges, log10_mass[shuffled], side="right") - 1
+    kept = [shuffled[bins == each][: number.min()] for each in range(len(number))]
+    return np.sort(np.concatenate(kept))

@@ -5,7 +5,7 @@ import pytest
 from scipy.integrate import quad
 from scipy.stats import kstest
 
-from clustermocks.masses import FlatMasses, HaloMassFunction
+from clustermocks.masses import FlatMasses, HaloMassFunction, flatten
 
 FAILURE_RATE = 1e-3  # of each KS test, had the seed not been fixed
 
@@ -45,3 +45,17 @@ def test_same_seed_same_masses(masses):
     assert not np.array_equal(masses.draw(10, seed=3), masses.draw(10, seed=4))
     with pytest.raises(ValueError, match="n must be"):
         masses.draw(-1, seed=3)
+
+
+def test_flattened_masses_are_as_many_in_every_bin_and_none_is_repeated():
+    masses = np.random.default_rng(1).normal(14.4, 0.4, 5000)
+    kept = flatten(masses, seed=1, low=13.8, high=15.0)
+    assert len(np.unique(kept)) == len(kept)
+    assert np.ptp(np.histogram(masses[kept], np.linspace(13.8, 15.0, 13))[0]) == 0
+    assert kstest(masses[kept], "uniform", args=(13.8, 1.2)).pvalue > 1e-3
+    assert not np.array_equal(kept, flatten(masses, seed=2, low=13.8, high=15.0))
+
+
+def test_flatten_names_the_bin_that_is_empty():
+    with pytest.raises(ValueError, match="no cluster between 15"):
+        flatten(np.linspace(14, 15, 100), seed=1, low=14, high=15.2)
