@@ -15,7 +15,7 @@ demo: install
 	$(BIN)/clustermass demo
 
 test: install
-	$(BIN)/python -m pytest -m "not slow and not gpu"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow and not gpu" --numprocesses auto --dist loadfile
 
 test-slow: install
 	$(BIN)/python -m pytest -m "slow"
