@@ -1,10 +1,13 @@
-"""How fast HaloModel simulates on one core, and how near its mocks come to the published ones.
+"""How fast HaloModel simulates, in what memory, and how near its mocks come to the published ones.
 
-`python benchmarks/mocks.py` prints a table. Masses are flat in 13.5 to 15.3, clusters have N >= 10 (Ho et al. 2019,
-ApJ 887, 25).
+`python benchmarks/mocks.py` prints tables; with `--full` the time against number goes to 100 000 clusters. Masses are
+flat in 13.5 to 15.3, clusters have N >= 10 (Ho et al. 2019, ApJ 887, 25).
 """
 
 import os
+import resource
+import sys
+import tempfile
 import time
 
 os.environ["OMP_NUM_THREADS"] = "1"  # one core is what is measured
@@ -64,7 +67,25 @@ def run(name: str, model: HaloModel) -> None:
     contents(mocks)
 
 
+def scaling(numbers: tuple[int, ...]) -> None:
+    """Print the time and memory that simulate_to takes against the number of clusters, on one and on two workers."""
+    print(
+        f"\nHaloModel().simulate_to\n{'clusters':>9} {'workers':>8} {'s':>7} {'clusters/s':>11} {'peak RSS [MB]':>14}"
+    )
+    for n_jobs in (1, 2):
+        for n in numbers:
+            masses = FlatMasses(13.5, 15.3).draw(n, seed=1)
+            with tempfile.TemporaryDirectory() as folder:
+                HaloModel().simulate(masses[:500], seed=0, n_jobs=n_jobs)  # starts the workers, builds the tables
+                start = time.perf_counter()
+                HaloModel().simulate_to(folder, masses, seed=1, n_jobs=n_jobs)
+                wall = time.perf_counter() - start
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+            print(f"{n:>9} {n_jobs:>8} {wall:>7.1f} {n / wall:>11.0f} {peak:>14.0f}")
+
+
 if __name__ == "__main__":
+    scaling((1000, 10_000, 100_000) if "--full" in sys.argv else (1000, 5000))
     run("HaloModel.ho2019()", HaloModel.ho2019())
     print(M_SIGMA.format("Ho et al. 2019, pure", 0.366, 3.036, 1087, 0.069, 0.017, 0.183))
     print(M_SIGMA.format("Ho et al. 2019, contaminated", 0.241, 3.001, 1002, 0.104, -0.059, 0.369))

@@ -50,7 +50,7 @@ def demo(
 
 @app.command()
 def simulate(
-    out: Annotated[Path, typer.Argument(help="Parquet file to write.")],
+    out: Annotated[str, typer.Argument(help="Parquet file to write (mocks.parquet), or a folder of them (mocks/).")],
     n: Annotated[int, typer.Option("--n", help="Number of clusters to attempt.", min=1)] = 20_000,
     low: Annotated[float, typer.Option(help="Lowest log10 M200c [h^-1 Msun].")] = 13.0,
     high: Annotated[float, typer.Option(help="Highest log10 M200c [h^-1 Msun].")] = 15.6,
@@ -61,25 +61,33 @@ def simulate(
     seed: Annotated[int, _SEED] = 1,
     jobs: Annotated[int, _JOBS] = 2,
 ) -> None:
-    """Simulate a catalogue of mock clusters with interlopers."""
+    """Simulate a catalogue of mock clusters with interlopers.
+
+    A folder takes any number of clusters in constant memory; the same command goes on with an interrupted one.
+    """
     from clustermocks import FlatMasses, HaloMassFunction, HaloModel
     from sbi_clustermass.progress import stage
     from sbi_clustermass.registry import lookup
 
-    check_output(out, (".parquet",))
+    folder = out.endswith(("/", os.sep)) or Path(out).is_dir() or not Path(out).suffix
+    if not folder:
+        check_output(Path(out), (".parquet",))
     model = lookup("preset", preset, {"realistic": HaloModel, "ho2019": HaloModel.ho2019})()
     draws = {"flat": FlatMasses(low, high), "mass-function": HaloMassFunction(low=low, high=high)}
     drawn = lookup("mass distribution", masses, draws).draw(n, seed)
     console = Console()
     with stage("simulating clusters", n, console) as advance:
-        mocks = model.simulate(drawn, seed=seed, n_jobs=jobs, progress=advance)
-    mocks.to_parquet(out)
-    console.print(f"Wrote {out}: {len(mocks)} of {n} clusters have {mocks.observation.min_galaxies} galaxies or more.")
+        if folder:
+            mocks = model.simulate_to(out, drawn, seed=seed, n_jobs=jobs, progress=advance)
+        else:
+            mocks = model.simulate(drawn, seed=seed, n_jobs=jobs, progress=advance)
+            mocks.to_parquet(out)
+    console.print(f"Wrote {out}: {len(mocks)} of {n} clusters have {model.observation.min_galaxies} galaxies or more.")
 
 
 @app.command()
 def train(
-    mocks: Annotated[Path, typer.Argument(help="Catalogue from `clustermass simulate`.")],
+    mocks: Annotated[Path, typer.Argument(help="Catalogue from `clustermass simulate`, file or folder.")],
     out: Annotated[Path, typer.Option(help="Folder for the trained estimator.")],
     flow: Annotated[str, typer.Option(help="Architecture: stacked_affine.")] = "stacked_affine",
     pure: Annotated[bool, typer.Option("--pure", help="Train on true members only.")] = False,

@@ -190,6 +190,27 @@ def test_a_model_folder_that_is_missing_or_truncated_is_named(capsys, model, tmp
     assert not (tmp_path / "masses.csv").exists()
 
 
+def test_simulate_into_a_folder_goes_on_with_it_and_train_takes_it(capsys, tmp_path):
+    folder = f"{tmp_path / 'mocks.v1'}/"  # the slash makes it a folder, whatever its name
+    command = ("simulate", folder, "--n", 300, "--low", 13.5, "--high", 15.3, "--jobs", 1)
+    status, out, err = run(capsys, *command)
+    assert status == 0, err
+    assert f"Wrote {folder}: " in out
+    assert "of 300 clusters have 10 galaxies or more" in out
+    status, again, err = run(capsys, *command)
+    assert status == 0, err
+    assert again.splitlines()[-1] == out.splitlines()[-1]
+    status, _, err = run(capsys, *command, "--seed", 2)
+    assert status == 2
+    assert "seed: 1 there, 2 asked for" in err
+    status, _, err = run(capsys, "train", tmp_path / "mocks.v1", "--out", tmp_path / "model", "--flow", "stacked")
+    assert "unknown flow" in err
+    Path(folder, "part-00000.parquet").unlink()
+    status, _, err = run(capsys, "train", tmp_path / "mocks.v1", "--out", tmp_path / "model")
+    assert status == 2
+    assert "goes on where it broke off" in err
+
+
 def test_simulate_train_and_infer_are_one_chain(capsys, tmp_path):
     mocks, folder = tmp_path / "mocks.parquet", tmp_path / "run"
     status, out, _ = run(

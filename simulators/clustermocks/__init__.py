@@ -11,6 +11,7 @@ from clustermocks.masses import FlatMasses, HaloMassFunction, flatten
 from clustermocks.observation import Observation, lines_of_sight
 from clustermocks.simulator import HaloModel
 from clustermocks.spherical_jeans import JeansGalaxies, SphericalJeans
+from clustermocks.stored import StoredCatalogue
 
 __all__ = [
     "MDPL2",
@@ -24,6 +25,7 @@ __all__ = [
     "Observation",
     "SphericalJeans",
     "flatten",
+    "StoredCatalogue",
     "lines_of_sight",
     "observe_box",
 ]

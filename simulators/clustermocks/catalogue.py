@@ -321,12 +321,17 @@ class Catalogue:
 
     @classmethod
     def from_parquet(cls, path: str | Path) -> Self:
-        """Read what `to_parquet` wrote.
+        """Read what `to_parquet` wrote, or a whole folder that `HaloModel.simulate_to` wrote.
 
         Raises:
             FileNotFoundError: No such file.
-            ValueError: The file is not a catalogue, or is damaged; the message says which.
+            ValueError: Not a catalogue, damaged, or a folder whose simulation is not finished; the message says which.
         """
+        if Path(path).is_dir():
+            from clustermocks.stored import StoredCatalogue  # which is made of catalogues
+
+            whole = StoredCatalogue.open(path).load()
+            return cls(whole.clusters, whole.attempts, whole.observation, whole.cosmology, whole.metadata)
         return cls(*parquet.read(Path(path)))
 
 

@@ -3,9 +3,9 @@
 Masses are M200c [h^-1 Msun], lengths comoving [h^-1 Mpc], velocities [km/s].
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import fields
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -15,6 +15,7 @@ from clustermocks.halo import nfw_radii
 from clustermocks.jeans import anisotropy_at, radial_dispersion
 from clustermocks.jeans_galaxies import Hosts, hosts
 from clustermocks.observation import in_cylinder
+from clustermocks.workers import ordered
 
 if TYPE_CHECKING:
     from clustermocks.spherical_jeans import SphericalJeans
@@ -39,29 +40,20 @@ def simulate(
     theta: Float[np.ndarray, "cluster parameter"],
     *,
     seed: int,
-    n_jobs: int,
+    n_jobs: int | None,
     progress: Callable[[int], object] | None,
 ) -> Catalogue:
     """As SphericalJeans.simulate, which documents it."""
     parts = np.split(theta, range(_CHUNK, len(theta), _CHUNK))
     streams = np.random.SeedSequence(seed).spawn(len(parts))
+    jobs = [(model, part, stream) for part, stream in zip(parts, streams, strict=True)]
     drawn, done = [], 0
-    for chunk in _run(model, list(zip(parts, streams, strict=True)), n_jobs=n_jobs):
+    for chunk in ordered(_simulate_chunk, jobs, n_jobs):
         drawn.append(chunk._replace(galaxies=chunk.galaxies._replace(cluster=chunk.galaxies.cluster + done)))
         done += len(chunk.halo.edge)
         if progress is not None:
             progress(done)
     return _catalogue(model, theta, drawn, seed)
-
-
-def _run(model: "SphericalJeans", jobs: list[tuple], *, n_jobs: int) -> Iterable[_Chunk]:
-    """Chunks in order, from this process or from joblib's workers."""
-    if n_jobs == 1:
-        return (_simulate_chunk(model, *job) for job in jobs)
-    from joblib import Parallel, delayed
-
-    tasks = (delayed(_simulate_chunk)(model, *job) for job in jobs)
-    return cast(Iterable[_Chunk], Parallel(n_jobs=n_jobs, return_as="generator")(tasks))
 
 
 def _simulate_chunk(

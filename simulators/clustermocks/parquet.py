@@ -34,10 +34,11 @@ def write(catalogue: "Catalogue", path: Path) -> None:
         "cosmology": asdict(catalogue.cosmology),
         "metadata": dict(catalogue.metadata),
         "columns": list(catalogue.clusters.column_names),
+        "n_attempts": catalogue.attempts.num_rows,
     }
     table = table.replace_schema_metadata({_KEY: json.dumps(header).encode()})
     with replacing(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd")
+        pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
 
 
 def read(path: Path) -> tuple[pa.Table, pa.Table, Observation, Cosmology, Mapping[str, str]]:
@@ -50,7 +51,7 @@ def read(path: Path) -> tuple[pa.Table, pa.Table, Observation, Cosmology, Mappin
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file.")
     try:
-        table = pq.read_table(path)
+        table = pq.read_table(path, memory_map=True, page_checksum_verification=True)
     except (pa.ArrowInvalid, OSError) as error:
         raise ValueError(f"{path}: not a readable Parquet file, or damaged ({error}).") from error
     raw = (table.schema.metadata or {}).get(_KEY)
@@ -75,6 +76,16 @@ def read(path: Path) -> tuple[pa.Table, pa.Table, Observation, Cosmology, Mappin
         Cosmology(**header["cosmology"]),
         header["metadata"],
     )
+
+
+def counts(path: Path) -> tuple[int, int] | None:
+    """Number of selected and of attempted clusters of a catalogue file, from its end; None if it is not whole."""
+    try:
+        metadata = pq.read_metadata(path)
+        attempted = int(json.loads((metadata.metadata or {})[_KEY])["n_attempts"])
+    except (pa.ArrowInvalid, OSError, ValueError, KeyError, TypeError):
+        return None
+    return metadata.num_rows - attempted, attempted
 
 
 def _columns(table: pa.Table) -> dict[str, pa.ChunkedArray]:

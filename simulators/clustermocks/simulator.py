@@ -3,22 +3,24 @@
 Masses are M200c [h^-1 Msun], lengths comoving [h^-1 Mpc], velocities [km/s].
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
-from typing import Literal, cast, final
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, final
 
 import numpy as np
 from jaxtyping import Float
 from numpy.typing import ArrayLike
 
 from clustermocks.catalogue import Catalogue
-from clustermocks.chunk import Chunk, simulate_chunk
 from clustermocks.cosmology import CRITICAL_DENSITY, MDPL2, Cosmology
 from clustermocks.environment import Neighbours
 from clustermocks.halo import HaloGalaxies
+from clustermocks.mockrun import MockRun
 from clustermocks.observation import Observation
+from clustermocks.stored import StoredCatalogue
+from clustermocks.streaming import stream
 
-CHUNK = 250  # clusters that share a random stream: part of what a seed means
 LOWEST, HIGHEST = 12.5, 15.7
 _PRESSURE = 1.03  # tuned: haloes of N-body boxes are faster than isolated NFW ones by the pressure of what falls in
 _VIRIAL_MASS = 1.20  # mass inside R_vir over M200c of cluster haloes
@@ -109,7 +111,7 @@ class HaloModel:
         log10_masses: ArrayLike,
         *,
         seed: int,
-        n_jobs: int = 1,
+        n_jobs: int | None = None,
         progress: Callable[[int], object] | None = None,
     ) -> Catalogue:
         """Simulate one cluster for each mass, each along one line of sight.
@@ -117,7 +119,8 @@ class HaloModel:
         Args:
             log10_masses: log10 M200c [dex of h^-1 Msun], (cluster,), 12.5 to 15.7.
             seed: Same seed and masses, same catalogue, whatever n_jobs.
-            n_jobs: Worker processes (joblib); -1 for one a core.
+            n_jobs: Worker processes; -1 for one a core. None is what `joblib.parallel_config` says: one without it, a
+                Dask cluster's workers under `joblib.parallel_config(backend="dask")`.
             progress: Called with the number of clusters done, as they are done.
 
         Returns:
@@ -126,16 +129,46 @@ class HaloModel:
         Raises:
             ValueError: if a mass is out of range, or log10_masses is not one-dimensional.
         """
-        masses = _checked(log10_masses)
-        chunks = np.split(masses, range(CHUNK, len(masses), CHUNK))
-        streams = np.random.SeedSequence(seed).spawn(len(chunks))
-        drawn, done = [], 0
-        for chunk in _run(self, chunks, streams, n_jobs=n_jobs):
+        run = MockRun(self, _checked(log10_masses), seed)
+        done, drawn = 0, []
+        for chunk in run.chunks(range(run.n_chunks), n_jobs):
             drawn.append(chunk)
-            done += len(chunk.clusters["log10_mass"])
+            done += len(chunk.counts)
             if progress is not None:
                 progress(done)
-        return _catalogue(self, drawn, seed)
+        return run.catalogue(drawn)
+
+    def simulate_to(
+        self,
+        folder: str | Path,
+        log10_masses: ArrayLike,
+        *,
+        seed: int,
+        n_jobs: int | None = None,
+        progress: Callable[[int], object] | None = None,
+    ) -> StoredCatalogue:
+        """Simulate into a folder of Parquet files, in memory that does not grow with the number of clusters.
+
+        The same call goes on where an earlier one was interrupted; truncated files are made again. The folder then
+        opens with `Catalogue.from_parquet`, and holds what `simulate` returns.
+
+        Args:
+            folder: A new or empty folder, or one that the same call began. One call at a time may write there.
+            log10_masses: log10 M200c [dex of h^-1 Msun], (cluster,), 12.5 to 15.7.
+            seed: As for `simulate`.
+            n_jobs: As for `simulate`; workers need not see the folder.
+            progress: Called with the number of clusters done, those of an earlier call included.
+
+        Returns:
+            The folder: iterate for a part at a time, or `load` all of it.
+
+        Raises:
+            ValueError: if a mass is out of range, or the folder holds anything else or was begun with other settings;
+                the message names them.
+            OSError: if the disk is full or not writable; nothing half-written is left.
+        """
+        run = MockRun(self, _checked(log10_masses), seed)
+        return stream(run, Path(folder), n_jobs=n_jobs, progress=progress)
 
 
 def _checked(log10_masses: ArrayLike) -> Float[np.ndarray, "cluster"]:
@@ -151,43 +184,3 @@ def _checked(log10_masses: ArrayLike) -> Float[np.ndarray, "cluster"]:
             f"index {bad[0]}: {masses[bad[0]]:g}. Give log10 of M200c in h^-1 Msun."
         )
     return masses
-
-
-def _run(
-    model: HaloModel,
-    chunks: list[Float[np.ndarray, "cluster"]],
-    streams: list[np.random.SeedSequence],
-    *,
-    n_jobs: int,
-) -> Iterable[Chunk]:
-    """Chunks in order, from this process or from joblib's workers."""
-    if n_jobs == 1:
-        return (simulate_chunk(model, *job) for job in zip(chunks, streams, strict=True))
-    from joblib import Parallel, delayed
-
-    jobs = (delayed(simulate_chunk)(model, *job) for job in zip(chunks, streams, strict=True))
-    return cast(Iterable[Chunk], Parallel(n_jobs=n_jobs, return_as="generator")(jobs))
-
-
-def _catalogue(model: HaloModel, chunks: Sequence[Chunk], seed: int) -> Catalogue:
-    def joined(parts: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
-        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-
-    clusters = joined([chunk.clusters for chunk in chunks])
-    counts = np.concatenate([chunk.counts for chunk in chunks])
-    return Catalogue.from_arrays(
-        model.observation,
-        model.cosmology,
-        clusters={**clusters, "host_id": (seed % 2**31) * 2**32 + np.arange(len(counts))},
-        galaxies=joined([chunk.galaxies for chunk in chunks]),
-        offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
-        metadata={
-            "simulator": "HaloModel",
-            "seed": str(seed),
-            **{
-                f.name: repr(getattr(model, f.name))
-                for f in fields(model)
-                if f.name not in ("observation", "cosmology")
-            },
-        },
-    )

@@ -88,14 +88,14 @@ class SphericalJeans:
         return self.galaxies.number * 10 ** (slope * (np.asarray(log10_mass, float) - 14))
 
     def simulate(
-        self, theta: ArrayLike, *, seed: int, n_jobs: int = 1, progress: Callable[[int], object] | None = None
+        self, theta: ArrayLike, *, seed: int, n_jobs: int | None = None, progress: Callable[[int], object] | None = None
     ) -> Catalogue:
         """Simulate one cluster for each mass.
 
         Args:
             theta: log10 M200c [dex], (cluster,), 12.5 to 15.7; with free parameters (cluster, parameter).
             seed: Same seed and theta, same catalogue, whatever n_jobs.
-            n_jobs: Worker processes (joblib); -1 for one a core.
+            n_jobs: Worker processes; -1 for one a core, None for what `joblib.parallel_config` says (one without it).
             progress: Called with the number of clusters done, as they are done.
 
         Returns:

@@ -9,8 +9,9 @@ import pytest
 import clustermocks.chunk
 from clustermocks.cosmology import MDPL2
 from clustermocks.masses import FlatMasses
+from clustermocks.mockrun import CHUNK
 from clustermocks.observation import Observation, line_of_sight_velocity, project, wrap
-from clustermocks.simulator import CHUNK, HaloModel
+from clustermocks.simulator import HaloModel
 
 BOX = Path(__file__).parents[3] / "shared" / "data" / "nbody_formats" / "box_62p5mpch_particles.npz"
 MASSES = FlatMasses(13.5, 15.3).draw(CHUNK + 10, seed=5)

@@ -1,0 +1,34 @@
+"""A run of any size, written part by part."""
+
+from collections.abc import Callable
+from contextlib import closing
+from itertools import islice
+from pathlib import Path
+
+from clustermocks.mockrun import CHUNK, MockRun
+from clustermocks.stored import StoredCatalogue
+
+PART = 20  # chunks a part: 5000 clusters, some 10 MB
+
+
+def stream(
+    run: MockRun, folder: Path, *, n_jobs: int | None, progress: Callable[[int], object] | None
+) -> StoredCatalogue:
+    """As HaloModel.simulate_to, which documents it. This process writes, whoever simulates."""
+    parts = [range(first, min(first + PART, run.n_chunks)) for first in range(0, run.n_chunks, PART)]
+    counts = [len(run.log10_mass[part.start * CHUNK : part.stop * CHUNK]) for part in parts]
+    stored = StoredCatalogue.begin(folder, counts, run.settings())
+    todo = stored.missing()
+    done = sum(counts) - sum(counts[index] for index in todo)
+    if done and progress is not None:
+        progress(done)
+    with closing(run.chunks((chunk for index in todo for chunk in parts[index]), n_jobs)) as chunks:
+        for index in todo:
+            drawn = []
+            for chunk in islice(chunks, len(parts[index])):
+                drawn.append(chunk)
+                done += len(chunk.counts)
+                if progress is not None:
+                    progress(done)
+            stored.write(index, run.catalogue(drawn, parts[index].start))
+    return stored

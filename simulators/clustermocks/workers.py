@@ -1,0 +1,33 @@
+"""Work spread over processes, or over machines, by joblib: results come in order, whoever did the work."""
+
+from collections.abc import Callable, Generator, Iterable
+from typing import TypeVar, cast
+
+Result = TypeVar("Result")
+
+
+def ordered(
+    function: Callable[..., Result], jobs: Iterable[tuple], n_jobs: int | None
+) -> Generator[Result, None, None]:
+    """Yield function(*job) for each job, in the order of the jobs; closing the generator ends the work.
+
+    Args:
+        function: What is done; it and the jobs must pickle where processes share the work.
+        jobs: Its arguments.
+        n_jobs: Number of processes; -1 for one a core. None is what `joblib.parallel_config` says: one without it, a
+            Dask cluster's workers under `joblib.parallel_config(backend="dask")`.
+
+    Raises:
+        Exception: Whatever function raises.
+
+    References:
+        joblib.Parallel, return_as="generator".
+    """
+    if n_jobs == 1:
+        for job in jobs:
+            yield function(*job)
+        return
+    from joblib import Parallel, delayed
+
+    results = Parallel(n_jobs=n_jobs, return_as="generator")(delayed(function)(*job) for job in jobs)
+    yield from cast(Generator[Result, None, None], results)
