@@ -7,6 +7,7 @@ from clustermocks.box import observe_box
 from clustermocks.boxview import BoxView
 from clustermocks.catalogue import Catalogue
 from clustermocks.cosmology import MDPL2, Cosmology
+from clustermocks.effects import RadialCompleteness
 from clustermocks.masses import FlatMasses, HaloMassFunction, flatten
 from clustermocks.observation import Observation, lines_of_sight
 from clustermocks.simulator import HaloModel
@@ -23,9 +24,10 @@ __all__ = [
     "HaloModel",
     "JeansGalaxies",
     "Observation",
+    "RadialCompleteness",
     "SphericalJeans",
-    "flatten",
     "StoredCatalogue",
+    "flatten",
     "lines_of_sight",
     "observe_box",
 ]

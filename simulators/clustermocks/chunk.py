@@ -3,11 +3,10 @@
 Masses are M200c [h^-1 Msun], lengths comoving [h^-1 Mpc], velocities [km/s]. The line of sight is the third axis.
 """
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float
 
 from clustermocks.cosmology import Values, radius_200c, virial_velocity
 from clustermocks.environment import (
@@ -19,7 +18,8 @@ from clustermocks.environment import (
     draw_neighbours,
 )
 from clustermocks.halo import Haloes, draw_haloes, draw_satellites, truncation_radii
-from clustermocks.observation import in_cylinder, line_of_sight_velocity, robust_centre_velocity, subtract_velocity
+from clustermocks.measured import Chunk, Galaxies, observe
+from clustermocks.observation import line_of_sight_velocity
 
 if TYPE_CHECKING:
     from clustermocks.simulator import HaloModel
@@ -28,35 +28,17 @@ REACH = 1.35  # R_vir over r200c, nearly: 1.2 to 1.35
 VELOCITY_MARGIN = 3000.0  # peculiar velocity and shift of the centre that can bring a galaxy into the window [km/s]
 
 
-class Galaxies(NamedTuple):
-    """Galaxies of a chunk, indexed by cluster: position from its centre, line-of-sight peculiar velocity."""
-
-    cluster: Int[np.ndarray, "galaxy"]
-    position: Float[np.ndarray, "galaxy 3"]
-    v_peculiar: Float[np.ndarray, "galaxy"]
-
-
-class Chunk(NamedTuple):
-    """Columns a cluster and a galaxy, and the number of galaxies of each cluster; galaxies sorted by cluster."""
-
-    clusters: Mapping[str, np.ndarray]
-    galaxies: Mapping[str, np.ndarray]
-    counts: Int[np.ndarray, "cluster"]
-
-
 def simulate_chunk(
     model: "HaloModel", log10_mass: Float[np.ndarray, "cluster"], stream: np.random.SeedSequence
 ) -> Chunk:
     """Draw, observe and cut one chunk of clusters."""
     rng = np.random.default_rng(stream)
     clusters, around, galaxies = populate(model, log10_mass, rng)
-    if model.completeness < 1:
-        kept = rng.uniform(size=len(galaxies.cluster)) < model.completeness
-        galaxies = Galaxies(*(column[kept] for column in galaxies))
-    seen = _observe(model, clusters, galaxies, rng)
+    seen = observe(model, clusters.R_vir, galaxies, rng)
     rival = _heaviest_reaching_in(model, around, n=len(log10_mass))
     eligible = ~(rival > log10_mass) if model.dominant else np.ones(len(log10_mass), bool)
-    return seen._replace(clusters={**seen.clusters, "log10_mass_rival": rival, "eligible": eligible})
+    columns = {"log10_mass": log10_mass, "concentration": clusters.c_200c, **seen.clusters}
+    return seen._replace(clusters={**columns, "log10_mass_rival": rival, "eligible": eligible})
 
 
 def populate(
@@ -170,46 +152,3 @@ def _interloper_galaxies(model: "HaloModel", around: Neighbourhood, rng: np.rand
     )
     own = around.log10_mass >= threshold
     return _join(satellites, Galaxies(around.cluster[own], around.position[own], around.v_peculiar[own]))
-
-
-def _observe(model: "HaloModel", clusters: Haloes, galaxies: Galaxies, rng: np.random.Generator) -> Chunk:
-    """Projected distances and velocities as measured; galaxies that are neither members nor in the cylinder go."""
-    observation, cluster = model.observation, galaxies.cluster
-    n = len(clusters.log10_mass)
-    is_member = np.linalg.norm(galaxies.position, axis=1) < clusters.R_vir[cluster]
-    centre = model.centre_error * rng.standard_normal((n, 2))
-    R_proj = np.hypot(*(galaxies.position[:, :2] - centre[cluster]).T)
-    near = is_member | (R_proj < observation.aperture)
-    cluster, is_member, R_proj = cluster[near], is_member[near], R_proj[near]
-    v_los = line_of_sight_velocity(
-        galaxies.position[near, 2], galaxies.v_peculiar[near], 0.0, observation.redshift, model.cosmology
-    )
-    v_los = v_los + model.velocity_error * rng.standard_normal(len(v_los))
-    v_centre = np.zeros(n)
-    if model.recentre:
-        v_centre = _centre_velocity(v_los, cluster, R_proj < observation.aperture, n=n, v_cut=observation.v_cut)
-        v_los = subtract_velocity(v_los, v_centre[cluster])
-    inside = in_cylinder(R_proj, v_los, observation)
-    kept = inside | is_member
-    return Chunk(
-        {"log10_mass": clusters.log10_mass, "concentration": clusters.c_200c, "velocity_offset": v_centre},
-        {"R_proj": R_proj[kept], "v_los": v_los[kept], "is_member": is_member[kept], "in_cylinder": inside[kept]},
-        np.bincount(cluster[kept], minlength=n),
-    )
-
-
-def _centre_velocity(
-    v_los: Float[np.ndarray, "galaxy"],
-    cluster: Int[np.ndarray, "galaxy"],
-    inside: Bool[np.ndarray, "galaxy"],
-    *,
-    n: int,
-    v_cut: float,
-) -> Float[np.ndarray, "cluster"]:
-    """Centre velocity of each of n clusters from its galaxies inside the aperture (sorted by cluster) [km/s]."""
-    v_los, cluster = v_los[inside], cluster[inside]
-    count = np.bincount(cluster, minlength=n)
-    mask = np.arange(count.max(initial=0)) < count[:, None]
-    padded = np.zeros(mask.shape)
-    padded[mask] = v_los
-    return robust_centre_velocity(padded, mask, v_cut)

@@ -13,7 +13,8 @@ import numpy as np
 from jaxtyping import Float
 
 from clustermocks.catalogue import Catalogue
-from clustermocks.chunk import Chunk, simulate_chunk
+from clustermocks.chunk import simulate_chunk
+from clustermocks.measured import Chunk
 from clustermocks.workers import ordered
 
 if TYPE_CHECKING:

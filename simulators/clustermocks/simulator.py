@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 
 from clustermocks.catalogue import Catalogue
 from clustermocks.cosmology import CRITICAL_DENSITY, MDPL2, Cosmology
+from clustermocks.effects import RadialCompleteness
 from clustermocks.environment import Neighbours
 from clustermocks.halo import HaloGalaxies
 from clustermocks.mockrun import MockRun
@@ -46,7 +47,10 @@ class HaloModel:
         centre_error: Gaussian error of the centre on each sky axis [comoving h^-1 Mpc]. A choice: offsets of bright
             cluster galaxies from X-ray centres are mostly below .1.
         velocity_error: Gaussian error of a galaxy's velocity [km/s].
-        completeness: Probability that a galaxy has a redshift [1].
+        completeness: Probability that a galaxy has a redshift [1], the same everywhere or `RadialCompleteness`.
+        fibre_collision: Least angle between two galaxies of a cluster with redshifts [arcsec], as many comoving h^-1
+            Mpc as that spans at the cluster's redshift; 55 for SDSS (.09 h^-1 Mpc). Which of two goes is random;
+            galaxies inside the aperture collide at any velocity, and before completeness thins them. 0 for none.
         dominant: Whether a cluster counts only where no heavier halo reaches into its cylinder. Cluster finders do so
             (percolation). Without it, groups beside rich clusters pass any richness cut: they are few at a given mass,
             but the mass function makes them a large share of a survey.
@@ -64,7 +68,8 @@ class HaloModel:
     recentre: bool = True
     centre_error: float = 0.05
     velocity_error: float = 0.0
-    completeness: float = 1.0
+    completeness: float | RadialCompleteness = 1.0
+    fibre_collision: float = 0.0
     dominant: bool = False
     galaxies: HaloGalaxies = field(default_factory=HaloGalaxies)
     neighbours: Neighbours = field(default_factory=Neighbours)
@@ -77,7 +82,10 @@ class HaloModel:
             ("centre_error", "h^-1 Mpc", 2.0),
             ("velocity_error", "km/s", 2000.0),
             ("completeness", "a fraction", 1.0),
+            ("fibre_collision", "arcsec", 3600.0),
         ):
+            if isinstance(getattr(self, name), RadialCompleteness):
+                continue
             if not 0 <= getattr(self, name) <= high:
                 raise ValueError(f"HaloModel: {name} [{unit}] must be 0 to {high:g}, found {getattr(self, name)!r}.")
 
