@@ -58,6 +58,9 @@ def simulate(
     preset: Annotated[
         str, typer.Option(help="realistic (all galaxies, recentred) or ho2019 (the published mocks).")
     ] = "realistic",
+    lines: Annotated[
+        int, typer.Option("--lines-of-sight", help="For each cluster; its members are shared.", min=1)
+    ] = 1,
     seed: Annotated[int, _SEED] = 1,
     jobs: Annotated[int, _JOBS] = 2,
 ) -> None:
@@ -76,13 +79,14 @@ def simulate(
     draws = {"flat": FlatMasses(low, high), "mass-function": HaloMassFunction(low=low, high=high)}
     drawn = lookup("mass distribution", masses, draws).draw(n, seed)
     console = Console()
-    with stage("simulating clusters", n, console) as advance:
+    with stage("simulating clusters", n * lines, console) as advance:
         if folder:
-            mocks = model.simulate_to(out, drawn, seed=seed, n_jobs=jobs, progress=advance)
+            mocks = model.simulate_to(out, drawn, seed=seed, lines_of_sight=lines, n_jobs=jobs, progress=advance)
         else:
-            mocks = model.simulate(drawn, seed=seed, n_jobs=jobs, progress=advance)
+            mocks = model.simulate(drawn, seed=seed, lines_of_sight=lines, n_jobs=jobs, progress=advance)
             mocks.to_parquet(out)
-    console.print(f"Wrote {out}: {len(mocks)} of {n} clusters have {model.observation.min_galaxies} galaxies or more.")
+    least = model.observation.min_galaxies
+    console.print(f"Wrote {out}: {len(mocks)} of {n * lines} clusters have {least} galaxies or more.")
 
 
 @app.command()

@@ -6,9 +6,9 @@ Masses are M200c [h^-1 Msun], lengths comoving [h^-1 Mpc], velocities [km/s]. Th
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
-from clustermocks.cosmology import Values, radius_200c, virial_velocity
+from clustermocks.cosmology import radius_200c, virial_velocity
 from clustermocks.environment import (
     MAX_NEIGHBOUR,
     MIN_SATELLITE_HOST,
@@ -17,9 +17,10 @@ from clustermocks.environment import (
     central_threshold,
     draw_neighbours,
 )
-from clustermocks.halo import Haloes, draw_haloes, draw_satellites, truncation_radii
+from clustermocks.halo import Haloes, Satellites, draw_haloes, draw_satellites, truncation_radii
 from clustermocks.measured import Chunk, Galaxies, observe
 from clustermocks.observation import line_of_sight_velocity
+from clustermocks.sights import Sights
 
 if TYPE_CHECKING:
     from clustermocks.simulator import HaloModel
@@ -29,25 +30,43 @@ VELOCITY_MARGIN = 3000.0  # peculiar velocity and shift of the centre that can b
 
 
 def simulate_chunk(
-    model: "HaloModel", log10_mass: Float[np.ndarray, "cluster"], stream: np.random.SeedSequence
+    model: "HaloModel",
+    log10_mass: Float[np.ndarray, "host"],
+    n_lines: Int[np.ndarray, "host"],
+    stream: np.random.SeedSequence,
 ) -> Chunk:
-    """Draw, observe and cut one chunk of clusters."""
-    rng = np.random.default_rng(stream)
-    clusters, around, galaxies = populate(model, log10_mass, rng)
+    """Draw, observe and cut one chunk of hosts, each along some lines of sight."""
+    rng, sights = np.random.default_rng(stream), Sights.of(n_lines)
+    clusters, around, galaxies = populate(model, log10_mass, rng, sights)
     seen = observe(model, clusters.R_vir, galaxies, rng)
-    rival = _heaviest_reaching_in(model, around, n=len(log10_mass))
-    eligible = ~(rival > log10_mass) if model.dominant else np.ones(len(log10_mass), bool)
-    columns = {"log10_mass": log10_mass, "concentration": clusters.c_200c, **seen.clusters}
-    return seen._replace(clusters={**columns, "log10_mass_rival": rival, "eligible": eligible})
+    rival = _heaviest_reaching_in(model, around, n=len(clusters.log10_mass))
+    return seen._replace(
+        clusters={
+            "host": sights.host,
+            "log10_mass": clusters.log10_mass,
+            "concentration": clusters.c_200c,
+            **dict(zip(("sight_x", "sight_y", "sight_z"), sights.axes[:, 2].T, strict=True)),
+            **seen.clusters,
+            "log10_mass_rival": rival,
+            "eligible": ~(rival > clusters.log10_mass) if model.dominant else np.ones(len(rival), bool),
+        }
+    )
 
 
 def populate(
-    model: "HaloModel", log10_mass: Float[np.ndarray, "cluster"], rng: np.random.Generator
+    model: "HaloModel", log10_mass: Float[np.ndarray, "host"], rng: np.random.Generator, sights: Sights | None = None
 ) -> tuple[Haloes, Neighbourhood, Galaxies]:
-    """Clusters, the haloes around them, and all their galaxies, before anybody looks."""
-    clusters = _haloes(model, log10_mass, rng)
+    """Clusters, the haloes around them, and all their galaxies, before anybody looks.
+
+    Each line of sight is a cluster of its own here: its members are its host's, turned; its neighbours are drawn for
+    it. One line each by default.
+    """
+    sights = Sights.of(np.ones(len(log10_mass), int)) if sights is None else sights
+    hosts = _haloes(model, log10_mass, rng)
+    clusters = Haloes(*(column[sights.host] for column in hosts))
     around = _neighbours(model, clusters, rng)
-    return clusters, around, _join(_member_galaxies(model, clusters, rng), _interloper_galaxies(model, around, rng))
+    members = _moving(model, sights.through(_members(model, hosts, rng)))
+    return clusters, around, _join(members, _interloper_galaxies(model, around, rng))
 
 
 def _haloes(model: "HaloModel", log10_mass: Float[np.ndarray, "halo"], rng: np.random.Generator) -> Haloes:
@@ -68,31 +87,29 @@ def _hubble_flow(model: "HaloModel", z_proj: Float[np.ndarray, "galaxy"]) -> Flo
     return model.cosmology.hubble(redshift) / (1 + redshift) * z_proj
 
 
-def _satellite_galaxies(
-    model: "HaloModel",
-    haloes: Haloes,
-    rng: np.random.Generator,
-    *,
-    truncation: Values | None = None,
-    relaxed: bool = False,
-) -> Galaxies:
-    """Satellites of haloes, indexed by halo."""
-    satellites = draw_satellites(haloes, rng, model.galaxies, truncation=truncation, relaxed=relaxed)
+def _moving(model: "HaloModel", satellites: Satellites) -> Galaxies:
+    """Galaxies of haloes, indexed by halo, with their peculiar velocity along the third axis."""
     v_peculiar = satellites.v_jeans[:, 2] - _hubble_flow(model, satellites.separation[:, 2])
     return Galaxies(satellites.halo, satellites.separation, v_peculiar)
 
 
-def _member_galaxies(model: "HaloModel", clusters: Haloes, rng: np.random.Generator) -> Galaxies:
-    """The cluster's own galaxies; with "all" also its central, at rest, and those that orbit beyond R_vir.
+def _members(model: "HaloModel", hosts: Haloes, rng: np.random.Generator) -> Satellites:
+    """The clusters' own galaxies, sorted by host; with "all" also centrals, at rest, and those that orbit beyond R_vir.
 
     Catalogues of haloes list the latter as centrals, which "satellites" leaves out.
     """
     if model.interlopers == "satellites":
-        return _satellite_galaxies(model, clusters, rng)
-    n = len(clusters.log10_mass) if model.galaxies.central else 0
-    truncation = truncation_radii(clusters.log10_mass, model.observation.redshift, model.cosmology)
-    satellites = _satellite_galaxies(model, clusters, rng, truncation=truncation)
-    return _join(Galaxies(np.arange(n), np.zeros((n, 3)), np.zeros(n)), satellites)
+        return _sorted(draw_satellites(hosts, rng, model.galaxies))
+    n = len(hosts.log10_mass) if model.galaxies.central else 0
+    truncation = truncation_radii(hosts.log10_mass, model.observation.redshift, model.cosmology)
+    satellites = draw_satellites(hosts, rng, model.galaxies, truncation=truncation)
+    centrals = Satellites(np.arange(n), np.zeros((n, 3)), np.zeros((n, 3)))
+    return _sorted(Satellites(*(np.concatenate(columns) for columns in zip(centrals, satellites, strict=True))))
+
+
+def _sorted(galaxies: Satellites) -> Satellites:
+    order = np.argsort(galaxies.halo, kind="stable")
+    return Satellites(*(column[order] for column in galaxies))
 
 
 def _central_threshold(model: "HaloModel") -> float:
@@ -145,7 +162,8 @@ def _interloper_galaxies(model: "HaloModel", around: Neighbourhood, rng: np.rand
     """Galaxies of all neighbouring haloes, indexed by cluster."""
     threshold = _central_threshold(model)
     hosts = np.flatnonzero(around.log10_mass >= MIN_SATELLITE_HOST)
-    inner = _satellite_galaxies(model, _haloes(model, around.log10_mass[hosts], rng), rng, relaxed=True)
+    haloes = _haloes(model, around.log10_mass[hosts], rng)
+    inner = _moving(model, draw_satellites(haloes, rng, model.galaxies, relaxed=True))
     halo = hosts[inner.cluster]
     satellites = Galaxies(
         around.cluster[halo], around.position[halo] + inner.position, around.v_peculiar[halo] + inner.v_peculiar

@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from clustermocks.catalogue import Catalogue
 from clustermocks.chunk import simulate_chunk
@@ -24,10 +24,11 @@ CHUNK = 250  # hosts that share a random stream: part of what a seed means
 
 
 class MockRun(NamedTuple):
-    """A model, log10 masses of hosts (host,) [dex] and a seed: all that decides what is simulated."""
+    """A model, log10 masses of hosts [dex], how many lines of sight each, a seed: all that decides the result."""
 
     model: "HaloModel"
     log10_mass: Float[np.ndarray, "host"]
+    n_lines: Int[np.ndarray, "host"]
     seed: int
 
     @property
@@ -41,13 +42,15 @@ class MockRun(NamedTuple):
 
     def _job(self, index: int) -> tuple:
         stream = np.random.SeedSequence(self.seed, spawn_key=(index,))  # what SeedSequence.spawn gives
-        return self.model, self.log10_mass[index * CHUNK : (index + 1) * CHUNK], stream
+        part = slice(index * CHUNK, (index + 1) * CHUNK)
+        return self.model, self.log10_mass[part], self.n_lines[part], stream
 
     def catalogue(self, chunks: Sequence[Chunk], first: int = 0) -> Catalogue:
         """Put chunks that follow one another into a catalogue; `first` is the index of the first of them."""
         clusters = _joined([chunk.clusters for chunk in chunks])
         counts = np.concatenate([chunk.counts for chunk in chunks])
-        host = first * CHUNK + np.arange(len(counts))
+        before = np.repeat((first + np.arange(len(chunks))) * CHUNK, [len(chunk.counts) for chunk in chunks])
+        host = before + clusters.pop("host")
         return Catalogue.from_arrays(
             self.model.observation,
             self.model.cosmology,
@@ -65,14 +68,19 @@ class MockRun(NamedTuple):
 
     def settings(self) -> dict[str, str]:
         """All that decides the result, by name, as text: two runs of the same settings write the same catalogue."""
-        mass = self.log10_mass
-        digest = hashlib.sha256(np.ascontiguousarray(mass, "<f8").tobytes()).hexdigest()[:16]
+        mass, lines = self.log10_mass, self.n_lines
+        several = f"{lines.min()} to {lines.max()} (SHA-256 {_digest(lines)})"
         return {
             "version": _version(),
             "seed": str(self.seed),
-            "log10_masses": f"{len(mass)} from {mass.min():.6g} to {mass.max():.6g} (SHA-256 {digest})",
+            "log10_masses": f"{len(mass)} from {mass.min():.6g} to {mass.max():.6g} (SHA-256 {_digest(mass)})",
+            "lines_of_sight": several if np.ptp(lines) else str(lines[0]),
             **_flat(self.model, ""),
         }
+
+
+def _digest(values: np.ndarray) -> str:
+    return hashlib.sha256(np.ascontiguousarray(values, "<f8").tobytes()).hexdigest()[:16]
 
 
 def _joined(parts: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:

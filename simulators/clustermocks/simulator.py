@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal, final
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from numpy.typing import ArrayLike
 
 from clustermocks.catalogue import Catalogue
@@ -23,6 +23,7 @@ from clustermocks.stored import StoredCatalogue
 from clustermocks.streaming import stream
 
 LOWEST, HIGHEST = 12.5, 15.7
+MOST_LINES = 1000
 _PRESSURE = 1.03  # tuned: haloes of N-body boxes are faster than isolated NFW ones by the pressure of what falls in
 _VIRIAL_MASS = 1.20  # mass inside R_vir over M200c of cluster haloes
 
@@ -119,14 +120,23 @@ class HaloModel:
         log10_masses: ArrayLike,
         *,
         seed: int,
+        lines_of_sight: int | Int[np.ndarray, "host"] = 1,
         n_jobs: int | None = None,
         progress: Callable[[int], object] | None = None,
     ) -> Catalogue:
-        """Simulate one cluster for each mass, each along one line of sight.
+        """Simulate one host for each mass, along one line of sight or several.
+
+        Lines of sight through one host share its host_id, so that splits keep them together, and its members: the same
+        galaxies in space with the same velocities (`observation.lines_of_sight`: three are orthogonal, more are evenly
+        spread). Neighbours are drawn for each line afresh, because the pillars of space that lines look into hardly
+        overlap: some 5 h^-1 Mpc of 110. Groups that near are not shared, so interlopers of two lines through one
+        host are a little less alike than they should be. Errors and losses of galaxies are drawn for each line.
 
         Args:
-            log10_masses: log10 M200c [dex of h^-1 Msun], (cluster,), 12.5 to 15.7.
+            log10_masses: log10 M200c [dex of h^-1 Msun], (host,), 12.5 to 15.7.
             seed: Same seed and masses, same catalogue, whatever n_jobs.
+            lines_of_sight: How many for every host, or for each, (host,): `np.where(masses > 14.6, 9, 3)`, say. Each
+                is a cluster of the catalogue, its direction in sight_x, sight_y, sight_z.
             n_jobs: Worker processes; -1 for one a core. None is what `joblib.parallel_config` says: one without it, a
                 Dask cluster's workers under `joblib.parallel_config(backend="dask")`.
             progress: Called with the number of clusters done, as they are done.
@@ -135,9 +145,10 @@ class HaloModel:
             The clusters with at least observation.min_galaxies in the cylinder; all attempts are remembered.
 
         Raises:
-            ValueError: if a mass is out of range, or log10_masses is not one-dimensional.
+            ValueError: if a mass is out of range, log10_masses is not one-dimensional, or there is no line of sight.
         """
-        run = MockRun(self, _checked(log10_masses), seed)
+        masses = _checked(log10_masses)
+        run = MockRun(self, masses, _checked_lines(lines_of_sight, len(masses)), seed)
         done, drawn = 0, []
         for chunk in run.chunks(range(run.n_chunks), n_jobs):
             drawn.append(chunk)
@@ -152,6 +163,7 @@ class HaloModel:
         log10_masses: ArrayLike,
         *,
         seed: int,
+        lines_of_sight: int | Int[np.ndarray, "host"] = 1,
         n_jobs: int | None = None,
         progress: Callable[[int], object] | None = None,
     ) -> StoredCatalogue:
@@ -162,8 +174,9 @@ class HaloModel:
 
         Args:
             folder: A new or empty folder, or one that the same call began. One call at a time may write there.
-            log10_masses: log10 M200c [dex of h^-1 Msun], (cluster,), 12.5 to 15.7.
+            log10_masses: log10 M200c [dex of h^-1 Msun], (host,), 12.5 to 15.7.
             seed: As for `simulate`.
+            lines_of_sight: As for `simulate`.
             n_jobs: As for `simulate`; workers need not see the folder.
             progress: Called with the number of clusters done, those of an earlier call included.
 
@@ -175,7 +188,8 @@ class HaloModel:
                 the message names them.
             OSError: if the disk is full or not writable; nothing half-written is left.
         """
-        run = MockRun(self, _checked(log10_masses), seed)
+        masses = _checked(log10_masses)
+        run = MockRun(self, masses, _checked_lines(lines_of_sight, len(masses)), seed)
         return stream(run, Path(folder), n_jobs=n_jobs, progress=progress)
 
 
@@ -192,3 +206,13 @@ def _checked(log10_masses: ArrayLike) -> Float[np.ndarray, "cluster"]:
             f"index {bad[0]}: {masses[bad[0]]:g}. Give log10 of M200c in h^-1 Msun."
         )
     return masses
+
+
+def _checked_lines(lines_of_sight: int | Int[np.ndarray, "host"], n: int) -> Int[np.ndarray, "host"]:
+    lines = np.asarray(lines_of_sight, float)
+    if lines.shape not in ((), (n,)) or not ((lines >= 1) & (lines == np.round(lines)) & (lines <= MOST_LINES)).all():
+        raise ValueError(
+            f"HaloModel.simulate: lines_of_sight must be a whole number of 1 to {MOST_LINES}, or one for each of the "
+            f"{n} masses; found {lines_of_sight!r}."
+        )
+    return np.broadcast_to(lines, n).astype(int)

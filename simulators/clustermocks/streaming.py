@@ -8,7 +8,7 @@ from pathlib import Path
 from clustermocks.mockrun import CHUNK, MockRun
 from clustermocks.stored import StoredCatalogue
 
-PART = 20  # chunks a part: 5000 clusters, some 10 MB
+PART = 20  # chunks a part: 5000 hosts, some 10 MB a line of sight
 
 
 def stream(
@@ -16,7 +16,7 @@ def stream(
 ) -> StoredCatalogue:
     """As HaloModel.simulate_to, which documents it. This process writes, whoever simulates."""
     parts = [range(first, min(first + PART, run.n_chunks)) for first in range(0, run.n_chunks, PART)]
-    counts = [len(run.log10_mass[part.start * CHUNK : part.stop * CHUNK]) for part in parts]
+    counts = [int(run.n_lines[part.start * CHUNK : part.stop * CHUNK].sum()) for part in parts]
     stored = StoredCatalogue.begin(folder, counts, run.settings())
     todo = stored.missing()
     done = sum(counts) - sum(counts[index] for index in todo)
