@@ -18,20 +18,15 @@ LOW, HIGH, MASSIVE = 13.5, 15.3, 14.6
 def training_set(n_hosts: int, seed: int) -> Catalogue:
     """Flat after selection: three lines of sight a host, nine above 10^14.6, then as many clusters in every bin."""
     masses = FlatMasses(LOW, HIGH).draw(n_hosts, seed)
-    light, massive = masses[masses < MASSIVE], masses[masses >= MASSIVE]
-    model = HaloModel.ho2019()
-    parts = [
-        model.simulate(light, seed=10 * seed + 1, lines_of_sight=3),
-        model.simulate(massive, seed=10 * seed + 2, lines_of_sight=9),
-    ]
-    everything = Catalogue.concatenate(parts)
+    lines = np.where(masses > MASSIVE, 9, 3)
+    everything = HaloModel.ho2019().simulate(masses, seed=seed, lines_of_sight=lines, n_jobs=-1)
     return everything.select(flatten(everything.log10_mass, seed, low=LOW, high=HIGH))
 
 
 def test_set(n_hosts: int, seed: int) -> Catalogue:
     """As the mass function has them, three lines of sight a host."""
     masses = HaloMassFunction(low=LOW, high=HIGH).draw(n_hosts, seed)
-    return HaloModel.ho2019().simulate(masses, seed=10 * seed + 3, lines_of_sight=3)
+    return HaloModel.ho2019().simulate(masses, seed=seed, lines_of_sight=3, n_jobs=-1)
 
 
 def main(folder: Path, n_hosts: int = 7000, seed: int = 1) -> tuple[Catalogue, Catalogue]:

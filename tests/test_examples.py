@@ -3,6 +3,8 @@
 import runpy
 from pathlib import Path
 
+import numpy as np
+
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
@@ -28,3 +30,11 @@ def test_exact_posterior(capsys):
 def test_phase_space(tmp_path):
     runpy.run_path(str(EXAMPLES / "phase_space.py"))["draw"](tmp_path / "picture.png", n=50)
     assert (tmp_path / "picture.png").stat().st_size > 10_000
+
+
+def test_paper_sets(tmp_path):
+    training, test = runpy.run_path(str(EXAMPLES / "paper_sets.py"))["main"](tmp_path, n_hosts=300)
+    assert not set(training.host_id) & set(test.host_id)
+    number = np.histogram(training.log10_mass, np.linspace(13.5, 15.3, 19))[0]
+    assert number.min() == number.max() > 0
+    assert len(list(tmp_path.glob("*.parquet"))) == 4

@@ -21,10 +21,10 @@ from clustermocks.catalogue import Catalogue
 from clustermocks.cosmology import concentration, radius_200c, virial_ratio
 from clustermocks.nbody.boxes import Box, StoredBox
 from clustermocks.observation import (
+    centre_velocities,
     in_cylinder,
     line_of_sight_velocity,
     lines_of_sight,
-    robust_centre_velocity,
     subtract_velocity,
 )
 from clustermocks.pillars import Galaxies, Views
@@ -182,7 +182,7 @@ def _observe(views: Views, found: Galaxies, view: BoxView, seed: int) -> _Seen:
     v_los = error + line_of_sight_velocity(z_proj, v_galaxy, v_host, observation.redshift, view.cosmology)
     v_centre = np.zeros(n)
     if view.recentre:
-        v_centre = _centre_velocity(v_los, cluster, R_proj < observation.aperture, n=n, v_cut=observation.v_cut)
+        v_centre = centre_velocities(v_los, cluster, R_proj < observation.aperture, n=n, v_cut=observation.v_cut)
         v_los = subtract_velocity(v_los, v_centre[cluster])
     inside = in_cylinder(R_proj, v_los, observation)
     stays = inside | found.is_member
@@ -210,17 +210,6 @@ def _noise(views: Views, found: Galaxies, view: BoxView, seed: int) -> tuple[np.
         error[part] = view.velocity_error * rng.standard_normal(edges[i + 1] - edges[i])
         kept[part] = rng.uniform(size=edges[i + 1] - edges[i]) < view.completeness
     return centre, error, kept
-
-
-def _centre_velocity(
-    v_los: np.ndarray, cluster: np.ndarray, inside: np.ndarray, *, n: int, v_cut: float
-) -> Float[np.ndarray, "cluster"]:
-    """Centre velocity of each of n clusters from its galaxies inside the aperture (sorted by cluster) [km/s]."""
-    count = np.bincount(cluster[inside], minlength=n)
-    mask = np.arange(count.max(initial=0)) < count[:, None]
-    padded = np.zeros(mask.shape)
-    padded[mask] = v_los[inside]
-    return robust_centre_velocity(padded, mask, v_cut)
 
 
 def _catalogue(seen: list[_Seen], view: BoxView, seed: int) -> Catalogue:

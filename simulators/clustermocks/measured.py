@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from clustermocks.effects import apart, fibre_distance, with_redshift
-from clustermocks.observation import in_cylinder, line_of_sight_velocity, robust_centre_velocity, subtract_velocity
+from clustermocks.observation import centre_velocities, in_cylinder, line_of_sight_velocity, subtract_velocity
 
 if TYPE_CHECKING:
     from clustermocks.simulator import HaloModel
@@ -53,7 +53,7 @@ def observe(
     v_los = v_los + model.velocity_error * rng.standard_normal(len(v_los))
     v_centre = np.zeros(n)
     if model.recentre:
-        v_centre = _centre_velocity(v_los, cluster, R_proj < observation.aperture, n=n, v_cut=observation.v_cut)
+        v_centre = centre_velocities(v_los, cluster, R_proj < observation.aperture, n=n, v_cut=observation.v_cut)
         v_los = subtract_velocity(v_los, v_centre[cluster])
     inside = in_cylinder(R_proj, v_los, observation)
     kept = inside | is_member
@@ -77,20 +77,3 @@ def _targets(
     row = row[apart(galaxies.position[row, :2], cluster[row], least, rng)]
     row = row[with_redshift(model.completeness, R_proj[row], observation.aperture, rng)]
     return _Targets(cluster[row], row, R_proj[row], is_member[row])
-
-
-def _centre_velocity(
-    v_los: Float[np.ndarray, "galaxy"],
-    cluster: Int[np.ndarray, "galaxy"],
-    inside: Bool[np.ndarray, "galaxy"],
-    *,
-    n: int,
-    v_cut: float,
-) -> Float[np.ndarray, "cluster"]:
-    """Centre velocity of each of n clusters from its galaxies inside the aperture (sorted by cluster) [km/s]."""
-    v_los, cluster = v_los[inside], cluster[inside]
-    count = np.bincount(cluster, minlength=n)
-    mask = np.arange(count.max(initial=0)) < count[:, None]
-    padded = np.zeros(mask.shape)
-    padded[mask] = v_los
-    return robust_centre_velocity(padded, mask, v_cut)

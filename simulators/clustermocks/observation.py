@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TypeAlias, final
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from numpy.typing import ArrayLike
 
 from clustermocks.cosmology import MDPL2, SPEED_OF_LIGHT, Cosmology, Values
@@ -167,6 +167,31 @@ def robust_centre_velocity(
         centre[moving] = centre[moving] + step
         moving = moving[np.abs(step) > 1.0]
     return centre
+
+
+def centre_velocities(
+    v_los: Float[np.ndarray, "galaxy"],
+    cluster: Int[np.ndarray, "galaxy"],
+    inside: Bool[np.ndarray, "galaxy"],
+    *,
+    n: int,
+    v_cut: float,
+) -> Float[np.ndarray, "cluster"]:
+    """`robust_centre_velocity` of clusters whose galaxies stand on end, (cluster,) [km/s].
+
+    Args:
+        v_los: Line-of-sight velocities of all galaxies [km/s], sorted by cluster.
+        cluster: Index of each galaxy's cluster.
+        inside: True for a galaxy inside the aperture.
+        n: Number of clusters.
+        v_cut: Half-width of the velocity window [km/s].
+    """
+    v_los, cluster = v_los[inside], cluster[inside]
+    count = np.bincount(cluster, minlength=n)
+    mask = np.arange(count.max(initial=0)) < count[:, None]
+    padded = np.zeros(mask.shape)
+    padded[mask] = v_los
+    return robust_centre_velocity(padded, mask, v_cut)
 
 
 def _biweight_step(
