@@ -45,7 +45,7 @@ def demo(
     console = Console()
     summary = run(out, Demo(seed=seed, n_jobs=jobs), console)
     console.print(summary.table())
-    console.print(f"Wrote {out}/ ({out}/README.md says what each file is).")
+    console.print(f"Wrote {out}/ ({out}/README.md says what each file is).", soft_wrap=True)
 
 
 @app.command()
@@ -86,7 +86,7 @@ def simulate(
             mocks = model.simulate(drawn, seed=seed, lines_of_sight=lines, n_jobs=jobs, progress=advance)
             mocks.to_parquet(out)
     least = model.observation.min_galaxies
-    console.print(f"Wrote {out}: {len(mocks)} of {n * lines} clusters have {least} galaxies or more.")
+    console.print(f"Wrote {out}: {len(mocks)} of {n * lines} clusters have {least} galaxies or more.", soft_wrap=True)
 
 
 @app.command()
@@ -124,7 +124,7 @@ def train(
     estimator.save(out)
     record = estimator.history
     found = f"best of {record.updates[-1]} weight updates at {record.best_update}"
-    console.print(f"Wrote {out}/: {found}, validation loss {min(record.validation_loss):.4f}.")
+    console.print(f"Wrote {out}/: {found}, validation loss {min(record.validation_loss):.4f}.", soft_wrap=True)
 
 
 @app.command()
@@ -164,7 +164,7 @@ def infer(
     failed = all(type(mass).__name__ == "NoMass" for mass in masses)
     if out is not None and not failed:
         write_table(masses, out)
-        console.print(f"Wrote {out}.")
+        console.print(f"Wrote {out}.", soft_wrap=True)
     if failed:
         raise typer.Exit(2)
 

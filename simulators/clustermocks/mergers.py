@@ -68,7 +68,7 @@ class Clumps(NamedTuple):
         Radii and dispersions of haloes go with the cube root of the mass.
         """
         share = self.share[halo]
-        falling: Bool[np.ndarray, galaxy] = rng.uniform(size=len(halo)) < share
+        falling = rng.uniform(size=len(halo)) < share
         scale = np.where(falling, share, 1 - share)[:, None] ** (1 / 3)
         moved = falling[:, None]
         return (
