@@ -86,12 +86,14 @@ def fit_effective_prior(catalogue: Catalogue, support: tuple[float, float]) -> E
     if not masses.size:
         raise ValueError(f"no cluster of the training set has a mass between {low} and {high}.")
     log_selected = fit_selection(*catalogue.attempted()).log
-    fits = [_fit_degree(masses, degree, (low, high), log_selected) for degree in range(_MAX_DEGREE + 1)]
+    hosts = len(np.unique(catalogue.host_id))  # lines of sight through one are no independent draws of its mass
+    n = min(len(masses), hosts)
+    fits = [_fit_degree(masses, degree, (low, high), log_selected, n) for degree in range(_MAX_DEGREE + 1)]
     return min(fits, key=lambda fit: fit[0])[1]
 
 
-def _fit_degree(masses, degree, support, log_selected) -> tuple[float, EffectivePrior]:
-    """BIC and prior of one degree."""
+def _fit_degree(masses, degree, support, log_selected, n) -> tuple[float, EffectivePrior]:
+    """BIC, of n independent masses, and prior of one degree."""
     low, high = support
     nodes, weights = _quadrature(low, high)
     base = np.log(weights) + log_selected(nodes)
@@ -107,7 +109,7 @@ def _fit_degree(masses, degree, support, log_selected) -> tuple[float, Effective
     best = minimize(loss, np.zeros(degree), jac=True, method="BFGS") if degree else None
     coefficients = () if best is None else tuple(float(c) for c in best.x)
     value = loss(np.asarray(coefficients))[0]
-    return 2 * len(masses) * value + degree * np.log(len(masses)), EffectivePrior(low, high, coefficients)
+    return 2 * n * value + degree * np.log(n), EffectivePrior(low, high, coefficients)
 
 
 def _basis(log10_mass: np.ndarray, degree: int, support: tuple[float, float]) -> Float[np.ndarray, "mass degree"]:

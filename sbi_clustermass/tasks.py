@@ -53,11 +53,13 @@ class JeansTask:
         if not len(self.low) == len(self.high) == len(names) or not np.less(self.low, self.high).all():
             raise ValueError(f"JeansTask: low and high rise, one value for each of {names}; found {self}.")
         self.model.checked(np.array([self.low, self.high]))
-        log_selected = self.model.log_selected(np.array([self.low]))[0]
-        if log_selected < _RARE:
+        ends = np.array([self.low, self.high])
+        log_selected = float(self.model.log_selected(ends).min())
+        if not log_selected >= _RARE:
             raise ValueError(
-                f"JeansTask: at {self.low} one cluster in {np.exp(-log_selected):.0f} has min_galaxies="
-                f"{self.model.observation.min_galaxies}. Raise low or lower the model's min_galaxies."
+                f"JeansTask: at one of {self.low} and {self.high} one cluster in {np.exp(-log_selected):.0f} has "
+                f"min_galaxies={self.model.observation.min_galaxies}. "
+                "Narrow the prior or lower the model's min_galaxies."
             )
 
     @property
@@ -70,7 +72,7 @@ class JeansTask:
     @property
     def width(self) -> int:
         """Number of galaxies that every observation is padded to: with more, at any mass, is one cluster in 10^9."""
-        mean, shape = float(self.model.mean_number(self.high[0])), self.model.shape
+        mean, shape = float(np.max(self.model.mean_number([self.low[0], self.high[0]]))), self.model.shape
         members = poisson.isf(_TAIL, mean) if np.isinf(shape) else nbinom.isf(_TAIL, shape, shape / (shape + mean))
         return int(members + poisson.isf(_TAIL, self.model.background)) + 1
 

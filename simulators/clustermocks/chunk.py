@@ -169,4 +169,6 @@ def _interloper_galaxies(model: "HaloModel", around: Neighbourhood, rng: np.rand
         around.cluster[halo], around.position[halo] + inner.position, around.v_peculiar[halo] + inner.v_peculiar
     )
     own = around.log10_mass >= threshold
+    if not model.galaxies.central:  # then what has satellites has no central
+        own &= around.log10_mass < MIN_SATELLITE_HOST
     return _join(satellites, Galaxies(around.cluster[own], around.position[own], around.v_peculiar[own]))

@@ -132,11 +132,15 @@ def central_threshold(tracer_density: float, galaxies: HaloGalaxies, redshift: f
 
     Raises:
         ValueError: if satellites alone exceed the density, or centrals would be needed below 10^10.5.
+
+    Without centrals (`galaxies.central`), haloes that have satellites have none; lighter ones are single galaxies.
     """
     table = _masses(10.5, redshift, cosmology)
     satellites = np.where(table.log10_mass >= MIN_SATELLITE_HOST, galaxies.mean_number(table.log10_mass), 0.0)
     satellite_density = np.trapezoid(satellites * np.gradient(table.count, table.log10_mass), table.log10_mass)
     wanted = tracer_density - satellite_density
+    if not galaxies.central:
+        wanted += table.count[-1] - float(np.interp(MIN_SATELLITE_HOST, table.log10_mass, table.count))
     if not 0 < wanted < table.count[-1]:
         raise ValueError(
             f"HaloModel: tracer_density {tracer_density:.4g} h^3 Mpc^-3 cannot be met: satellites alone make "

@@ -54,7 +54,7 @@ class HaloGalaxies:
             out (Mamon & Lokas 2005, MNRAS 363, 705).
         shapes: Axis ratios of clusters; neighbouring haloes are spheres.
         mergers: How many clusters have a second clump; neighbouring haloes have none.
-        central: Whether there is a galaxy at rest in the centre, where centrals are galaxies at all.
+        central: Whether haloes with satellites have a galaxy at rest in the centre, where centrals are galaxies at all.
     """
 
     richness: float = 28.2

@@ -100,7 +100,8 @@ def flatten(
     """Choose clusters, as many in every bin of mass as in the emptiest: a set flat after selection.
 
     A catalogue keeps its attempts when it is so thinned (`catalogue.select(flatten(...))`), from which the effective
-    prior of a training set is measured.
+    prior of a training set is measured. Train on it with `train(..., support=(low, high))`: the attempts may go
+    further, where the prior would have to fall to nothing.
 
     Args:
         log10_mass: Masses of the clusters that passed the cuts [dex].

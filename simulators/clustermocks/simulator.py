@@ -31,7 +31,7 @@ _VIRIAL_MASS = 1.20  # mass inside R_vir over M200c of cluster haloes
 @final
 @dataclass(frozen=True)
 class HaloModel:
-    """Clusters as spherical NFW haloes of galaxies, among neighbouring haloes drawn from the mass function.
+    """Clusters as triaxial NFW haloes of galaxies, some merging, among neighbours drawn from the mass function.
 
     The default is the realistic sample, on which estimators for observed clusters train: all galaxies down to a number
     density, the cluster's redshift and centre known only as data know them. `HaloModel.ho2019()` reproduces
@@ -136,7 +136,8 @@ class HaloModel:
             log10_masses: log10 M200c [dex of h^-1 Msun], (host,), 12.5 to 15.7.
             seed: Same seed and masses, same catalogue, whatever n_jobs.
             lines_of_sight: How many for every host, or for each, (host,): `np.where(masses > 14.6, 9, 3)`, say. Each
-                is a cluster of the catalogue, its direction in sight_x, sight_y, sight_z.
+                is a cluster of the catalogue, its direction in sight_x, sight_y, sight_z. Numbers that jump with mass
+                need `flatten` afterwards, or a training set's effective prior has a step.
             n_jobs: Worker processes; -1 for one a core. None is what `joblib.parallel_config` says: one without it, a
                 Dask cluster's workers under `joblib.parallel_config(backend="dask")`.
             progress: Called with the number of clusters done, as they are done.

@@ -129,7 +129,9 @@ class StoredCatalogue:
             try:
                 yield Catalogue.from_parquet(self.path(index))
             except (OSError, ValueError) as error:
-                raise ValueError(f"{error}\n  try:    simulate_to with the same settings, which redoes it") from error
+                raise ValueError(
+                    f"{error}\n  try:    delete {self.path(index).name}, then simulate_to with the same settings"
+                ) from error
 
     def load(self) -> Catalogue:
         """Read all of it into memory.

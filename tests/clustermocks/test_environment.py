@@ -127,3 +127,13 @@ def test_far_from_the_cluster_interlopers_have_the_tracer_density():
 def test_impossible_neighbours_are_refused_by_name(field):
     with pytest.raises(ValueError, match=field):
         Neighbours(**{field: -1.0})
+
+
+def test_particles_are_as_many_as_asked_for_where_haloes_have_no_central():
+    galaxies = HaloModel.dark_matter().galaxies
+    threshold = central_threshold(0.0245, galaxies, REDSHIFT, MDPL2)
+    grid = np.linspace(threshold, 15.7, 4001)
+    single = grid < MIN_SATELLITE_HOST
+    number = np.where(single, 1.0, galaxies.mean_number(grid)) * mass_function(10**grid, REDSHIFT, MDPL2)
+    assert threshold < MIN_SATELLITE_HOST
+    assert np.trapezoid(number, grid) == pytest.approx(0.0245, rel=0.01)  # the step at 11.7 on either grid
