@@ -35,7 +35,10 @@ def main(folder: Path, n_hosts: int = 7000, seed: int = 1) -> tuple[Catalogue, C
     sets = training_set(n_hosts, seed), test_set(n_hosts, seed + 1)
     for name, catalogue in zip(("training", "test"), sets, strict=True):
         catalogue.to_parquet(folder / f"{name}.parquet")
-        catalogue.pure().to_parquet(folder / f"{name}-pure.parquet")
+        pure = catalogue.pure()
+        if name == "training":  # members are fewer, so that the poorest drop out: flat again
+            pure = pure.select(flatten(pure.log10_mass, seed, low=LOW, high=HIGH))
+        pure.to_parquet(folder / f"{name}-pure.parquet")
         hosts = len(np.unique(catalogue.host_id))
         print(f"{name}: {len(catalogue)} clusters of {hosts} hosts")
     return sets
