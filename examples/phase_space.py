@@ -13,22 +13,9 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 
-from clustermocks import FlatMasses, HaloModel
-from clustermocks.chunk import populate
-from clustermocks.observation import line_of_sight_velocity
+from clustermocks.acceptance import stacked_particles
 
 R_EDGES, U_EDGES = np.linspace(0, 1, 5), np.linspace(0, 3, 25)
-
-
-def stacked(n: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
-    """R / r200c, v / V200 and whether inside the sphere of r200c, of all particles seen; and how many are inside."""
-    model = HaloModel.dark_matter()
-    clusters, _, galaxies = populate(model, FlatMasses(14, 15).draw(n, seed), np.random.default_rng(seed))
-    r_200c, v_200 = clusters.r_200c[galaxies.cluster], clusters.v_200[galaxies.cluster]
-    X = np.hypot(*galaxies.position[:, :2].T) / r_200c
-    member = np.linalg.norm(galaxies.position, axis=1) < r_200c
-    v = line_of_sight_velocity(galaxies.position[:, 2], galaxies.v_peculiar, 0.0, model.observation.redshift)
-    return X, v / v_200, member, int(member.sum())
 
 
 def interloper_law(X: np.ndarray, u: np.ndarray) -> np.ndarray:
@@ -40,7 +27,8 @@ def interloper_law(X: np.ndarray, u: np.ndarray) -> np.ndarray:
 
 def draw(picture: Path, n: int = 1500, seed: int = 1) -> None:
     """Make the picture."""
-    X, u, member, n_members = stacked(n, seed)
+    _, X, u, member = stacked_particles(n, seed)
+    n_members = int(member.sum())
     figure, axes = plt.subplots(1, 3, figsize=(12, 3.8), layout="constrained")
     for axis, title, shown in (
         (axes[0], "pure: inside r200c", member),

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, final
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 
 from clustermocks.catalogue import Catalogue
 from clustermocks.chunk import populate
@@ -123,13 +123,14 @@ def checks(n: int, seed: int, n_jobs: int = 1) -> list[Check]:
 
     ho = HaloModel.ho2019()
     medium, large = simulated(ho, 1), simulated(replace(ho, observation=_LARGE), 2)
+    pure = medium.pure()
     everything = simulated(replace(HaloModel(), recentre=False, centre_error=0.0), 3)
     return [
-        *_relation_checks("pure", medium.pure(), _Relation(0.366, 3.036, 0.069), (0.03, 0.02, 0.01)),
-        *_mass_scatter_check("pure", medium.pure(), 0.183),
+        *_relation_checks("pure", pure, _Relation(0.366, 3.036, 0.069), (0.03, 0.02, 0.01)),
+        *_mass_scatter_check("pure", pure, 0.183),
         *_relation_checks("contaminated", medium, _Relation(0.241, 3.001, 0.104), (0.03, 0.02, 0.01)),
         *_mass_scatter_check("contaminated", medium, 0.369),
-        *_richness_checks(medium),
+        *_richness_checks(pure),
         *_member_checks(large),
         *_interloper_checks(large),
         _clumping_check(medium),
@@ -167,10 +168,10 @@ def _mass_scatter_check(name: str, catalogue: Catalogue, wanted: float) -> Itera
     yield Check(f"mass from sigma, {name}: scatter [dex]", scatter(clusters), error, wanted, 0.02)
 
 
-def _richness_checks(catalogue: Catalogue) -> Iterator[Check]:
+def _richness_checks(pure: Catalogue) -> Iterator[Check]:
     wanted = ((14.0, 1.47), (14.25, 1.66), (14.5, 1.88), (14.75, 2.12), (15.0, 2.38))
     for mass, log10_n in wanted:
-        n = np.log10(catalogue.pure().n_galaxies[_near(catalogue.pure(), mass)])
+        n = np.log10(pure.n_galaxies[_near(pure, mass)])
         yield Check(f"log10 of median members at 10^{mass}", *_with_error(np.median, n), log10_n, 0.05)
 
 
@@ -212,21 +213,40 @@ def _evrard_checks() -> Iterator[Check]:
         yield Check(f"sigma of dark matter over Evrard et al. 2008 at 10^{mass}", *found, 1.0, 0.02)
 
 
+class Particles(NamedTuple):
+    """Of many clusters, (particle,): index of the cluster, R_proj [r200c], v_los [V200], whether inside r200c."""
+
+    cluster: Int[np.ndarray, "particle"]
+    R_proj: Float[np.ndarray, "particle"]
+    v_los: Float[np.ndarray, "particle"]
+    inside: Bool[np.ndarray, "particle"]
+
+
+def stacked_particles(n: int, seed: int) -> Particles:
+    """All particles around n clusters of `HaloModel.dark_matter()`, flat in log10 mass from 14 to 15, in its units."""
+    model = HaloModel.dark_matter()
+    clusters, _, drawn = populate(model, FlatMasses(14, 15).draw(n, seed), np.random.default_rng(seed))
+    r_200c, v_200 = clusters.r_200c[drawn.cluster], clusters.v_200[drawn.cluster]
+    v_los = line_of_sight_velocity(
+        drawn.position[:, 2], drawn.v_peculiar, 0.0, model.observation.redshift, model.cosmology
+    )
+    return Particles(
+        drawn.cluster,
+        np.hypot(*drawn.position[:, :2].T) / r_200c,
+        v_los / v_200,
+        np.linalg.norm(drawn.position, axis=1) < r_200c,
+    )
+
+
 def _orbit_check(n: int, seed: int) -> Check:
     """Share of dark matter seen within r200c and 2.7 sigma_los(R) that lies outside the sphere of r200c."""
-    model, rng = HaloModel.dark_matter(), np.random.default_rng(seed)
-    clusters, _, galaxies = populate(model, FlatMasses(14, 15).draw(n, seed), rng)
-    r_200c, v_200 = clusters.r_200c[galaxies.cluster], clusters.v_200[galaxies.cluster]
-    r = np.linalg.norm(galaxies.position, axis=1) / r_200c
-    R = np.hypot(*galaxies.position[:, :2].T) / r_200c
-    redshift = model.observation.redshift
-    v = line_of_sight_velocity(galaxies.position[:, 2], galaxies.v_peculiar, 0.0, redshift, model.cosmology) / v_200
+    particles = stacked_particles(n, seed)
+    R, members = particles.R_proj, particles.inside
     ring = np.minimum((10 * R).astype(int), 10)
-    members = r < 1
-    sigma = np.sqrt(np.bincount(ring[members], v[members] ** 2) / np.bincount(ring[members]))
-    seen = (R < 1) & (np.abs(v) < 2.7 * np.append(sigma, 0)[ring])
-    outside = np.bincount(galaxies.cluster[seen], ~members[seen], minlength=n)
-    total = np.bincount(galaxies.cluster[seen], minlength=n)
+    sigma = np.sqrt(np.bincount(ring[members], particles.v_los[members] ** 2) / np.bincount(ring[members]))
+    seen = (R < 1) & (np.abs(particles.v_los) < 2.7 * np.append(sigma, 0)[ring])
+    outside = np.bincount(particles.cluster[seen], ~members[seen], minlength=n)
+    total = np.bincount(particles.cluster[seen], minlength=n)
     share = _with_error(lambda rows: rows[:, 0].sum() / rows[:, 1].sum(), np.column_stack([outside, total]))
     return Check("dark matter outside r200c, seen within it and 2.7 sigma", *share, 0.23, 0.03)
 

@@ -124,6 +124,8 @@ def _radii(pillar: Pillar) -> _Radii:
 def central_threshold(tracer_density: float, galaxies: HaloGalaxies, redshift: float, cosmology: Cosmology) -> float:
     """Lightest halo with a central, log10 M200c [dex], so that centrals and satellites add up to tracer_density.
 
+    Without centrals (`galaxies.central`), haloes that have satellites have none; lighter ones are single galaxies.
+
     Args:
         tracer_density: Number of galaxies per volume [h^3 Mpc^-3].
         galaxies: The satellites.
@@ -132,8 +134,6 @@ def central_threshold(tracer_density: float, galaxies: HaloGalaxies, redshift: f
 
     Raises:
         ValueError: if satellites alone exceed the density, or centrals would be needed below 10^10.5.
-
-    Without centrals (`galaxies.central`), haloes that have satellites have none; lighter ones are single galaxies.
     """
     table = _masses(10.5, redshift, cosmology)
     satellites = np.where(table.log10_mass >= MIN_SATELLITE_HOST, galaxies.mean_number(table.log10_mass), 0.0)

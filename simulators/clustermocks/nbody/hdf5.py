@@ -3,9 +3,12 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import h5py
 import numpy as np
+
+_Member = TypeVar("_Member", h5py.Group, h5py.Dataset)
 
 
 @contextmanager
@@ -32,10 +35,7 @@ def group(path: Path, file: h5py.File, name: str) -> h5py.Group:
     Raises:
         ValueError: There is no such group.
     """
-    found = file.get(name)
-    if not isinstance(found, h5py.Group):
-        raise ValueError(f"{path}: no group {name}.\n  found:  {', '.join(file) or 'none'}")
-    return found
+    return _member(path, file, name, h5py.Group)
 
 
 def dataset(path: Path, group: h5py.Group, name: str) -> h5py.Dataset:
@@ -44,9 +44,14 @@ def dataset(path: Path, group: h5py.Group, name: str) -> h5py.Dataset:
     Raises:
         ValueError: There is no such dataset.
     """
-    found = group.get(name)
-    if not isinstance(found, h5py.Dataset):
-        raise ValueError(f"{path}: no dataset {name}.\n  found:  {', '.join(group) or 'none'}")
+    return _member(path, group, name, h5py.Dataset)
+
+
+def _member(path: Path, parent: h5py.Group, name: str, kind: type[_Member]) -> _Member:
+    found = parent.get(name)
+    if not isinstance(found, kind):
+        what = kind.__name__.lower()
+        raise ValueError(f"{path}: no {what} {name}.\n  found:  {', '.join(parent) or 'none'}")
     return found
 
 
