@@ -3,11 +3,12 @@
 from torch import nn
 
 from sbi_clustermass.embeddings.kde import KDEImage
+from sbi_clustermass.embeddings.stages import stages
 from sbi_clustermass.registry import check_fields, lookup, split_name
 
 EMBEDDINGS = {"kde": KDEImage}
 
-__all__ = ["EMBEDDINGS", "KDEImage", "embedding_config", "embedding_from_config"]
+__all__ = ["EMBEDDINGS", "KDEImage", "embedding_config", "embedding_from_config", "stages"]
 
 
 def embedding_config(embedding: nn.Module) -> dict[str, object]:
