@@ -1,0 +1,112 @@
+"""What all combinations of a comparison share: clusters to train and to be tested on, and the training rule.
+
+Masses are M200c [h^-1 Msun] as log10_mass [dex].
+"""
+
+import hashlib
+from dataclasses import dataclass, field
+from math import ceil
+from typing import Self, final
+
+import numpy as np
+
+from clustermocks import Catalogue, FlatMasses, SphericalJeans
+from sbi_clustermass.loop import Training
+from sbi_clustermass.posterior import MassPosteriors
+
+_POINTS = 513  # exact posteriors: their mean log density at the truth is 2e-4 nats from that of a grid twice as fine
+
+JEANS_SETTINGS = {
+    "mass": SphericalJeans(),
+    "independent": SphericalJeans(richness="independent"),
+    "mass+background": SphericalJeans(background=10.0),
+    "independent+background": SphericalJeans(richness="independent", background=10.0),
+}
+
+
+@final
+@dataclass(frozen=True)
+class Contest:
+    """One split and one training rule.
+
+    A score is an expectation over the test set: its clusters should come from the same draw as those trained on, as
+    `Catalogue.split` and `from_jeans` make them, because that draw is what fixes the best possible score.
+
+    Attributes:
+        train_set: Clusters of known mass.
+        test_set: Clusters of known mass and other hosts.
+        support: Lowest and highest log10 mass of the prior [dex].
+        training: The rule; its seed is that of every combination's weights, validation split and batches.
+        exact: The test clusters' exact posteriors under the same prior, where they are known.
+        device: "auto" takes CUDA where there is one.
+    """
+
+    train_set: Catalogue
+    test_set: Catalogue
+    support: tuple[float, float]
+    training: Training = field(default_factory=Training)
+    exact: MassPosteriors | None = None
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        low, high = self.support
+        masses = self.test_set.log10_mass
+        outside = np.flatnonzero(~((masses >= low) & (masses <= high)))
+        if not len(masses) or outside.size:
+            raise ValueError(
+                f"{outside.size} of {len(masses)} test clusters have no mass between {low} and {high}, the prior's "
+                "support. It needs test clusters of known mass inside it."
+            )
+        shared = np.intersect1d(self.train_set.host_id, self.test_set.host_id)
+        if shared.size:
+            raise ValueError(
+                f"{shared.size} hosts are in the training and in the test set, the first {shared[0]}.\n"
+                "  try:    train_set, test_set = mocks.split(0.8, seed=1)"
+            )
+        if self.exact is not None and len(self.exact) != len(masses):
+            raise ValueError(f"{len(self.exact)} exact posteriors for {len(masses)} test clusters.")
+
+    @classmethod
+    def from_jeans(
+        cls,
+        model: SphericalJeans,
+        *,
+        n_train: int = 12_000,
+        n_test: int = 4000,
+        training: Training | None = None,
+        seed: int = 1,
+    ) -> Self:
+        """Clusters whose likelihood is known, masses flat in 13.5 to 15.3, with the exact posteriors.
+
+        Args:
+            model: The simulator; the mass is its only parameter.
+            n_train: Clusters to train on; those that fail the richness cut are drawn on top.
+            n_test: Clusters to be tested on.
+            training: The rule.
+            seed: Of the clusters.
+        """
+        support = 13.5, 15.3
+        mocks = _selected(model, n_train + n_test, support, seed)
+        train_set, test_set = (mocks.select(part) for part in np.split(np.arange(len(mocks)), [n_train]))
+        grid = np.linspace(*support, _POINTS)
+        # masses are flat before the cut, so that P(selected | M) of the likelihood and of the draw cancel
+        exact = MassPosteriors.from_log_prob(grid, model.log_likelihood(test_set, grid))
+        return cls(train_set, test_set, support, training=training or Training(seed=seed), exact=exact)
+
+    @property
+    def digest(self) -> str:
+        """Fingerprint of clusters, support and training: what a finished entry belongs to."""
+        parts = hashlib.sha256(f"{self.support} {self.training}".encode())
+        for clusters in (self.train_set, self.test_set):
+            columns = (clusters.log10_mass, *(clusters.galaxy_column(name) for name in ("R_proj", "v_los")))
+            for values in columns:
+                parts.update(np.ascontiguousarray(values).tobytes())
+        return parts.hexdigest()
+
+
+def _selected(model: SphericalJeans, n: int, support: tuple[float, float], seed: int) -> Catalogue:
+    """Exactly n selected clusters of flat attempted masses, all attempts remembered."""
+    selected = np.exp(model.log_selected(np.linspace(*support, 200))).mean()
+    attempts = ceil(n / selected + 5 * np.sqrt(n / selected) + 10)  # too few in one of a million seeds
+    mocks = model.simulate(FlatMasses(*support).draw(attempts, seed=seed), seed=seed)
+    return mocks.select(np.arange(n))

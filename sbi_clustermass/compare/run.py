@@ -1,0 +1,88 @@
+"""Every combination of flow and embedding, one after another, each in a folder of its own."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from itertools import product
+from pathlib import Path
+from time import perf_counter
+
+from rich.console import Console
+from torch import nn
+
+from sbi_clustermass.compare.contest import Contest
+from sbi_clustermass.compare.entry import Entry, Failure, Score
+from sbi_clustermass.compare.table import Comparison
+from sbi_clustermass.estimator import train
+from sbi_clustermass.flows import StackedAffine
+from sbi_clustermass.progress import stage
+
+
+def compare(
+    contest: Contest,
+    flows: Mapping[str, StackedAffine],
+    embeddings: Mapping[str, nn.Module],
+    *,
+    folder: Path | None = None,
+    console: Console | None = None,
+) -> Comparison:
+    """Train every flow on every embedding with the same clusters and rule, and score them on the same test clusters.
+
+    Args:
+        contest: Clusters and rule.
+        flows: Builders by name; each one's embedding is replaced.
+        embeddings: Modules by name; none is trained itself, a flow's builder copies it.
+        folder: Where each estimator and its entry go, into `FLOW+EMBEDDING/`, as soon as they are done. An entry found
+            there that belongs to the same contest and the same choice is not trained again.
+        console: For progress.
+
+    Raises:
+        ValueError: There is no flow or no embedding.
+    """
+    if not flows or not embeddings:
+        raise ValueError(f"nothing to compare: {len(flows)} flows, {len(embeddings)} embeddings.")
+    chosen = product(flows.items(), embeddings.items())
+    builders = {(flow, name): replace(builder, embedding=module) for (flow, builder), (name, module) in chosen}
+    exact = None if contest.exact is None else Score.of(contest.exact, contest.test_set.log10_mass)
+    return Comparison(tuple(_entries(contest, builders, folder, console or Console(quiet=True))), exact)
+
+
+def _entries(
+    contest: Contest, builders: Mapping[tuple[str, str], StackedAffine], folder: Path | None, console: Console
+) -> Iterator[Entry | Failure]:
+    for names, builder in builders.items():
+        place = None if folder is None else folder / "+".join(names)
+        try:
+            yield _known(contest, builder, place) or _trained(contest, names, builder, place=place, console=console)
+        except Exception as error:  # whatever a flow raises costs only its own row
+            console.print(f"{'+'.join(names)}: failed. {error}", markup=False)
+            yield Failure(*names, reason=f"{type(error).__name__}: {error}")
+
+
+def _known(contest: Contest, builder: StackedAffine, place: Path | None) -> Entry | None:
+    return None if place is None else Entry.load(place, _identity(contest, builder))
+
+
+def _trained(
+    contest: Contest, names: tuple[str, str], builder: StackedAffine, *, place: Path | None, console: Console
+) -> Entry:
+    start = perf_counter()
+    with stage(f"training {'+'.join(names)}", None, console) as advance:
+        estimator = train(
+            contest.train_set,
+            flow=builder,
+            support=contest.support,
+            training=contest.training,
+            device=contest.device,
+            progress=lambda update, _, loss: advance(update, f"validation loss {loss:.3f}"),
+        )
+    seconds = perf_counter() - start
+    entry = Entry.measure(names, estimator, contest.test_set, training_seconds=seconds)
+    if place is not None:
+        estimator.save(place)
+        entry.save(place, _identity(contest, builder))
+    return entry
+
+
+def _identity(contest: Contest, builder: StackedAffine) -> str:
+    return f"{contest.digest} {json.dumps(builder.config(), sort_keys=True)}"
