@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from clustermocks import Catalogue
     from sbi_clustermass.baselines import MSigma
-    from sbi_clustermass.embeddings import EMBEDDINGS, KDEImage
+    from sbi_clustermass.embeddings import EMBEDDINGS, DeepSets, KDEImage, SummaryStatistics
     from sbi_clustermass.estimator import MassEstimator, train
     from sbi_clustermass.flows import FLOWS, StackedAffine
     from sbi_clustermass.loop import Training
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _HOME = {
     "Catalogue": "clustermocks",
     "ClusterNPE": "sbi_clustermass.training",
+    "DeepSets": "sbi_clustermass.embeddings",
     "EMBEDDINGS": "sbi_clustermass.embeddings",
     "FLOWS": "sbi_clustermass.flows",
     "JeansTask": "sbi_clustermass.tasks",
@@ -31,6 +32,7 @@ _HOME = {
     "MassEstimator": "sbi_clustermass.estimator",
     "MassPosteriors": "sbi_clustermass.posterior",
     "StackedAffine": "sbi_clustermass.flows",
+    "SummaryStatistics": "sbi_clustermass.embeddings",
     "Training": "sbi_clustermass.loop",
     "as_tensors": "sbi_clustermass.training",
     "mass_prior": "sbi_clustermass.prior",
@@ -43,12 +45,14 @@ __all__ = [
     "FLOWS",
     "Catalogue",
     "ClusterNPE",
+    "DeepSets",
     "JeansTask",
     "KDEImage",
     "MSigma",
     "MassEstimator",
     "MassPosteriors",
     "StackedAffine",
+    "SummaryStatistics",
     "Training",
     "as_tensors",
     "mass_prior",

@@ -2,13 +2,23 @@
 
 from torch import nn
 
+from sbi_clustermass.embeddings.deep_sets import DeepSets
 from sbi_clustermass.embeddings.kde import KDEImage
 from sbi_clustermass.embeddings.stages import stages
+from sbi_clustermass.embeddings.summary import SummaryStatistics
 from sbi_clustermass.registry import check_fields, lookup, split_name
 
-EMBEDDINGS = {"kde": KDEImage}
+EMBEDDINGS = {"kde": KDEImage, "deep_sets": DeepSets, "summary": SummaryStatistics}
 
-__all__ = ["EMBEDDINGS", "KDEImage", "embedding_config", "embedding_from_config", "stages"]
+__all__ = [
+    "EMBEDDINGS",
+    "DeepSets",
+    "KDEImage",
+    "SummaryStatistics",
+    "embedding_config",
+    "embedding_from_config",
+    "stages",
+]
 
 
 def embedding_config(embedding: nn.Module) -> dict[str, object]:

@@ -15,6 +15,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from sbi_clustermass.embeddings.fields import check_counts, check_flags, check_positive
+from sbi_clustermass.embeddings.galaxies import check_shape, log10_richness
+
 CPU_CHUNK = 600_000  # numbers in one temporary: 5 MB; more leaves the cache, less is all overhead
 GPU_CHUNK = 30_000_000  # numbers in one temporary: 240 MB
 SAFE_EXPONENT = 600.0  # bound on the factors' exponents: float64 ends at 709 and terms down to exp(-60) must survive
@@ -72,27 +75,37 @@ class KDEImage(nn.Module):
 
     There are no parameters to train, and no gradient with respect to the galaxies.
 
+    Without `richness` a cluster with every galaxy repeated k times has the same image, but for the N - 1 in the sample
+    covariance: 1/N of the kernel's width.
+
     Attributes:
         factor: Kernel covariance over sample covariance, square root [1]. The paper's h0 = 0.15 multiplies the
             covariance, hence sqrt(0.15); its first author's later code has factor = 0.15.
         aperture: Upper edge of R_proj [h^-1 Mpc]; the lower is 0.
         v_max: Upper edge of v_los [km/s]; the lower is -v_max.
         bins: Pixels along each axis.
+        richness: Whether log10 N follows the pixels.
+        shared_scale: Number of leading features that a flow standardises together: the pixels.
     """
 
     R_centres: Tensor
     v_centres: Tensor
 
     def __init__(
-        self, factor: float = sqrt(0.15), aperture: float = 1.6, *, v_max: float = 2200.0, bins: int = 50
+        self,
+        factor: float = sqrt(0.15),
+        aperture: float = 1.6,
+        *,
+        v_max: float = 2200.0,
+        bins: int = 50,
+        richness: bool = False,
     ) -> None:
         super().__init__()
-        for name, value in {"factor": factor, "aperture": aperture, "v_max": v_max}.items():
-            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
-                raise ValueError(f"KDEImage: {name} is {value!r}. It needs a positive number.")
-        if isinstance(bins, bool) or not isinstance(bins, int) or bins < 1:
-            raise ValueError(f"KDEImage: bins is {bins!r}. It needs a whole number of at least 1.")
-        self.factor, self.aperture, self.v_max, self.bins = factor, aperture, v_max, bins
+        check_positive("KDEImage", factor=factor, aperture=aperture, v_max=v_max)
+        check_counts("KDEImage", bins=bins)
+        check_flags("KDEImage", richness=richness)
+        self.factor, self.aperture, self.v_max, self.bins, self.richness = factor, aperture, v_max, bins, richness
+        self.shared_scale = bins**2
         self.pixel = (aperture / bins, 2 * v_max / bins)
         half = torch.arange(bins, dtype=torch.float64) + 0.5
         self.register_buffer("R_centres", half * self.pixel[0], persistent=False)
@@ -100,10 +113,10 @@ class KDEImage(nn.Module):
 
     def config(self) -> dict[str, float | int]:
         """The fields, for a file: `KDEImage(**config)` is the same image."""
-        return {"factor": self.factor, "aperture": self.aperture, "v_max": self.v_max, "bins": self.bins}
+        return {name: getattr(self, name) for name in ("factor", "aperture", "v_max", "bins", "richness")}
 
     def forward(self, x: Float[Tensor, "batch galaxy 3"]) -> Float[Tensor, "batch pixel"]:
-        """Images of sum 1, in the type of x; the pixel of (R, v) bin (a, b) is a * bins + b.
+        """Images of sum 1, in the type of x; the pixel of (R, v) bin (a, b) is a * bins + b. Then log10 N, if asked.
 
         Args:
             x: R_proj [h^-1 Mpc], v_los [km/s], and 1 for a galaxy or 0 for padding.
@@ -114,7 +127,7 @@ class KDEImage(nn.Module):
         image = x.new_empty(len(x), self.bins**2)
         for rows, density in self._densities(x):
             image[rows] = _sum_to_one(density.flatten(1)).to(x.dtype)
-        return image
+        return torch.cat([image, log10_richness(x)], 1) if self.richness else image
 
     def density(self, x: Float[Tensor, "batch galaxy 3"]) -> Float[Tensor, "batch R v"]:
         """Density at the pixel centres [h Mpc^-1 (km/s)^-1], in float64: its integral over the whole plane is 1.
@@ -132,8 +145,7 @@ class KDEImage(nn.Module):
 
     @torch.no_grad()
     def _densities(self, x: Tensor) -> Iterator[tuple[Tensor, Float[Tensor, "rows R v"]]]:
-        if x.dim() != 3 or x.shape[-1] != 3:
-            raise ValueError(f"KDEImage: x has shape {tuple(x.shape)}. It needs (batch, galaxy, 3): R, v, 1 or 0.")
+        check_shape("KDEImage", x)
         x = x if x.shape[1] else x.new_zeros(len(x), 1, 3)
         for rows, width in _chunks(x[..., 2] > 0, self.bins):
             yield rows, self._density(self._kernel(x[rows, :width].double()))

@@ -1,0 +1,34 @@
+"""Refusals of an embedding's fields, with one wording for all of them."""
+
+
+def check_positive(owner: str, **values: object) -> None:
+    """Refuse what is no positive finite number.
+
+    Raises:
+        ValueError: Naming the field and what was found.
+    """
+    for name, value in values.items():
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
+            raise ValueError(f"{owner}: {name} is {value!r}. It needs a positive number.")
+
+
+def check_counts(owner: str, **values: object) -> None:
+    """Refuse what is no whole number of at least 1.
+
+    Raises:
+        ValueError: Naming the field and what was found.
+    """
+    for name, value in values.items():
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise ValueError(f"{owner}: {name} is {value!r}. It needs a whole number of at least 1.")
+
+
+def check_flags(owner: str, **values: object) -> None:
+    """Refuse what is neither true nor false.
+
+    Raises:
+        ValueError: Naming the field and what was found.
+    """
+    for name, value in values.items():
+        if not isinstance(value, bool):
+            raise ValueError(f"{owner}: {name} is {value!r}. It needs true or false.")

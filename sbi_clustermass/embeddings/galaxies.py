@@ -1,0 +1,70 @@
+"""What embeddings of galaxies have in common: reading an observation, and not working on its padding.
+
+Distances are comoving [h^-1 Mpc], velocities [km/s].
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+GROUP = 20  # clusters of similar richness that share a width on the CPU
+
+
+class Galaxies(NamedTuple):
+    """R_proj, v_los and whether it is a galaxy, each (batch, galaxy); what stands in the padding is replaced by 0."""
+
+    R: Float[Tensor, "batch galaxy"]
+    v: Float[Tensor, "batch galaxy"]
+    is_galaxy: Bool[Tensor, "batch galaxy"]
+
+
+def read_galaxies(owner: str, x: Float[Tensor, "batch galaxy 3"]) -> Galaxies:
+    """The parts of an observation, with room for at least one galaxy.
+
+    Raises:
+        ValueError: x has another shape.
+    """
+    check_shape(owner, x)
+    x = x if x.shape[1] else x.new_zeros(len(x), 1, 3)
+    is_galaxy = x[..., 2] > 0
+    zero = x.new_zeros(())
+    return Galaxies(torch.where(is_galaxy, x[..., 0], zero), torch.where(is_galaxy, x[..., 1], zero), is_galaxy)
+
+
+def check_shape(owner: str, x: Tensor) -> None:
+    """Refuse what is not (batch, galaxy, 3).
+
+    Raises:
+        ValueError: x has another shape.
+    """
+    if x.dim() != 3 or x.shape[-1] != 3:
+        raise ValueError(f"{owner}: x has shape {tuple(x.shape)}. It needs (batch, galaxy, 3): R, v, 1 or 0.")
+
+
+def log10_richness(x: Float[Tensor, "batch galaxy 3"]) -> Float[Tensor, "batch 1"]:
+    """Log10 of the number of galaxies; 0 for a set without any."""
+    return (x[..., 2] > 0).sum(1, keepdim=True).clamp(min=1).to(x.dtype).log10()
+
+
+def by_richness(
+    encode: Callable[[Tensor], Tensor], x: Float[Tensor, "batch galaxy 3"]
+) -> Float[Tensor, "batch feature"]:
+    """`encode(x)`, which must not depend on padding, computed for clusters of similar richness together on the CPU.
+
+    Half of a batch's galaxies and more are padding, because one rich cluster sets its width. Elsewhere than on the CPU
+    all is encoded at once: to ask for the widths would make the host wait for the device at every step.
+    """
+    if x.device.type != "cpu" or x.dim() != 3 or len(x) <= GROUP:
+        return encode(_trimmed(x) if x.device.type == "cpu" and x.dim() == 3 else x)
+    position = torch.arange(1, x.shape[1] + 1)
+    order = torch.where(x[..., 2] > 0, position, 0).amax(1).argsort() if x.shape[1] else torch.arange(len(x))
+    parts = [encode(_trimmed(x[rows])) for rows in order.split(GROUP)]
+    return torch.cat(parts)[order.argsort()]
+
+
+def _trimmed(x: Float[Tensor, "batch galaxy 3"]) -> Float[Tensor, "batch fewer 3"]:
+    used = (x[..., 2] > 0).any(0).nonzero()
+    return x[:, : int(used[-1]) + 1] if len(used) else x[:, :1]

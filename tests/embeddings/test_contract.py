@@ -1,0 +1,207 @@
+"""What every embedding of EMBEDDINGS promises: a new entry is tested by existing."""
+
+import json
+from copy import deepcopy
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from sbi_clustermass.embeddings import EMBEDDINGS, embedding_config, embedding_from_config, stages
+from sbi_clustermass.embeddings.galaxies import GROUP
+
+# float32 holds 7 digits; sums over up to 300 galaxies in another order, through some ten layers
+CLOSE = {"rtol": 1e-4, "atol": 2e-5}
+EVEN = ("deep_sets", "summary")  # by construction, as their docstrings say
+HAS_RICHNESS = [(name, richness) for name in EMBEDDINGS for richness in (False, True)]
+
+
+def build(name, **fields):
+    torch.manual_seed(0)
+    return EMBEDDINGS[name](**fields).eval()
+
+
+def clusters(*sizes, seed=0, width=None):
+    """Padded clusters of these sizes, with correlated distances and velocities."""
+    rng, x = np.random.default_rng(seed), np.zeros((len(sizes), width or max(sizes), 3), np.float32)
+    for row, n in zip(x, sizes, strict=True):
+        a, b = rng.standard_normal((2, n))
+        row[:n, 0], row[:n, 1], row[:n, 2] = np.abs(0.6 + 0.3 * a), 700 * b + 100 * a, 1
+    return torch.from_numpy(x)
+
+
+def odd_clusters():
+    """Sets that a careless embedding divides by zero on."""
+    x = clusters(0, 1, 2, 12, 12, 12, 12, width=12)
+    x[3, :, :2] = x[3, 0, :2]
+    x[4, :, 1] = 0
+    x[5, :, 0] = 0
+    x[6, :, 1] *= 1e4
+    return x
+
+
+SOME = clusters(10, 300, 35, 1, 90, seed=3)
+embedded = pytest.mark.parametrize("name", EMBEDDINGS)
+with_and_without_richness = pytest.mark.parametrize(("name", "richness"), HAS_RICHNESS)
+
+
+@embedded
+def test_every_embedding_is_rebuilt_from_its_description_in_json(name):
+    embedding = build(name)
+    config = json.loads(json.dumps(embedding_config(embedding)))
+    again = embedding_from_config(config)
+    assert config["name"] == name
+    assert type(again) is type(embedding)
+    assert embedding_config(again) == config
+    again.load_state_dict(embedding.state_dict())
+    torch.testing.assert_close(again.eval()(SOME), embedding(SOME), rtol=0, atol=0)
+
+
+@embedded
+def test_every_field_can_be_changed_and_an_unknown_one_is_refused_with_the_nearest_name(name):
+    fields = build(name).config()
+    for field, value in fields.items():
+        other = (not value) if isinstance(value, bool) else 2 * value
+        assert embedding_from_config({"name": name, field: other}).config() == {**fields, field: other}
+        with pytest.raises(ValueError, match=f"{field} is None"):
+            embedding_from_config({"name": name, field: None})
+    with pytest.raises(ValueError, match="Did you mean 'richness'"):
+        embedding_from_config({"name": name, "richnes": True})
+
+
+@with_and_without_richness
+def test_there_is_one_row_of_finite_float32_features_for_a_cluster_of_any_number_of_galaxies(name, richness):
+    embedding = build(name, richness=richness)
+    for x in (SOME, odd_clusters(), torch.zeros(3, 0, 3), torch.zeros(3, 7, 3)):
+        features = embedding(x)
+        assert features.shape == (len(x), embedding(SOME).shape[1])
+        assert features.dtype == torch.float32
+        assert features.isfinite().all()
+        assert torch.equal(features, embedding(x))
+    assert 0 <= getattr(embedding, "shared_scale", 0) <= features.shape[1]
+
+
+@embedded
+def test_what_is_no_set_of_galaxies_is_refused(name):
+    with pytest.raises(ValueError, match=r"\(batch, galaxy, 3\)"):
+        build(name)(torch.zeros(4, 3))
+
+
+@with_and_without_richness
+@given(n=st.integers(0, 40), extra=st.integers(0, 30), seed=st.integers(0, 2**16))
+@settings(max_examples=10, deadline=None)
+def test_the_order_of_galaxies_and_their_padding_change_nothing(name, richness, n, extra, seed):
+    embedding = build(name, richness=richness)
+    x = clusters(n, 12, seed=seed)
+    wider = torch.cat([x, torch.zeros(2, extra, 3)], 1)
+    order = np.random.default_rng(seed).permutation(wider.shape[1])
+    torch.testing.assert_close(embedding(wider), embedding(x), **CLOSE)
+    torch.testing.assert_close(embedding(wider[:, order]), embedding(x), **CLOSE)
+
+
+@embedded
+def test_what_stands_in_the_padding_is_ignored(name):
+    dirty = SOME.clone()
+    dirty[0, 10:, 0], dirty[0, 10:, 1] = torch.nan, 1e30
+    torch.testing.assert_close(build(name)(dirty), build(name)(SOME), rtol=0, atol=0)
+
+
+@embedded
+def test_a_galaxy_that_is_not_a_number_is_not_painted_over(name):
+    broken = SOME.clone()
+    broken[0, 3, 1] = torch.nan
+    features = build(name)(broken)
+    assert features[0].isnan().any()
+    assert features[1:].isfinite().all()
+
+
+@pytest.mark.parametrize("name", EVEN)
+@given(n=st.integers(0, 40), seed=st.integers(0, 2**16))
+@settings(max_examples=10, deadline=None)
+def test_velocities_reversed_change_nothing_where_that_is_promised(name, n, seed):
+    x = clusters(n, 12, seed=seed)
+    torch.testing.assert_close(build(name)(x * torch.tensor([1.0, -1.0, 1.0])), build(name)(x), **CLOSE)
+
+
+@embedded
+def test_the_features_of_a_cluster_do_not_depend_on_the_others_in_its_batch(name):
+    embedding, x = build(name), clusters(*range(1, 2 * GROUP), 300)
+    torch.testing.assert_close(embedding(x)[[3, -1]], embedding(x[[3, -1]]), **CLOSE)
+
+
+@embedded
+def test_without_richness_repeating_every_galaxy_changes_nothing_and_with_it_something(name):
+    x = clusters(250, 400, 330, seed=5)
+    twice = torch.cat([x, x], 1)
+    # the sample covariance behind an image has N - 1: 1 / 500 of the kernel's area
+    close = {"rtol": 5e-3, "atol": 1e-5} if name in ("kde", "learned_kde", "cnn") else CLOSE
+    without, with_it = build(name, richness=False), build(name, richness=True)
+    torch.testing.assert_close(without(twice), without(x), **close)
+    assert (with_it(twice) - with_it(x)).abs().amax() > 1e-3
+
+
+@embedded
+def test_the_two_stages_compose_to_the_embedding_share_nothing_and_the_first_has_no_weights(name):
+    embedding = build(name, richness=True)
+    fixed, learned = stages(embedding)
+    torch.testing.assert_close(learned(fixed(SOME)), embedding(SOME), rtol=0, atol=0)
+    assert not list(fixed.parameters())
+    assert len(list(learned.parameters())) == len(list(embedding.parameters()))
+    assert not set(fixed.modules()) & set(learned.modules())
+
+
+@embedded
+def test_copies_share_no_weights(name):
+    embedding = build(name)
+    copy = deepcopy(embedding)
+    before = embedding(SOME)
+    with torch.no_grad():
+        for parameter in copy.parameters():
+            parameter.add_(0.1)
+    torch.testing.assert_close(embedding(SOME), before, rtol=0, atol=0)
+    assert not list(copy.parameters()) or not torch.equal(copy(SOME), before)
+
+
+@with_and_without_richness
+def test_gradients_are_finite_and_reach_every_weight_even_on_odd_clusters(name, richness):
+    embedding = build(name, richness=richness).train()
+    for x in (torch.cat([SOME, clusters(5, 7, width=300)]), odd_clusters(), torch.zeros(2, 0, 3)):
+        features = embedding(x)
+        if not features.requires_grad:
+            assert not list(embedding.parameters())
+            return
+        embedding.zero_grad()
+        features.square().sum().backward()
+        assert all(parameter.grad.isfinite().all() for parameter in embedding.parameters())
+        if x.shape[1] == 300:
+            assert all(parameter.grad.abs().sum() > 0 for parameter in embedding.parameters())
+
+
+@embedded
+def test_every_tensor_follows_the_device_in_both_directions(name):
+    """On fake tensors, which complain of a tensor left behind (sbi-notes.md, section 6)."""
+    module, mode = build(name, richness=True).train(), FakeTensorMode()
+    fake = {n: mode.from_tensor(t.detach()) for n, t in (*module.named_parameters(), *module.named_buffers())}
+    with mode:
+        state = {
+            n: t.to("meta").requires_grad_(t.is_floating_point() and n in dict(module.named_parameters()))
+            for n, t in fake.items()
+        }
+        features = torch.func.functional_call(module, state, (torch.rand(2 * GROUP, 30, 3, device="meta"),))
+        assert features.device.type == "meta"
+        assert features.shape[0] == 2 * GROUP
+        if features.requires_grad:
+            features.sum().backward()
+
+
+def test_an_embedding_that_knows_nothing_of_stages_is_one_or_the_other():
+    fixed, learned = stages(nn.Flatten())
+    assert isinstance(fixed, nn.Flatten)
+    assert isinstance(learned, nn.Identity)
+    fixed, learned = stages(nn.Linear(3, 1))
+    assert isinstance(fixed, nn.Identity)
+    assert isinstance(learned, nn.Linear)
