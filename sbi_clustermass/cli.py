@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from sbi_clustermass.cli_compare import compare
+
 if TYPE_CHECKING:
     from sbi_clustermass.infer import Mass, NoMass
     from sbi_clustermass.tables import TableOptions
@@ -167,6 +169,9 @@ def infer(
         console.print(f"Wrote {out}.", soft_wrap=True)
     if failed:
         raise typer.Exit(2)
+
+
+app.command()(compare)
 
 
 def _table_options(redshift, centre, h, distance, column) -> "TableOptions":

@@ -203,7 +203,7 @@ def train(
     training = training if seed is None else replace(training, seed=seed)
     provenance = {**catalogue.metadata, "training": repr(training), "mirror": str(mirror), **_versions()}
     flow.config()  # refuses what could not be saved before the time is spent
-    support = support or _attempted_range(catalogue)
+    support = support or attempted_range(catalogue)
     used = catalogue.select((catalogue.log10_mass >= support[0]) & (catalogue.log10_mass <= support[1]))
     if len(used) < _FEWEST:
         raise ValueError(f"training needs at least {_FEWEST} clusters, and thousands to be of use; found {len(used)}.")
@@ -226,7 +226,12 @@ def train(
     )
 
 
-def _attempted_range(catalogue: Catalogue) -> tuple[float, float]:
+def attempted_range(catalogue: Catalogue) -> tuple[float, float]:
+    """Lowest and highest log10 mass that was attempted [dex], rounded outwards to .01: the default support.
+
+    Raises:
+        ValueError: There are no clusters, or masses are unknown.
+    """
     masses = catalogue.attempted()[0]
     if not len(catalogue) or not np.isfinite(masses).all():
         raise ValueError("training needs clusters of known mass; this catalogue has none, or observed ones.")

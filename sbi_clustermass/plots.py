@@ -7,6 +7,7 @@ Every function returns a matplotlib `Figure` and touches no global state. Masses
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -19,6 +20,9 @@ from clustermocks.files import replacing
 from sbi_clustermass.embeddings import KDEImage
 from sbi_clustermass.loop import History
 from sbi_clustermass.posterior import MassPosteriors
+
+if TYPE_CHECKING:
+    from sbi_clustermass.compare import Comparison
 
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#777777"
 _MASS = r"$\log_{10}\, M_{200c}\ [h^{-1}\,M_\odot]$"
@@ -165,4 +169,20 @@ def history(record: History) -> Figure:
     axes.axvline(record.best_update, color="k", ls="--", lw=1, label="weights kept")
     axes.set(xlabel="weight updates", ylabel="loss [nats]")
     axes.legend(fontsize=8)
+    return figure
+
+
+def comparison(found: "Comparison") -> Figure:
+    """What each combination of flow and embedding lacks to the exact posterior, or to the best of them [nats]."""
+    rows = found.rows[::-1]
+    figure = Figure(figsize=(6.4, 1.2 + 0.34 * len(rows)), layout="constrained")
+    axes = figure.subplots()
+    lacking = [row.below_best if row.gap is None else row.gap for row in rows]
+    value, error = [each.value for each in lacking], [each.error for each in lacking]
+    axes.errorbar(value, range(len(rows)), xerr=error, fmt="o", ms=5, color=BLUE, capsize=2)
+    axes.axvline(0, color="k", ls="--", lw=1)
+    axes.set_yticks(range(len(rows)), [row.entry.name for row in rows])
+    target = "best combination" if found.exact is None else "exact posterior"
+    axes.set(xlabel=f"below the {target} [nats per cluster]", ylim=(-0.6, len(rows) - 0.4))
+    axes.grid(axis="x", alpha=0.3)
     return figure

@@ -11,9 +11,11 @@ from typing import Self, final
 import numpy as np
 
 from clustermocks import Catalogue, FlatMasses, SphericalJeans
+from sbi_clustermass.estimator import attempted_range
 from sbi_clustermass.loop import Training
 from sbi_clustermass.posterior import MassPosteriors
 
+_SUPPORT, _TEST_SHARE = (13.5, 15.3), 0.25
 _POINTS = 513  # exact posteriors: their mean log density at the truth is 2e-4 nats from that of a grid twice as fine
 
 JEANS_SETTINGS = {
@@ -67,31 +69,46 @@ class Contest:
             raise ValueError(f"{len(self.exact)} exact posteriors for {len(masses)} test clusters.")
 
     @classmethod
-    def from_jeans(
-        cls,
-        model: SphericalJeans,
-        *,
-        n_train: int = 12_000,
-        n_test: int = 4000,
-        training: Training | None = None,
-        seed: int = 1,
+    def from_mocks(
+        cls, mocks: Catalogue, n: int | None = None, *, training: Training | None = None, device: str = "auto"
     ) -> Self:
-        """Clusters whose likelihood is known, masses flat in 13.5 to 15.3, with the exact posteriors.
+        """A quarter of a catalogue's hosts for the test, the others for training; the support is what was attempted.
+
+        Args:
+            mocks: Clusters of known mass.
+            n: Use so many of them only.
+            training: The rule; its seed is also that of the split.
+            device: "auto" takes CUDA where there is one.
+
+        Raises:
+            ValueError: There are not so many clusters.
+        """
+        if n is not None and n > len(mocks):
+            raise ValueError(f"{n} clusters asked for, {len(mocks)} in the catalogue.")
+        training = training or Training()
+        some = np.random.default_rng(training.seed).permutation(len(mocks))[:n]
+        train_set, test_set = mocks.select(np.sort(some)).split(1 - _TEST_SHARE, seed=training.seed)
+        return cls(train_set, test_set, attempted_range(mocks), training=training, device=device)
+
+    @classmethod
+    def from_jeans(
+        cls, model: SphericalJeans, n: int = 16_000, *, training: Training | None = None, device: str = "auto"
+    ) -> Self:
+        """Clusters whose likelihood is known, masses flat in 13.5 to 15.3, with the test clusters' exact posteriors.
 
         Args:
             model: The simulator; the mass is its only parameter.
-            n_train: Clusters to train on; those that fail the richness cut are drawn on top.
-            n_test: Clusters to be tested on.
-            training: The rule.
-            seed: Of the clusters.
+            n: Clusters in all, a quarter of them for the test; those that fail the richness cut are drawn on top.
+            training: The rule; its seed is also that of the clusters.
+            device: "auto" takes CUDA where there is one.
         """
-        support = 13.5, 15.3
-        mocks = _selected(model, n_train + n_test, support, seed)
-        train_set, test_set = (mocks.select(part) for part in np.split(np.arange(len(mocks)), [n_train]))
-        grid = np.linspace(*support, _POINTS)
+        training = training or Training()
+        mocks = _selected(model, n, training.seed)
+        train_set, test_set = (mocks.select(part) for part in np.split(np.arange(n), [round(n * (1 - _TEST_SHARE))]))
+        grid = np.linspace(*_SUPPORT, _POINTS)
         # masses are flat before the cut, so that P(selected | M) of the likelihood and of the draw cancel
         exact = MassPosteriors.from_log_prob(grid, model.log_likelihood(test_set, grid))
-        return cls(train_set, test_set, support, training=training or Training(seed=seed), exact=exact)
+        return cls(train_set, test_set, _SUPPORT, training=training, exact=exact, device=device)
 
     @property
     def digest(self) -> str:
@@ -104,9 +121,9 @@ class Contest:
         return parts.hexdigest()
 
 
-def _selected(model: SphericalJeans, n: int, support: tuple[float, float], seed: int) -> Catalogue:
+def _selected(model: SphericalJeans, n: int, seed: int) -> Catalogue:
     """Exactly n selected clusters of flat attempted masses, all attempts remembered."""
-    selected = np.exp(model.log_selected(np.linspace(*support, 200))).mean()
+    selected = np.exp(model.log_selected(np.linspace(*_SUPPORT, 200))).mean()
     attempts = ceil(n / selected + 5 * np.sqrt(n / selected) + 10)  # too few in one of a million seeds
-    mocks = model.simulate(FlatMasses(*support).draw(attempts, seed=seed), seed=seed)
+    mocks = model.simulate(FlatMasses(*_SUPPORT).draw(attempts, seed=seed), seed=seed)
     return mocks.select(np.arange(n))

@@ -1,0 +1,81 @@
+"""`clustermass compare`: parse, call `compare`, print."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from sbi_clustermass.compare import Contest
+    from sbi_clustermass.loop import Training
+
+
+def compare(
+    out: Annotated[Path, typer.Option(help="Folder for the table, the picture and the trained estimators.")],
+    flows: Annotated[str, typer.Option(help="Names with commas between them.")] = "stacked_affine,maf,nsf,mdn",
+    embeddings: Annotated[str, typer.Option(help="Names with commas between them.")] = "kde,deep_sets",
+    mocks: Annotated[
+        Path | None, typer.Option(help="Catalogue from `clustermass simulate`: a part is kept for the test.")
+    ] = None,
+    jeans: Annotated[
+        str | None,
+        typer.Option(
+            help="Instead of --mocks, clusters whose exact posterior is known, the number of galaxies from the "
+            "mass or independent of it: mass, independent, mass+background or independent+background."
+        ),
+    ] = None,
+    n: Annotated[
+        int | None, typer.Option("--n", help="Clusters, test included: all of --mocks, 16000 of --jeans.", min=200)
+    ] = None,
+    max_updates: Annotated[int, typer.Option(help="Weight updates at most.", min=1)] = 20_000,
+    learning_rate: Annotated[float, typer.Option(help="Of Adam.")] = 1e-4,
+    patience: Annotated[int, typer.Option(help="Updates without a better validation loss.", min=1)] = 200,
+    batch_size: Annotated[int, typer.Option(help="Clusters a weight update.", min=1)] = 100,
+    seed: Annotated[int, typer.Option(help="Seed: the same seed gives the same result.", min=0)] = 1,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+) -> None:
+    """Train flows on embeddings, each with the same clusters and budget, and rank them in one table.
+
+    An interrupted comparison goes on with the same command: what is done is not trained again.
+    """
+    from sbi_clustermass import plots
+    from sbi_clustermass.compare import compare as run
+    from sbi_clustermass.embeddings import EMBEDDINGS
+    from sbi_clustermass.flows import FLOWS
+    from sbi_clustermass.loop import Training
+    from sbi_clustermass.registry import lookup
+
+    builders = {name: lookup("flow", name, FLOWS)() for name in _names(flows)}
+    modules = {name: lookup("embedding", name, EMBEDDINGS)() for name in _names(embeddings)}
+    training = Training(
+        max_updates=max_updates, learning_rate=learning_rate, patience=patience, batch_size=batch_size, seed=seed
+    )
+    console = Console(soft_wrap=True, highlight=False)
+    contest = _contest(mocks, jeans, n, training=training, device=device)
+    found = run(contest, builders, modules, folder=out, console=console)
+    console.print(found.markdown(), markup=False)
+    if not found.rows:
+        raise ValueError("no combination could be trained.")
+    found.write(out)
+    plots.save(plots.comparison(found), out / "comparison.png")
+    console.print(f"Wrote {out}/: comparison.md, comparison.ecsv, comparison.png, and a folder a combination.")
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _contest(
+    mocks: Path | None, jeans: str | None, n: int | None, *, training: "Training", device: str
+) -> "Contest":
+    from clustermocks import Catalogue
+    from sbi_clustermass.compare import JEANS_SETTINGS, Contest
+    from sbi_clustermass.registry import lookup
+
+    if (mocks is None) == (jeans is None):
+        raise ValueError("give one of --mocks FILE and --jeans SETTING.")
+    if mocks is not None:
+        return Contest.from_mocks(Catalogue.from_parquet(mocks), n, training=training, device=device)
+    model = lookup("jeans setting", str(jeans), JEANS_SETTINGS)
+    return Contest.from_jeans(model, n or 16_000, training=training, device=device)
