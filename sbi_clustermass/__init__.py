@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from clustermocks import Catalogue
     from sbi_clustermass.baselines import MSigma
-    from sbi_clustermass.embeddings import EMBEDDINGS, DeepSets, KDEImage, SummaryStatistics
+    from sbi_clustermass.embeddings import (
+        EMBEDDINGS,
+        DeepSets,
+        ImageCNN,
+        KDEImage,
+        LearnedKDE,
+        SetTransformer,
+        SummaryStatistics,
+    )
     from sbi_clustermass.estimator import MassEstimator, train
     from sbi_clustermass.flows import FLOWS, StackedAffine
     from sbi_clustermass.loop import Training
@@ -26,11 +34,14 @@ _HOME = {
     "DeepSets": "sbi_clustermass.embeddings",
     "EMBEDDINGS": "sbi_clustermass.embeddings",
     "FLOWS": "sbi_clustermass.flows",
+    "ImageCNN": "sbi_clustermass.embeddings",
     "JeansTask": "sbi_clustermass.tasks",
     "KDEImage": "sbi_clustermass.embeddings",
+    "LearnedKDE": "sbi_clustermass.embeddings",
     "MSigma": "sbi_clustermass.baselines",
     "MassEstimator": "sbi_clustermass.estimator",
     "MassPosteriors": "sbi_clustermass.posterior",
+    "SetTransformer": "sbi_clustermass.embeddings",
     "StackedAffine": "sbi_clustermass.flows",
     "SummaryStatistics": "sbi_clustermass.embeddings",
     "Training": "sbi_clustermass.loop",
@@ -46,11 +57,14 @@ __all__ = [
     "Catalogue",
     "ClusterNPE",
     "DeepSets",
+    "ImageCNN",
     "JeansTask",
     "KDEImage",
+    "LearnedKDE",
     "MSigma",
     "MassEstimator",
     "MassPosteriors",
+    "SetTransformer",
     "StackedAffine",
     "SummaryStatistics",
     "Training",
