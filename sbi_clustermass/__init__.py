@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from sbi_clustermass.baselines import MSigma
     from sbi_clustermass.embeddings import EMBEDDINGS, DeepSets, KDEImage, SummaryStatistics
     from sbi_clustermass.estimator import MassEstimator, train
-    from sbi_clustermass.flows import FLOWS, StackedAffine
+    from sbi_clustermass.flows import FLOWS, MAF, MAFRQS, MDN, NSF, StackedAffine
     from sbi_clustermass.loop import Training
     from sbi_clustermass.posterior import MassPosteriors
     from sbi_clustermass.prior import mass_prior
@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from sbi_clustermass.training import ClusterNPE, as_tensors
 
 _HOME = {
+    "NSF": "sbi_clustermass.flows",
+    "MDN": "sbi_clustermass.flows",
+    "MAFRQS": "sbi_clustermass.flows",
+    "MAF": "sbi_clustermass.flows",
     "Catalogue": "clustermocks",
     "ClusterNPE": "sbi_clustermass.training",
     "DeepSets": "sbi_clustermass.embeddings",
@@ -43,6 +47,10 @@ _HOME = {
 __all__ = [
     "EMBEDDINGS",
     "FLOWS",
+    "MAF",
+    "MAFRQS",
+    "MDN",
+    "NSF",
     "Catalogue",
     "ClusterNPE",
     "DeepSets",
