@@ -10,9 +10,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from clustermocks import Catalogue
     from sbi_clustermass.baselines import MSigma
-    from sbi_clustermass.embeddings import EMBEDDINGS, DeepSets, KDEImage, SummaryStatistics
+    from sbi_clustermass.embeddings import (
+        EMBEDDINGS,
+        DeepSets,
+        ImageCNN,
+        KDEImage,
+        LearnedKDE,
+        SetTransformer,
+        SummaryStatistics,
+    )
     from sbi_clustermass.estimator import MassEstimator, train
-    from sbi_clustermass.flows import FLOWS, StackedAffine
+    from sbi_clustermass.flows import FLOWS, MAF, MAFRQS, MDN, NSF, StackedAffine
     from sbi_clustermass.loop import Training
     from sbi_clustermass.posterior import MassPosteriors
     from sbi_clustermass.prior import mass_prior
@@ -21,16 +29,23 @@ if TYPE_CHECKING:
     from sbi_clustermass.training import ClusterNPE, as_tensors
 
 _HOME = {
+    "NSF": "sbi_clustermass.flows",
+    "MDN": "sbi_clustermass.flows",
+    "MAFRQS": "sbi_clustermass.flows",
+    "MAF": "sbi_clustermass.flows",
     "Catalogue": "clustermocks",
     "ClusterNPE": "sbi_clustermass.training",
     "DeepSets": "sbi_clustermass.embeddings",
     "EMBEDDINGS": "sbi_clustermass.embeddings",
     "FLOWS": "sbi_clustermass.flows",
+    "ImageCNN": "sbi_clustermass.embeddings",
     "JeansTask": "sbi_clustermass.tasks",
     "KDEImage": "sbi_clustermass.embeddings",
+    "LearnedKDE": "sbi_clustermass.embeddings",
     "MSigma": "sbi_clustermass.baselines",
     "MassEstimator": "sbi_clustermass.estimator",
     "MassPosteriors": "sbi_clustermass.posterior",
+    "SetTransformer": "sbi_clustermass.embeddings",
     "StackedAffine": "sbi_clustermass.flows",
     "SummaryStatistics": "sbi_clustermass.embeddings",
     "Training": "sbi_clustermass.loop",
@@ -43,14 +58,21 @@ _HOME = {
 __all__ = [
     "EMBEDDINGS",
     "FLOWS",
+    "MAF",
+    "MAFRQS",
+    "MDN",
+    "NSF",
     "Catalogue",
     "ClusterNPE",
     "DeepSets",
+    "ImageCNN",
     "JeansTask",
     "KDEImage",
+    "LearnedKDE",
     "MSigma",
     "MassEstimator",
     "MassPosteriors",
+    "SetTransformer",
     "StackedAffine",
     "SummaryStatistics",
     "Training",

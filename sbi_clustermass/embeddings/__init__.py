@@ -1,19 +1,33 @@
 """Embeddings: (batch, galaxy, 3) -> (batch, feature). `EMBEDDINGS` names them for files and the command line."""
 
+from typing import Any
+
 from torch import nn
 
+from sbi_clustermass.embeddings.attention import SetTransformer
+from sbi_clustermass.embeddings.cnn import ImageCNN
 from sbi_clustermass.embeddings.deep_sets import DeepSets
-from sbi_clustermass.embeddings.kde import KDEImage
+from sbi_clustermass.embeddings.kde import KDEImage, LearnedKDE
 from sbi_clustermass.embeddings.stages import stages
 from sbi_clustermass.embeddings.summary import SummaryStatistics
 from sbi_clustermass.registry import check_fields, lookup, split_name
 
-EMBEDDINGS = {"kde": KDEImage, "deep_sets": DeepSets, "summary": SummaryStatistics}
+EMBEDDINGS = {
+    "kde": KDEImage,
+    "learned_kde": LearnedKDE,
+    "cnn": ImageCNN,
+    "deep_sets": DeepSets,
+    "attention": SetTransformer,
+    "summary": SummaryStatistics,
+}
 
 __all__ = [
     "EMBEDDINGS",
     "DeepSets",
+    "ImageCNN",
     "KDEImage",
+    "LearnedKDE",
+    "SetTransformer",
     "SummaryStatistics",
     "embedding_config",
     "embedding_from_config",
@@ -21,7 +35,7 @@ __all__ = [
 ]
 
 
-def embedding_config(embedding: nn.Module) -> dict[str, object]:
+def embedding_config(embedding: Any) -> dict[str, object]:
     """Describe an embedding of `EMBEDDINGS` in JSON's types: its name and its fields.
 
     Raises:

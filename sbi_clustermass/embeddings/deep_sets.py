@@ -1,20 +1,25 @@
 r"""A learned summary of the galaxies themselves: Deep Sets.
 
-$\rho(\mathrm{pool}_i\,\phi(R_i, v_i))$: Zaheer et al. 2017, "Deep Sets" (arXiv:1703.06114), theorem 2. For galaxies that
-are independent given the mass the log-likelihood is itself a sum over galaxies, so that nothing need be lost.
+$\rho(\mathrm{pool}_i\,\phi(R_i, v_i))$: Zaheer et al. 2017, "Deep Sets" (arXiv:1703.06114), theorem 2. For galaxies
+that are independent given the mass the log-likelihood is itself a sum over galaxies, so that nothing need be lost.
 """
 
-from itertools import pairwise
 from typing import final
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from sbi_clustermass.embeddings.fields import check_counts, check_flags, check_positive
-from sbi_clustermass.embeddings.galaxies import Galaxies, by_richness, log10_richness, read_galaxies
+from sbi_clustermass.embeddings.fields import check_counts, check_flags
+from sbi_clustermass.embeddings.galaxies import (
+    by_richness,
+    even_in,
+    galaxy_inputs,
+    log10_richness,
+    perceptron,
+    read_galaxies,
+)
 
-V_SCALE = 1000.0  # [km/s]
 NEVER = -1e30  # below every feature: a maximum does not see the padding
 
 
@@ -37,7 +42,6 @@ class DeepSets(nn.Module):
         features: Length of the output.
         mirror: Whether the features are even in velocity.
         richness: Whether log10 N is an input of the second network.
-        aperture: Unit of R_proj [h^-1 Mpc]; velocities come in 1000 km/s.
     """
 
     def __init__(
@@ -48,21 +52,19 @@ class DeepSets(nn.Module):
         features: int = 32,
         mirror: bool = True,
         richness: bool = True,
-        aperture: float = 1.6,
     ) -> None:
         super().__init__()
         check_counts("DeepSets", width=width, depth=depth, features=features)
         check_flags("DeepSets", mirror=mirror, richness=richness)
-        check_positive("DeepSets", aperture=aperture)
         self.width, self.depth, self.features = width, depth, features
-        self.mirror, self.richness, self.aperture = mirror, richness, aperture
+        self.mirror, self.richness = mirror, richness
         odd = width if mirror else 0
         self.galaxy = perceptron(4 if mirror else 5, *[width] * depth, width + odd)
         self.cluster = perceptron(2 * width + odd + richness, *[2 * width] * depth, features)
 
-    def config(self) -> dict[str, float | int]:
+    def config(self) -> dict[str, int]:
         """The fields, for a file: `DeepSets(**config)` is the same network with new weights."""
-        names = ("width", "depth", "features", "mirror", "richness", "aperture")
+        names = ("width", "depth", "features", "mirror", "richness")
         return {name: getattr(self, name) for name in names}
 
     def forward(self, x: Float[Tensor, "batch galaxy 3"]) -> Float[Tensor, "batch feature"]:
@@ -82,31 +84,13 @@ class DeepSets(nn.Module):
     def _pooled(self, x: Float[Tensor, "batch galaxy 3"]) -> Float[Tensor, "batch pooled"]:
         """Mean and maximum of the even features and mean of the odd ones over each cluster's galaxies."""
         galaxies = read_galaxies("DeepSets", x)
-        even, odd = self.galaxy(galaxy_inputs(galaxies, self.aperture, signed=not self.mirror)).split(
+        even, odd = self.galaxy(galaxy_inputs(galaxies, signed=not self.mirror)).split(
             [self.width, self.width * self.mirror], dim=-1
         )
-        odd = odd * (galaxies.v / V_SCALE)[..., None]
+        odd = odd * galaxies.unit_v()
         weight = galaxies.is_galaxy.to(x.dtype)
         weight = weight / weight.sum(1, keepdim=True).clamp(min=1)
         means = torch.einsum("bg,bgf->bf", weight, torch.cat([even, odd], -1))
         highest = even.masked_fill(~galaxies.is_galaxy[..., None], NEVER).amax(1)
         highest = torch.where(galaxies.is_galaxy.any(1, keepdim=True), highest, 0)
         return torch.cat([means[:, : self.width], highest, means[:, self.width :]], 1)
-
-
-def even_in(network: nn.Module, even: Tensor, odd: Tensor) -> Tensor:
-    """The part of network(even, odd) that is even in `odd`: the same for -odd, bit for bit."""
-    return 0.5 * (network(torch.cat([even, odd], -1)) + network(torch.cat([even, -odd], -1)))
-
-
-def galaxy_inputs(galaxies: Galaxies, aperture: float, *, signed: bool) -> Float[Tensor, "batch galaxy input"]:
-    """Distance and its log, speed and its square, in units of about 1, and the velocity itself where signed."""
-    r, u = galaxies.R / aperture, galaxies.v / V_SCALE
-    even = [r, (r + 0.02).log(), u.abs(), u.square()]
-    return torch.stack([*even, u] if signed else even, -1)
-
-
-def perceptron(*widths: int) -> nn.Sequential:
-    """Linear layers of these widths with SiLU between them."""
-    layers = [part for pair in pairwise(widths) for part in (nn.Linear(*pair), nn.SiLU())]
-    return nn.Sequential(*layers[:-1])

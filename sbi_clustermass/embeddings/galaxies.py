@@ -4,12 +4,15 @@ Distances are comoving [h^-1 Mpc], velocities [km/s].
 """
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float
-from torch import Tensor
+from torch import Tensor, nn
 
+R_SCALE = 1.0  # [h^-1 Mpc]
+V_SCALE = 1000.0  # [km/s]
 GROUP = 20  # clusters of similar richness that share a width on the CPU
 
 
@@ -19,6 +22,10 @@ class Galaxies(NamedTuple):
     R: Float[Tensor, "batch galaxy"]
     v: Float[Tensor, "batch galaxy"]
     is_galaxy: Bool[Tensor, "batch galaxy"]
+
+    def unit_v(self) -> Float[Tensor, "batch galaxy 1"]:
+        """Velocity over its scale."""
+        return (self.v / V_SCALE)[..., None]
 
 
 def read_galaxies(owner: str, x: Float[Tensor, "batch galaxy 3"]) -> Galaxies:
@@ -68,3 +75,21 @@ def by_richness(
 def _trimmed(x: Float[Tensor, "batch galaxy 3"]) -> Float[Tensor, "batch fewer 3"]:
     used = (x[..., 2] > 0).any(0).nonzero()
     return x[:, : int(used[-1]) + 1] if len(used) else x[:, :1]
+
+
+def even_in(network: nn.Module, even: Tensor, odd: Tensor) -> Tensor:
+    """The part of network(even, odd) that is even in `odd`: the same for -odd, bit for bit."""
+    return 0.5 * (network(torch.cat([even, odd], -1)) + network(torch.cat([even, -odd], -1)))
+
+
+def galaxy_inputs(galaxies: Galaxies, *, signed: bool) -> Float[Tensor, "batch galaxy input"]:
+    """Distance and its log, speed and its square, in units of the scales above; where signed, velocity too."""
+    r, u = galaxies.R / R_SCALE, galaxies.v / V_SCALE
+    even = [r, (r + 0.02).log(), u.abs(), u.square()]
+    return torch.stack([*even, u] if signed else even, -1)
+
+
+def perceptron(*widths: int) -> nn.Sequential:
+    """Linear layers of these widths with SiLU between them."""
+    layers = [part for pair in pairwise(widths) for part in (nn.Linear(*pair), nn.SiLU())]
+    return nn.Sequential(*layers[:-1])

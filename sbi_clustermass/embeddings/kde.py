@@ -1,63 +1,22 @@
-r"""The paper's image of a cluster: a Gaussian kernel density estimate of its galaxies in projected phase space.
+"""The paper's image of a cluster: a Gaussian kernel density estimate of its galaxies in projected phase space.
 
-Distances are comoving [h^-1 Mpc], velocities [km/s]; sums run in float64. In units of the kernel's widths, with the
-cluster's mean as origin, a kernel of correlation $\rho$ factorises over pixels $(X_a, Y_b)$ and galaxies $(x_i, y_i)$,
-$$e^{-q/2} = e^{\kappa X_a Y_b} f_i(X_a) h_i(Y_b), \qquad \kappa = \rho / (1 - \rho^2),$$
-which costs 100 exponentials a galaxy instead of 2500. The factors can be huge where their product is not: clusters for
-which they could overflow, or whose pixels all lie far out in the kernels' tails, are summed directly.
+Distances are comoving [h^-1 Mpc], velocities [km/s]; sums run in float64 (how: `kernel.py`).
 """
 
 from collections.abc import Iterator
-from math import pi, sqrt
-from typing import NamedTuple, final
+from math import sqrt
+from typing import final
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from sbi_clustermass.embeddings.fields import check_counts, check_flags, check_positive
-from sbi_clustermass.embeddings.galaxies import check_shape, log10_richness
+from sbi_clustermass.embeddings.galaxies import by_richness, check_shape, log10_richness
+from sbi_clustermass.embeddings.kernel import Grid, Kernel, direct, factorised, needs_no_pixel, sum_to_one
 
 CPU_CHUNK = 600_000  # numbers in one temporary: 5 MB; more leaves the cache, less is all overhead
 GPU_CHUNK = 30_000_000  # numbers in one temporary: 240 MB
-SAFE_EXPONENT = 600.0  # bound on the factors' exponents: float64 ends at 709 and terms down to exp(-60) must survive
-FAINT = 1e-15  # [kernel peak] a fainter image may have lost terms to underflow
-VANISHED = 1e-250  # [kernel peak] a fainter image is none in float64
-UNSEEN = 38.7  # [kernel widths] exp(-UNSEEN^2 / 2) is 0 in float64
-SINGULAR = 1e-10  # 1 - rho^2 at and below which a covariance counts as singular
-POINT = 1e-6  # [pixel] kernel width at and below which a covariance counts as singular
-NEVER = -1e30  # exponent of what is not there
-
-
-class Kernel(NamedTuple):
-    """Galaxies relative to their mean, and the kernel's covariance H (Kodi Ramanah et al. 2020, eq. A1), per cluster.
-
-    Fields are (cluster, galaxy) or (cluster, 1); `H_v_at_R` is the variance of v at a given R, H_vv (1 - rho^2).
-    """
-
-    R: Tensor
-    v: Tensor
-    is_galaxy: Tensor
-    mean_R: Tensor
-    mean_v: Tensor
-    H_RR: Tensor
-    H_Rv: Tensor
-    H_vv: Tensor
-    H_v_at_R: Tensor
-
-    def rows(self, rows: Tensor) -> "Kernel":
-        """The kernels of some clusters."""
-        return Kernel(*(part[rows] for part in self))
-
-    def widened(self, pixel: tuple[float, float]) -> "Kernel":
-        """One pixel added in quadrature to the kernel's width along both axes, in (R, v)."""
-        H_RR, H_vv = self.H_RR + pixel[0] ** 2, self.H_vv + pixel[1] ** 2
-        return self._replace(H_RR=H_RR, H_vv=H_vv, H_v_at_R=H_vv - self.H_Rv**2 / H_RR)
-
-    def peak(self) -> Float[Tensor, "cluster 1 1"]:
-        """Density at the centre of a single galaxy's kernel [h Mpc^-1 (km/s)^-1]."""
-        n = self.is_galaxy.sum(1, keepdim=True).double().clamp(min=1)
-        return (1 / (2 * pi * n * (self.H_RR * self.H_v_at_R).sqrt()))[..., None]
 
 
 @final
@@ -126,7 +85,7 @@ class KDEImage(nn.Module):
         """
         image = x.new_empty(len(x), self.bins**2)
         for rows, density in self._densities(x):
-            image[rows] = _sum_to_one(density.flatten(1)).to(x.dtype)
+            image[rows] = sum_to_one(density).to(x.dtype)
         return torch.cat([image, log10_richness(x)], 1) if self.richness else image
 
     def density(self, x: Float[Tensor, "batch galaxy 3"]) -> Float[Tensor, "batch R v"]:
@@ -148,78 +107,111 @@ class KDEImage(nn.Module):
         check_shape("KDEImage", x)
         x = x if x.shape[1] else x.new_zeros(len(x), 1, 3)
         for rows, width in _chunks(x[..., 2] > 0, self.bins):
-            yield rows, self._density(self._kernel(x[rows, :width].double()))
+            yield rows, _density(Kernel.of(x[rows, :width].double(), self.factor), self.grid())
 
-    def _kernel(self, x: Float[Tensor, "cluster galaxy 3"]) -> Kernel:
-        is_galaxy = x[..., 2] > 0
-        n = is_galaxy.sum(1, keepdim=True).double()
-        R, v = (torch.where(is_galaxy, part, 0) for part in (x[..., 0], x[..., 1]))
-        mean_R, mean_v = (part.sum(1, keepdim=True) / n.clamp(min=1) for part in (R, v))
-        R, v = torch.where(is_galaxy, R - mean_R, 0), torch.where(is_galaxy, v - mean_v, 0)
-        scale = self.factor**2 / (n - 1).clamp(min=1)
-        H_RR, H_Rv, H_vv = (scale * (a * b).sum(1, keepdim=True) for a, b in ((R, R), (R, v), (v, v)))
-        # from the residuals: H_vv - H_Rv^2 / H_RR would cancel
-        H_v_at_R = scale * (v - H_Rv / H_RR * R).square().sum(1, keepdim=True)
-        return Kernel(R, v, is_galaxy, mean_R, mean_v, H_RR, H_Rv, H_vv, H_v_at_R)
-
-    def _density(self, kernel: Kernel) -> Float[Tensor, "cluster R v"]:
-        image, exponent = self._factorised(kernel)
-        accurate = (exponent[:, 0] <= SAFE_EXPONENT) & (image.amax((1, 2)) >= FAINT) & ~self._is_singular(kernel)
-        density = image * kernel.peak()
-        # one synchronisation; a meta tensor has no values to choose by, so that it takes both roads
-        rows = torch.arange(len(image)) if image.is_meta else (~accurate).nonzero()[:, 0]
-        if len(rows):
-            density[rows] = self._direct_or_widened(kernel.rows(rows))
-        return density
-
-    def _is_singular(self, kernel: Kernel) -> Bool[Tensor, " cluster"]:
-        point_R, point_v = (POINT * pixel for pixel in self.pixel)
-        wide = torch.minimum(kernel.H_RR / point_R**2, kernel.H_vv / point_v**2) > 1
-        return ~(wide & (kernel.H_v_at_R > SINGULAR * kernel.H_vv))[:, 0]
-
-    def _pixels(self, kernel: Kernel) -> tuple[Float[Tensor, "cluster R"], Float[Tensor, "cluster v"]]:
-        return self.R_centres.double() - kernel.mean_R, self.v_centres.double() - kernel.mean_v
-
-    def _factorised(self, kernel: Kernel) -> tuple[Float[Tensor, "cluster R v"], Float[Tensor, "cluster 1"]]:
-        """Sum of the kernels in units of their peak, and a bound on the exponents that were met on the way."""
-        h_R, h_v = kernel.H_RR.sqrt(), kernel.H_vv.sqrt()
-        alpha = kernel.H_vv / kernel.H_v_at_R  # 1 / (1 - rho^2)
-        kappa = kernel.H_Rv / (h_R * h_v) * alpha
-        x, y = kernel.R / h_R, kernel.v / h_v
-        x_max, y_max = (part.abs().amax(1, keepdim=True) for part in (x, y))
-        X, Y = (part / h for part, h in zip(self._pixels(kernel), (h_R, h_v), strict=True))
-        # pixels that no galaxy reaches may as well stand nearer: the cross term stays finite
-        X, Y = X.clamp(-x_max - UNSEEN, x_max + UNSEEN), Y.clamp(-y_max - UNSEEN, y_max + UNSEEN)
-        shared = 0.5 * kappa * x * y
-        f = _factor(X, alpha * x - kappa * y, torch.where(kernel.is_galaxy, shared - 0.5 * alpha * x**2, NEVER), alpha)
-        h = _factor(Y, alpha * y - kappa * x, shared - 0.5 * alpha * y**2, alpha)
-        cross = kappa[..., None] * X[:, :, None] * Y[:, None, :]
-        bound = kappa.abs() * (X.abs().amax(1, keepdim=True) * Y.abs().amax(1, keepdim=True) + x_max * y_max)
-        bound = bound + 0.5 * kappa**2 / alpha * (x_max**2 + y_max**2)
-        return torch.bmm(f.mT, h).mul_(cross.exp_()), bound
-
-    def _direct_or_widened(self, kernel: Kernel) -> Float[Tensor, "cluster R v"]:
-        exact, wide = self._direct(kernel), kernel.widened(self.pixel)
-        is_image = (exact.amax((1, 2)) >= VANISHED) & ~self._is_singular(kernel)
-        return torch.where(is_image[:, None, None], exact * kernel.peak(), self._direct(wide) * wide.peak())
-
-    def _direct(self, kernel: Kernel) -> Float[Tensor, "cluster R v"]:
-        """Sum of the kernels in units of their peak, one exponential for each galaxy and pixel."""
-        X, Y = self._pixels(kernel)
-        slope, width = kernel.H_Rv / kernel.H_RR, kernel.H_v_at_R.sqrt()
-        columns = []
-        for column in X.unbind(1):
-            offset = column[:, None] - kernel.R
-            log_weight = torch.where(kernel.is_galaxy, -0.5 * offset**2 / kernel.H_RR, NEVER)
-            exponent = (Y / width)[:, None, :] - ((kernel.v + slope * offset) / width)[..., None]
-            columns.append(exponent.square_().mul_(-0.5).add_(log_weight[..., None]).exp_().sum(1))
-        return torch.stack(columns, 1)
+    def grid(self) -> Grid:
+        """Where the pixels are."""
+        return Grid(self.R_centres.double(), self.v_centres.double(), self.pixel)
 
 
-def _factor(pixels: Tensor, slope: Tensor, constant: Tensor, alpha: Tensor) -> Float[Tensor, "cluster galaxy pixel"]:
-    """exp(slope * X + constant - alpha X^2 / 2) of each galaxy and pixel: the exponent is a product of two matrices."""
-    galaxies = torch.stack([slope, constant, torch.ones_like(slope)], -1)
-    return torch.bmm(galaxies, torch.stack([pixels, torch.ones_like(pixels), -0.5 * alpha * pixels**2], 1)).exp_()
+@final
+class LearnedKDE(nn.Module):
+    """A KDE image whose kernel's width is trained: one factor for R and one for v, both starting at `factor`.
+
+    At the start this is `KDEImage`'s image, to the last bit; its docstring says what becomes of degenerate clusters.
+    The kernel keeps the correlation of R and v. There is a gradient with respect to the two factors only. Images change
+    with every weight update, so that none can be computed in advance.
+
+    Attributes:
+        factor: Kernel covariance over sample covariance, square root, at the start [1].
+        aperture: Upper edge of R_proj [h^-1 Mpc]; the lower is 0.
+        v_max: Upper edge of v_los [km/s]; the lower is -v_max.
+        bins: Pixels along each axis.
+        richness: Whether log10 N follows the pixels.
+        shared_scale: Number of leading features that a flow standardises together: the pixels.
+        log_growth: Natural log of the present factors over `factor`, in (R, v): the weights.
+    """
+
+    def __init__(
+        self,
+        factor: float = sqrt(0.15),
+        aperture: float = 1.6,
+        *,
+        v_max: float = 2200.0,
+        bins: int = 50,
+        richness: bool = False,
+    ) -> None:
+        super().__init__()
+        self.image = KDEImage(factor, aperture, v_max=v_max, bins=bins, richness=richness)
+        self.shared_scale = self.image.shared_scale
+        self.log_growth = nn.Parameter(torch.zeros(2))
+
+    def config(self) -> dict[str, float | int]:
+        """The fields, for a file: `LearnedKDE(**config)` starts at the same image."""
+        return self.image.config()
+
+    def factors(self) -> Float[Tensor, "2"]:
+        """Present kernel width over the standard deviation of the sample, along R and v [1]."""
+        return self.image.factor * self.log_growth.exp()
+
+    def forward(self, x: Float[Tensor, "batch galaxy 3"]) -> Float[Tensor, "batch pixel"]:
+        """Images of sum 1, as those of `KDEImage`.
+
+        Args:
+            x: R_proj [h^-1 Mpc], v_los [km/s], and 1 for a galaxy or 0 for padding.
+
+        Raises:
+            ValueError: If x has another shape.
+        """
+        check_shape("LearnedKDE", x)
+        image = by_richness(self._images, x if x.shape[1] else x.new_zeros(len(x), 1, 3))
+        return torch.cat([image, log10_richness(x)], 1) if self.image.richness else image
+
+    def _images(self, x: Float[Tensor, "batch galaxy 3"]) -> Float[Tensor, "batch pixel"]:
+        kernel = Kernel.of(x.detach().double(), self.image.factor)
+        return sum_to_one(_grown_density(kernel, self.log_growth.double().exp(), self.image.grid())).to(x.dtype)
+
+
+def _density(kernel: Kernel, grid: Grid) -> Float[Tensor, "cluster R v"]:
+    image, accurate = factorised(kernel, grid)
+    density = image * kernel.peak()
+    # one synchronisation; a meta tensor has no values to choose by, so that it takes both roads
+    rows = torch.arange(len(image)) if image.is_meta else (~accurate).nonzero()[:, 0]
+    if len(rows):
+        density[rows] = _direct_or_widened(kernel.rows(rows), grid)
+    return density
+
+
+def _direct_or_widened(kernel: Kernel, grid: Grid) -> Float[Tensor, "cluster R v"]:
+    exact, wide = direct(kernel, grid), kernel.widened(grid.pixel)
+    is_image = needs_no_pixel(exact, kernel, grid)[:, None, None]
+    return torch.where(is_image, exact * kernel.peak(), direct(wide, grid) * wide.peak())
+
+
+def _grown_density(kernel: Kernel, growth: Float[Tensor, "2"], grid: Grid) -> Float[Tensor, "cluster R v"]:
+    """As `_density` of the scaled kernel, but each cluster takes its own road only: others have no finite gradient."""
+    roads = _roads(kernel.scaled(*growth.detach()), grid)
+    fast, exact, wide = (kernel.rows(rows).scaled(*growth) for rows in roads)
+    wide = wide.widened(grid.pixel)
+    parts = (
+        factorised(fast, grid)[0] * fast.peak(),
+        direct(exact, grid) * exact.peak(),
+        direct(wide, grid) * wide.peak(),
+    )
+    return torch.cat(parts)[torch.cat(roads).argsort()[: len(kernel.R)]]
+
+
+@torch.no_grad()
+def _roads(kernel: Kernel, grid: Grid) -> tuple[Tensor, Tensor, Tensor]:
+    """Rows to be summed by factors, directly, and directly with a wider kernel."""
+    if kernel.R.is_meta:
+        every = torch.arange(len(kernel.R), device=kernel.R.device)
+        return every, every, every
+    accurate = factorised(kernel, grid)[1]
+    slow = (~accurate).nonzero()[:, 0]
+    rest = kernel.rows(slow)
+    is_image = needs_no_pixel(direct(rest, grid), rest, grid) if len(slow) else accurate[:0]
+    return accurate.nonzero()[:, 0], slow[is_image], slow[~is_image]
 
 
 def _chunks(is_galaxy: Bool[Tensor, "batch galaxy"], bins: int) -> Iterator[tuple[Tensor, int]]:
@@ -237,8 +229,3 @@ def _chunks(is_galaxy: Bool[Tensor, "batch galaxy"], bins: int) -> Iterator[tupl
         stop = start + max(1, budget // (width * bins))
         yield order[start:stop], width
         start = stop
-
-
-def _sum_to_one(image: Float[Tensor, "cluster pixel"]) -> Float[Tensor, "cluster pixel"]:
-    total = image.sum(1, keepdim=True)
-    return torch.where(total == 0, 1 / image.shape[1], image / total)

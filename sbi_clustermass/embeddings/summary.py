@@ -3,6 +3,7 @@
 Distances are comoving [h^-1 Mpc], velocities [km/s]; sums run in float64.
 """
 
+from itertools import pairwise
 from typing import final
 
 import torch
@@ -118,7 +119,7 @@ def _distances(galaxies: Galaxies) -> tuple[Float[Tensor, " batch"], ...]:
 def _rings(galaxies: Galaxies) -> tuple[Float[Tensor, " batch"], ...]:
     squares, rms_squared = galaxies.v.square(), _mean(galaxies.v.square(), galaxies.is_galaxy)
     edges = (-1.0, *RINGS, float("inf"))
-    inside = [(low < galaxies.R) & (high >= galaxies.R) for low, high in zip(edges, edges[1:], strict=False)]
+    inside = [(low < galaxies.R) & (high >= galaxies.R) for low, high in pairwise(edges)]
     shares = [_mean(ring.double(), galaxies.is_galaxy) for ring in inside]
     sums = [_mean(ring * squares, galaxies.is_galaxy) for ring in inside]
     of_ring = ((a + SPARSE * rms_squared) / (share + SPARSE) for a, share in zip(sums, shares, strict=True))

@@ -1,15 +1,24 @@
 """Flows: builders (theta, x) -> conditional density estimator. `FLOWS` names them for files and the command line."""
 
+from sbi_clustermass.flows.autoregressive import MAF, MAFRQS, NSF
+from sbi_clustermass.flows.builder import Flow
 from sbi_clustermass.flows.embed_once import EmbedOnce
+from sbi_clustermass.flows.mixtures import MDN
 from sbi_clustermass.flows.stacked_affine import StackedAffine
 from sbi_clustermass.registry import lookup, split_name
 
-FLOWS = {"stacked_affine": StackedAffine}
+FLOWS: dict[str, type[Flow]] = {
+    "stacked_affine": StackedAffine,
+    "maf": MAF,
+    "maf_rqs": MAFRQS,
+    "nsf": NSF,
+    "mdn": MDN,
+}
 
-__all__ = ["FLOWS", "EmbedOnce", "StackedAffine", "flow_from_config"]
+__all__ = ["FLOWS", "MAF", "MAFRQS", "MDN", "NSF", "EmbedOnce", "Flow", "StackedAffine", "flow_from_config"]
 
 
-def flow_from_config(config: object) -> StackedAffine:
+def flow_from_config(config: object) -> Flow:
     """Rebuild a flow's builder from `config()`, as read from JSON.
 
     Raises:

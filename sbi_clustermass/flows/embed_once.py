@@ -4,28 +4,15 @@ sbi's own estimators expand the condition over the parameters before they embed 
 clusters on 256 masses. Parameters are `input` and observations `condition` here, as in sbi.
 """
 
-from functools import lru_cache
-from math import log, pi, sqrt
-from typing import Protocol, final, runtime_checkable
+from typing import final
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from sbi.neural_nets.estimators.base import ConditionalDensityEstimator
 from sbi.neural_nets.estimators.nflows_flow import NFlowsFlow
 from torch import Tensor, nn
 
-QUADRATURE_NODES = 256
-FARTHEST = 1e12  # bounds, in the parameter's units and in sigma: beyond, a gradient would be 0 x inf
-
-
-@runtime_checkable
-class NormalConditional(Protocol):
-    """An estimator that is a Gaussian with independent components at each condition."""
-
-    def normal(self, condition: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation at each condition, each (*batch, theta), in the parameters' units."""
-        ...
+from sbi_clustermass.flows.within import Density, density_at, starts_from_a_normal
 
 
 @final
@@ -102,9 +89,9 @@ class EmbedOnce(ConditionalDensityEstimator):
         Raises:
             ValueError: If there is more than one parameter, or the bounds are not ordered.
         """
-        features = self.embed(condition)
-        loss = self._log_mass(features, low, high) - self._log_prob(input, features)[:, 0]
-        return loss.to(features.dtype)
+        density = self._density(condition, (low, high))
+        loss = density.log_mass(low, high) - density.log_prob(input)[:, 0]
+        return loss.to(condition.dtype)
 
     def sample(self, sample_shape: torch.Size | tuple[int, ...], condition: Tensor) -> Tensor:
         """Draw parameters, (*sample_shape, batch, theta)."""
@@ -128,17 +115,17 @@ class EmbedOnce(ConditionalDensityEstimator):
         sbi 0.27's NFlowsFlow skips its own standardisation of the condition here.
 
         Raises:
-            TypeError: If the inner estimator is not a flow.
+            TypeError: If the inner estimator is not a flow from Gaussian noise.
         """
-        features = self.embed(condition)
-        if isinstance(self.net, NFlowsFlow):
-            batch = torch.broadcast_shapes(input.shape[:-1], features.shape[:-1])
-            theta, context = (part.expand(*batch, -1).flatten(0, -2) for part in (input, features))
-            return self.net.net.transform_to_noise(theta, context).reshape(*batch, -1)
         transform = getattr(self.net, "inverse_transform", None)
-        if transform is None:
-            raise TypeError(f"{type(self.net).__name__} is not a flow: it has no transform to noise.")
-        return transform(input, features)
+        if transform is None or (isinstance(self.net, NFlowsFlow) and not starts_from_a_normal(self.net)):
+            raise TypeError(f"{type(self.net).__name__} is not a flow from Gaussian noise: it has no transform to it.")
+        features = self.embed(condition)
+        if not isinstance(self.net, NFlowsFlow):
+            return transform(input, features)
+        batch = torch.broadcast_shapes(input.shape[:-1], features.shape[:-1])
+        theta, context = (part.expand(*batch, -1).flatten(0, -2) for part in (input, features))
+        return self.net.net.transform_to_noise(theta, context).reshape(*batch, -1)
 
     def log_prob_grid(
         self, condition: Tensor, grid: Float[Tensor, " grid"], *, within: tuple[float, float] | None = None
@@ -153,77 +140,27 @@ class EmbedOnce(ConditionalDensityEstimator):
         Raises:
             ValueError: If there is more than one parameter, or the bounds are not ordered.
         """
-        features = self.embed(condition)
-        log_prob = self._log_prob(grid[None].to(features.device), features)
+        density = self._density(condition, within)
+        log_prob = density.log_prob(grid[None].to(condition.device))
         if within is not None:
-            log_prob = log_prob - self._log_mass(features, *within)[:, None]
-        return log_prob.to(features.dtype)
+            log_prob = log_prob - density.log_mass(*within)[:, None]
+        return log_prob.to(condition.dtype)
 
     def log_mass_within(self, condition: Tensor, low: float, high: float) -> Float[Tensor, " batch"]:
         """Natural log of the probability that a single parameter lies in [low, high].
 
-        Closed form for a Gaussian inner estimator, in float64 and by the nearer tail, hence finite with a finite
-        gradient however far the support is from the density; else Gauss-Legendre quadrature with 256 nodes, good for
-        features wider than a hundredth of the interval.
+        Closed form for a Gaussian and a mixture of Gaussians, two evaluations of the transform for a flow from
+        Gaussian noise; in both cases finite with a finite gradient however far the support is from the density. Else
+        quadrature with 256 nodes.
 
         Raises:
             ValueError: If there is more than one parameter, or the bounds are not ordered.
         """
-        features = self.embed(condition)
-        return self._log_mass(features, low, high).to(features.dtype)
+        return self._density(condition, (low, high)).log_mass(low, high).to(condition.dtype)
 
-    def _log_prob(self, values: Float[Tensor, "#batch value"], features: Tensor) -> Float[Tensor, "batch value"]:
-        """Several values for each feature row; in float64 for a Gaussian, where the log mass cancels most of it."""
-        self._check_one_parameter()
-        if isinstance(self.net, NormalConditional):
-            loc, scale = (part.double() for part in self.net.normal(features))
-            return -0.5 * ((values - loc) / scale).square() - scale.log() - 0.5 * log(2 * pi)
-        return self.net.log_prob(values.T[..., None].to(features.dtype), features).T
-
-    def _log_mass(self, features: Tensor, low: float, high: float) -> Float[Tensor, " batch"]:
-        self._check_one_parameter()
-        if not low < high:
-            raise ValueError(f"bounds are not ordered: low {low} is not below high {high}.")
-        if isinstance(self.net, NormalConditional):
-            loc, scale = self.net.normal(features)
-            return log_normal_mass(loc[..., 0], scale[..., 0], low, high)
-        nodes, log_weights = (torch.as_tensor(part).to(features) for part in _gauss_legendre())
-        values = self._log_prob(low + (high - low) * nodes[None], features)
-        return (values + log_weights).logsumexp(-1) + log(high - low)
-
-    def _check_one_parameter(self) -> None:
+    def _density(self, condition: Tensor, bounds: tuple[float, float] | None) -> Density:
         if self.input_shape != (1,):
             raise ValueError(f"grids and bounds are for one parameter; this estimator has {tuple(self.input_shape)}.")
-
-
-def log_normal_mass(
-    loc: Float[Tensor, "*batch"], scale: Float[Tensor, "*batch"], low: float, high: float
-) -> Float[Tensor, "*batch"]:
-    """Natural log of the probability that N(loc, scale^2) gives to [low, high], in the units of loc, as float64.
-
-    Evaluated in the tail where both bounds lie and with the squares' difference factorised, so that neither value nor
-    gradient cancels; torch's log_ndtr has a wrong gradient beyond 1e6 sigma.
-    """
-    low, high = max(low, -FARTHEST), min(high, FARTHEST)
-    below, above = (((bound - loc.double()) / scale.double()).clamp(-FARTHEST, FARTHEST) for bound in (low, high))
-    flip = below + above > 0
-    near, far = torch.where(flip, -below, above), torch.where(flip, -above, below)
-    tail, log_far = near.clamp(max=0), _log_mills(far)
-    log_bulk = torch.log1p(-0.5 * torch.erfc(near.clamp(min=0) * sqrt(0.5)))
-    log_near = torch.where(near < 0, _log_mills(tail) - tail.square() / 2, log_bulk)
-    in_tail = log_far - _log_mills(tail) - (far - tail) * (far + tail) / 2
-    gap = torch.where(near < 0, in_tail, log_far - far.square() / 2 - log_bulk)
-    # equal bounds, or a sigma that dwarfs the interval: no log of 0
-    return log_near + torch.log(-torch.expm1(gap.clamp(max=-torch.finfo(torch.float64).tiny)))
-
-
-def _log_mills(z: Tensor) -> Tensor:
-    """log Phi(z) + z^2 / 2 for z <= 0: slow at any distance."""
-    return torch.special.erfcx(-z * sqrt(0.5)).log() - log(2)
-
-
-@lru_cache(maxsize=1)
-def _gauss_legendre() -> tuple[np.ndarray, np.ndarray]:
-    """Nodes on [0, 1] and log weights that sum to 1."""
-    nodes, weights = np.polynomial.legendre.leggauss(QUADRATURE_NODES)
-    return (nodes + 1) / 2, np.log(weights / 2)
+        if bounds is not None and not bounds[0] < bounds[1]:
+            raise ValueError(f"bounds are not ordered: low {bounds[0]} is not below high {bounds[1]}.")
+        return density_at(self.net, self.embed(condition))

@@ -4,24 +4,24 @@ Kodi Ramanah, Wojtak, Ansari, Gall & Hjorth 2020, MNRAS 499, 1985 (arXiv:2003.05
 """
 
 from collections.abc import Mapping
-from copy import deepcopy
-from dataclasses import dataclass, field, fields
-from itertools import pairwise
-from typing import Any, ClassVar, final
+from dataclasses import dataclass, field
+from math import log, pi
+from typing import Any, ClassVar, Self, final
 
 import torch
 from jaxtyping import Float
+from nflows.distributions.base import Distribution
 from nflows.distributions.normal import StandardNormal
 from nflows.flows import Flow
 from nflows.transforms.base import CompositeTransform, Transform
 from sbi.neural_nets.estimators.nflows_flow import NFlowsFlow
 from torch import Tensor, nn
 
-from sbi_clustermass.embeddings import KDEImage, embedding_config, embedding_from_config
+from sbi_clustermass.embeddings import KDEImage
+from sbi_clustermass.flows.builder import assemble, blank, check_values, from_json, to_config
 from sbi_clustermass.flows.embed_once import EmbedOnce
-from sbi_clustermass.registry import check_fields
-
-STANDARDISED_ON = 1024  # clusters: their images' scalar mean and std are known to a percent, at no cost
+from sbi_clustermass.flows.trunk import Standard, mean_and_std, perceptron
+from sbi_clustermass.flows.within import Mixture
 
 
 @final
@@ -52,65 +52,109 @@ class AffineBlock(Transform):
         super().__init__()
         self.block, self.theta = block, theta
 
+    def _numbers(self, context: Tensor) -> tuple[Tensor, Tensor]:
+        start = 2 * self.theta * self.block
+        mu, log_sigma = context[..., start : start + 2 * self.theta].unflatten(-1, (2, self.theta)).unbind(-2)
+        return mu, log_sigma
+
     def forward(self, inputs: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
         """Towards the noise, with the log of the Jacobian determinant, (batch,)."""
-        mu, log_sigma = _per_block(context, self.theta)[..., self.block, :, :].unbind(-2)
+        mu, log_sigma = self._numbers(context)
         return (inputs - mu) * torch.exp(-log_sigma), -log_sigma.sum(-1)
 
     def inverse(self, inputs: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
         """Towards the parameters, with the log of the Jacobian determinant, (batch,)."""
-        mu, log_sigma = _per_block(context, self.theta)[..., self.block, :, :].unbind(-2)
+        mu, log_sigma = self._numbers(context)
         return inputs * torch.exp(log_sigma) + mu, log_sigma.sum(-1)
 
 
 @final
-class AffineFlow(NFlowsFlow):
-    """sbi's nflows estimator on the blocks' numbers, (batch, blocks * 2 * theta): standardise, then block 1 to K."""
+class MixtureBase(Distribution):
+    """A mixture of Gaussians with independent components of u, read from the end of the context.
 
-    def __init__(self, mean: Float[Tensor, " theta"], std: Float[Tensor, " theta"], *, blocks: int) -> None:
+    The last numbers of the context are, for each component, the log weight up to a constant, and means and log standard
+    deviations of u. The means are read relative to an even spread over [-1, 1]: components must differ to begin with.
+    """
+
+    def __init__(self, components: int, theta: int) -> None:
+        super().__init__()
+        self.components, self.theta = components, theta
+        self.register_buffer("spread", torch.linspace(-1, 1, components)[:, None], persistent=False)
+        self.spread: Tensor
+
+    def parameters_at(self, context: Float[Tensor, "*batch number"]) -> tuple[Tensor, Tensor, Tensor]:
+        """Log weights (*batch, component), means and log standard deviations, each (*batch, component, theta)."""
+        numbers = context[..., -self.components * (1 + 2 * self.theta) :].unflatten(-1, (self.components, -1))
+        mean, log_std = numbers[..., 1:].unflatten(-1, (2, self.theta)).unbind(-2)
+        return numbers[..., 0].log_softmax(-1), mean + self.spread, log_std
+
+    def _log_prob(self, inputs: Tensor, context: Tensor) -> Float[Tensor, " batch"]:
+        log_weight, mean, log_std = self.parameters_at(context)
+        square = ((inputs[:, None] - mean) * torch.exp(-log_std)).square()
+        return (log_weight - (0.5 * square + log_std + 0.5 * log(2 * pi)).sum(-1)).logsumexp(-1)
+
+    def _sample(self, num_samples: int, context: Tensor) -> Float[Tensor, "batch sample theta"]:
+        log_weight, mean, log_std = self.parameters_at(context)
+        rows = log_weight.exp().multinomial(num_samples, replacement=True)[..., None].expand(-1, -1, self.theta)
+        mean, log_std = mean.gather(1, rows), log_std.gather(1, rows)
+        return mean + torch.exp(log_std) * torch.randn_like(mean)
+
+
+@final
+class AffineFlow(NFlowsFlow):
+    """sbi's nflows estimator on the numbers of a `Conditioner`: standardise, then block 1 to K, then the base."""
+
+    def __init__(
+        self, mean: Float[Tensor, " theta"], std: Float[Tensor, " theta"], *, blocks: int, components: int = 1
+    ) -> None:
         theta = len(mean)
         stack = [AffineBlock(block, theta) for block in range(blocks)]
-        flow = Flow(CompositeTransform([Standardise(mean, std), *stack]), StandardNormal((theta,)))
-        super().__init__(flow, torch.Size((theta,)), torch.Size((blocks * 2 * theta,)))
-
-    @property
-    def standardise(self) -> Standardise:
-        """The first transform, found by type: a second reference would double its buffers in the state dict."""
-        return next(module for module in self.net.modules() if isinstance(module, Standardise))
+        base = StandardNormal((theta,)) if components == 1 else MixtureBase(components, theta)
+        flow = Flow(CompositeTransform([Standardise(mean, std), *stack]), base)
+        super().__init__(flow, torch.Size((theta,)), torch.Size((sum(_numbers(theta, blocks, components)),)))
+        self.blocks = blocks
 
     def normal(self, condition: Float[Tensor, "*batch number"]) -> tuple[Tensor, Tensor]:
-        r"""Mean and standard deviation of the composed map, each (*batch, theta), in the parameters' units.
+        r"""Shift and scale of the composed map, each (*batch, theta), in the parameters' units.
 
-        $z = \mu_1 + s_1 \mu_2 + s_1 s_2 \mu_3 + s_1 s_2 s_3 u$ with $u \sim N(0, 1)$.
+        $z = \mu_1 + s_1 \mu_2 + s_1 s_2 \mu_3 + s_1 s_2 s_3 u$: mean and standard deviation where $u \sim N(0, 1)$.
         """
-        mean, std = self.standardise.mean, self.standardise.std
-        mu, log_sigma = _per_block(condition, len(mean)).unbind(-2)
+        standardise = self._only(Standardise)
+        theta = len(standardise.mean)
+        mu, log_sigma = _per_block(condition[..., : 2 * self.blocks * theta], theta).unbind(-2)
         log_scale = log_sigma.cumsum(-2)
         loc = (mu * torch.exp(log_scale - log_sigma)).sum(-2)
-        return mean + std * loc, std * torch.exp(log_scale[..., -1, :])
+        return standardise.mean + standardise.std * loc, standardise.std * torch.exp(log_scale[..., -1, :])
+
+    def mixture(self, condition: Float[Tensor, "batch number"]) -> Mixture:
+        """Weights, means and widths of one parameter, in its units."""
+        if self.input_shape != (1,):
+            raise ValueError(f"a mixture of one parameter was asked for; this estimator has {tuple(self.input_shape)}.")
+        loc, scale = self.normal(condition)
+        base = self._only(MixtureBase)
+        if base is None:
+            return Mixture(torch.zeros_like(loc), loc, scale)
+        log_weight, mean, log_std = base.parameters_at(condition)
+        return Mixture(log_weight, loc + scale * mean[..., 0], scale * log_std[..., 0].exp())
+
+    def _only(self, kind: type) -> Any:
+        """A part found by its type: a second reference would double its buffers in the state dict."""
+        return next((module for module in self.net.modules() if isinstance(module, kind)), None)
 
 
 @final
 class Conditioner(nn.Module):
-    """One network a block on the standardised summary: tanh hidden layers, linear (mu, log sigma).
+    """Networks on the standardised features: (mu, log sigma) of each block, and the base's numbers where it has any."""
 
-    The summary has one scalar mean and one scalar std: an image of sum 1 has pixels of 4e-4, and a std for each pixel
-    would divide the empty ones by next to nothing.
-    """
-
-    def __init__(self, summary: Float[Tensor, "batch *summary"], theta: int, *, blocks: int, hidden: tuple[int, ...]):
+    def __init__(self, standard: Standard, outputs: list[int], *, hidden: tuple[int, ...], activation: str) -> None:
         super().__init__()
-        mean, std = _mean_and_std(summary.flatten())
-        self.register_buffer("mean", mean)
-        self.register_buffer("std", std)
-        self.mean: Tensor
-        self.std: Tensor
-        widths = (summary[0].numel(), *hidden)
-        self.blocks = nn.ModuleList(_perceptron(widths, 2 * theta) for _ in range(blocks))
+        self.standard = standard
+        widths = (len(standard.mean), *hidden)
+        self.blocks = nn.ModuleList(perceptron(widths, wide, activation=activation) for wide in outputs)
 
-    def forward(self, summary: Float[Tensor, "batch *summary"]) -> Float[Tensor, "batch number"]:
-        """Numbers of all blocks, (batch, blocks * 2 * theta): mu and log sigma of block 1, then of block 2, ..."""
-        standard = (summary.flatten(1) - self.mean) / self.std
+    def forward(self, features: Float[Tensor, "batch feature"]) -> Float[Tensor, "batch number"]:
+        """Numbers of block 1 (mu, then log sigma), of block 2, ..., of the base."""
+        standard = self.standard(features)
         return torch.cat([block(standard) for block in self.blocks], dim=-1)
 
 
@@ -123,12 +167,18 @@ class StackedAffine:
     is N(mu_1 + s_1 mu_2 + s_1 s_2 mu_3, (s_1 s_2 s_3)^2) for three blocks, whatever their number: more blocks only
     parametrise the same mean and width differently. Of several parameters it is a product of independent Gaussians.
 
+    With several components the base is a mixture of Gaussians (the paper's footnote 3) whose weights, means and widths
+    depend on the observation, and so is the density of one parameter. A base that is the same for all clusters would
+    have given all posteriors one shape.
+
     The object is a builder for sbi: `NPE(prior, density_estimator=StackedAffine())`.
 
     Attributes:
         blocks: Number of affine blocks [1].
         hidden: Widths of each block's conditioner.
         embedding: Maps an observation to the conditioner's input; deep-copied when built, two flows share no weights.
+        components: Gaussians in the base [1]: 1 for the paper's N(0, 1).
+        activation: Between the conditioner's layers: tanh, as published, elu, gelu, relu or silu.
     """
 
     name: ClassVar[str] = "stacked_affine"
@@ -136,24 +186,27 @@ class StackedAffine:
     blocks: int = 3
     hidden: tuple[int, ...] = (512, 64, 512)
     embedding: nn.Module = field(default_factory=KDEImage)
+    components: int = 1
+    activation: str = "tanh"
 
     def __post_init__(self) -> None:
-        if not _is_count(self.blocks):
-            raise ValueError(f"StackedAffine: blocks is {self.blocks!r}. It needs a whole number of at least 1.")
-        if not isinstance(self.hidden, tuple) or not all(map(_is_count, self.hidden)):
-            raise ValueError(f"StackedAffine: hidden is {self.hidden!r}. It needs a tuple of widths of at least 1.")
+        check_values(self)
 
     def __call__(self, theta: Float[Tensor, "batch theta"], x: Float[Tensor, "batch *event"]) -> EmbedOnce:
         """Build an untrained flow, sized and standardised from one batch of pairs.
 
-        The parameters are standardised on the whole batch, the summary on some 1000 to 2000 evenly spaced ones.
+        The parameters are standardised on the whole batch, the features on some 1000 to 2000 evenly spaced ones.
         """
-        summary = deepcopy(self.embedding)
-        with torch.no_grad():
-            reduced = summary(x[:: max(1, len(x) // STANDARDISED_ON)])
-        conditioner = Conditioner(reduced, theta.shape[1], blocks=self.blocks, hidden=self.hidden)
-        inner = AffineFlow(*_mean_and_std(theta), blocks=self.blocks)
-        return EmbedOnce(summary, conditioner, inner, x.shape[1:])
+        numbers = _numbers(theta.shape[1], self.blocks, self.components)
+
+        def head(features: Tensor, shared: int) -> nn.Module:
+            standard = Standard(features, shared=shared)
+            return Conditioner(standard, numbers, hidden=self.hidden, activation=self.activation)
+
+        def inner(theta: Tensor, features: Tensor) -> AffineFlow:
+            return AffineFlow(*mean_and_std(theta), blocks=self.blocks, components=self.components)
+
+        return assemble(self.embedding, theta, x, head=head, inner=inner)
 
     def template(self, theta: int = 1, condition_shape: tuple[int, ...] = (1, 3)) -> EmbedOnce:
         """An untrained flow without data, for `load_state_dict`: its buffers wait for the saved ones.
@@ -162,7 +215,7 @@ class StackedAffine:
             theta: Number of parameters.
             condition_shape: Shape of one observation, (galaxy, 3).
         """
-        return self(torch.zeros(1, theta), torch.zeros(1, *condition_shape))
+        return self(*blank(theta, condition_shape))
 
     def config(self) -> dict[str, object]:
         """Name and fields in JSON's types; `flow_from_config` is the way back.
@@ -170,41 +223,22 @@ class StackedAffine:
         Raises:
             TypeError: If the embedding is not one of `EMBEDDINGS`.
         """
-        embedding = embedding_config(self.embedding)
-        return {"name": self.name, "blocks": self.blocks, "hidden": list(self.hidden), "embedding": embedding}
+        return to_config(self)
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> "StackedAffine":
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
         """Rebuild from the fields of `config()`, without the name.
 
         Raises:
             ValueError: If a field is unknown or out of range.
         """
-        check_fields(f"flow {cls.name!r}", config, tuple(each.name for each in fields(cls)))
-        values = dict(config)
-        if "hidden" in values:
-            values["hidden"] = tuple(values["hidden"]) if isinstance(values["hidden"], list) else values["hidden"]
-        if "embedding" in values:
-            values["embedding"] = embedding_from_config(values["embedding"])
-        return cls(**values)
+        return cls(**from_json(cls, config))
+
+
+def _numbers(theta: int, blocks: int, components: int) -> list[int]:
+    """How many numbers each block needs, and the base where it needs any."""
+    return [2 * theta] * blocks + ([components * (1 + 2 * theta)] if components > 1 else [])
 
 
 def _per_block(context: Tensor, theta: int) -> Float[Tensor, "*batch block 2 theta"]:
     return context.unflatten(-1, (-1, 2, theta))
-
-
-def _perceptron(widths: tuple[int, ...], outputs: int) -> nn.Sequential:
-    layers: list[nn.Module] = []
-    for wide, next_wide in pairwise(widths):
-        layers += [nn.Linear(wide, next_wide), nn.Tanh()]
-    return nn.Sequential(*layers, nn.Linear(widths[-1], outputs))
-
-
-def _mean_and_std(values: Float[Tensor, "batch *feature"]) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation over the batch; 1 where all are equal."""
-    std = values.std(0, correction=0)
-    return values.mean(0), torch.where(std > 0, std, torch.ones_like(std))
-
-
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1

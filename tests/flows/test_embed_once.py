@@ -8,7 +8,7 @@ from scipy.stats import norm, truncnorm
 from torch import nn
 
 from sbi_clustermass.flows import EmbedOnce, StackedAffine
-from sbi_clustermass.flows.embed_once import log_normal_mass
+from sbi_clustermass.flows.within import log_normal_mass
 
 LOW, HIGH = 13.5, 15.3
 

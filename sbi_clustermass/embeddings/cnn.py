@@ -1,0 +1,101 @@
+"""The image of a cluster through a convolutional network, as Ho et al. 2019 (ApJ 887, 25) had it."""
+
+from math import sqrt
+from typing import final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from sbi_clustermass.embeddings.fields import check_flags
+from sbi_clustermass.embeddings.kde import KDEImage
+
+FILTERS = (24, 10)
+LENGTHS = (5, 3)  # of the filters [pixel]
+POOL = 4  # [pixel]
+DENSE = (128, 64)
+
+
+@final
+class ImageCNN(nn.Module):
+    """A KDE image through convolutions along velocity, with its rings in R as channels.
+
+    Layers are those of the "2-D" network of Ho et al. 2019, as in their public code (McWilliamsCenter/halo_cnn): 24
+    filters of 5 velocity pixels, 10 of 3, the largest of every 4, dense layers of 128 and 64, all ReLU. Left out are
+    their dropout and bound on the weights (training stops early instead), and their image: 48 pixels, factor 0.25.
+
+    With `mirror` the image and its reflection in velocity go through the same network, and the mean is taken: the
+    features are even in velocity by construction, where Ho et al. add reflected copies to the training set.
+
+    Attributes:
+        factor: Kernel width of the image, as in `KDEImage`.
+        aperture: Upper edge of R_proj [h^-1 Mpc]; the lower is 0.
+        v_max: Upper edge of v_los [km/s]; the lower is -v_max.
+        bins: Pixels along each axis.
+        mirror: Whether the features are even in velocity.
+        richness: Whether log10 N is an input of the dense layers.
+    """
+
+    def __init__(
+        self,
+        factor: float = sqrt(0.15),
+        aperture: float = 1.6,
+        *,
+        v_max: float = 2200.0,
+        bins: int = 50,
+        mirror: bool = True,
+        richness: bool = False,
+    ) -> None:
+        super().__init__()
+        check_flags("ImageCNN", mirror=mirror)
+        self.image = KDEImage(factor, aperture, v_max=v_max, bins=bins, richness=richness)
+        self.network = Convolutions(bins, mirror=mirror, richness=richness)
+
+    def config(self) -> dict[str, float | int]:
+        """The fields, for a file: `ImageCNN(**config)` is the same network with new weights."""
+        return {**self.image.config(), "mirror": self.network.mirror}
+
+    def stages(self) -> tuple[KDEImage, "Convolutions"]:
+        """The image, which has no weights, and the network on it."""
+        return self.image, self.network
+
+    def forward(self, x: Float[Tensor, "batch galaxy 3"]) -> Float[Tensor, "batch feature"]:
+        """Features of each cluster, in no unit.
+
+        Args:
+            x: R_proj [h^-1 Mpc], v_los [km/s], and 1 for a galaxy or 0 for padding.
+
+        Raises:
+            ValueError: If x has another shape.
+        """
+        return self.network(self.image(x))
+
+
+@final
+class Convolutions(nn.Module):
+    """The layers of `ImageCNN`, from pixels (and log10 N) to features."""
+
+    def __init__(self, bins: int, *, mirror: bool, richness: bool) -> None:
+        super().__init__()
+        self.bins, self.mirror = bins, mirror
+        self.convolutions = nn.Sequential(
+            nn.Conv1d(bins, FILTERS[0], LENGTHS[0], padding="same"),
+            nn.ReLU(),
+            nn.Conv1d(FILTERS[0], FILTERS[1], LENGTHS[1], padding="same"),
+            nn.ReLU(),
+            nn.MaxPool1d(POOL, ceil_mode=True),
+            nn.Flatten(),
+        )
+        inputs = FILTERS[1] * -(-bins // POOL) + richness
+        layers = nn.Linear(inputs, DENSE[0]), nn.ReLU(), nn.Linear(DENSE[0], DENSE[1]), nn.ReLU()
+        self.dense = nn.Sequential(*layers)
+
+    def forward(self, summary: Float[Tensor, "batch pixel"]) -> Float[Tensor, "batch feature"]:
+        """Features of images of sum 1, scaled to a mean pixel of 1."""
+        pixels, richness = summary.tensor_split([self.bins**2], dim=1)
+        image = self.bins**2 * pixels.unflatten(1, (self.bins, self.bins))
+        features = self._oriented(image, richness)
+        return 0.5 * (features + self._oriented(image.flip(2), richness)) if self.mirror else features
+
+    def _oriented(self, image: Float[Tensor, "batch R v"], richness: Tensor) -> Float[Tensor, "batch feature"]:
+        return self.dense(torch.cat([self.convolutions(image), richness], 1))
