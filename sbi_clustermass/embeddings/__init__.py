@@ -10,6 +10,7 @@ from sbi_clustermass.embeddings.deep_sets import DeepSets
 from sbi_clustermass.embeddings.kde import KDEImage, LearnedKDE
 from sbi_clustermass.embeddings.stages import stages
 from sbi_clustermass.embeddings.summary import SummaryStatistics
+from sbi_clustermass.embeddings.trial_masses import TrialMasses
 from sbi_clustermass.registry import check_fields, lookup, split_name
 
 EMBEDDINGS = {
@@ -19,6 +20,7 @@ EMBEDDINGS = {
     "deep_sets": DeepSets,
     "attention": SetTransformer,
     "summary": SummaryStatistics,
+    "trial_masses": TrialMasses,
 }
 
 __all__ = [
@@ -29,6 +31,7 @@ __all__ = [
     "LearnedKDE",
     "SetTransformer",
     "SummaryStatistics",
+    "TrialMasses",
     "embedding_config",
     "embedding_from_config",
     "stages",

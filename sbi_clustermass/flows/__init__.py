@@ -5,6 +5,7 @@ from sbi_clustermass.flows.builder import Flow
 from sbi_clustermass.flows.embed_once import EmbedOnce
 from sbi_clustermass.flows.mixtures import MDN
 from sbi_clustermass.flows.stacked_affine import StackedAffine
+from sbi_clustermass.flows.tabulated import Tabulated
 from sbi_clustermass.registry import lookup, split_name
 
 FLOWS: dict[str, type[Flow]] = {
@@ -13,9 +14,10 @@ FLOWS: dict[str, type[Flow]] = {
     "maf_rqs": MAFRQS,
     "nsf": NSF,
     "mdn": MDN,
+    "tabulated": Tabulated,
 }
 
-__all__ = ["FLOWS", "MAF", "MAFRQS", "MDN", "NSF", "EmbedOnce", "Flow", "StackedAffine", "flow_from_config"]
+__all__ = ["FLOWS", "MAF", "MAFRQS", "MDN", "NSF", "EmbedOnce", "Flow", "StackedAffine", "Tabulated", "flow_from_config"]
 
 
 def flow_from_config(config: object) -> Flow:

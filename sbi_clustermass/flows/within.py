@@ -75,6 +75,15 @@ class MixtureConditional(Protocol):
         ...
 
 
+@runtime_checkable
+class KnownDensity(Protocol):
+    """An estimator of one parameter that has its density at each condition itself."""
+
+    def density(self, condition: Float[Tensor, "batch feature"]) -> Density:
+        """The density at each condition."""
+        ...
+
+
 @final
 @dataclass(frozen=True)
 class NFlowsDensity:
@@ -139,6 +148,8 @@ def density_at(inner: ConditionalDensityEstimator, features: Float[Tensor, "batc
     """The density of one parameter at each row of features, in the form that knows its mass within bounds best."""
     if isinstance(inner, MixtureConditional):
         return inner.mixture(features)
+    if isinstance(inner, KnownDensity):
+        return inner.density(features)
     if isinstance(inner, ZukoFlow):
         distribution = inner.net(inner.embedding_net(features))
         if isinstance(distribution.base, DiagNormal):

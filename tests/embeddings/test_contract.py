@@ -16,7 +16,7 @@ from sbi_clustermass.embeddings.galaxies import GROUP
 
 # float32 holds 7 digits; sums over up to 300 galaxies in another order, through some ten layers
 CLOSE = {"rtol": 1e-4, "atol": 2e-5}
-EVEN = ("cnn", "deep_sets", "attention", "summary")  # by construction, as their docstrings say
+EVEN = ("cnn", "deep_sets", "attention", "summary", "trial_masses")  # by construction, as their docstrings say
 HAS_RICHNESS = [(name, richness) for name in EMBEDDINGS for richness in (False, True)]
 
 

@@ -1,0 +1,181 @@
+r"""A cluster as each of a ladder of trial masses would see it: galaxies counted in units of that mass' radius and speed.
+
+Clusters are nearly self-similar: with distances in $r_{200c}(M)$ and velocities in $V_{200}(M)$, the density of galaxies
+in projected phase space hardly changes with mass. The log-likelihood of galaxies that are independent given the mass,
+$\sum_i \log p(R_i, v_i|M)$, is then a sum of the counts in scaled bins times weights that hardly change with M, so that
+few weights need be learned and few clusters do for it.
+
+Distances are comoving [h^-1 Mpc], velocities [km/s], masses M200c [h^-1 Msun].
+"""
+
+from math import log
+from typing import final
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from sbi_clustermass.embeddings.fields import check_counts, check_flags, check_positive
+from sbi_clustermass.embeddings.galaxies import by_richness, read_galaxies
+
+RADIUS, SPEED = 0.812, 769.0  # r200c [h^-1 Mpc] and V200 [km/s] at 10^14 and z = 0.117: units, no more
+R_NODES = (0.0, 0.05, 0.1, 0.2, 0.3, 0.45, 0.6, 0.8, 1.0, 1.15, 1.25, 1.3, 1.35, 1.4, 1.5, 1.7, 2.2, 4.0)  # [r200c]
+V_NODES = (0.0, 0.25, 0.5, 0.8, 1.1, 1.4, 1.8, 2.2, 2.8, 5.0)  # [V200]
+DISPERSION, CONCENTRATION, FLOOR = 0.65, 2.6, 1e-3  # of the first guess: [V200], [1], density of outliers
+TYPICAL = 30.0  # galaxies that a cluster is read as having, where its richness must not count
+
+
+@final
+class TrialMasses(nn.Module):
+    """The log-likelihood of each trial mass, learned: (batch, galaxy, 3) -> (batch, trial), up to a constant a cluster.
+
+    A fixed stage counts the galaxies in bins of R / r200c and |v| / V200 of every trial mass, each galaxy shared
+    linearly among the four nearest nodes. Weights on these counts, polynomials in the trial mass that start from a
+    spherical cluster over a few outliers, and a network on the counts' shares, log N and the trial mass make the
+    log-likelihood. The flow `Tabulated` takes it as its density; any other flow takes it as features.
+
+    Without `richness` counts are those of a cluster of 30 galaxies, whatever their number: a function of the
+    distribution of the galaxies.
+
+    Attributes:
+        middle: Of the trial masses, log10 M200c [h^-1 Msun].
+        span: Highest less lowest trial mass [dex].
+        trials: Number of trial masses, at equal distances.
+        degree: Of the polynomials.
+        hidden: Neurons of each hidden layer.
+        richness: Whether the number of galaxies counts.
+    """
+
+    def __init__(
+        self, middle: float = 14.3, span: float = 2.6, *, trials: int = 53, degree: int = 3, hidden: int = 32,
+        richness: bool = True,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        check_positive("TrialMasses", middle=middle, span=span)
+        check_counts("TrialMasses", trials=trials, degree=degree, hidden=hidden)
+        check_flags("TrialMasses", richness=richness)
+        if trials < 2:
+            raise ValueError("TrialMasses: trials is 1. It needs at least 2.")
+        self.middle, self.span, self.trials = middle, span, trials
+        self.degree, self.hidden, self.richness = degree, hidden, richness
+        self.counts = ScaledCounts(np.linspace(*self.range, trials))
+        self.likelihood = TrialLikelihood(trials, span, degree=degree, hidden=hidden, richness=richness)
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """Lowest and highest trial mass [dex]."""
+        return self.middle - self.span / 2, self.middle + self.span / 2
+
+    def config(self) -> dict[str, float | int | bool]:
+        """The fields, for a file: `TrialMasses(**config)` is the same network with new weights."""
+        names = ("middle", "span", "trials", "degree", "hidden", "richness")
+        return {name: getattr(self, name) for name in names}
+
+    def stages(self) -> tuple[nn.Module, nn.Module]:
+        """Counts, which have no weights, and the log-likelihood on them."""
+        return self.counts, self.likelihood
+
+    def forward(self, x: Float[Tensor, "batch galaxy 3"]) -> Float[Tensor, "batch trial"]:
+        """Natural log-likelihood of each trial mass, up to a constant a cluster.
+
+        Args:
+            x: R_proj [h^-1 Mpc], v_los [km/s], and 1 for a galaxy or 0 for padding.
+
+        Raises:
+            ValueError: If x has another shape.
+        """
+        return self.likelihood(self.counts(x))
+
+
+@final
+class ScaledCounts(nn.Module):
+    """Galaxies in bins of R / r200c and |v| / V200 of each trial mass: (batch, galaxy, 3) -> (batch, trial, bin)."""
+
+    R_nodes: Tensor
+    v_nodes: Tensor
+    scale: Tensor
+
+    def __init__(self, log10_mass: Float[np.ndarray, "trial"]) -> None:
+        super().__init__()
+        scale = 10 ** ((np.asarray(log10_mass) - 14) / 3)
+        parts = {"R_nodes": R_NODES, "v_nodes": V_NODES, "scale": scale}
+        for name, values in parts.items():
+            self.register_buffer(name, torch.as_tensor(values, dtype=torch.float32), persistent=False)
+
+    @torch.no_grad()
+    def forward(self, x: Float[Tensor, "batch galaxy 3"]) -> Float[Tensor, "batch trial bin"]:
+        """Counts; they add up to the number of galaxies in each trial."""
+        read_galaxies("TrialMasses", x)
+        return by_richness(self._count, x)
+
+    def _count(self, x: Float[Tensor, "batch galaxy 3"]) -> Float[Tensor, "batch trial bin"]:
+        R, v, is_galaxy = read_galaxies("TrialMasses", x)
+        speed, here = v.abs() / SPEED, is_galaxy[..., None].to(x.dtype)
+        trials = [
+            torch.bmm((_shares(R / RADIUS / s, self.R_nodes) * here).mT, _shares(speed / s, self.v_nodes)).flatten(1)
+            for s in self.scale.unbind()
+        ]
+        return torch.stack(trials, 1)
+
+
+@final
+class TrialLikelihood(nn.Module):
+    """Counts at every trial mass -> natural log-likelihood of it: (batch, trial, bin) -> (batch, trial)."""
+
+    powers: Tensor
+    gain: Tensor
+
+    def __init__(self, trials: int, span: float, *, degree: int, hidden: int, richness: bool) -> None:
+        super().__init__()
+        self.richness = richness
+        position = np.linspace(-1, 1, trials)
+        powers = np.polynomial.legendre.legvander(position, degree)
+        guess = _first_guess()
+        share = np.exp(guess) * _areas()
+        gain = 0.1 / np.sqrt(share / share.sum() + 1e-3)  # a bin that is seldom met takes larger steps
+        weight = np.zeros((len(guess), degree + 1))
+        weight[:, 0], weight[:, 1] = guess / gain, -0.5 * log(10) * span / gain  # 1 / (r200c^2 V200)
+        self.weight = nn.Parameter(torch.as_tensor(weight, dtype=torch.float32))
+        self.reduce = nn.Linear(len(guess), hidden, bias=False)
+        self.mix = nn.Sequential(
+            nn.Linear(hidden + 1 + richness, hidden), nn.SiLU(), nn.Linear(hidden, hidden), nn.SiLU(),
+            nn.Linear(hidden, 1),
+        )  # fmt: skip
+        buffers = {"powers": powers, "gain": gain[:, None]}
+        for name, values in buffers.items():
+            self.register_buffer(name, torch.as_tensor(values, dtype=torch.float32), persistent=False)
+
+    def forward(self, counts: Float[Tensor, "batch trial bin"]) -> Float[Tensor, "batch trial"]:
+        """Natural log-likelihood, its mean over the trials 0."""
+        number = counts[:, :1].sum(-1, keepdim=True)
+        shares = counts / number.clamp(min=1)
+        counts = counts if self.richness else TYPICAL * shares
+        linear = ((counts @ (self.weight * self.gain)) * self.powers).sum(-1)
+        inputs = [self.reduce(shares), self.powers[None, :, 1:2].expand(len(counts), -1, -1)]
+        if self.richness:
+            inputs.append((number.clamp(min=1).log() - log(TYPICAL)).expand(-1, counts.shape[1], -1))
+        curve = linear + self.mix(torch.cat(inputs, -1))[..., 0]
+        return curve - curve.mean(-1, keepdim=True)
+
+
+def _shares(values: Float[Tensor, "batch galaxy"], nodes: Float[Tensor, " node"]) -> Float[Tensor, "batch galaxy node"]:
+    """How much of a value each node gets: linear between neighbours, all at the ends."""
+    step = nodes.diff()
+    rising = (values.clamp(nodes[0], nodes[-1])[..., None] - nodes[:-1]) / step
+    below = rising.clamp(0, 1)
+    one = torch.ones_like(below[..., :1])
+    return torch.cat([one, below], -1) - torch.cat([below, 0 * one], -1)
+
+
+def _first_guess() -> Float[np.ndarray, "bin"]:
+    """Natural log of a density of galaxies in scaled phase space: roughly NFW, Gaussian velocities, outliers."""
+    r, u = np.meshgrid(np.asarray(R_NODES) + 0.05, np.asarray(V_NODES), indexing="ij")
+    profile = 1 / (r * (1 + CONCENTRATION * r) ** 2)
+    return np.log(profile * np.exp(-0.5 * (u / DISPERSION) ** 2) + FLOOR).ravel()
+
+
+def _areas() -> Float[np.ndarray, "bin"]:
+    """What each node stands for in scaled phase space, r dr du."""
+    r, u = np.asarray(R_NODES), np.asarray(V_NODES)
+    return np.outer((r + 0.02) * np.gradient(r), np.gradient(u)).ravel()

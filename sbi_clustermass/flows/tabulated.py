@@ -1,0 +1,148 @@
+"""A density of one parameter as a table: its natural log at equidistant knots, straight lines between them."""
+
+from dataclasses import dataclass
+from typing import ClassVar, final
+
+import torch
+from jaxtyping import Float
+from sbi.neural_nets.estimators.base import ConditionalDensityEstimator
+from torch import Tensor, nn
+
+from sbi_clustermass.flows.builder import SbiFlow, assemble
+from sbi_clustermass.flows.embed_once import EmbedOnce
+
+TAIL = 30.0  # e-folds of the exponential tails that are counted, one a knot's distance: the rest is 1e-13
+FLAT = 1e-3  # change of the log density over a piece, below which it is integrated as a straight line
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Tabulated(SbiFlow):
+    """Log density at knots, linear between them, exponential tails: any shape of one parameter that the knots resolve.
+
+    The knots span the parameters of the training set. Integrals are in closed form. With an embedding that gives a
+    log-likelihood on a ladder of masses (`TrialMasses`, by its `range`), that ladder is the table and there is no
+    trunk.
+
+    Attributes:
+        knots: Number of knots, where the embedding does not say.
+    """
+
+    name: ClassVar[str] = "tabulated"
+
+    knots: int = 64
+
+    def __call__(self, theta: Float[Tensor, "batch theta"], x: Float[Tensor, "batch *event"]) -> EmbedOnce:
+        """Build an untrained flow, sized and standardised from one batch of pairs.
+
+        Raises:
+            ValueError: There are several parameters.
+        """
+        ladder = getattr(self.embedding, "range", None)
+        if ladder is None:
+            return super().__call__(theta, x)
+        _check_one(theta)
+
+        def inner(_: Tensor, features: Tensor) -> TableFlow:
+            return TableFlow(torch.tensor(ladder), nn.Identity(), features.shape[1], features=features.shape[1])
+
+        return assemble(self.embedding, theta, x, head=lambda *_: nn.Identity(), inner=inner)
+
+    def inner(self, theta: Tensor, features: Tensor) -> "TableFlow":
+        """A table between the least and the greatest parameter, its logs linear in the features."""
+        _check_one(theta)
+        ends = torch.stack([theta.min(), theta.max()])
+        return TableFlow(ends, nn.Linear(features.shape[1], self.knots), self.knots, features=features.shape[1])
+
+
+def _check_one(theta: Tensor) -> None:
+    if theta.shape[1] != 1:
+        raise ValueError(f"Tabulated: a table is of one parameter; found {theta.shape[1]}.")
+
+
+@final
+class TableFlow(ConditionalDensityEstimator):
+    """sbi's estimator of one parameter on a table; a condition is features, (batch, feature)."""
+
+    def __init__(self, ends: Float[Tensor, "2"], net: nn.Module, knots: int, *, features: int) -> None:
+        super().__init__(net, input_shape=torch.Size([1]), condition_shape=torch.Size([features]))
+        self.net: nn.Module
+        self.knots = knots
+        self.register_buffer("ends", ends.clone().float())
+        self.ends: Tensor
+
+    def density(self, condition: Float[Tensor, "batch feature"]) -> "Table":
+        """The density at each condition."""
+        logs = self.net(condition)
+        step = (self.ends[1] - self.ends[0]) / (self.knots - 1)
+        inside = torch.linspace(0, 1, self.knots, device=logs.device) * (self.ends[1] - self.ends[0]) + self.ends[0]
+        knots = torch.cat([inside[:1] - TAIL * step, inside, inside[-1:] + TAIL * step])
+        return Table(knots, torch.cat([logs[:, :1] - TAIL, logs, logs[:, -1:] - TAIL], 1))
+
+    def log_prob(self, input: Tensor, condition: Tensor) -> Float[Tensor, "sample batch"]:
+        """Natural log density, (sample, batch)."""
+        batch = condition.shape[:-1]
+        table = self.density(condition.reshape(-1, condition.shape[-1]))
+        values = input[..., 0].expand(*input.shape[: input.dim() - 1 - len(batch)], *batch)
+        return table.log_prob(values.reshape(-1, table.logs.shape[0]).T).T.reshape(values.shape)
+
+    def loss(self, input: Float[Tensor, "batch 1"], condition: Tensor) -> Float[Tensor, " batch"]:
+        """Negative natural log density of one parameter per condition."""
+        return -self.log_prob(input.unsqueeze(0), condition)[0]
+
+    def sample(self, sample_shape: torch.Size | tuple[int, ...], condition: Tensor) -> Tensor:
+        """Draw parameters, (*sample_shape, batch, 1), by the inverse of the cumulative distribution."""
+        table, shape = self.density(condition), torch.Size(sample_shape)
+        level = torch.rand(len(table.logs), shape.numel(), device=condition.device)
+        return table.quantile(level).T.reshape(*shape, -1, 1)
+
+
+@final
+@dataclass(frozen=True)
+class Table:
+    """Densities whose logs are linear between knots, not normalised.
+
+    Attributes:
+        knots: Rising, (knot,).
+        logs: Natural logs of the densities there, (batch, knot).
+    """
+
+    knots: Float[Tensor, " knot"]
+    logs: Float[Tensor, "batch knot"]
+
+    def log_prob(self, values: Float[Tensor, "#batch value"]) -> Float[Tensor, "batch value"]:
+        """Natural log density, normalised over all values."""
+        values = values.to(self.logs).expand(len(self.logs), -1)
+        return self._at(values) - self._pieces(self.knots, self.logs).logsumexp(-1, keepdim=True)
+
+    def log_mass(self, low: float, high: float) -> Float[Tensor, " batch"]:
+        """Natural log of the probability of [low, high]."""
+        inside = self.knots[(self.knots > low) & (self.knots < high)]
+        bounds = self.knots.new_tensor([low, high])
+        knots = torch.cat([bounds[:1], inside, bounds[1:]])
+        part = self._pieces(knots, self._at(knots.expand(len(self.logs), -1)))
+        return part.logsumexp(-1) - self._pieces(self.knots, self.logs).logsumexp(-1)
+
+    def quantile(self, level: Float[Tensor, "batch value"]) -> Float[Tensor, "batch value"]:
+        """The value below which a share `level` of the probability lies."""
+        share = self._pieces(self.knots, self.logs).softmax(-1)
+        above = share.cumsum(-1)
+        piece = torch.searchsorted(above, level).clamp(max=share.shape[1] - 1)
+        left = (level - (above - share).gather(1, piece)) / share.gather(1, piece)
+        change = self.logs.diff(dim=-1).gather(1, piece)
+        safe = torch.where(change.abs() > FLAT, change, FLAT)
+        inside = torch.where(change.abs() > FLAT, torch.log1p(left * torch.expm1(safe)) / safe, left)
+        return self.knots[piece] + inside.clamp(0, 1) * self.knots.diff()[piece]
+
+    def _at(self, values: Float[Tensor, "batch value"]) -> Float[Tensor, "batch value"]:
+        piece = torch.searchsorted(self.knots, values.contiguous()).clamp(1, len(self.knots) - 1)
+        share = (values - self.knots[piece - 1]) / (self.knots[piece] - self.knots[piece - 1])
+        return torch.lerp(self.logs.gather(1, piece - 1), self.logs.gather(1, piece), share)
+
+    @staticmethod
+    def _pieces(knots: Float[Tensor, " knot"], logs: Float[Tensor, "batch knot"]) -> Float[Tensor, "batch piece"]:
+        """Natural log of the integral over each piece, log((e^b - e^a) / (b - a)) and its length."""
+        change = logs.diff(dim=-1).abs()
+        safe = torch.where(change > FLAT, change, FLAT)
+        shape = torch.where(change > FLAT, torch.log(-torch.expm1(-safe) / safe), -change / 2)
+        return torch.maximum(logs[:, 1:], logs[:, :-1]) + shape + knots.diff().log()
