@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from sbi_clustermass.embeddings import EMBEDDINGS, KDEImage
     from sbi_clustermass.estimator import MassEstimator, train
     from sbi_clustermass.flows import FLOWS, StackedAffine
-    from sbi_clustermass.loop import Training
+    from sbi_clustermass.loop import Augmentation, Training
     from sbi_clustermass.posterior import MassPosteriors
     from sbi_clustermass.prior import mass_prior
     from sbi_clustermass.tables import read_cluster
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from sbi_clustermass.training import ClusterNPE, as_tensors
 
 _HOME = {
+    "Augmentation": "sbi_clustermass.loop",
     "Catalogue": "clustermocks",
     "ClusterNPE": "sbi_clustermass.training",
     "EMBEDDINGS": "sbi_clustermass.embeddings",
@@ -41,6 +42,7 @@ _HOME = {
 __all__ = [
     "EMBEDDINGS",
     "FLOWS",
+    "Augmentation",
     "Catalogue",
     "ClusterNPE",
     "JeansTask",
