@@ -17,7 +17,7 @@ from sbi.inference import NPE
 
 from clustermocks import FlatMasses, HaloModel
 from sbi_clustermass import StackedAffine, Training, as_tensors, mass_prior
-from sbi_clustermass.loop import fit, split_by_group
+from sbi_clustermass.loop import Data, Table, fit, split_by_group
 from sbi_clustermass.training import Silent
 
 CLUSTERS, UPDATES, SUPPORT = 2000, 200, (13.5, 15.3)
@@ -27,9 +27,9 @@ def ours(theta: torch.Tensor, x: torch.Tensor) -> float:
     """Updates a second of `fit`, the images' computation included."""
     network = StackedAffine()(theta, x)
     training = Training(max_updates=UPDATES, patience=UPDATES)
-    fitting, validating = split_by_group(np.arange(len(theta)), training)
+    data = Data(Table(theta, x), split_by_group(np.arange(len(theta)), training))
     start = perf_counter()
-    fit(network, (theta[fitting], x[fitting]), (theta[validating], x[validating]), support=SUPPORT, training=training)
+    fit(network, data, support=SUPPORT, training=training)
     return UPDATES / (perf_counter() - start)
 
 

@@ -18,10 +18,11 @@ if TYPE_CHECKING:
         LearnedKDE,
         SetTransformer,
         SummaryStatistics,
+        TrialMasses,
     )
     from sbi_clustermass.estimator import MassEstimator, train
-    from sbi_clustermass.flows import FLOWS, MAF, MAFRQS, MDN, NSF, StackedAffine
-    from sbi_clustermass.loop import Training
+    from sbi_clustermass.flows import FLOWS, MAF, MAFRQS, MDN, NSF, StackedAffine, Tabulated
+    from sbi_clustermass.loop import Augmentation, Training
     from sbi_clustermass.posterior import MassPosteriors
     from sbi_clustermass.prior import mass_prior
     from sbi_clustermass.tables import read_cluster
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
     from sbi_clustermass.training import ClusterNPE, as_tensors
 
 _HOME = {
+    "Augmentation": "sbi_clustermass.loop",
+    "Tabulated": "sbi_clustermass.flows",
+    "TrialMasses": "sbi_clustermass.embeddings",
     "NSF": "sbi_clustermass.flows",
     "MDN": "sbi_clustermass.flows",
     "MAFRQS": "sbi_clustermass.flows",
@@ -62,6 +66,7 @@ __all__ = [
     "MAFRQS",
     "MDN",
     "NSF",
+    "Augmentation",
     "Catalogue",
     "ClusterNPE",
     "DeepSets",
@@ -75,7 +80,9 @@ __all__ = [
     "SetTransformer",
     "StackedAffine",
     "SummaryStatistics",
+    "Tabulated",
     "Training",
+    "TrialMasses",
     "as_tensors",
     "mass_prior",
     "read_cluster",

@@ -95,38 +95,33 @@ def simulate(
 def train(
     mocks: Annotated[Path, typer.Argument(help="Catalogue from `clustermass simulate`, file or folder.")],
     out: Annotated[Path, typer.Option(help="Folder for the trained estimator.")],
-    flow: Annotated[str, typer.Option(help="Architecture: stacked_affine.")] = "stacked_affine",
+    flow: Annotated[str, typer.Option(help="Density estimator: stacked_affine, ...")] = "stacked_affine",
+    embedding: Annotated[str, typer.Option(help="What it sees of the galaxies: kde, ...")] = "kde",
+    members: Annotated[int, typer.Option(help="Networks to train, as an ensemble.", min=1)] = 1,
+    completeness: Annotated[
+        float, typer.Option(help="Thin clusters at random, down to this share of galaxies.", min=0, max=1)
+    ] = 1.0,
+    velocity_error: Annotated[float, typer.Option(help="Add velocity errors of up to this [km/s].", min=0)] = 0.0,
     pure: Annotated[bool, typer.Option("--pure", help="Train on true members only.")] = False,
     plain_loss: Annotated[
         bool, typer.Option("--plain-loss", help="The paper's loss, blind to the prior's ends.")
     ] = False,
+    checkpoint: Annotated[Path | None, typer.Option(help="Folder for the training's state; by default in OUT.")] = None,
     seed: Annotated[int, _SEED] = 1,
     device: Annotated[str, _DEVICE] = "auto",
 ) -> None:
-    """Train a flow on a mock catalogue, with the paper's stopping rule."""
-    from clustermocks import Catalogue
-    from sbi_clustermass.estimator import train as train_estimator
-    from sbi_clustermass.flows import FLOWS
-    from sbi_clustermass.loop import Training
-    from sbi_clustermass.progress import stage
-    from sbi_clustermass.registry import lookup
+    """Train a flow on a mock catalogue, with the paper's stopping rule.
 
-    builder = lookup("flow", flow, FLOWS)()
-    catalogue = Catalogue.from_parquet(mocks)
+    A folder of mocks may be larger than memory. The same command goes on with an interrupted training.
+    """
+    from sbi_clustermass.training_run import HISTORY, PICTURE, TrainingRun
+
+    run = TrainingRun(flow, embedding, members, completeness, velocity_error, pure, not plain_loss, seed, device)
     console = Console()
-    with stage("training", None, console) as advance:
-        estimator = train_estimator(
-            catalogue.pure() if pure else catalogue,
-            flow=builder,
-            training=Training(truncated=not plain_loss),
-            device=device,
-            seed=seed,
-            progress=lambda update, _, loss: advance(update, f"validation loss {loss:.3f}"),
-        )
-    estimator.save(out)
-    record = estimator.history
+    record = run.run(mocks, out, console, checkpoint=checkpoint).history
     found = f"best of {record.updates[-1]} weight updates at {record.best_update}"
     console.print(f"Wrote {out}/: {found}, validation loss {min(record.validation_loss):.4f}.", soft_wrap=True)
+    console.print(f"Its history: {out / HISTORY}, {out / PICTURE}.", soft_wrap=True)
 
 
 @app.command()

@@ -139,7 +139,7 @@ def _train(title: str, train_set: Catalogue, demo: Demo, console: Console) -> Ma
             support=(13.0, 15.6),
             training=Training(max_updates=demo.max_updates),
             seed=demo.seed,
-            progress=lambda update, _, loss: advance(update, f"validation loss {loss:.3f}"),
+            progress=lambda look: advance(look.update, str(look)),
         )
 
 

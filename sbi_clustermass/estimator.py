@@ -4,7 +4,7 @@ Masses are M200c [h^-1 Msun] as log10_mass [dex]. A saved estimator is a folder 
 `estimator.safetensors`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -17,17 +17,19 @@ from jaxtyping import Float
 
 from clustermocks import Catalogue, Cosmology, Observation
 from sbi_clustermass import storage
+from sbi_clustermass.ensemble import Ensemble
 from sbi_clustermass.flows import EmbedOnce, StackedAffine
 from sbi_clustermass.loop import History, Progress, Training
+from sbi_clustermass.members import Flow, train_members
 from sbi_clustermass.posterior import MassPosteriors
-from sbi_clustermass.prior import EffectivePrior, fit_effective_prior, mass_prior
-from sbi_clustermass.training import ClusterNPE, as_tensors, resolve_device
+from sbi_clustermass.prior import EffectivePrior, fit_effective_prior
+from sbi_clustermass.training import resolve_device
+from sbi_clustermass.training_set import TrainingSet, working_place
 
 _GRID = 256
 _CLUSTERS_A_CHUNK = 500
 _EDGE = 0.05
 _REDSHIFT_REACH = 0.1
-_FEWEST = 100
 
 
 @final
@@ -36,29 +38,43 @@ class MassEstimator:
     """A trained density estimator q(log10 M | galaxies). `train` makes one, `load` reads one.
 
     Attributes:
-        network: The trained network.
+        network: The trained network, or several as an ensemble.
         flow: The choice it was built from.
         prior: The effective training prior, with its support.
-        observation: How the mocks were observed: real clusters are observed the same way.
+        observation: How the mocks were observed, the richness cut after any thinning: real clusters are observed the
+            same way.
         cosmology: Of the mocks.
-        richness: Fewest and most galaxies of a training cluster.
-        history: What happened during training.
+        richness: Fewest and most galaxies of a training cluster, after any thinning.
+        histories: What happened during the training of each member.
         provenance: Simulator, settings, seeds and versions, as text.
     """
 
-    network: EmbedOnce
-    flow: StackedAffine
+    network: EmbedOnce | Ensemble
+    flow: Flow
     prior: EffectivePrior
     observation: Observation
     cosmology: Cosmology
     richness: tuple[int, int]
-    history: History
+    histories: tuple[History, ...]
     provenance: Mapping[str, str]
 
     def __repr__(self) -> str:
         clusters = self.provenance.get("training_clusters", "?")
         masses = f"log10_mass {self.prior.low} to {self.prior.high}"
-        return f"MassEstimator({self.flow.name}, {clusters} training clusters, {masses})"
+        members = f"{len(self.histories)} x " if len(self.histories) > 1 else ""
+        return f"MassEstimator({members}{self.flow.name}, {clusters} training clusters, {masses})"
+
+    @property
+    def history(self) -> History:
+        """What happened during training, of the first member."""
+        return self.histories[0]
+
+    @property
+    def members(self) -> tuple[Self, ...]:
+        """Each member of an ensemble as an estimator of its own; itself where it has one network."""
+        networks = self.network.members if isinstance(self.network, Ensemble) else [self.network]
+        pairs = zip(networks, self.histories, strict=True)
+        return tuple(replace(self, network=network, histories=(history,)) for network, history in pairs)
 
     @property
     def support(self) -> tuple[float, float]:
@@ -91,6 +107,19 @@ class MassEstimator:
         return MassPosteriors.from_log_prob(
             grid, log_prob, log_prior=self.prior.log_density(grid), names=catalogue.names
         )
+
+    def epistemic_std(self, catalogue: Catalogue) -> Float[np.ndarray, "cluster"]:
+        """Standard deviation between the members' posterior means [dex]: the part that more mocks would take away.
+
+        The variance of the mixture is the square of this plus the mean of the members' own variances. Deep ensembles:
+        Lakshminarayanan, Pritzel & Blundell 2017 (arXiv:1612.01474).
+
+        Raises:
+            ValueError: There is one network only; or as `posterior` does.
+        """
+        if len(self.members) == 1:
+            raise ValueError("one network cannot disagree with itself: train with members=5, say.")
+        return np.stack([member.posterior(catalogue).mean for member in self.members]).std(axis=0)
 
     @torch.no_grad()
     def _log_prob(self, catalogue: Catalogue, grid: np.ndarray) -> Float[np.ndarray, "cluster mass"]:
@@ -171,12 +200,14 @@ class MassEstimator:
 
 
 def train(
-    catalogue: Catalogue,
+    catalogue: Catalogue | Iterable[Catalogue],
     *,
-    flow: StackedAffine | None = None,
+    flow: Flow | None = None,
     support: tuple[float, float] | None = None,
     training: Training | None = None,
     mirror: bool = True,
+    members: int = 1,
+    checkpoint: str | Path | None = None,
     device: str = "auto",
     seed: int | None = None,
     progress: Progress | None = None,
@@ -184,58 +215,57 @@ def train(
     """Train a flow on a mock catalogue.
 
     Args:
-        catalogue: Mock clusters; lines of sight of one host stay on one side of the validation split.
+        catalogue: Mock clusters; lines of sight of one host stay on one side of the validation split. Or the parts of
+            a catalogue larger than memory, such as a `StoredCatalogue`: they are read one at a time into files, which
+            are mapped into memory and removed at the end; the result is the same.
         flow: The architecture, `StackedAffine()` by default.
         support: Lowest and highest log10 mass of the prior [dex]; by default the range of the attempted masses,
             rounded outwards to .01.
         training: The training rule.
-        mirror: Show every cluster a second time with v_los reversed, as likely as the first.
+        mirror: Show every cluster a second time with v_los reversed, as likely as the first. With an augmentation its
+            own `mirror` does that.
+        members: Networks to train, as an ensemble: seeds of their weights, splits and batches differ.
+        checkpoint: Folder for the state of the training, written at validations at most every half minute. The same
+            call goes on from it, to the same result; the folder stays.
         device: "auto" takes CUDA where there is one.
         seed: Of the weights, the split and the order of the batches, in place of the training rule's own.
-        progress: Called at every validation with updates, training loss and validation loss [nats].
+        progress: Called at every validation.
 
     Raises:
-        ValueError: The catalogue has no masses, or fewer than 100 clusters inside the support.
+        ValueError: The catalogue has no masses, or fewer than 100 clusters inside the support; or the checkpoint is of
+            another training.
         TypeError: The flow is a builder of something other than `EmbedOnce`.
     """
-    flow = flow or StackedAffine()
-    training = training or Training()
+    flow, training = flow or StackedAffine(), training or Training()
     training = training if seed is None else replace(training, seed=seed)
-    provenance = {**catalogue.metadata, "training": repr(training), "mirror": str(mirror), **_versions()}
     flow.config()  # refuses what could not be saved before the time is spent
-    support = support or attempted_range(catalogue)
-    used = catalogue.select((catalogue.log10_mass >= support[0]) & (catalogue.log10_mass <= support[1]))
-    if len(used) < _FEWEST:
-        raise ValueError(f"training needs at least {_FEWEST} clusters, and thousands to be of use; found {len(used)}.")
-    inference = ClusterNPE(mass_prior(*support), density_estimator=flow, device=device)
-    theta, x, groups = *as_tensors(used), used.host_id
-    if mirror:
-        theta, x, groups = torch.cat([theta, theta]), torch.cat([x, x * torch.tensor([1, -1, 1])]), np.tile(groups, 2)
-    network = inference.append_simulations(theta, x).train(training, groups=groups, progress=progress)
-    if not isinstance(network, EmbedOnce):
-        raise TypeError(f"{type(flow).__name__} built a {type(network).__name__}; an estimator needs an EmbedOnce.")
+    if members < 1:
+        raise ValueError(f"members must be at least 1, got {members}.")
+    folder = None if checkpoint is None else Path(checkpoint)
+    streamed = not isinstance(catalogue, Catalogue)
+    with working_place(resolve_device(device), mapped=streamed, beside=folder) as place:
+        clusters = TrainingSet.read(catalogue, place, support).under(training.augmentation)
+        training = replace(training, augmentation=clusters.augmentation)
+        shown = clusters.mirrored() if mirror and training.augmentation is None else clusters
+        found = train_members(shown, flow, training, members=members, checkpoint=folder, progress=progress)
+    return _estimator(clusters, flow, *found, {"training": repr(training), "mirror": str(mirror)})
+
+
+def _estimator(
+    clusters: TrainingSet, flow: Flow, networks: list[EmbedOnce], histories: tuple[History, ...], how: dict[str, str]
+) -> MassEstimator:
+    catalogue, n = clusters.clusters, len(networks)
+    made = {**catalogue.metadata, **how, **_versions(), "training_clusters": str(len(catalogue)), "members": str(n)}
     return MassEstimator(
-        network=network,
+        network=networks[0] if n == 1 else Ensemble(networks, clusters.support),
         flow=flow,
-        prior=fit_effective_prior(used, support),
-        observation=catalogue.observation,
+        prior=fit_effective_prior(catalogue, clusters.support),
+        observation=clusters.observation,
         cosmology=catalogue.cosmology,
-        richness=(int(used.n_galaxies.min()), int(used.n_galaxies.max())),
-        history=inference.history,
-        provenance={**provenance, "training_clusters": str(len(used))},
+        richness=clusters.richness,
+        histories=histories,
+        provenance=made,
     )
-
-
-def attempted_range(catalogue: Catalogue) -> tuple[float, float]:
-    """Lowest and highest log10 mass that was attempted [dex], rounded outwards to .01: the default support.
-
-    Raises:
-        ValueError: There are no clusters, or masses are unknown.
-    """
-    masses = catalogue.attempted()[0]
-    if not len(catalogue) or not np.isfinite(masses).all():
-        raise ValueError("training needs clusters of known mass; this catalogue has none, or observed ones.")
-    return float(np.floor(masses.min() * 100) / 100), float(np.ceil(masses.max() * 100) / 100)
 
 
 def _versions() -> dict[str, str]:

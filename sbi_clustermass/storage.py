@@ -11,14 +11,17 @@ from safetensors.torch import load_model, save_model
 
 from clustermocks import Cosmology, Observation
 from clustermocks.files import replacing
-from sbi_clustermass.flows import flow_from_config
+from sbi_clustermass.ensemble import Ensemble
+from sbi_clustermass.flows import EmbedOnce, flow_from_config
 from sbi_clustermass.loop import History
 from sbi_clustermass.prior import EffectivePrior
 
 if TYPE_CHECKING:
     from sbi_clustermass.estimator import MassEstimator
+    from sbi_clustermass.members import Flow
 
-FORMAT = 1
+FORMAT = 2
+_OLDER = (1,)  # one network, its history under "history", its condition's shape unknown
 WEIGHTS, CARD = "estimator.safetensors", "estimator.json"
 
 
@@ -31,7 +34,8 @@ def save(estimator: "MassEstimator", folder: Path) -> None:
         "observation": asdict(estimator.observation),
         "cosmology": asdict(estimator.cosmology),
         "richness": list(estimator.richness),
-        "history": asdict(estimator.history),
+        "condition_shape": list(estimator.network.condition_shape),
+        "histories": [asdict(history) for history in estimator.histories],
         "provenance": dict(estimator.provenance),
     }
     with replacing(folder / WEIGHTS) as temporary:
@@ -50,18 +54,22 @@ def load(folder: Path) -> dict[str, Any]:
     """
     card = _read_card(folder)
     try:
+        histories = card["histories"] if "histories" in card else [card["history"]]
         parts = {
             "flow": flow_from_config(card["flow"]),
             "prior": EffectivePrior(**{**card["prior"], "coefficients": tuple(card["prior"]["coefficients"])}),
             "observation": Observation(**card["observation"]),
             "cosmology": Cosmology(**card["cosmology"]),
             "richness": tuple(card["richness"]),
-            "history": History(**{f.name: card["history"][f.name] for f in fields(History)}),
+            "histories": tuple(History(**{f.name: one[f.name] for f in fields(History)}) for one in histories),
             "provenance": card["provenance"],
         }
     except (KeyError, TypeError) as error:
         raise ValueError(f"{folder / CARD}: a field is missing or unknown ({error}); the file is damaged.") from error
-    return {**parts, "network": _read_weights(folder / WEIGHTS, parts["flow"], card.get("weights_sha256"))}
+    shape, flow, prior = tuple(card.get("condition_shape", (1, 3))), parts["flow"], parts["prior"]
+    networks = [_template(folder, flow, shape) for _ in histories]
+    network = networks[0] if len(networks) == 1 else Ensemble(networks, (prior.low, prior.high))
+    return {**parts, "network": _with_weights(network, folder / WEIGHTS, card.get("weights_sha256"))}
 
 
 def _read_card(folder: Path) -> dict[str, Any]:
@@ -74,20 +82,26 @@ def _read_card(folder: Path) -> dict[str, Any]:
         card = json.loads((folder / CARD).read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{folder / CARD}: not readable JSON ({error}).") from error
-    if not isinstance(card, dict) or card.get("format") != FORMAT:
+    if not isinstance(card, dict) or card.get("format") not in (FORMAT, *_OLDER):
         found = card.get("format") if isinstance(card, dict) else type(card).__name__
         raise ValueError(f"{folder / CARD}: model format {found!r}; this version reads format {FORMAT}.")
     return card
 
 
-def _read_weights(path: Path, flow, digest: str | None):
+def _template(folder: Path, flow: "Flow", condition_shape: tuple[int, ...]) -> EmbedOnce:
+    try:
+        return flow.template(condition_shape=condition_shape)
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise ValueError(f"{folder / CARD}: its network cannot be built ({error}); the file is damaged.") from error
+
+
+def _with_weights(network: EmbedOnce | Ensemble, path: Path, digest: str | None) -> EmbedOnce | Ensemble:
     if _digest(path) != digest:
         raise ValueError(
             f"{path}: damaged or truncated: its checksum is not the one in {CARD}.\n"
             "  try:    copy the model folder again, or train anew"
         )
     try:
-        network = flow.template()
         load_model(network, str(path))
     except (SafetensorError, RuntimeError) as error:
         raise ValueError(f"{path}: these weights do not fit the network that {CARD} describes ({error}).") from error

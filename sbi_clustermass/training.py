@@ -5,6 +5,7 @@ Masses are M200c [h^-1 Msun] as log10_mass [dex].
 
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -17,7 +18,7 @@ from torch import Tensor
 
 from clustermocks import Catalogue
 from sbi_clustermass.flows import StackedAffine
-from sbi_clustermass.loop import History, Progress, Training, fit, split_by_group
+from sbi_clustermass.loop import Checkpoint, Data, History, Progress, Table, Training, fit, split_by_group
 
 
 class ClusterNPE(NPE):
@@ -60,6 +61,7 @@ class ClusterNPE(NPE):
         *,
         groups: Int[np.ndarray, "cluster"] | None = None,
         progress: Progress | None = None,
+        checkpoint: str | Path | None = None,
     ) -> ConditionalDensityEstimator:
         """Train on the simulations appended so far.
 
@@ -67,36 +69,43 @@ class ClusterNPE(NPE):
             training: The rule.
             groups: A number for each simulation; simulations of one group (lines of sight of one host) stay on one
                 side of the split.
-            progress: Called at every validation with updates, training loss and validation loss.
+            progress: Called at every validation.
+            checkpoint: A file for the state of the training, written at validations at most every half minute. The
+                same call goes on from it, to the same result; it stays when training ends.
 
         Raises:
-            ValueError: `groups` does not match the simulations, or the truncated loss has no box prior or more than
-            one parameter.
+            ValueError: `groups` does not match the simulations, the truncated loss has no box prior or more than
+            one parameter, or the checkpoint is of another training.
         """
         training = training or Training()
+        rows = self._rows()
+        groups = np.arange(len(rows.theta)) if groups is None else np.asarray(groups)
+        if len(groups) != len(rows.theta):
+            raise ValueError(f"{len(groups)} groups for {len(rows.theta)} simulations.")
+        data, support = Data(rows, split_by_group(groups, training)), self._support(training)
+        network = build(self.builder, rows.theta[data.split.fitting], rows.x[data.split.fitting], training.seed)
+        network = network.to(self.device)
+        self.history = fit(
+            network,
+            data,
+            support=support,
+            training=training,
+            progress=progress,
+            checkpoint=None if checkpoint is None else _checkpoint(Path(checkpoint), self.builder, data, training),
+        )
+        self.network = network
+        return network
+
+    def _rows(self) -> Table:
+        theta, x, _ = self.get_simulations()
+        return Table(theta.to(self.device), x.to(self.device))
+
+    def _support(self, training: Training) -> tuple[float, float] | None:
         if training.truncated and self.support is None:
             raise ValueError(
                 "the truncated loss needs a box prior over one parameter: use mass_prior(), or truncated=False."
             )
-        theta, x, _ = self.get_simulations()
-        groups = np.arange(len(theta)) if groups is None else np.asarray(groups)
-        if len(groups) != len(theta):
-            raise ValueError(f"{len(groups)} groups for {len(theta)} simulations.")
-        fitting, validating = split_by_group(groups, training)
-        with torch.random.fork_rng():
-            torch.manual_seed(training.seed)
-            network = self.builder(theta[fitting].cpu(), x[fitting].cpu()).to(self.device)
-        support = self.support if training.truncated else None
-        self.history = fit(
-            network,
-            (theta[fitting], x[fitting]),
-            (theta[validating], x[validating]),
-            support=support,
-            training=training,
-            progress=progress,
-        )
-        self.network = network
-        return network
+        return self.support if training.truncated else None
 
     def build_posterior(self, density_estimator: ConditionalDensityEstimator | None = None, *args: Any, **options: Any):
         """sbi's `build_posterior` around the trained network; its arguments are sbi's.
@@ -108,6 +117,19 @@ class ClusterNPE(NPE):
         if network is None:
             raise RuntimeError("nothing to build a posterior from: call train() first.")
         return super().build_posterior(network, *args, **options)
+
+
+def build(builder: Callable, theta: Tensor, x: Tensor, seed: int) -> ConditionalDensityEstimator:
+    """An untrained network with the weights of this seed, on the CPU; torch's own generator is left as it was."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return builder(theta.cpu(), x.cpu())
+
+
+def _checkpoint(path: Path, builder: Callable, data: Data, training: Training) -> Checkpoint:
+    device = data.rows.theta.device.type
+    settings = {"flow": repr(builder), "training": repr(training), "device": device, "data": data.rows.digest()}
+    return Checkpoint(path, settings)
 
 
 def as_tensors(catalogue: Catalogue) -> tuple[Float[Tensor, "cluster 1"], Float[Tensor, "cluster galaxy 3"]]:

@@ -45,7 +45,7 @@ def test_loading_gives_back_the_same_posteriors_bit_for_bit(estimator, model, mo
     again = MassEstimator.load(model, device="cpu")
     some = mocks.select(np.arange(10))
     assert np.array_equal(again.posterior(some).log_prob, estimator.posterior(some).log_prob)
-    for name in ("prior", "observation", "cosmology", "richness", "history", "provenance"):
+    for name in ("prior", "observation", "cosmology", "richness", "histories", "provenance"):
         assert getattr(again, name) == getattr(estimator, name)
 
 
@@ -57,7 +57,7 @@ def test_loading_gives_back_the_same_posteriors_bit_for_bit(estimator, model, mo
             "damaged or truncated",
         ),
         (lambda f: (f / "estimator.json").write_text("{"), "not readable JSON"),
-        (lambda f: (f / "estimator.json").write_text('{"format": 99}'), "reads format 1"),
+        (lambda f: (f / "estimator.json").write_text('{"format": 99}'), "reads format 2"),
         (lambda f: (f / "estimator.json").write_text("[]"), "model format 'list'"),
         (lambda f: _edit(f, flow={"name": "stacked_afine"}), "Did you mean 'stacked_affine'"),
         (lambda f: _edit(f, flow={"name": "stacked_affine", "hidden": [8]}), "do not fit the network"),

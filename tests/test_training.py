@@ -8,7 +8,8 @@ from scipy import stats
 from torch import nn
 
 from sbi_clustermass import ClusterNPE, StackedAffine, Training, mass_prior
-from sbi_clustermass.loop import _Pace, fit, split_by_group
+from sbi_clustermass.loop import Data, Split, Table, fit, split_by_group
+from sbi_clustermass.loop.pace import Pace
 from sbi_clustermass.training import Silent, _box, _on_device
 
 LOW, HIGH, NOISE = 13.0, 15.0, 0.3
@@ -76,14 +77,14 @@ def test_the_papers_rule_stops_two_hundred_updates_after_the_best_and_restores_i
 
 
 def test_the_cool_down_goes_on_from_the_best_weights_with_a_falling_rate():
-    pace = _Pace(Training(learning_rate=1.0, patience=200, cooldown=0.5, max_updates=1000))
+    pace = Pace(Training(learning_rate=1.0, patience=200, cooldown=0.5, max_updates=1000))
     assert not pace.cools_from(300, best_update=200)
     assert pace.learning_rate(400) == 1
     assert pace.cools_from(400, best_update=200)
     assert [pace.learning_rate(update) for update in (401, 501, 600)] == [1, 0.5, 0.005]
     assert not pace.cools_from(500, best_update=200)
     assert pace.ends_at(600)
-    late = _Pace(Training(cooldown=0.25, max_updates=1000))
+    late = Pace(Training(cooldown=0.25, max_updates=1000))
     assert late.cools_from(800, best_update=800)
     assert late.ends_at(1000)
 
@@ -153,7 +154,8 @@ def test_a_learned_summary_is_trained_and_a_fixed_one_is_computed_once():
         network = flow(theta, x)
         network.summary.calls = 0
         training = Training(max_updates=20, validate_every=10, batch_size=50)
-        fit(network, (theta[:200], x[:200]), (theta[200:], x[200:]), support=(LOW, HIGH), training=training)
+        data = Data(Table(theta, x), Split(torch.arange(200), torch.arange(200, 300)))
+        fit(network, data, support=(LOW, HIGH), training=training)
         # fixed: 300 clusters once, and the probe that measures its shape; learned: 20 batches and two validations
         assert network.summary.calls <= 302 if not learned else network.summary.calls >= 20 * 50 + 2 * 100
         if learned:

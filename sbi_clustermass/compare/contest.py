@@ -11,9 +11,9 @@ from typing import Self, final
 import numpy as np
 
 from clustermocks import Catalogue, FlatMasses, SphericalJeans
-from sbi_clustermass.estimator import attempted_range
 from sbi_clustermass.loop import Training
 from sbi_clustermass.posterior import MassPosteriors
+from sbi_clustermass.training_set import attempted_range
 
 _SUPPORT, _TEST_SHARE = (13.5, 15.3), 0.25
 _POINTS = 513  # exact posteriors: their mean log density at the truth is 2e-4 nats from that of a grid twice as fine
@@ -40,6 +40,7 @@ class Contest:
         support: Lowest and highest log10 mass of the prior [dex].
         training: The rule; its seed is that of every combination's weights, validation split and batches.
         exact: The test clusters' exact posteriors under the same prior, where they are known.
+        members: Networks of each combination, as an ensemble.
         device: "auto" takes CUDA where there is one.
     """
 
@@ -48,6 +49,7 @@ class Contest:
     support: tuple[float, float]
     training: Training = field(default_factory=Training)
     exact: MassPosteriors | None = None
+    members: int = 1
     device: str = "auto"
 
     def __post_init__(self) -> None:
@@ -113,7 +115,7 @@ class Contest:
     @property
     def digest(self) -> str:
         """Fingerprint of clusters, support and training: what a finished entry belongs to."""
-        parts = hashlib.sha256(f"{self.support} {self.training}".encode())
+        parts = hashlib.sha256(f"{self.support} {self.training} {self.members}".encode())
         for clusters in (self.train_set, self.test_set):
             columns = (clusters.log10_mass, *(clusters.galaxy_column(name) for name in ("R_proj", "v_los")))
             for values in columns:

@@ -4,7 +4,9 @@ Masses are M200c [h^-1 Msun] as log10_mass [dex]; densities are per dex; `log_` 
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
+from math import log
 from pathlib import Path
 from time import perf_counter
 from typing import Self, final
@@ -12,11 +14,14 @@ from typing import Self, final
 import numpy as np
 import torch
 from jaxtyping import Float
+from torch import Tensor
 
 from clustermocks import Catalogue
 from clustermocks.files import replacing
 from sbi_clustermass.diagnostics import Measured, coverage, residuals
+from sbi_clustermass.ensemble import Ensemble
 from sbi_clustermass.estimator import MassEstimator
+from sbi_clustermass.flows import EmbedOnce
 from sbi_clustermass.posterior import MassPosteriors
 from sbi_clustermass.training import as_tensors
 
@@ -65,7 +70,7 @@ class Entry:
         embedding: Name of the embedding.
         score: On the test clusters.
         weights: Numbers that were trained.
-        updates: Weight updates.
+        updates: Weight updates, of all members.
         training_seconds: Time of the training, summaries and validations included.
         inference_seconds: Time a test cluster, from galaxies to a normalised posterior on 256 masses.
     """
@@ -95,7 +100,7 @@ class Entry:
             *names,
             Score.of(posteriors, test_set.log10_mass, log_prob_of_truth(estimator, test_set)),
             weights=sum(part.numel() for part in estimator.network.parameters() if part.requires_grad),
-            updates=estimator.history.updates[-1],
+            updates=sum(record.updates[-1] for record in estimator.histories),
             training_seconds=training_seconds,
             inference_seconds=elapsed / len(test_set),
         )
@@ -137,10 +142,18 @@ class Failure:
 @torch.no_grad()
 def log_prob_of_truth(estimator: MassEstimator, clusters: Catalogue) -> Float[np.ndarray, "cluster"]:
     """Natural log of each normalised posterior density at the cluster's own true mass [1/dex], not read off a grid."""
-    network, (low, high) = estimator.network, estimator.support
-    device = next(network.parameters()).device
+    network = estimator.network
+    members = network.members if isinstance(network, Ensemble) else [network]
     rows = np.arange(len(clusters))
     parts = (clusters.select(rows[i : i + _CHUNK]) for i in range(0, len(rows), _CHUNK))
-    pairs = ([part.to(device) for part in as_tensors(part)] for part in parts)
-    loss = [network.truncated_loss(theta, x, low=low, high=high) for theta, x in pairs]
-    return -torch.cat(loss).double().cpu().numpy()
+    log_prob = torch.cat([_mixed(members, *as_tensors(part), estimator.support) for part in parts], 1)
+    return (log_prob.logsumexp(0) - log(len(members))).cpu().numpy()
+
+
+def _mixed(
+    members: Sequence[EmbedOnce], theta: Tensor, x: Tensor, support: tuple[float, float]
+) -> Float[Tensor, "member cluster"]:
+    """Each member's log density of each cluster's mass."""
+    device = next(members[0].parameters()).device
+    theta, x = theta.to(device), x.to(device)
+    return -torch.stack([m.truncated_loss(theta, x, low=support[0], high=support[1]).double() for m in members])

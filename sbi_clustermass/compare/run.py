@@ -14,13 +14,13 @@ from sbi_clustermass.compare.contest import Contest
 from sbi_clustermass.compare.entry import Entry, Failure, Score
 from sbi_clustermass.compare.table import Comparison
 from sbi_clustermass.estimator import train
-from sbi_clustermass.flows import StackedAffine
+from sbi_clustermass.flows import Flow
 from sbi_clustermass.progress import stage
 
 
 def compare(
     contest: Contest,
-    flows: Mapping[str, StackedAffine],
+    flows: Mapping[str, Flow],
     embeddings: Mapping[str, nn.Module],
     *,
     folder: Path | None = None,
@@ -48,7 +48,7 @@ def compare(
 
 
 def _entries(
-    contest: Contest, builders: Mapping[tuple[str, str], StackedAffine], folder: Path | None, console: Console
+    contest: Contest, builders: Mapping[tuple[str, str], Flow], folder: Path | None, console: Console
 ) -> Iterator[Entry | Failure]:
     for names, builder in builders.items():
         place = None if folder is None else folder / "+".join(names)
@@ -59,12 +59,12 @@ def _entries(
             yield Failure(*names, reason=f"{type(error).__name__}: {error}")
 
 
-def _known(contest: Contest, builder: StackedAffine, place: Path | None) -> Entry | None:
+def _known(contest: Contest, builder: Flow, place: Path | None) -> Entry | None:
     return None if place is None else Entry.load(place, _identity(contest, builder))
 
 
 def _trained(
-    contest: Contest, names: tuple[str, str], builder: StackedAffine, *, place: Path | None, console: Console
+    contest: Contest, names: tuple[str, str], builder: Flow, *, place: Path | None, console: Console
 ) -> Entry:
     start = perf_counter()
     with stage(f"training {'+'.join(names)}", None, console) as advance:
@@ -74,7 +74,8 @@ def _trained(
             support=contest.support,
             training=contest.training,
             device=contest.device,
-            progress=lambda update, _, loss: advance(update, f"validation loss {loss:.3f}"),
+            members=contest.members,
+            progress=lambda look: advance(look.update, str(look)),
         )
     seconds = perf_counter() - start
     entry = Entry.measure(names, estimator, contest.test_set, training_seconds=seconds)
@@ -84,5 +85,5 @@ def _trained(
     return entry
 
 
-def _identity(contest: Contest, builder: StackedAffine) -> str:
+def _identity(contest: Contest, builder: Flow) -> str:
     return f"{contest.digest} {json.dumps(builder.config(), sort_keys=True)}"

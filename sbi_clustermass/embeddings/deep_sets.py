@@ -33,8 +33,8 @@ class DeepSets(nn.Module):
     relative to each other still count.
 
     Without `richness` the features are a function of the distribution of the galaxies: every galaxy repeated k times
-    changes nothing. (The noise of a small sample still tells its size: `thin_to_flat_richness` makes a training set in
-    which even that says nothing about the mass.)
+    changes nothing. The noise of a small sample still tells its size: `clustermocks.without_richness` makes a training
+    set in which even that says nothing about the mass.
 
     Attributes:
         width: Neurons of each hidden layer, and features of a galaxy.

@@ -13,6 +13,7 @@ from clustermocks.observation import Observation, lines_of_sight
 from clustermocks.simulator import HaloModel
 from clustermocks.spherical_jeans import JeansGalaxies, SphericalJeans
 from clustermocks.stored import StoredCatalogue
+from clustermocks.thinning import without_richness
 
 __all__ = [
     "MDPL2",
@@ -30,4 +31,5 @@ __all__ = [
     "flatten",
     "lines_of_sight",
     "observe_box",
+    "without_richness",
 ]

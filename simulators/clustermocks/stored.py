@@ -133,11 +133,11 @@ class StoredCatalogue:
                     f"{error}\n  try:    delete {self.path(index).name}, then simulate_to with the same settings"
                 ) from error
 
-    def load(self) -> Catalogue:
-        """Read all of it into memory.
+    def whole(self) -> Self:
+        """This folder, once no part of it is missing.
 
         Raises:
-            ValueError: Parts are missing, truncated or damaged; the message says which.
+            ValueError: Parts are missing or truncated; the message says which.
         """
         missing = self.missing()
         if missing:
@@ -145,4 +145,12 @@ class StoredCatalogue:
                 f"{self.folder}: {len(missing)} of {len(self.counts)} parts are missing or truncated, the first is "
                 f"{self.path(missing[0]).name}.\n  try:    the same simulation again, which goes on where it broke off"
             )
-        return Catalogue.concatenate(list(self))
+        return self
+
+    def load(self) -> Catalogue:
+        """Read all of it into memory.
+
+        Raises:
+            ValueError: Parts are missing, truncated or damaged; the message says which.
+        """
+        return Catalogue.concatenate(list(self.whole()))

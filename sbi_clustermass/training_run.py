@@ -1,0 +1,98 @@
+"""A training from the command line: names in, a folder with the estimator and its history out."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import final
+
+from rich.console import Console
+
+from clustermocks import Catalogue
+from clustermocks.stored import StoredCatalogue
+from sbi_clustermass import plots
+from sbi_clustermass.embeddings import EMBEDDINGS
+from sbi_clustermass.estimator import MassEstimator, train
+from sbi_clustermass.flows import FLOWS
+from sbi_clustermass.loop import Augmentation, Training, write_histories
+from sbi_clustermass.members import Flow, remove_checkpoints
+from sbi_clustermass.progress import stage
+from sbi_clustermass.registry import lookup
+
+HISTORY, PICTURE, CHECKPOINT = "history.csv", "history.png", "checkpoint"
+
+
+@final
+@dataclass(frozen=True)
+class TrainingRun:
+    """The choices of `clustermass train`.
+
+    Attributes:
+        flow: Name in `FLOWS`.
+        embedding: Name in `EMBEDDINGS`.
+        members: Networks to train.
+        completeness: Thin clusters at random down to this share of their galaxies; 1 for none.
+        velocity_error: Add velocity errors of up to this standard deviation [km/s].
+        pure: Train on true members only.
+        truncated: Whether the loss knows the prior's ends.
+        seed: Of everything.
+        device: "auto", "cpu" or "cuda".
+    """
+
+    flow: str = "stacked_affine"
+    embedding: str = "kde"
+    members: int = 1
+    completeness: float = 1.0
+    velocity_error: float = 0.0
+    pure: bool = False
+    truncated: bool = True
+    seed: int = 1
+    device: str = "auto"
+
+    @property
+    def builder(self) -> Flow:
+        """The architecture."""
+        return lookup("flow", self.flow, FLOWS)(embedding=lookup("embedding", self.embedding, EMBEDDINGS)())
+
+    @property
+    def training(self) -> Training:
+        """The training rule."""
+        changed = self.completeness < 1 or self.velocity_error > 0
+        augmentation = Augmentation(completeness=(self.completeness, 1.0), velocity_error=(0.0, self.velocity_error))
+        return Training(truncated=self.truncated, seed=self.seed, augmentation=augmentation if changed else None)
+
+    def run(self, mocks: Path, out: Path, console: Console, *, checkpoint: Path | None = None) -> MassEstimator:
+        """Train, going on where an interrupted training broke off, and write the estimator and its history.
+
+        Args:
+            mocks: A catalogue file, or a folder of any size that `simulate_to` wrote, which is read part by part.
+            out: Folder for the estimator.
+            console: For progress.
+            checkpoint: Folder for the state of the training, in `out` by default; emptied when all is written.
+
+        Raises:
+            ValueError: A name is unknown, the catalogue cannot be read or not be trained on, or the checkpoint is of
+                another training.
+        """
+        builder, training, folder = self.builder, self.training, checkpoint or out / CHECKPOINT
+        with stage("training", None, console) as advance:
+            estimator = train(
+                self._clusters(mocks),
+                flow=builder,
+                training=training,
+                members=self.members,
+                checkpoint=folder,
+                device=self.device,
+                progress=lambda look: advance(look.update, str(look)),
+            )
+        estimator.save(out)
+        write_histories(estimator.histories, out / HISTORY)
+        plots.save(plots.history(*estimator.histories), out / PICTURE)
+        remove_checkpoints(folder)
+        return estimator
+
+    def _clusters(self, mocks: Path) -> Catalogue | Iterable[Catalogue]:
+        if not mocks.is_dir():
+            catalogue = Catalogue.from_parquet(mocks)
+            return catalogue.pure() if self.pure else catalogue
+        stored = StoredCatalogue.open(mocks).whole()
+        return (part.pure() if self.pure else part for part in stored)
