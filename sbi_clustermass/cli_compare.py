@@ -66,9 +66,7 @@ def _names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
-def _contest(
-    mocks: Path | None, jeans: str | None, n: int | None, *, training: "Training", device: str
-) -> "Contest":
+def _contest(mocks: Path | None, jeans: str | None, n: int | None, *, training: "Training", device: str) -> "Contest":
     from clustermocks import Catalogue
     from sbi_clustermass.compare import JEANS_SETTINGS, Contest
     from sbi_clustermass.registry import lookup

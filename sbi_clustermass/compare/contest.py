@@ -4,7 +4,7 @@ Masses are M200c [h^-1 Msun] as log10_mass [dex].
 """
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import ceil
 from typing import Self, final
 
@@ -111,6 +111,10 @@ class Contest:
         # masses are flat before the cut, so that P(selected | M) of the likelihood and of the draw cancel
         exact = MassPosteriors.from_log_prob(grid, model.log_likelihood(test_set, grid))
         return cls(train_set, test_set, _SUPPORT, training=training, exact=exact, device=device)
+
+    def under(self, training: Training) -> Self:
+        """The same clusters under another rule."""
+        return replace(self, training=training)
 
     @property
     def digest(self) -> str:

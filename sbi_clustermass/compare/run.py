@@ -63,9 +63,7 @@ def _known(contest: Contest, builder: Flow, place: Path | None) -> Entry | None:
     return None if place is None else Entry.load(place, _identity(contest, builder))
 
 
-def _trained(
-    contest: Contest, names: tuple[str, str], builder: Flow, *, place: Path | None, console: Console
-) -> Entry:
+def _trained(contest: Contest, names: tuple[str, str], builder: Flow, *, place: Path | None, console: Console) -> Entry:
     start = perf_counter()
     with stage(f"training {'+'.join(names)}", None, console) as advance:
         estimator = train(

@@ -6,7 +6,7 @@ Masses are M200c [h^-1 Msun] as log10_mass [dex]; log densities are natural [nat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Self, final
 
 import numpy as np
 
@@ -55,6 +55,11 @@ class Comparison:
 
     results: tuple[Entry | Failure, ...]
     exact: Score | None = None
+
+    @classmethod
+    def joined(cls, *parts: Self) -> Self:
+        """Comparisons on the same test clusters as one, such as those under several training rules."""
+        return cls(sum((part.results for part in parts), ()), parts[0].exact)
 
     @property
     def rows(self) -> tuple[Row, ...]:

@@ -1,4 +1,4 @@
-r"""A cluster as each of a ladder of trial masses would see it: galaxies counted in units of that mass' radius and speed.
+r"""A cluster as each trial mass of a ladder would see it: galaxies counted in units of its radius and speed.
 
 Clusters are nearly self-similar: with distances in $r_{200c}(M)$ and velocities in $V_{200}(M)$, the density of galaxies
 in projected phase space hardly changes with mass. The log-likelihood of galaxies that are independent given the mass,
@@ -20,8 +20,13 @@ from sbi_clustermass.embeddings.fields import check_counts, check_flags, check_p
 from sbi_clustermass.embeddings.galaxies import by_richness, read_galaxies
 
 RADIUS, SPEED = 0.812, 769.0  # r200c [h^-1 Mpc] and V200 [km/s] at 10^14 and z = 0.117: units, no more
-R_NODES = (0.0, 0.05, 0.1, 0.2, 0.3, 0.45, 0.6, 0.8, 1.0, 1.15, 1.25, 1.3, 1.35, 1.4, 1.5, 1.7, 2.2, 4.0)  # [r200c]
-V_NODES = (0.0, 0.25, 0.5, 0.8, 1.1, 1.4, 1.8, 2.2, 2.8, 5.0)  # [V200]
+R_NODES = (0.0, 0.08, 0.17, 0.3, 0.5, 0.75, 1.0, 1.15, 1.25, 1.3, 1.4, 1.7, 2.2, 4.0)  # [r200c]
+V_NODES = (0.0, 0.3, 0.6, 0.95, 1.35, 1.8, 2.3, 5.0)  # [V200]
+FARTHEST_NODES = (
+    *(0.0, 0.6, 0.9, 1.05, 1.15, 1.2, 1.24),
+    *(1.26, 1.27, 1.275, 1.28, 1.285, 1.29, 1.295, 1.3, 1.305, 1.31, 1.32, 1.33),  # members end at R_vir, 1.29 r200c
+    *(1.35, 1.38, 1.42, 1.5, 1.7, 2.2, 4.0),
+)  # [r200c]
 DISPERSION, CONCENTRATION, FLOOR = 0.65, 2.6, 1e-3  # of the first guess: [V200], [1], density of outliers
 TYPICAL = 30.0  # galaxies that a cluster is read as having, where its richness must not count
 
@@ -31,7 +36,8 @@ class TrialMasses(nn.Module):
     """The log-likelihood of each trial mass, learned: (batch, galaxy, 3) -> (batch, trial), up to a constant a cluster.
 
     A fixed stage counts the galaxies in bins of R / r200c and |v| / V200 of every trial mass, each galaxy shared
-    linearly among the four nearest nodes. Weights on these counts, polynomials in the trial mass that start from a
+    linearly among the four nearest nodes, and notes on a finer ladder where the farthest stands: members of a pure
+    sample end at R_vir, which forbids every lower mass. Weights on these counts, polynomials in the trial mass that start from a
     spherical cluster over a few outliers, and a network on the counts' shares, log N and the trial mass make the
     log-likelihood. The flow `Tabulated` takes it as its density; any other flow takes it as features.
 
@@ -90,22 +96,26 @@ class TrialMasses(nn.Module):
 
 @final
 class ScaledCounts(nn.Module):
-    """Galaxies in bins of R / r200c and |v| / V200 of each trial mass: (batch, galaxy, 3) -> (batch, trial, bin)."""
+    """Galaxies in bins of R / r200c and |v| / V200 of each trial mass, and the farthest alone in bins of R / r200c.
+
+    (batch, galaxy, 3) -> (batch, trial, bin), the farthest's bins last.
+    """
 
     R_nodes: Tensor
+    farthest: Tensor
     v_nodes: Tensor
     scale: Tensor
 
     def __init__(self, log10_mass: Float[np.ndarray, "trial"]) -> None:
         super().__init__()
         scale = 10 ** ((np.asarray(log10_mass) - 14) / 3)
-        parts = {"R_nodes": R_NODES, "v_nodes": V_NODES, "scale": scale}
+        parts = {"R_nodes": R_NODES, "v_nodes": V_NODES, "farthest": FARTHEST_NODES, "scale": scale}
         for name, values in parts.items():
             self.register_buffer(name, torch.as_tensor(values, dtype=torch.float32), persistent=False)
 
     @torch.no_grad()
     def forward(self, x: Float[Tensor, "batch galaxy 3"]) -> Float[Tensor, "batch trial bin"]:
-        """Counts; they add up to the number of galaxies in each trial."""
+        """Counts; each trial's add up to the number of galaxies, its farthest to 1."""
         read_galaxies("TrialMasses", x)
         return by_richness(self._count, x)
 
@@ -116,7 +126,8 @@ class ScaledCounts(nn.Module):
             torch.bmm((_shares(R / RADIUS / s, self.R_nodes) * here).mT, _shares(speed / s, self.v_nodes)).flatten(1)
             for s in self.scale.unbind()
         ]
-        return torch.stack(trials, 1)
+        farthest = _shares(R.amax(1, keepdim=True) / RADIUS / self.scale, self.farthest)
+        return torch.cat([torch.stack(trials, 1), farthest], -1)
 
 
 @final
@@ -133,11 +144,12 @@ class TrialLikelihood(nn.Module):
         powers = np.polynomial.legendre.legvander(position, degree)
         guess = _first_guess()
         share = np.exp(guess) * _areas()
-        gain = 0.1 / np.sqrt(share / share.sum() + 1e-3)  # a bin that is seldom met takes larger steps
-        weight = np.zeros((len(guess), degree + 1))
-        weight[:, 0], weight[:, 1] = guess / gain, -0.5 * log(10) * span / gain  # 1 / (r200c^2 V200)
+        gain = np.append(0.1 / np.sqrt(share / share.sum() + 1e-3), np.ones(len(FARTHEST_NODES)))  # rare: larger steps
+        bins = len(guess)
+        weight = np.zeros((len(gain), degree + 1))
+        weight[:bins, 0], weight[:bins, 1] = guess / gain[:bins], -0.5 * log(10) * span / gain[:bins]
         self.weight = nn.Parameter(torch.as_tensor(weight, dtype=torch.float32))
-        self.reduce = nn.Linear(len(guess), hidden, bias=False)
+        self.reduce = nn.Linear(len(gain), hidden, bias=False)
         self.mix = nn.Sequential(
             nn.Linear(hidden + 1 + richness, hidden), nn.SiLU(), nn.Linear(hidden, hidden), nn.SiLU(),
             nn.Linear(hidden, 1),
@@ -148,9 +160,11 @@ class TrialLikelihood(nn.Module):
 
     def forward(self, counts: Float[Tensor, "batch trial bin"]) -> Float[Tensor, "batch trial"]:
         """Natural log-likelihood, its mean over the trials 0."""
+        counts, farthest = counts.split([counts.shape[-1] - len(FARTHEST_NODES), len(FARTHEST_NODES)], -1)
         number = counts[:, :1].sum(-1, keepdim=True)
         shares = counts / number.clamp(min=1)
-        counts = counts if self.richness else TYPICAL * shares
+        counts = torch.cat([counts if self.richness else TYPICAL * shares, farthest], -1)
+        shares = torch.cat([shares, farthest], -1)
         linear = ((counts @ (self.weight * self.gain)) * self.powers).sum(-1)
         inputs = [self.reduce(shares), self.powers[None, :, 1:2].expand(len(counts), -1, -1)]
         if self.richness:

@@ -17,7 +17,18 @@ FLOWS: dict[str, type[Flow]] = {
     "tabulated": Tabulated,
 }
 
-__all__ = ["FLOWS", "MAF", "MAFRQS", "MDN", "NSF", "EmbedOnce", "Flow", "StackedAffine", "Tabulated", "flow_from_config"]
+__all__ = [
+    "FLOWS",
+    "MAF",
+    "MAFRQS",
+    "MDN",
+    "NSF",
+    "EmbedOnce",
+    "Flow",
+    "StackedAffine",
+    "Tabulated",
+    "flow_from_config",
+]
 
 
 def flow_from_config(config: object) -> Flow:
