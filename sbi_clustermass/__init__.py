@@ -12,7 +12,24 @@ if TYPE_CHECKING:
     from sbi_clustermass.baselines import MSigma
     from sbi_clustermass.embeddings import EMBEDDINGS, DeepSets, KDEImage, SummaryStatistics
     from sbi_clustermass.estimator import MassEstimator, train
-    from sbi_clustermass.flows import FLOWS, MAF, MAFRQS, MDN, NSF, StackedAffine
+    from sbi_clustermass.flows import (
+        FLOWS,
+        MADE,
+        MAF,
+        MAFRQS,
+        MDN,
+        NSF,
+        StackedAffine,
+        ZukoBPF,
+        ZukoGF,
+        ZukoMAF,
+        ZukoNAF,
+        ZukoNICE,
+        ZukoNSF,
+        ZukoSOSPF,
+        ZukoUNAF,
+        register,
+    )
     from sbi_clustermass.loop import Training
     from sbi_clustermass.posterior import MassPosteriors
     from sbi_clustermass.prior import mass_prior
@@ -21,10 +38,6 @@ if TYPE_CHECKING:
     from sbi_clustermass.training import ClusterNPE, as_tensors
 
 _HOME = {
-    "NSF": "sbi_clustermass.flows",
-    "MDN": "sbi_clustermass.flows",
-    "MAFRQS": "sbi_clustermass.flows",
-    "MAF": "sbi_clustermass.flows",
     "Catalogue": "clustermocks",
     "ClusterNPE": "sbi_clustermass.training",
     "DeepSets": "sbi_clustermass.embeddings",
@@ -32,21 +45,36 @@ _HOME = {
     "FLOWS": "sbi_clustermass.flows",
     "JeansTask": "sbi_clustermass.tasks",
     "KDEImage": "sbi_clustermass.embeddings",
+    "MADE": "sbi_clustermass.flows",
+    "MAF": "sbi_clustermass.flows",
+    "MAFRQS": "sbi_clustermass.flows",
+    "MDN": "sbi_clustermass.flows",
     "MSigma": "sbi_clustermass.baselines",
     "MassEstimator": "sbi_clustermass.estimator",
     "MassPosteriors": "sbi_clustermass.posterior",
+    "NSF": "sbi_clustermass.flows",
     "StackedAffine": "sbi_clustermass.flows",
     "SummaryStatistics": "sbi_clustermass.embeddings",
     "Training": "sbi_clustermass.loop",
+    "ZukoBPF": "sbi_clustermass.flows",
+    "ZukoGF": "sbi_clustermass.flows",
+    "ZukoMAF": "sbi_clustermass.flows",
+    "ZukoNAF": "sbi_clustermass.flows",
+    "ZukoNICE": "sbi_clustermass.flows",
+    "ZukoNSF": "sbi_clustermass.flows",
+    "ZukoSOSPF": "sbi_clustermass.flows",
+    "ZukoUNAF": "sbi_clustermass.flows",
     "as_tensors": "sbi_clustermass.training",
     "mass_prior": "sbi_clustermass.prior",
     "read_cluster": "sbi_clustermass.tables",
+    "register": "sbi_clustermass.flows",
     "train": "sbi_clustermass.estimator",
 }
 
 __all__ = [
     "EMBEDDINGS",
     "FLOWS",
+    "MADE",
     "MAF",
     "MAFRQS",
     "MDN",
@@ -62,9 +90,18 @@ __all__ = [
     "StackedAffine",
     "SummaryStatistics",
     "Training",
+    "ZukoBPF",
+    "ZukoGF",
+    "ZukoMAF",
+    "ZukoNAF",
+    "ZukoNICE",
+    "ZukoNSF",
+    "ZukoSOSPF",
+    "ZukoUNAF",
     "as_tensors",
     "mass_prior",
     "read_cluster",
+    "register",
     "train",
 ]
 
