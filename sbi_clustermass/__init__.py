@@ -21,7 +21,25 @@ if TYPE_CHECKING:
         TrialMasses,
     )
     from sbi_clustermass.estimator import MassEstimator, train
-    from sbi_clustermass.flows import FLOWS, MAF, MAFRQS, MDN, NSF, StackedAffine, Tabulated
+    from sbi_clustermass.flows import (
+        FLOWS,
+        MADE,
+        MAF,
+        MAFRQS,
+        MDN,
+        NSF,
+        StackedAffine,
+        Tabulated,
+        ZukoBPF,
+        ZukoGF,
+        ZukoMAF,
+        ZukoNAF,
+        ZukoNICE,
+        ZukoNSF,
+        ZukoSOSPF,
+        ZukoUNAF,
+        register,
+    )
     from sbi_clustermass.loop import Augmentation, Training
     from sbi_clustermass.posterior import MassPosteriors
     from sbi_clustermass.prior import mass_prior
@@ -50,18 +68,29 @@ _HOME = {
     "MassEstimator": "sbi_clustermass.estimator",
     "MassPosteriors": "sbi_clustermass.posterior",
     "SetTransformer": "sbi_clustermass.embeddings",
+    "MADE": "sbi_clustermass.flows",
     "StackedAffine": "sbi_clustermass.flows",
     "SummaryStatistics": "sbi_clustermass.embeddings",
     "Training": "sbi_clustermass.loop",
+    "ZukoBPF": "sbi_clustermass.flows",
+    "ZukoGF": "sbi_clustermass.flows",
+    "ZukoMAF": "sbi_clustermass.flows",
+    "ZukoNAF": "sbi_clustermass.flows",
+    "ZukoNICE": "sbi_clustermass.flows",
+    "ZukoNSF": "sbi_clustermass.flows",
+    "ZukoSOSPF": "sbi_clustermass.flows",
+    "ZukoUNAF": "sbi_clustermass.flows",
     "as_tensors": "sbi_clustermass.training",
     "mass_prior": "sbi_clustermass.prior",
     "read_cluster": "sbi_clustermass.tables",
+    "register": "sbi_clustermass.flows",
     "train": "sbi_clustermass.estimator",
 }
 
 __all__ = [
     "EMBEDDINGS",
     "FLOWS",
+    "MADE",
     "MAF",
     "MAFRQS",
     "MDN",
@@ -83,9 +112,18 @@ __all__ = [
     "Tabulated",
     "Training",
     "TrialMasses",
+    "ZukoBPF",
+    "ZukoGF",
+    "ZukoMAF",
+    "ZukoNAF",
+    "ZukoNICE",
+    "ZukoNSF",
+    "ZukoSOSPF",
+    "ZukoUNAF",
     "as_tensors",
     "mass_prior",
     "read_cluster",
+    "register",
     "train",
 ]
 

@@ -1,13 +1,16 @@
 """sbi's mixtures of Gaussians: the mixture density network and the autoregressive mixture."""
 
 from dataclasses import dataclass, replace
-from typing import ClassVar, final
+from typing import ClassVar, cast, final
 
 import torch
-from sbi.neural_nets.estimators.mixture_density_estimator import MixtureDensityEstimator
+from nflows.nn.nde.made import MixtureOfGaussiansMADE
+from nflows.transforms.standard import PointwiseAffineTransform
+from sbi.neural_nets.estimators.mixture_density_estimator import MixtureDensityEstimator, MultivariateGaussianMDN
 from sbi.neural_nets.estimators.mog import MoG
-from sbi.neural_nets.net_builders import build_mdn
-from torch import Tensor
+from sbi.neural_nets.estimators.nflows_flow import NFlowsFlow
+from sbi.neural_nets.net_builders import build_made, build_mdn
+from torch import Tensor, nn
 
 from sbi_clustermass.flows.builder import SbiFlow
 from sbi_clustermass.flows.within import Mixture
@@ -45,13 +48,14 @@ class MDNFlow(MixtureDensityEstimator):
     def of(cls, stock: MixtureDensityEstimator) -> "MDNFlow":
         """The same network and standardisation."""
         z_score = torch.stack([stock.get_buffer("_transform_shift"), stock.get_buffer("_transform_scale")])
-        return cls(stock.net, stock.input_shape, stock.condition_shape, transform_input=z_score)
+        network = cast(MultivariateGaussianMDN, stock.net)
+        return cls(network, stock.input_shape, stock.condition_shape, transform_input=z_score)
 
     def get_uncorrected_mog(self, condition: Tensor) -> MoG:
         """The mixture at each condition, in standardised parameters."""
         mog = super().get_uncorrected_mog(condition)
-        factors = mog.precision_factors
-        return mog if factors is None else replace(mog, precisions=factors.mT @ factors)
+        factors = _factors(mog)
+        return replace(mog, precisions=factors.mT @ factors)
 
     def mixture(self, condition: Tensor) -> Mixture:
         """Weights, means and widths of one parameter, in its units."""
@@ -59,5 +63,82 @@ class MDNFlow(MixtureDensityEstimator):
             raise ValueError(f"a mixture of one parameter was asked for; this estimator has {tuple(self.input_shape)}.")
         mog = super().get_uncorrected_mog(condition)
         shift, scale = self.get_buffer("_transform_shift"), self.get_buffer("_transform_scale")
-        std = scale / mog.precision_factors[..., 0, 0]
+        std = scale / _factors(mog)[..., 0, 0]
         return Mixture(mog.log_weights, mog.means[..., 0] * scale + shift, std)
+
+
+def _factors(mog: MoG) -> Tensor:
+    """A of each component, upper triangular, where the precision is A^T A."""
+    factors = mog.precision_factors
+    return torch.linalg.cholesky(mog.precisions).mT if factors is None else factors
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class MADE(SbiFlow):
+    """Masked autoencoder with mixtures of Gaussians (Germain et al. 2015, arXiv:1502.03509).
+
+    In one dimension a mixture of Gaussians; of several parameters, each is one given those before it. sbi's
+    `num_blocks` is not an option of its builder: the network has five residual blocks.
+
+    Attributes:
+        hidden_features: Width of the network.
+        num_mixture_components: Number of Gaussians.
+    """
+
+    name: ClassVar[str] = "made"
+
+    hidden_features: int = 50
+    num_mixture_components: int = 10
+
+    def inner(self, theta: Tensor, features: Tensor) -> "MADEFlow":
+        """sbi's `build_made`, mended."""
+        stock = build_made(theta, features, z_score_x="independent", z_score_y="none", **self.options())
+        return MADEFlow(stock.net, stock.input_shape, stock.condition_shape)
+
+
+@final
+class MADEFlow(NFlowsFlow):
+    """sbi's MADE whose samples follow its density, on any device.
+
+    sbi 0.27 evaluates the density at a dummy first parameter of 0, but draws that parameter when it samples, and makes
+    tensors on the CPU.
+    """
+
+    def log_prob(self, input: Tensor, condition: Tensor) -> Tensor:
+        """Natural log density of the parameters, (sample, batch)."""
+        with condition.device:
+            return super().log_prob(input, condition)
+
+    @torch.no_grad()
+    def sample(self, sample_shape: torch.Size | tuple[int, ...], condition: Tensor) -> Tensor:
+        """Draw parameters, (*sample_shape, batch, theta), one after the other."""
+        context = condition.repeat(torch.Size(sample_shape).numel(), 1)
+        standard = context.new_zeros(len(context), *self.input_shape)
+        for column in range(standard.shape[1]):
+            log_weight, mean, std = (part[:, column] for part in self._mixtures(standard, context))
+            pick = log_weight.exp().multinomial(1)
+            standard[:, column] = (mean + std * torch.randn_like(mean)).gather(1, pick)[:, 0]
+        shift, scale = self._z_score()
+        return ((standard - shift) / scale).reshape(*sample_shape, len(condition), *self.input_shape)
+
+    def mixture(self, condition: Tensor) -> Mixture:
+        """Weights, means and widths of one parameter, in its units."""
+        if self.input_shape != (1,):
+            raise ValueError(f"a mixture of one parameter was asked for; this estimator has {tuple(self.input_shape)}.")
+        parts = self._mixtures(condition.new_zeros(len(condition), 1), condition)
+        log_weight, mean, std = (part[:, 0] for part in parts)
+        shift, scale = self._z_score()
+        return Mixture(log_weight, (mean - shift) / scale, std / scale)
+
+    def _mixtures(self, standard: Tensor, context: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Log weights, means and widths of each standardised parameter given those before, (row, theta, component)."""
+        made = next(module for module in self.net.modules() if isinstance(module, MixtureOfGaussiansMADE))
+        outputs = made(torch.cat([standard.new_zeros(len(standard), 1), standard], -1), context)
+        logits, mean, raw = outputs.reshape(len(standard), -1, made.num_mixture_components, 3)[:, 1:].unbind(-1)
+        return logits.log_softmax(-1), mean, nn.functional.softplus(raw) + made.epsilon
+
+    def _z_score(self) -> tuple[Tensor, Tensor]:
+        """Shift and scale from a parameter to its standardised value."""
+        affine = next(module for module in self.net.modules() if isinstance(module, PointwiseAffineTransform))
+        return affine.get_buffer("_shift"), affine.get_buffer("_scale")

@@ -17,8 +17,7 @@ from sbi.neural_nets.estimators.base import ConditionalDensityEstimator
 from sbi.neural_nets.estimators.nflows_flow import NFlowsFlow
 from sbi.neural_nets.estimators.zuko_flow import ZukoFlow
 from torch import Tensor
-from torch.distributions import Distribution
-from zuko.distributions import DiagNormal
+from zuko.distributions import DiagNormal, NormalizingFlow
 
 QUADRATURE_NODES = 256
 FARTHEST = 1e12  # bounds, in the parameter's units and in sigma: beyond, a gradient would be 0 x inf
@@ -108,19 +107,21 @@ class NFlowsDensity:
 class ZukoDensity:
     """A zuko flow of one parameter from Gaussian noise; its networks have run once for each condition."""
 
-    distribution: Distribution
-    dtype: torch.dtype
+    distribution: NormalizingFlow
+    features: Float[Tensor, "batch feature"]
 
     def log_prob(self, values: Float[Tensor, "#batch value"]) -> Float[Tensor, "batch value"]:
         """Natural log density."""
-        return self.distribution.log_prob(values.T[..., None].to(self.dtype)).T
+        return self.distribution.log_prob(self._expanded(values)).T
 
     def log_mass(self, low: float, high: float) -> Float[Tensor, " batch"]:
         """Natural log of the probability of [low, high]: two evaluations of the transform for each condition."""
-        batch = self.distribution.batch_shape
-        device = self.distribution.base.base_dist.loc.device
-        bounds = torch.tensor([low, high], dtype=self.dtype, device=device)
-        return _log_mass_between(self.distribution.transform(bounds[:, None, None].expand(2, *batch, 1))[..., 0])
+        bounds = torch.tensor([[low, high]], device=self.features.device)
+        return _log_mass_between(self.distribution.transform(self._expanded(bounds))[..., 0])
+
+    def _expanded(self, values: Float[Tensor, "#batch value"]) -> Float[Tensor, "value batch 1"]:
+        """One value for each condition: zuko's own gradients would be summed over conditions that share a value."""
+        return values.T.to(self.features.dtype).expand(-1, len(self.features))[..., None]
 
 
 @final
@@ -153,7 +154,7 @@ def density_at(inner: ConditionalDensityEstimator, features: Float[Tensor, "batc
     if isinstance(inner, ZukoFlow):
         distribution = inner.net(inner.embedding_net(features))
         if isinstance(distribution.base, DiagNormal):
-            return ZukoDensity(distribution, features.dtype)
+            return ZukoDensity(distribution, features)
     if isinstance(inner, NFlowsFlow) and starts_from_a_normal(inner):
         return NFlowsDensity(inner, features)
     return AnyDensity(inner, features)
