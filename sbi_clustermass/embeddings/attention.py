@@ -65,8 +65,7 @@ class SetTransformer(nn.Module):
         self.mirror, self.richness = mirror, richness
         self.galaxy = perceptron(4 if mirror else 5, width, width)
         self.blocks = nn.ModuleList(InducedAttention(width, inducing) for _ in range(blocks))
-        self.seeds = nn.Parameter(torch.randn(SEEDS, width))
-        self.pool = Attention(width, values=width * (1 + mirror))
+        self.pool = Gather(width, SEEDS, values=width * (1 + mirror))
         self.cluster = perceptron(SEEDS * width * (1 + mirror) + richness, 2 * width, 2 * width, features)
 
     def config(self) -> dict[str, int]:
@@ -91,58 +90,60 @@ class SetTransformer(nn.Module):
 
     def _pooled(self, x: Float[Tensor, "batch galaxy 3"]) -> Float[Tensor, "batch pooled"]:
         galaxies = read_galaxies("SetTransformer", x)
-        mask = torch.where(galaxies.is_galaxy, 0.0, NEVER).to(x.dtype)[:, None, None]
+        mask = torch.where(galaxies.is_galaxy, 0.0, NEVER).to(x.dtype)[..., None]
         tokens = self.galaxy(galaxy_inputs(galaxies, signed=not self.mirror))
         for block in self.blocks:
             tokens = block(tokens, mask)
-        sign = torch.cat([torch.ones_like(tokens), galaxies.unit_v().expand_as(tokens)], -1) if self.mirror else 1
-        return self.pool(self.seeds.expand(len(x), -1, -1), tokens, mask, sign=sign).flatten(1)
+        if not self.mirror:
+            return self.pool(tokens, mask).flatten(1)
+        v = galaxies.unit_v()[..., None].expand_as(tokens)
+        return self.pool(tokens, mask, sign=torch.cat([torch.ones_like(v), v], -1)).flatten(1)
 
 
 @final
-class Attention(nn.Module):
-    """Multi-head attention: the values of tokens, averaged for each query."""
+class Gather(nn.Module):
+    """Multi-head attention of learned queries to tokens; a query and the keys' weights are one linear map."""
 
-    def __init__(self, width: int, values: int) -> None:
+    def __init__(self, width: int, queries: int, values: int) -> None:
         super().__init__()
-        self.query, self.key = (nn.Linear(width, width, bias=False) for _ in range(2))
+        self.logits = nn.Linear(width, HEADS * queries, bias=False)
         self.value = nn.Linear(width, values)
 
     def forward(
         self,
-        queries: Float[Tensor, "batch query width"],
         tokens: Float[Tensor, "batch token width"],
-        mask: Tensor | None = None,
+        mask: Float[Tensor, "batch token 1"],
         *,
         sign: Tensor | int = 1,
     ) -> Float[Tensor, "batch query value"]:
-        """Averages, (batch, query, value).
-
-        Args:
-            queries: What asks.
-            tokens: What answers.
-            mask: Added to the attention's logarithm, (batch, 1, 1, token).
-            sign: By what the tokens' values are multiplied, (batch, token, value).
-        """
-        parts = self.query(queries), self.key(tokens), self.value(tokens) * sign
-        heads = (part.unflatten(-1, (HEADS, -1)).transpose(1, 2) for part in parts)
-        return nn.functional.scaled_dot_product_attention(*heads, attn_mask=mask).transpose(1, 2).flatten(2)
+        """Values of the tokens, times `sign`, averaged for each query; a mask is added to the attention's logarithm."""
+        weights = (self.logits(tokens) + mask).softmax(1).unflatten(2, (HEADS, -1)).permute(0, 2, 3, 1)
+        return (weights @ _heads(self.value(tokens) * sign)).transpose(1, 2).flatten(2)
 
 
 @final
 class InducedAttention(nn.Module):
-    """Tokens see each other through a few learned points, normalised before each step (Lee et al. 2019, eq. 9)."""
+    """Tokens see each other through points that gather from all of them (Lee et al. 2019, eq. 9), pre-normalised."""
 
     def __init__(self, width: int, inducing: int) -> None:
         super().__init__()
-        self.points = nn.Parameter(torch.randn(inducing, width))
         self.before_attention, self.before_step = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.gather, self.spread = Attention(width, width), Attention(width, width)
-        self.mix, self.step = nn.Linear(width, width), perceptron(width, 2 * width, width)
+        self.gather = Gather(width, inducing, width)
+        self.query, self.key = nn.Linear(width, width, bias=False), nn.Linear(width, width, bias=False)
+        self.value, self.mix = nn.Linear(width, width), nn.Linear(width, width)
+        self.step = perceptron(width, 2 * width, width)
 
-    def forward(self, tokens: Float[Tensor, "batch token width"], mask: Tensor) -> Float[Tensor, "batch token width"]:
+    def forward(
+        self, tokens: Float[Tensor, "batch token width"], mask: Float[Tensor, "batch token 1"]
+    ) -> Float[Tensor, "batch token width"]:
         """New tokens; masked ones are not seen by the others."""
         normal = self.before_attention(tokens)
-        seen = self.gather(self.points.expand(len(tokens), -1, -1), normal, mask)
-        tokens = tokens + self.mix(self.spread(normal, seen))
+        points = self.gather(normal, mask)
+        queries, keys, values = (_heads(part) for part in (self.query(normal), self.key(points), self.value(points)))
+        weights = (queries @ keys.mT / keys.shape[-1] ** 0.5).softmax(-1)  # the fused one is slow on few keys
+        tokens = tokens + self.mix((weights @ values).transpose(1, 2).flatten(2))
         return tokens + self.step(self.before_step(tokens))
+
+
+def _heads(values: Float[Tensor, "batch token value"]) -> Float[Tensor, "batch head token part"]:
+    return values.unflatten(-1, (HEADS, -1)).transpose(1, 2)

@@ -20,8 +20,6 @@ from sbi_clustermass.embeddings.galaxies import (
     read_galaxies,
 )
 
-NEVER = -1e30  # below every feature: a maximum does not see the padding
-
 
 @final
 class DeepSets(nn.Module):
@@ -84,13 +82,8 @@ class DeepSets(nn.Module):
     def _pooled(self, x: Float[Tensor, "batch galaxy 3"]) -> Float[Tensor, "batch pooled"]:
         """Mean and maximum of the even features and mean of the odd ones over each cluster's galaxies."""
         galaxies = read_galaxies("DeepSets", x)
-        even, odd = self.galaxy(galaxy_inputs(galaxies, signed=not self.mirror)).split(
-            [self.width, self.width * self.mirror], dim=-1
-        )
-        odd = odd * galaxies.unit_v()
-        weight = galaxies.is_galaxy.to(x.dtype)
-        weight = weight / weight.sum(1, keepdim=True).clamp(min=1)
-        means = torch.einsum("bg,bgf->bf", weight, torch.cat([even, odd], -1))
-        highest = even.masked_fill(~galaxies.is_galaxy[..., None], NEVER).amax(1)
-        highest = torch.where(galaxies.is_galaxy.any(1, keepdim=True), highest, 0)
-        return torch.cat([means[:, : self.width], highest, means[:, self.width :]], 1)
+        # the padding holds a galaxy again, which a maximum does not see
+        found = self.galaxy(galaxy_inputs(galaxies.refilled(), signed=not self.mirror))
+        weight = galaxies.is_galaxy.to(x.dtype) / galaxies.is_galaxy.sum(1, keepdim=True).clamp(min=1)
+        even, odd = torch.bmm(torch.stack([weight, weight * galaxies.unit_v()], 1), found).unbind(1)
+        return torch.cat([even[:, : self.width], found[..., : self.width].amax(1), odd[:, self.width :]], 1)

@@ -23,9 +23,15 @@ class Galaxies(NamedTuple):
     v: Float[Tensor, "batch galaxy"]
     is_galaxy: Bool[Tensor, "batch galaxy"]
 
-    def unit_v(self) -> Float[Tensor, "batch galaxy 1"]:
+    def unit_v(self) -> Float[Tensor, "batch galaxy"]:
         """Velocity over its scale."""
-        return (self.v / V_SCALE)[..., None]
+        return self.v / V_SCALE
+
+    def refilled(self) -> "Galaxies":
+        """With the first galaxy of each cluster in its padding instead of zeros; `is_galaxy` as it was."""
+        first = self.is_galaxy.int().argmax(1, keepdim=True)
+        R, v = (torch.where(self.is_galaxy, part, part.gather(1, first)) for part in (self.R, self.v))
+        return self._replace(R=R, v=v)
 
 
 def read_galaxies(owner: str, x: Float[Tensor, "batch galaxy 3"]) -> Galaxies:
@@ -84,7 +90,7 @@ def even_in(network: nn.Module, even: Tensor, odd: Tensor) -> Tensor:
 
 def galaxy_inputs(galaxies: Galaxies, *, signed: bool) -> Float[Tensor, "batch galaxy input"]:
     """Distance and its log, speed and its square, in units of the scales above; where signed, velocity too."""
-    r, u = galaxies.R / R_SCALE, galaxies.v / V_SCALE
+    r, u = galaxies.R / R_SCALE, galaxies.unit_v()
     even = [r, (r + 0.02).log(), u.abs(), u.square()]
     return torch.stack([*even, u] if signed else even, -1)
 

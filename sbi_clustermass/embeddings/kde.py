@@ -192,13 +192,13 @@ def _grown_density(kernel: Kernel, growth: Float[Tensor, "2"], grid: Grid) -> Fl
     """As `_density` of the scaled kernel, but each cluster takes its own road only: others have no finite gradient."""
     roads = _roads(kernel.scaled(*growth.detach()), grid)
     fast, exact, wide = (kernel.rows(rows).scaled(*growth) for rows in roads)
-    wide = wide.widened(grid.pixel)
-    parts = (
-        factorised(fast, grid)[0] * fast.peak(),
-        direct(exact, grid) * exact.peak(),
-        direct(wide, grid) * wide.peak(),
-    )
-    return torch.cat(parts)[torch.cat(roads).argsort()[: len(kernel.R)]]
+    sums = (fast, _by_factors), (exact, direct), (wide.widened(grid.pixel), direct)
+    densities = [image(some, grid) * some.peak() for some, image in sums if len(some.R) or not len(kernel.R)]
+    return torch.cat(densities)[torch.cat(roads).argsort()[: len(kernel.R)]]
+
+
+def _by_factors(kernel: Kernel, grid: Grid) -> Float[Tensor, "cluster R v"]:
+    return factorised(kernel, grid)[0]
 
 
 @torch.no_grad()

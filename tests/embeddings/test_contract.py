@@ -81,7 +81,7 @@ def test_every_field_can_be_changed_and_an_unknown_one_is_refused_with_the_neare
 @with_and_without_richness
 def test_there_is_one_row_of_finite_float32_features_for_a_cluster_of_any_number_of_galaxies(name, richness):
     embedding = build(name, richness=richness)
-    for x in (SOME, odd_clusters(), torch.zeros(3, 0, 3), torch.zeros(3, 7, 3)):
+    for x in (SOME, odd_clusters(), torch.zeros(3, 0, 3), torch.zeros(3, 7, 3), SOME[:0]):
         features = embedding(x)
         assert features.shape == (len(x), embedding(SOME).shape[1])
         assert features.dtype == torch.float32
