@@ -140,5 +140,5 @@ def test_the_choices_of_a_run_are_names_and_numbers():
     assert TrainingRun().training.augmentation is None
     changed = TrainingRun(completeness=0.5, velocity_error=100.0).training.augmentation
     assert changed == Augmentation(completeness=(0.5, 1.0), velocity_error=(0.0, 100.0))
-    with pytest.raises(ValueError, match="unknown embedding 'kdee'. Did you mean 'kde'"):
+    with pytest.raises(ValueError, match=r"unknown embedding 'kdee'\. Did you mean 'kde'"):
         _ = TrainingRun(embedding="kdee").builder
