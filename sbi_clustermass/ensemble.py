@@ -29,11 +29,12 @@ class Ensemble(ConditionalDensityEstimator):
     """
 
     def __init__(self, members: Iterable[EmbedOnce], support: tuple[float, float]) -> None:
-        networks = nn.ModuleList(members)
-        if not len(networks):
+        networks = list(members)
+        if not networks:
             raise ValueError("an ensemble needs at least one member.")
         first = networks[0]
-        super().__init__(networks, input_shape=first.input_shape, condition_shape=first.condition_shape)
+        super().__init__(nn.ModuleList(networks), first.input_shape, first.condition_shape)
+        self.net: nn.ModuleList
         self.support = support
 
     @property

@@ -56,8 +56,8 @@ class Checkpoint:
             return None
         try:
             with safe_open(str(self.path), framework="pt") as file:
-                header = file.metadata() or {}
-                tensors = {name: file.get_tensor(name) for name in file.keys()}
+                header, names = file.metadata() or {}, file.keys()
+                tensors = {name: file.get_tensor(name) for name in names}
             if header.get("format") != FORMAT:
                 raise ValueError(f"checkpoint format {header.get('format')!r}; this version reads format {FORMAT}")
             settings, facts = json.loads(header["settings"]), json.loads(header["facts"])

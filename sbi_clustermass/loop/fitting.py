@@ -180,9 +180,7 @@ def _prepared(network: nn.Module, data: Data, training: Training) -> tuple[Rows,
         rows = with_summaries(network, data.rows, room)
         return rows, rows.among(data.split.validating, room), generator
     fixed = _generator(training.seed, 1, device)
-    validating = augmented(
-        data.rows, data.split.validating, training.augmentation, generator=fixed, place=room
-    )
+    validating = augmented(data.rows, data.split.validating, training.augmentation, generator=fixed, place=room)
     return data.rows, with_summaries(network, validating, room), generator
 
 
