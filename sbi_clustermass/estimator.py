@@ -246,7 +246,8 @@ def train(
     with working_place(resolve_device(device), mapped=streamed, beside=folder) as place:
         clusters = TrainingSet.read(catalogue, place, support).under(training.augmentation)
         training = replace(training, augmentation=clusters.augmentation)
-        shown = clusters.mirrored() if mirror and training.augmentation is None else clusters
+        even = getattr(flow.embedding, "even", False)  # sees no difference: the same would be shown twice
+        shown = clusters.mirrored() if mirror and not even and training.augmentation is None else clusters
         found = train_members(shown, flow, training, members=members, checkpoint=folder, progress=progress)
     return _estimator(clusters, flow, *found, {"training": repr(training), "mirror": str(mirror)})
 

@@ -53,8 +53,10 @@ class TrialMasses(nn.Module):
         richness: Whether the number of galaxies counts.
     """
 
+    even = True  # in velocity
+
     def __init__(
-        self, middle: float = 14.3, span: float = 2.6, *, trials: int = 53, degree: int = 3, hidden: int = 32,
+        self, middle: float = 14.3, span: float = 2.6, *, trials: int = 105, degree: int = 3, hidden: int = 32,
         richness: bool = True,
     ) -> None:  # fmt: skip
         super().__init__()
