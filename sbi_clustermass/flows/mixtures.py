@@ -47,9 +47,13 @@ class MDNFlow(MixtureDensityEstimator):
     @classmethod
     def of(cls, stock: MixtureDensityEstimator) -> "MDNFlow":
         """The same network and standardisation."""
-        z_score = torch.stack([stock.get_buffer("_transform_shift"), stock.get_buffer("_transform_scale")])
+        names = ("_transform_shift", "_transform_scale")
+        z_score = torch.stack([stock.get_buffer(name) for name in names])
         network = cast(MultivariateGaussianMDN, stock.net)
-        return cls(network, stock.input_shape, stock.condition_shape, transform_input=z_score)
+        flow = cls(network, stock.input_shape, stock.condition_shape, transform_input=z_score)
+        for name in names:  # sbi's are views of one tensor, which safetensors refuses
+            flow.register_buffer(name, flow.get_buffer(name).clone())
+        return flow
 
     def get_uncorrected_mog(self, condition: Tensor) -> MoG:
         """The mixture at each condition, in standardised parameters."""

@@ -97,7 +97,7 @@ class NFlowsDensity:
 
     def log_mass(self, low: float, high: float) -> Float[Tensor, " batch"]:
         """Natural log of the probability of [low, high]: two evaluations of the transform for each condition."""
-        bounds = self.features.new_tensor([low, high]).repeat_interleave(len(self.features))[:, None]
+        bounds = _bounds(low, high, self.features).flatten()[:, None]
         noise = self.inner.net.transform_to_noise(bounds, self.features.repeat(2, 1))
         return _log_mass_between(noise.reshape(2, -1))
 
@@ -112,16 +112,14 @@ class ZukoDensity:
 
     def log_prob(self, values: Float[Tensor, "#batch value"]) -> Float[Tensor, "batch value"]:
         """Natural log density."""
-        return self.distribution.log_prob(self._expanded(values)).T
+        # one value for each condition: zuko's own gradients would be summed over conditions that share a value
+        expanded = values.T.to(self.features.dtype).expand(-1, len(self.features))[..., None]
+        return self.distribution.log_prob(expanded).T
 
     def log_mass(self, low: float, high: float) -> Float[Tensor, " batch"]:
         """Natural log of the probability of [low, high]: two evaluations of the transform for each condition."""
-        bounds = torch.tensor([[low, high]], device=self.features.device)
-        return _log_mass_between(self.distribution.transform(self._expanded(bounds))[..., 0])
-
-    def _expanded(self, values: Float[Tensor, "#batch value"]) -> Float[Tensor, "value batch 1"]:
-        """One value for each condition: zuko's own gradients would be summed over conditions that share a value."""
-        return values.T.to(self.features.dtype).expand(-1, len(self.features))[..., None]
+        noise = self.distribution.transform(_bounds(low, high, self.features)[..., None])
+        return _log_mass_between(noise[..., 0])
 
 
 @final
@@ -163,6 +161,11 @@ def density_at(inner: ConditionalDensityEstimator, features: Float[Tensor, "batc
 def starts_from_a_normal(inner: NFlowsFlow) -> bool:
     """Whether the flow's base distribution is N(0, 1)."""
     return any(isinstance(module, StandardNormal) for module in inner.net.children())
+
+
+def _bounds(low: float, high: float, features: Tensor) -> Float[Tensor, "2 batch"]:
+    """Both bounds for each condition, filled on the device: a copy from the host would wait for it."""
+    return torch.stack([features.new_full((len(features),), bound) for bound in (low, high)])
 
 
 def log_normal_mass(

@@ -16,6 +16,7 @@ from sbi_clustermass import ClusterNPE, Training, mass_prior
 from sbi_clustermass.embeddings import KDEImage
 from sbi_clustermass.flows import FLOWS, EmbedOnce, flow_from_config
 from sbi_clustermass.flows.within import AnyDensity, density_at
+from sbi_clustermass.loop import clusters_loss
 
 LOW, HIGH = 13.5, 15.3
 GAUSSIAN = {"stacked_affine", "maf", "zuko_maf", "zuko_nice"}  # in one dimension, as their docstrings say
@@ -52,9 +53,9 @@ def built(name, theta=1, **more):
     return small(name, **more)(*toy(theta=theta)).eval()
 
 
-def stirred(name, theta=1, factor=3.0):
-    """A flow that depends on its condition far more than at the start, as after training."""
-    flow = built(name, theta)
+def stirred(name, factor=1.5):
+    """A flow that depends on its condition more than at the start, as after training."""
+    flow = built(name)
     with torch.no_grad():
         for parameter in flow.embedding.parameters():
             parameter *= factor
@@ -90,21 +91,24 @@ def test_it_trains_and_samples_through_stock_npe(name):
 @every_flow
 @pytest.mark.parametrize("truncated", [True, False])
 def test_it_trains_through_cluster_npe_and_gets_better(name, truncated):
-    inference = ClusterNPE(mass_prior(LOW, HIGH), density_estimator=small(name), device="cpu")
-    training = Training(learning_rate=3e-3, max_updates=24, validate_every=8, batch_size=60, truncated=truncated)
-    inference.append_simulations(*toy()).train(training)
-    assert min(inference.history.validation_loss[1:]) < inference.history.validation_loss[0]
+    inference, (mass, x) = ClusterNPE(mass_prior(LOW, HIGH), density_estimator=small(name), device="cpu"), toy()
+    training = Training(learning_rate=1e-2, max_updates=18, validate_every=6, batch_size=60, truncated=truncated)
+    trained = inference.append_simulations(mass, x).train(training)
+    with torch.no_grad():
+        support = (LOW, HIGH) if truncated else None
+        before, after = (clusters_loss(net, mass, x, support=support).mean() for net in (built(name), trained))
+    assert after < before
 
 
 @every_flow
 def test_it_integrates_to_one_over_the_prior_and_its_mass_is_its_integral(name):
-    flow, x = stirred(name), toy()[1][:20]
-    grid = torch.linspace(LOW, HIGH, 2001)
+    flow, x = stirred(name), toy()[1][:8]
+    grid = torch.linspace(LOW, HIGH, 801)
     with torch.no_grad():
         inside = torch.trapezoid(flow.log_prob_grid(x, grid, within=(LOW, HIGH)).exp(), grid)
-        torch.testing.assert_close(inside, torch.ones(20), rtol=0, atol=1e-3)  # trapezoid over splines with kinks
+        torch.testing.assert_close(inside, torch.ones(8), rtol=0, atol=1e-3)  # trapezoid over splines with kinks
         for low, high in ((LOW, HIGH), (13.9, 14.1), (14.8, 15.25)):
-            part = torch.linspace(low, high, 1001)
+            part = torch.linspace(low, high, 201)
             log_prob = flow.log_prob_grid(x, part)
             truth = (torch.trapezoid((log_prob - log_prob.amax(1, True)).exp(), part)).log() + log_prob.amax(1)
             found = flow.log_mass_within(x, low, high)
@@ -115,15 +119,16 @@ def test_it_integrates_to_one_over_the_prior_and_its_mass_is_its_integral(name):
 
 @every_flow
 def test_its_samples_follow_its_density(name):
-    flow, x = stirred(name), toy()[1][:3]
+    flow, x = stirred(name), toy()[1][:2]
     torch.manual_seed(1)
-    samples = flow.sample((3000,), x)[..., 0]
-    grid = torch.linspace(LOW, HIGH, 2001)
+    samples = flow.sample((600,), x)[..., 0]
+    grid = torch.linspace(LOW, HIGH, 801)
     with torch.no_grad():
         density = flow.log_prob_grid(x, grid, within=(LOW, HIGH)).exp()
     cdf = torch.cumulative_trapezoid(density, grid)
     for drawn, expected in zip(samples.T, cdf, strict=True):
         drawn = drawn[(drawn > LOW) & (drawn < HIGH)]
+        assert len(drawn) > 50
         empirical = (drawn[:, None] < grid[1:]).float().mean(0)
         # Kolmogorov-Smirnov: exceeded once in 3000 trials of a right sampler; the seed is fixed
         assert (empirical - expected).abs().max() < 2.1 / len(drawn) ** 0.5
@@ -133,7 +138,8 @@ def test_its_samples_follow_its_density(name):
 def test_a_hundred_conditions_are_embedded_a_hundred_times(name):
     torch.manual_seed(0)
     flow = small(name, embedding=Counting())(*toy())
-    grid, x = torch.linspace(LOW, HIGH, 256), toy(100)[1]
+    # the integrals of zuko_unaf take a second for 256 masses; how often it embeds does not depend on their number
+    grid, x = torch.linspace(LOW, HIGH, 16 if name == "zuko_unaf" else 256), toy(100)[1]
     with torch.no_grad():
         for ask in (
             lambda: flow.log_prob_grid(x, grid, within=(LOW, HIGH)),
@@ -153,7 +159,7 @@ def test_its_mass_within_bounds_needs_no_quadrature(name):
 
 @every_flow
 def test_its_gradients_are_finite_far_from_the_data_too(name):
-    flow, (mass, x) = stirred(name, factor=1.5).train(), toy()
+    flow, (mass, x) = stirred(name).train(), toy()
     mass[0], mass[1] = LOW, HIGH
     flow.truncated_loss(mass, x, low=LOW, high=HIGH).mean().backward()
     gradients = [each.grad for each in flow.parameters() if each.grad is not None]
@@ -177,7 +183,9 @@ def test_it_is_saved_and_loaded_bit_by_bit(name, tmp_path):
 def test_two_flows_of_one_builder_share_no_weights(name):
     learned = nn.Sequential(nn.Flatten(), nn.Linear(36, 6))
     build = small(name, embedding=learned)
-    first, second, given = ({each.data_ptr() for each in net.parameters()} for net in (build(*toy()), build(*toy()), learned))
+    first, second, given = (
+        {each.data_ptr() for each in net.parameters()} for net in (build(*toy()), build(*toy()), learned)
+    )
     assert not first & second
     assert not (first | second) & given
 
@@ -201,12 +209,12 @@ def test_it_takes_three_parameters(name):
 def test_its_docstring_says_what_it_can_express_in_one_dimension(name):
     assert "n one dimension" in FLOWS[name].__doc__
     assert ("in one dimension, a Gaussian" in FLOWS[name].__doc__) == (name in GAUSSIAN)
-    flow, x = stirred(name, factor=6.0), toy()[1][:10]
-    grid = torch.linspace(LOW, HIGH, 41)
+    flow, x = stirred(name, factor=3.0), toy()[1][:10]
+    grid = torch.linspace(LOW, HIGH, 41, dtype=torch.float64)
     with torch.no_grad():
         for parameter in flow.net.parameters():
             parameter *= 2
-        log_prob = flow.double().log_prob_grid(x.double(), grid.double())
+        log_prob = flow.double().log_prob_grid(x.double(), grid)
     curvature = log_prob.diff(n=2)
     bend = (curvature - curvature.mean(1, keepdim=True)).abs().amax(1) / curvature.abs().amax(1)
     # a Gaussian's curvature is constant up to rounding; one that can bend does so for random weights
@@ -269,17 +277,16 @@ def answer(name, theta, **more):
 
 @pytest.mark.parametrize("name", [name for name in FLOWS if name not in UNFAKED])
 def test_a_training_step_stays_on_its_device(name):
-    mode = FakeTensorMode()
-    flow: EmbedOnce = fake_meta(built(name).train(), mode)
+    mode, fewer = FakeTensorMode(), {"num_transforms": 1} if hasattr(FLOWS[name], "num_transforms") else {}
+    flow: EmbedOnce = fake_meta(built(name, **fewer).train(), mode)
     with mode:
         mass, x = torch.rand(10, 1, device="meta"), torch.rand(10, *flow.condition_shape, device="meta")
-        loss = flow.truncated_loss(mass, x, low=LOW, high=HIGH).mean() + flow.loss(mass, x).mean()
+        loss = flow.truncated_loss(mass, x, low=LOW, high=HIGH).mean()
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(flow.parameters(), 5.0)
-        torch.optim.Adam(flow.parameters()).step()
-        grid = flow.log_prob_grid(x, torch.linspace(LOW, HIGH, 9, device="meta"), within=(LOW, HIGH))
-        assert loss.device.type == grid.device.type == "meta"
-        assert flow.sample((3,), x).device.type == "meta"
+        with torch.no_grad():
+            grid = flow.log_prob_grid(x, torch.linspace(LOW, HIGH, 9, device="meta"), within=(LOW, HIGH))
+            samples = flow.sample((3,), x)
+    assert {each.device.type for each in (loss, grid, samples)} == {"meta"}
 
 
 def fake_meta(flow, mode):
