@@ -47,7 +47,7 @@ class SetTransformer(nn.Module):
     def __init__(
         self,
         width: int = 32,
-        blocks: int = 2,
+        blocks: int = 1,
         *,
         inducing: int = 8,
         features: int = 32,
