@@ -22,7 +22,7 @@ _MAX_DEGREE = 5
 _QUADRATURE = 512
 
 
-def mass_prior(low: float, high: float) -> "BoxUniform":
+def mass_prior(low: float, high: float, *, device: str = "cpu") -> "BoxUniform":
     """Uniform prior on log10 M200c [h^-1 Msun] between `low` and `high` [dex], as sbi wants it.
 
     Raises:
@@ -32,7 +32,7 @@ def mass_prior(low: float, high: float) -> "BoxUniform":
     from torch import tensor
 
     _check_support(low, high)
-    return BoxUniform(low=tensor([low]), high=tensor([high]))
+    return BoxUniform(low=tensor([low]), high=tensor([high]), device=device)
 
 
 @final
