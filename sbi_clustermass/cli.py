@@ -26,7 +26,14 @@ app = typer.Typer(
     help="Dynamical masses of galaxy clusters from the projected phase space of their galaxies.",
 )
 
-_JOBS = typer.Option("--jobs", "-j", help="Processes for the simulator; -1 for one a core.", min=-1)
+
+def _jobs(value: int) -> int:
+    if value == 0:
+        raise typer.BadParameter("0 processes do no work; 1 works here, 2 or more share it, -1 takes one a core.")
+    return value
+
+
+_JOBS = typer.Option("--jobs", "-j", help="Processes for the simulator; -1 for one a core.", min=-1, callback=_jobs)
 _SEED = typer.Option(help="Seed: the same seed gives the same result.", min=0)
 _DEVICE = typer.Option(help="auto, cpu or cuda.")
 
@@ -148,7 +155,7 @@ def infer(
     A table has ra, dec and z, or projected distances and velocities. Options hold for every table of the call.
     """
     from sbi_clustermass.estimator import MassEstimator
-    from sbi_clustermass.infer import SUFFIXES, infer_tables, write_table
+    from sbi_clustermass.infer import SUFFIXES, NoMass, infer_tables, write_table
 
     options = _table_options(redshift, centre, h, distance, column)
     if out is not None:
@@ -158,11 +165,10 @@ def infer(
     for mass in infer_tables(tables, estimator, options):
         masses.append(mass)
         _print_mass(mass, console)
-    failed = all(type(mass).__name__ == "NoMass" for mass in masses)
-    if out is not None and not failed:
+    if out is not None:
         write_table(masses, out)
         console.print(f"Wrote {out}.", soft_wrap=True)
-    if failed:
+    if all(isinstance(mass, NoMass) for mass in masses):
         raise typer.Exit(2)
 
 

@@ -85,6 +85,17 @@ class Ensemble(ConditionalDensityEstimator):
         chosen = chosen.reshape(1, *shape, len(share), 1)
         return draws.gather(0, chosen)[0]
 
+    def log_mass_within(self, condition: Tensor, low: float, high: float) -> Float[Tensor, " batch"]:
+        """Natural log of the probability that the mixture gives to [low, high].
+
+        Raises:
+            ValueError: The bounds are not ordered.
+        """
+        live, condition = self._on_summaries(condition)
+        weights = self._log_weights(live, condition)
+        terms = [w + member.log_mass_within(condition, low, high) for member, w in zip(live, weights, strict=True)]
+        return torch.logsumexp(torch.stack(terms), 0)
+
     def _log_weights(self, live: Sequence[EmbedOnce], condition: Tensor) -> list[Float[Tensor, " batch"]]:
         rows = condition.reshape(-1, *condition.shape[-len(live[0].condition_shape) :])
         log_mass = torch.stack([member.log_mass_within(rows, *self.support) for member in live])

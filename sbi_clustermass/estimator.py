@@ -8,16 +8,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Self, final
+from typing import TYPE_CHECKING, Self, final
 from warnings import warn
 
 import numpy as np
-import torch
 from jaxtyping import Float
 
 from clustermocks import Catalogue, Cosmology, Observation
 from sbi_clustermass import storage
 from sbi_clustermass.ensemble import Ensemble
+from sbi_clustermass.evaluate import log_prob_of
 from sbi_clustermass.flows import EmbedOnce, StackedAffine
 from sbi_clustermass.loop import History, Progress, Training
 from sbi_clustermass.members import Flow, train_members
@@ -26,8 +26,10 @@ from sbi_clustermass.prior import EffectivePrior, fit_effective_prior
 from sbi_clustermass.training import resolve_device
 from sbi_clustermass.training_set import TrainingSet, working_place
 
+if TYPE_CHECKING:
+    from sbi.inference.posteriors import DirectPosterior
+
 _GRID = 256
-_CLUSTERS_A_CHUNK = 500
 _EDGE = 0.05
 _REDSHIFT_REACH = 0.1
 
@@ -103,7 +105,7 @@ class MassEstimator:
             raise ValueError(
                 f"the grid reaches from {grid[0]} to {grid[-1]}, beyond the prior's support {low} to {high}."
             )
-        log_prob = self._log_prob(catalogue, grid)
+        log_prob = log_prob_of(self.network, catalogue, grid)
         return MassPosteriors.from_log_prob(
             grid, log_prob, log_prior=self.prior.log_density(grid), names=catalogue.names
         )
@@ -121,14 +123,27 @@ class MassEstimator:
             raise ValueError("one network cannot disagree with itself: train with members=5, say.")
         return np.stack([member.posterior(catalogue).mean for member in self.members]).std(axis=0)
 
-    @torch.no_grad()
-    def _log_prob(self, catalogue: Catalogue, grid: np.ndarray) -> Float[np.ndarray, "cluster mass"]:
-        device = next(self.network.parameters()).device
-        masses = torch.as_tensor(grid, dtype=torch.float32, device=device)
-        rows = np.arange(len(catalogue))
-        parts = [rows[i : i + _CLUSTERS_A_CHUNK] for i in range(0, len(rows), _CLUSTERS_A_CHUNK)]
-        batches = (torch.from_numpy(catalogue.select(part).padded()).to(device) for part in parts)
-        return np.concatenate([self.network.log_prob_grid(x, masses).double().cpu().numpy() for x in batches])
+    def to_sbi(self, *, width: int | None = None) -> "DirectPosterior":
+        """The posterior as sbi's `DirectPosterior`, for sbi's diagnostics (SBC, TARP, LC2ST) and plots.
+
+        Its prior is flat between the support's ends, which is what the network learned only if the effective training
+        prior is flat: test sets for sbi's diagnostics are drawn as the training set was.
+
+        Args:
+            width: Number of galaxies that every observation is padded to, as sbi demands: `catalogue.padded(width)`.
+                That of the richest training cluster by default, `richness[1]`.
+
+        Raises:
+            ValueError: `width` is not a positive number.
+
+        Example:
+            >>> posterior = estimator.to_sbi()  # doctest: +SKIP
+            >>> x = torch.from_numpy(catalogue.padded(estimator.richness[1]))  # doctest: +SKIP
+            >>> posterior.sample_batched((1000,), x=x)  # doctest: +SKIP
+        """
+        from sbi_clustermass.bridge import direct_posterior
+
+        return direct_posterior(self.network, self.support, width=self.richness[1] if width is None else width)
 
     def _check(self, catalogue: Catalogue) -> None:
         if not len(catalogue):

@@ -5,6 +5,7 @@ Masses are M200c [h^-1 Msun] as log10_mass [dex]; densities are per dex; `log_` 
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, final
+from warnings import warn
 
 import numpy as np
 from jaxtyping import Float
@@ -20,9 +21,10 @@ if TYPE_CHECKING:
 
 _MAX_DEGREE = 5
 _QUADRATURE = 512
+_FLAT = 1e-4  # slope of the mean log-likelihood at its maximum, in nats a unit of a coefficient: 1e-8 nats below it
 
 
-def mass_prior(low: float, high: float) -> "BoxUniform":
+def mass_prior(low: float, high: float, *, device: str = "cpu") -> "BoxUniform":
     """Uniform prior on log10 M200c [h^-1 Msun] between `low` and `high` [dex], as sbi wants it.
 
     Raises:
@@ -32,7 +34,7 @@ def mass_prior(low: float, high: float) -> "BoxUniform":
     from torch import tensor
 
     _check_support(low, high)
-    return BoxUniform(low=tensor([low]), high=tensor([high]))
+    return BoxUniform(low=tensor([low]), high=tensor([high]), device=device)
 
 
 @final
@@ -106,10 +108,13 @@ def _fit_degree(masses, degree, support, log_selected, n) -> tuple[float, Effect
         norm = terms.sum()
         return float(peak + np.log(norm) - on_masses @ c), terms @ on_nodes / norm - on_masses
 
-    best = minimize(loss, np.zeros(degree), jac=True, method="BFGS") if degree else None
-    coefficients = () if best is None else tuple(float(c) for c in best.x)
-    value = loss(np.asarray(coefficients))[0]
-    return 2 * n * value + degree * np.log(n), EffectivePrior(low, high, coefficients)
+    best = minimize(loss, np.zeros(degree), jac=True, method="BFGS").x if degree else np.zeros(0)
+    value, slope = loss(best)
+    prior = EffectivePrior(low, high, tuple(float(c) for c in best))
+    if not np.abs(slope).max(initial=0.0) < _FLAT:  # BFGS's own verdict also fails where it cannot improve any more
+        warn(f"the effective prior of degree {degree} could not be fitted and is left out.", UserWarning, stacklevel=3)
+        return np.inf, prior
+    return 2 * n * value + degree * np.log(n), prior
 
 
 def _basis(log10_mass: np.ndarray, degree: int, support: tuple[float, float]) -> Float[np.ndarray, "mass degree"]:

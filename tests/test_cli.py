@@ -119,15 +119,17 @@ def bad_tables(folder: Path) -> dict[str, tuple[Path, str]]:
 
 
 @pytest.mark.parametrize("kind", ["columns", "text", "far", "kpc", "missing", "empty", "junk"])
-def test_a_bad_table_gives_one_clear_message_status_2_and_no_file(capsys, model, tmp_path, kind):
+def test_a_bad_table_gives_one_clear_message_status_2_and_its_reason_in_the_output(capsys, model, tmp_path, kind):
     path, word = bad_tables(tmp_path)[kind]
-    before = set(tmp_path.iterdir())
-    status, out, err = run(capsys, "infer", path, "--model", model, *KNOWN, "--out", tmp_path / "masses.csv")
+    written = tmp_path / "masses.csv"
+    status, out, err = run(capsys, "infer", path, "--model", model, *KNOWN, "--out", written)
     assert status == 2
     assert word in out + err
     assert path.name in out + err
     assert "Traceback" not in out + err
-    assert set(tmp_path.iterdir()) == before
+    table = Table.read(written, format="ascii.csv")
+    assert word in table["reason"][0]
+    assert np.isnan(float(table["log10_mass"][0]))
 
 
 def test_among_several_tables_a_bad_one_costs_only_its_own_line(capsys, model, tmp_path):
@@ -222,6 +224,13 @@ def test_simulate_train_and_infer_are_one_chain(capsys, tmp_path):
     assert status == 0
     assert "weight updates" in out
     assert run(capsys, "infer", write(phase_space(), tmp_path / "a.csv"), "--model", folder, *KNOWN)[0] == 0
+
+
+def test_no_processes_at_all_is_refused_before_any_work(capsys, tmp_path):
+    status, _, err = run(capsys, "simulate", tmp_path / "m.parquet", "-j", 0)
+    assert status == 2
+    assert "0 processes do no work" in err
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_unknown_names_are_answered_with_the_choices(capsys, tmp_path):

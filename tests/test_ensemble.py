@@ -132,3 +132,22 @@ def test_none_or_fewer_members_are_refused(clusters):
         train(clusters, flow=FLOW, members=0)
     with pytest.raises(ValueError, match="at least one member"):
         Ensemble([], SUPPORT)
+
+
+def test_its_mass_within_bounds_is_the_integral_of_its_density(wide):
+    ensemble, x = wide
+    grid = torch.linspace(*SUPPORT, 4001)
+    with torch.no_grad():
+        density = ensemble.log_prob(grid[:, None, None].expand(-1, len(x), -1), x).exp()
+        mass = ensemble.log_mass_within(x, *SUPPORT).exp()
+    np.testing.assert_allclose(mass, torch.trapezoid(density, grid, dim=0), rtol=1e-4)  # float32 masses, as above
+
+
+def test_sbi_sees_the_same_mixture_as_ours(trio, clusters):
+    theta, x = as_tensors(clusters)
+    posterior = trio.to_sbi(width=x.shape[1])
+    found = posterior.log_prob_batched(theta[None, :20], x=x[:20], norm_posterior=True)[0]
+    ours = trio.network.log_prob_grid(x[:20], theta[:20, 0]).diagonal()
+    np.testing.assert_allclose(
+        found.detach(), ours.detach(), atol=1e-3
+    )  # float32 on the way to a log density of order 1

@@ -1,5 +1,7 @@
 """The effective training prior against the density that masses were really drawn from."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from scipy.special import expit
@@ -69,3 +71,10 @@ def test_bad_supports_are_refused():
             mass_prior(*bad)
     with pytest.raises(ValueError, match="no cluster of the training set"):
         fit_effective_prior(selected_catalogue(np.full(20, 15.0), 1), (13.0, 14.0))
+
+
+def test_a_degree_whose_fit_does_not_converge_is_left_out_with_a_warning(monkeypatch):
+    catalogue = selected_catalogue(13 + 2.5 * np.random.default_rng(1).power(2, 1000), 2)
+    monkeypatch.setattr("sbi_clustermass.prior.minimize", lambda loss, start, **options: SimpleNamespace(x=start + 0.1))
+    with pytest.warns(UserWarning, match="degree 5 could not be fitted and is left out"):
+        assert fit_effective_prior(catalogue, SUPPORT).coefficients == ()

@@ -39,10 +39,25 @@ def read_file(path: Path) -> "Table":
         raise problem(path.name, what, found=reason, advice=advice) from error
     if not len(table):
         raise problem(path.name, "the table has no rows.", found=f"columns {', '.join(table.colnames) or '(none)'}")
+    _check_separator(table, path)
     for name in table.colnames:
         if name != name.strip():
             table.rename_column(name, name.strip())
     return table
+
+
+def _check_separator(table: "Table", path: Path) -> None:
+    """Refuse a text file whose values are not separated by commas: all of a row would be one column."""
+    header = table.colnames[0].strip()
+    separators = {";": "semicolons", "\t": "tabs", "|": "bars", " ": "blanks"}
+    for mark, name in separators.items():
+        if len(table.colnames) == 1 and mark in header:
+            raise problem(
+                path.name,
+                f"its values are separated by {name}; a CSV file separates them by commas.",
+                found=f"one column, {header!r}",
+                advice="save it with commas, and points in its numbers",
+            )
 
 
 def _format(path: Path) -> str:

@@ -105,6 +105,13 @@ def test_positions_off_the_sky(text, row, what):
     assert what in message(text(f"ra,dec,z\n1,2,.1\n{row}\n"))
 
 
+@pytest.mark.parametrize(("mark", "name"), [(";", "semicolons"), ("\t", "tabs"), ("|", "bars"), (" ", "blanks")])
+def test_values_that_are_not_separated_by_commas(text, mark, name):
+    found = message(text("ra,dec,z\n1,2,.1\n1,2,.11\n".replace(",", mark)))
+    assert f"separated by {name}; a CSV file separates them by commas" in found
+    assert "save it with commas" in found
+
+
 def test_a_negative_distance(text):
     assert "-0.5 in row 2 of 2" in message(text("R_proj,v_los\n1,2\n-.5,2\n"))
 
