@@ -3,10 +3,13 @@
 Masses are M200c [h^-1 Msun] as log10_mass [dex]; `log_` is natural.
 """
 
+from typing import cast
+
 import torch
 from jaxtyping import Float
 from sbi.inference.posteriors import DirectPosterior
 from sbi.neural_nets.estimators.shape_handling import reshape_to_batch_event
+from sbi.utils import BoxUniform
 from torch import Tensor
 
 from sbi_clustermass.ensemble import Ensemble
@@ -31,9 +34,9 @@ class ExactLeakage(DirectPosterior):
         rejection_sampling_batch_size: int = 10_000,
     ) -> Float[Tensor, " batch"]:
         """Probability of the network's density inside the prior, (batch,); sbi's options have nothing to do."""
-        network, box = self.posterior_estimator, self.prior.base_dist
+        network, prior = cast(EmbedOnce, self.posterior_estimator), cast(BoxUniform, self.prior)
         batch = reshape_to_batch_event(x, event_shape=network.condition_shape)
-        return network.log_mass_within(batch, float(box.low), float(box.high)).exp()
+        return network.log_mass_within(batch, float(prior.low), float(prior.high)).exp()
 
 
 def direct_posterior(network: EmbedOnce | Ensemble, support: tuple[float, float], *, width: int) -> ExactLeakage:

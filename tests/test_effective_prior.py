@@ -136,9 +136,12 @@ def test_likelihoods_from_three_training_sets_agree_on_galaxies():
     }
     compared = Compared(MODEL.log_likelihood(test_set, GRID), found)
     report(compared)
-    posteriors, likelihoods = compared.among_themselves()[FLAT, MASS_FUNCTION]
-    assert likelihoods < 0.5 * posteriors
-    assert max(likelihood for _, likelihood in compared.among_themselves().values()) < 0.12  # noise as above
+    found = compared.among_themselves()
+    assert found[FLAT, FLATTENED][1] < 0.1  # noise of the networks and of the prior's fit, .05 each
+    posteriors, likelihoods = found[FLAT, MASS_FUNCTION]
+    # a Gaussian under a steep prior is another best Gaussian than under a flat one: the likelihood is skew
+    assert likelihoods < 0.2
+    assert likelihoods < 0.7 * posteriors
     gaps = np.array(list(compared.from_exact().values()))
     assert np.ptp(gaps) < 0.1, "what three moments lose is the same for all"
 
