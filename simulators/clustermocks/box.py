@@ -6,7 +6,6 @@ functions of `observation`, the same as for mocks and observed redshifts.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import fields
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
@@ -28,6 +27,7 @@ from clustermocks.observation import (
     subtract_velocity,
 )
 from clustermocks.pillars import Galaxies, Views
+from clustermocks.settings import choices
 
 Lines: TypeAlias = ArrayLike | Callable[[float], ArrayLike]
 BLOCK = 200  # clusters observed at once
@@ -222,12 +222,11 @@ def _catalogue(seen: list[_Seen], view: BoxView, seed: int) -> Catalogue:
     counts = counts[order]
     offsets = np.concatenate([[0], np.cumsum(counts)])
     rows = np.arange(offsets[-1]) + np.repeat(start - offsets[:-1], counts)
-    settings = {f.name: repr(getattr(view, f.name)) for f in fields(view) if f.name not in ("observation", "cosmology")}
     return Catalogue.from_arrays(
         view.observation,
         view.cosmology,
         clusters={name: values[order] for name, values in clusters.items()},
         galaxies={name: values[rows] for name, values in galaxies.items()},
         offsets=offsets,
-        metadata={"simulator": "N-body box", "seed": str(seed), **settings},
+        metadata={"simulator": "N-body box", "seed": str(seed), **choices(view)},
     )

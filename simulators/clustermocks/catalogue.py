@@ -336,7 +336,7 @@ class Catalogue:
 
 
 def _settings(metadata: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in metadata.items() if name != "seed"}
+    return {name: value for name, value in metadata.items() if name not in ("seed", "lines_of_sight")}
 
 
 def _with(table: pa.Table, name: str, column: pa.Array | pa.ChunkedArray) -> pa.Table:

@@ -149,7 +149,7 @@ class HaloModel:
             ValueError: if a mass is out of range, log10_masses is not one-dimensional, or there is no line of sight.
         """
         masses = _checked(log10_masses)
-        run = MockRun(self, masses, _checked_lines(lines_of_sight, len(masses)), seed)
+        run = MockRun.of(self, masses, _checked_lines(lines_of_sight, len(masses)), seed)
         done, drawn = 0, []
         for chunk in run.chunks(range(run.n_chunks), n_jobs):
             drawn.append(chunk)
@@ -190,7 +190,7 @@ class HaloModel:
             OSError: if the disk is full or not writable; nothing half-written is left.
         """
         masses = _checked(log10_masses)
-        run = MockRun(self, masses, _checked_lines(lines_of_sight, len(masses)), seed)
+        run = MockRun.of(self, masses, _checked_lines(lines_of_sight, len(masses)), seed)
         return stream(run, Path(folder), n_jobs=n_jobs, progress=progress)
 
 

@@ -81,10 +81,10 @@ class StoredCatalogue:
         if not lines and self.counts != tuple(counts):
             lines = [f"  parts: {list(self.counts)} clusters there, {list(counts)} asked for"]
         if lines:
-            raise ValueError(
-                "\n".join([f"{self.folder}: begun with other settings.", *lines])
-                + "\n  try:    the same settings, to go on with it; or another folder"
-            )
+            code = {"version", "simulator_revision"} & {*differing}
+            cure = "the version of this package that began it" if code else "the same settings, to go on with it"
+            lines = [f"{self.folder}: begun with other settings.", *lines, f"  try:    {cure}; or another folder"]
+            raise ValueError("\n".join(lines))
         for stale in self.folder.glob(".*.parquet.*"):  # of a run that was killed while it wrote
             stale.unlink(missing_ok=True)
         return self
