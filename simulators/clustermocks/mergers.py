@@ -1,7 +1,7 @@
 """Clusters caught while another falls in: two clumps, each in equilibrium, that move towards each other.
 
-Lengths are comoving [h^-1 Mpc], velocities [km/s]. The sphere of r200c about the main body holds M200c, whatever part of
-the second clump lies outside it: that is how halo finders measure a mass.
+Lengths are comoving [h^-1 Mpc], velocities [km/s]. The sphere of r200c about the main body holds M200c, whatever part
+of the second clump lies outside it: that is how halo finders measure a mass.
 """
 
 from dataclasses import dataclass

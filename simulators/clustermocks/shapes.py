@@ -69,8 +69,8 @@ class Ellipsoids(NamedTuple):
     def radial_square(self) -> Float[np.ndarray, "halo"]:
         r"""Mean square by which radial velocities are stretched [1]: above 1, since `directions` crowd where they are.
 
-        $\sum_i v_i^2 \langle n_i^2 \rangle$, $\langle n_i^2 \rangle = R_D(a_j^{-2}, a_k^{-2}, a_i^{-2}) / 3 a_1 a_2 a_3$ for
-        axes a of an angular central Gaussian, R_D Carlson's elliptic integral (DLMF 19.16.5).
+        $\sum_i v_i^2 \langle n_i^2 \rangle$ with $\langle n_i^2 \rangle = R_D(a_j^{-2}, a_k^{-2}, a_i^{-2}) / 3 a_1 a_2
+        a_3$ for an angular central Gaussian of axes a, R_D Carlson's elliptic integral (DLMF 19.16.5).
         """
         inverse = 1 / self.axes[0] ** 2
         share = np.stack([elliprd(*np.roll(inverse, -1 - i, axis=1).T) for i in range(3)], axis=1)
@@ -83,7 +83,8 @@ def draw_ellipsoids(n: int, rng: np.random.Generator, shapes: Shapes) -> Ellipso
     axes = np.stack([_axes(ratio + deviation, shapes.triaxiality) for ratio in (shapes.position, shapes.velocity)])
     axes[1] /= np.sqrt((axes[1] ** 2).mean(axis=-1, keepdims=True))
     rotation = Rotation.random(n, rng).as_matrix()
-    return Ellipsoids(*np.einsum("hij,khj,hlj->khil", rotation, axes, rotation), axes)
+    position, velocity = np.einsum("hij,khj,hlj->khil", rotation, axes, rotation)
+    return Ellipsoids(position, velocity, axes)
 
 
 def _axes(shortest: Float[np.ndarray, "halo"], triaxiality: float) -> Float[np.ndarray, "halo 3"]:

@@ -41,7 +41,7 @@ def dispersion(c, edge):
 
 def phase_space_density(X, u, edge, sigma):
     """Of one galaxy on the sky and in velocity; along the line of sight z = X sinh w."""
-    if X >= edge:
+    if edge <= X:
         return 0.0
 
     def along(w):

@@ -49,7 +49,7 @@ def test_the_sphere_of_r200c_holds_m200c_wherever_the_clump_is(lightest):
     trace = HaloGalaxies(
         200.0, 1.0, 0.0, galaxy_concentration=None, velocity_scatter=0.0, mergers=Mergers(1.0, lightest, 0.5)
     )
-    haloes, rng = _haloes(4000)
+    haloes = _haloes(4000)[0]
     clumps = draw_clumps(haloes, np.random.default_rng(2), trace.mergers)
     drawn = draw_satellites(haloes, np.random.default_rng(2), trace)  # draws its clumps first: the same
     inside = np.linalg.norm(drawn.separation, axis=1) < haloes.r_200c[drawn.halo]
