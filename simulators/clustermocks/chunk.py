@@ -115,7 +115,8 @@ def _sorted(galaxies: Satellites) -> Satellites:
 def _central_threshold(model: "HaloModel") -> float:
     if model.interlopers == "satellites":
         return np.inf
-    return central_threshold(model.tracer_density, model.galaxies, model.observation.redshift, model.cosmology)
+    redshift, fit = model.observation.redshift, model.neighbours.mass_function
+    return central_threshold(model.tracer_density, model.galaxies, redshift, model.cosmology, model=fit)
 
 
 def _pillar(model: "HaloModel", threshold: float) -> Pillar:

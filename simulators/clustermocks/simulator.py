@@ -51,7 +51,8 @@ class HaloModel:
         completeness: Probability that a galaxy has a redshift [1], the same everywhere or `RadialCompleteness`.
         fibre_collision: Least angle between two galaxies of a cluster with redshifts [arcsec], as many comoving h^-1
             Mpc as that spans at the cluster's redshift; 55 for SDSS (.09 h^-1 Mpc). Which of two goes is random;
-            galaxies inside the aperture collide at any velocity, and before completeness thins them. 0 for none.
+            galaxies inside the aperture collide whatever their velocity, as far in front and behind as neighbours are
+            simulated (v_cut + 3000 km/s), and before completeness thins them. 0 for none.
         dominant: Whether a cluster counts only where no heavier halo reaches into its cylinder. Cluster finders do so
             (percolation). Without it, groups beside rich clusters pass any richness cut: they are few at a given mass,
             but the mass function makes them a large share of a survey.
@@ -103,7 +104,15 @@ class HaloModel:
 
         Args:
             tracer_density: Particles per volume [h^3 Mpc^-3].
+
+        Raises:
+            ValueError: tracer_density is not above 0 and at most 1.
         """
+        if not 0 < tracer_density <= 1:
+            raise ValueError(
+                f"HaloModel.dark_matter: tracer_density [h^3 Mpc^-3] must be above 0 and at most 1, "
+                f"found {tracer_density!r}."
+            )
         in_halo = 1e14 * tracer_density / (MDPL2.Om0 * CRITICAL_DENSITY)
         particles = HaloGalaxies(
             richness=in_halo * _VIRIAL_MASS,
