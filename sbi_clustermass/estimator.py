@@ -6,7 +6,6 @@ Masses are M200c [h^-1 Msun] as log10_mass [dex]. A saved estimator is a folder 
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Self, final
 from warnings import warn
@@ -16,11 +15,13 @@ import torch
 from jaxtyping import Float
 
 from clustermocks import Catalogue, Cosmology, Observation
+from clustermocks.settings import installed_version
 from sbi_clustermass import storage
 from sbi_clustermass.flows import EmbedOnce, StackedAffine
 from sbi_clustermass.loop import History, Progress, Training
 from sbi_clustermass.posterior import MassPosteriors
 from sbi_clustermass.prior import EffectivePrior, fit_effective_prior, mass_prior
+from sbi_clustermass.support import warn_of_gaps
 from sbi_clustermass.training import ClusterNPE, as_tensors, resolve_device
 
 _GRID = 256
@@ -207,6 +208,7 @@ def train(
     used = catalogue.select((catalogue.log10_mass >= support[0]) & (catalogue.log10_mass <= support[1]))
     if len(used) < _FEWEST:
         raise ValueError(f"training needs at least {_FEWEST} clusters, and thousands to be of use; found {len(used)}.")
+    warn_of_gaps(used, support)
     inference = ClusterNPE(mass_prior(*support), density_estimator=flow, device=device)
     theta, x, groups = *as_tensors(used), used.host_id
     if mirror:
@@ -234,11 +236,4 @@ def _attempted_range(catalogue: Catalogue) -> tuple[float, float]:
 
 
 def _versions() -> dict[str, str]:
-    return {f"version_{name}": _version(name) for name in ("sbi-clustermass", "sbi", "torch", "nflows")}
-
-
-def _version(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:  # run from a source tree that is not installed
-        return "unknown"
+    return {f"version_{name}": installed_version(name) for name in ("sbi-clustermass", "sbi", "torch", "nflows")}
