@@ -80,12 +80,16 @@ class Pillar:
 
 
 class _Masses(NamedTuple):
+    """Grid of masses [dex], and haloes below each."""
+
     log10_mass: Float[np.ndarray, "mass"]
     count: Float[np.ndarray, "mass"]  # n(<M) [h^3 Mpc^-3]
     biased: Float[np.ndarray, "mass"]  # the same weighted with b(M)
 
 
 class _Radii(NamedTuple):
+    """Grid of distances from the cluster [h^-1 Mpc], and what lies inside each."""
+
     radius: Float[np.ndarray, "radius"]
     volume: Float[np.ndarray, "radius"]  # of the pillar inside r [(h^-1 Mpc)^3]
     clustered: Float[np.ndarray, "radius"]  # the same weighted with xi(r)

@@ -24,6 +24,8 @@ _CHUNK = 250  # clusters that share a random stream: part of what a seed means
 
 
 class _Galaxies(NamedTuple):
+    """Galaxies of a chunk, each with the index of its cluster; R_proj [h^-1 Mpc], v_los [km/s]."""
+
     cluster: Int[np.ndarray, "galaxy"]
     R_proj: Float[np.ndarray, "galaxy"]
     v_los: Float[np.ndarray, "galaxy"]
@@ -31,6 +33,8 @@ class _Galaxies(NamedTuple):
 
 
 class _Chunk(NamedTuple):
+    """Clusters that shared a random stream."""
+
     halo: Hosts
     galaxies: _Galaxies
 
