@@ -87,5 +87,5 @@ def test_likelihood_over_a_background_is_that_of_direct_quadrature(log10_mass):
     mocks = model.simulate([14.0], seed=7)
     R, v = (column.astype(float) for column in mocks.galaxies(0))
     found = model.log_likelihood(mocks, [log10_mass])[0, 0]
-    # the density table is good to 1e-4 a galaxy within 4 standard deviations
-    assert found == pytest.approx(by_hand(log10_mass, R, v), abs=1e-4 * len(R))
+    # the density table is good to 5e-5 a galaxy within 3 standard deviations, of either sign
+    assert found == pytest.approx(by_hand(log10_mass, R, v), abs=5e-5 * len(R))
