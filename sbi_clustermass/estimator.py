@@ -6,7 +6,6 @@ Masses are M200c [h^-1 Msun] as log10_mass [dex]. A saved estimator is a folder 
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, final
 from warnings import warn
@@ -15,6 +14,7 @@ import numpy as np
 from jaxtyping import Float
 
 from clustermocks import Catalogue, Cosmology, Observation
+from clustermocks.settings import installed_version
 from sbi_clustermass import storage
 from sbi_clustermass.ensemble import Ensemble
 from sbi_clustermass.evaluate import log_prob_of
@@ -23,6 +23,7 @@ from sbi_clustermass.loop import History, Progress, Training
 from sbi_clustermass.members import Flow, train_members
 from sbi_clustermass.posterior import MassPosteriors
 from sbi_clustermass.prior import EffectivePrior, fit_effective_prior
+from sbi_clustermass.support import warn_of_gaps
 from sbi_clustermass.training import resolve_device
 from sbi_clustermass.training_set import TrainingSet, working_place
 
@@ -260,6 +261,7 @@ def train(
     streamed = not isinstance(catalogue, Catalogue)
     with working_place(resolve_device(device), mapped=streamed, beside=folder) as place:
         clusters = TrainingSet.read(catalogue, place, support).under(training.augmentation)
+        warn_of_gaps(clusters.clusters, clusters.support)
         training = replace(training, augmentation=clusters.augmentation)
         even = getattr(flow.embedding, "even", False)  # sees no difference: the same would be shown twice
         shown = clusters.mirrored() if mirror and not even and training.augmentation is None else clusters
@@ -285,11 +287,4 @@ def _estimator(
 
 
 def _versions() -> dict[str, str]:
-    return {f"version_{name}": _version(name) for name in ("sbi-clustermass", "sbi", "torch", "nflows")}
-
-
-def _version(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:  # run from a source tree that is not installed
-        return "unknown"
+    return {f"version_{name}": installed_version(name) for name in ("sbi-clustermass", "sbi", "torch", "nflows")}

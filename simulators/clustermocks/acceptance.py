@@ -79,6 +79,7 @@ class _Clusters(NamedTuple):
 
     @classmethod
     def of(cls, catalogue: Catalogue) -> "_Clusters":
+        """Selected clusters, P(selected) from the share of attempts in bins of .1 dex."""
         edges = np.arange(_LOW, _HIGH + 0.09, 0.1)
         masses, passed = catalogue.attempted()
         share = np.histogram(masses, edges, weights=passed.astype(float))[0] / np.histogram(masses, edges)[0]
@@ -93,6 +94,7 @@ class _Clusters(NamedTuple):
         return _Relation(slope, norm, np.sqrt(np.average(residual**2, weights=weight)))
 
     def bootstrapped(self) -> Iterator["_Clusters"]:
+        """As many clusters, drawn with repeats, many times."""
         rng = np.random.default_rng(0)
         for _ in range(_BOOTSTRAPS):
             rows = rng.integers(0, len(self.log10_mass), len(self.log10_mass))

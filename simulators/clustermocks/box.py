@@ -6,7 +6,6 @@ functions of `observation`, the same as for mocks and observed redshifts.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import fields
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
@@ -19,18 +18,16 @@ from clustermocks import pillars
 from clustermocks.boxview import BoxView
 from clustermocks.catalogue import Catalogue
 from clustermocks.cosmology import concentration, radius_200c, virial_ratio
+from clustermocks.measured import Targets, choose_targets, recentred
 from clustermocks.nbody.boxes import Box, StoredBox
-from clustermocks.observation import (
-    centre_velocities,
-    in_cylinder,
-    line_of_sight_velocity,
-    lines_of_sight,
-    subtract_velocity,
-)
+from clustermocks.observation import in_cylinder, line_of_sight_velocity, lines_of_sight
 from clustermocks.pillars import Galaxies, Views
+from clustermocks.rivals import REACH, Rivals, eligible, heaviest_reaching_in
+from clustermocks.settings import choices
 
 Lines: TypeAlias = ArrayLike | Callable[[float], ArrayLike]
 BLOCK = 200  # clusters observed at once
+_HEAVIEST = 16.0  # log10 M200c [dex]: no halo is heavier
 
 
 class _Seen(NamedTuple):
@@ -60,12 +57,14 @@ def observe_box(
         lines: Lines of sight (line, 3) for every host, or a function of a host's log10 mass [dex] that gives them
             (more for massive hosts, say). By default the three axes of the box.
         view: How the box is observed.
-        seed: Of centre errors, velocity errors and completeness; each cluster has its own stream.
+        seed: Of centre errors, velocity errors, fibres and completeness; each cluster has its own stream.
         progress: Called with the number of clusters done, as they are done.
 
     Returns:
         The clusters with at least min_galaxies in the cylinder, and all attempts. Lines of sight through one host share
         its host_id, so that splits keep them together; each cluster's direction is in sight_x, sight_y, sight_z.
+        log10_mass_rival is the mass of the heaviest other halo that reaches into the cylinder, of those heavy enough
+        to be hosts; NaN where none does.
 
     Raises:
         ValueError: The box is shorter than the cylinder (the message says which side is needed), the two boxes differ
@@ -79,8 +78,8 @@ def observe_box(
     hosts, tracers = _opened(haloes, "haloes"), _opened(galaxies, "galaxies")
     _check_sides(hosts, tracers, view)
     seen, done = [], 0
-    for views, found in _found(hosts, tracers, lines, view):
-        seen.append(_observe(views, found, view, seed))
+    for views, found, rival in _found(hosts, tracers, lines, view):
+        seen.append(_observe(views, found, rival, view, seed))
         done += len(views.host_id)
         if progress is not None:
             progress(done)
@@ -110,23 +109,56 @@ def _check_sides(haloes: Box, galaxies: Box, view: BoxView) -> None:
         )
 
 
-def _found(haloes: Box, galaxies: Box, lines: Lines | None, view: BoxView) -> Iterator[tuple[Views, Galaxies]]:
-    """Clusters to observe, some at a time, and the galaxies about them."""
+def _found(
+    haloes: Box, galaxies: Box, lines: Lines | None, view: BoxView
+) -> Iterator[tuple[Views, Galaxies, np.ndarray]]:
+    """Clusters to observe, some at a time, the galaxies about them, and the mass of the heaviest halo there [dex]."""
     width, by_host = haloes.side / galaxies.n_slabs, view.members == "halo"
-    reach = float(np.hypot(view.half_depth, view.search_radius))
     for index in range(galaxies.n_slabs):
         low, high = index * width, (index + 1) * width
         hosts = _hosts(haloes.between(low, high), view)
         if not len(hosts):
             continue
-        table = galaxies.between(low - reach, high + reach)
+        table = _between(galaxies, low, high, view, view.search_radius)
         if view.interlopers == "satellites":
             table = table.filter(pa.array(~table["is_central"].to_numpy()))
-        tracers = pillars.Tracers.of(table, haloes.side)
+        tracers, heavy = (
+            pillars.Tracers.of(table, haloes.side),
+            _hosts(_between(haloes, low, high, view, _reach(view)), view),
+        )
         views = _views(hosts, lines_of_sight(3) if lines is None else lines, view)
         for start in range(0, len(views.host_id), BLOCK):
             block = Views(*(column[start : start + BLOCK] for column in views))
-            yield block, pillars.gather(block, tracers, view.search_radius, view.half_depth, by_host=by_host)
+            found = pillars.gather(block, tracers, view.search_radius, view.half_depth, by_host=by_host)
+            yield block, found, _rivals(block, heavy, haloes.side, view)
+
+
+def _between(box: Box, low: float, high: float, view: BoxView, radius: float) -> pa.Table:
+    """Rows that cylinders of this radius about hosts with low <= x < high can meet."""
+    reach = float(np.hypot(view.half_depth, radius))
+    return box.between(low - reach, high + reach)
+
+
+def _reach(view: BoxView) -> float:
+    """Projected distance from which a halo can reach into the cylinder [comoving h^-1 Mpc]."""
+    return view.observation.aperture + REACH * float(
+        radius_200c(10**_HEAVIEST, view.observation.redshift, view.cosmology)
+    )
+
+
+def _rivals(views: Views, haloes: pa.Table, side: float, view: BoxView) -> Float[np.ndarray, "cluster"]:
+    """Log10 mass of the heaviest other halo that reaches into each cylinder [dex]; NaN where none does."""
+    observation, cosmology = view.observation, view.cosmology
+    tracers = pillars.Tracers.of(haloes, side)
+    cluster, halo, separation = pillars.around(views, tracers, _reach(view), view.half_depth)
+    other = tracers.identity[halo] != views.host_id[cluster]
+    cluster, halo, separation = cluster[other], halo[other], separation[other]
+    direction = views.direction[cluster]
+    v_halo, v_host = (np.einsum("ij,ij->i", v, direction) for v in (tracers.velocity[halo], views.velocity[cluster]))
+    v_los = line_of_sight_velocity(separation[:, 2], v_halo, v_host, observation.redshift, cosmology)
+    log10_mass = np.log10(haloes["M200c"].to_numpy())[halo]
+    rivals = Rivals(cluster, log10_mass, np.hypot(*separation[:, :2].T), v_los)
+    return heaviest_reaching_in(rivals, n=len(views.host_id), observation=observation, cosmology=cosmology)
 
 
 def _hosts(table: pa.Table, view: BoxView) -> pa.Table:
@@ -170,46 +202,41 @@ def _virial_radius(hosts: pa.Table, view: BoxView) -> Float[np.ndarray, "host"]:
     return R_vir
 
 
-def _observe(views: Views, found: Galaxies, view: BoxView, seed: int) -> _Seen:
+def _observe(views: Views, found: Galaxies, rival: np.ndarray, view: BoxView, seed: int) -> _Seen:
     """Projected distances and velocities as measured; galaxies that are neither members nor in the cylinder go."""
     observation, n = view.observation, len(views.host_id)
-    centre, error, kept = _noise(views, found, view, seed)
-    found, error = Galaxies(*(column[kept] for column in found)), error[kept]
-    cluster = found.cluster
-    R_proj = np.hypot(*(found.separation[:, :2] - centre[cluster]).T)
+    row, R_proj, v_error = _targets(views, found, view, seed)
+    cluster, z_proj, v_galaxy, is_member = found.cluster[row], found.separation[row, 2], *(c[row] for c in found[2:])
     v_host = np.einsum("ij,ij->i", views.velocity, views.direction)[cluster]
-    z_proj, v_galaxy = found.separation[:, 2], found.v_peculiar
-    v_los = error + line_of_sight_velocity(z_proj, v_galaxy, v_host, observation.redshift, view.cosmology)
-    v_centre = np.zeros(n)
-    if view.recentre:
-        v_centre = centre_velocities(v_los, cluster, R_proj < observation.aperture, n=n, v_cut=observation.v_cut)
-        v_los = subtract_velocity(v_los, v_centre[cluster])
+    v_los = v_error + line_of_sight_velocity(z_proj, v_galaxy, v_host, observation.redshift, view.cosmology)
+    v_los, v_centre = recentred(view, v_los, cluster, R_proj, n=n)
     inside = in_cylinder(R_proj, v_los, observation)
-    stays = inside | found.is_member
-    clusters = {"log10_mass": views.log10_mass, "host_id": views.host_id, "velocity_offset": v_centre}
-    sight = dict(zip(("sight_x", "sight_y", "sight_z"), views.direction.T, strict=True))
-    columns = {"R_proj": R_proj, "v_los": v_los, "is_member": found.is_member, "in_cylinder": inside}
+    stays = inside | is_member
+    columns = {"R_proj": R_proj, "v_los": v_los, "is_member": is_member, "in_cylinder": inside}
     return _Seen(
-        {**clusters, **sight, "line": views.line},
+        {
+            "log10_mass": views.log10_mass,
+            "host_id": views.host_id,
+            "velocity_offset": v_centre,
+            **dict(zip(("sight_x", "sight_y", "sight_z"), views.direction.T, strict=True)),
+            "line": views.line,
+            "log10_mass_rival": rival,
+            "eligible": eligible(rival, views.log10_mass, dominant=view.dominant),
+        },
         {name: values[stays] for name, values in columns.items()},
         np.bincount(cluster[stays], minlength=n),
     )
 
 
-def _noise(views: Views, found: Galaxies, view: BoxView, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Error of each centre (cluster, 2) and velocity, and which galaxies are kept; a random stream for each cluster."""
-    n, n_galaxies = len(views.host_id), len(found.cluster)
-    centre, error, kept = np.zeros((n, 2)), np.zeros(n_galaxies), np.ones(n_galaxies, bool)
-    if not (view.centre_error or view.velocity_error or view.completeness < 1):
-        return centre, error, kept
-    edges = np.searchsorted(found.cluster, np.arange(n + 1))
-    for i in range(n):
-        rng = np.random.default_rng([seed, int(views.host_id[i]) % 2**64, int(views.line[i])])
-        part = slice(edges[i], edges[i + 1])
-        centre[i] = view.centre_error * rng.standard_normal(2)
-        error[part] = view.velocity_error * rng.standard_normal(edges[i + 1] - edges[i])
-        kept[part] = rng.uniform(size=edges[i + 1] - edges[i]) < view.completeness
-    return centre, error, kept
+def _targets(views: Views, found: Galaxies, view: BoxView, seed: int) -> Targets:
+    """Galaxies with a redshift, each cluster's by a random stream of its own."""
+    edges, parts = np.searchsorted(found.cluster, np.arange(len(views.host_id) + 1)), []
+    for i, (host_id, line) in enumerate(zip(views.host_id, views.line, strict=True)):
+        rng, part = np.random.default_rng([seed, int(host_id) % 2**64, int(line)]), slice(edges[i], edges[i + 1])
+        sky, alone = found.separation[part, :2], np.zeros(edges[i + 1] - edges[i], int)
+        chosen = choose_targets(view, sky, alone, found.is_member[part], rng, n=1)
+        parts.append(chosen._replace(row=chosen.row + edges[i]))
+    return Targets(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
 
 def _catalogue(seen: list[_Seen], view: BoxView, seed: int) -> Catalogue:
@@ -222,12 +249,11 @@ def _catalogue(seen: list[_Seen], view: BoxView, seed: int) -> Catalogue:
     counts = counts[order]
     offsets = np.concatenate([[0], np.cumsum(counts)])
     rows = np.arange(offsets[-1]) + np.repeat(start - offsets[:-1], counts)
-    settings = {f.name: repr(getattr(view, f.name)) for f in fields(view) if f.name not in ("observation", "cosmology")}
     return Catalogue.from_arrays(
         view.observation,
         view.cosmology,
         clusters={name: values[order] for name, values in clusters.items()},
         galaxies={name: values[rows] for name, values in galaxies.items()},
         offsets=offsets,
-        metadata={"simulator": "N-body box", "seed": str(seed), **settings},
+        metadata={"simulator": "N-body box", "seed": str(seed), **choices(view)},
     )

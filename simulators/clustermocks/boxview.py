@@ -9,6 +9,7 @@ from typing import Literal, final
 import numpy as np
 
 from clustermocks.cosmology import MDPL2, Cosmology
+from clustermocks.effects import RadialCompleteness
 from clustermocks.observation import Observation
 
 
@@ -28,7 +29,10 @@ class BoxView:
         recentre: Measure the cluster's redshift from its galaxies, by the function used for observed data.
         centre_error: Gaussian error of the centre on each sky axis [comoving h^-1 Mpc].
         velocity_error: Gaussian error of a galaxy's velocity [km/s].
-        completeness: Probability that a galaxy has a redshift [1].
+        completeness: Probability that a galaxy has a redshift [1], the same everywhere or `RadialCompleteness`.
+        fibre_collision: Least angle between two galaxies of a cluster with redshifts [arcsec], as for `HaloModel`; also
+            galaxies far in front and behind collide, as far as the search reaches. 0 for none.
+        dominant: Whether a cluster counts only where no heavier halo of the box reaches into its cylinder.
         velocity_margin: Largest velocity relative to the cluster, centring included, that can bring a galaxy from
             beyond the window into it [km/s]: how far the search reaches, and so how long the box must be.
     """
@@ -41,7 +45,9 @@ class BoxView:
     recentre: bool = True
     centre_error: float = 0.05
     velocity_error: float = 0.0
-    completeness: float = 1.0
+    completeness: float | RadialCompleteness = 1.0
+    fibre_collision: float = 0.0
+    dominant: bool = False
     velocity_margin: float = 3000.0
 
     def __post_init__(self) -> None:
@@ -53,8 +59,11 @@ class BoxView:
             ("centre_error", 2.0),
             ("velocity_error", 2000.0),
             ("completeness", 1.0),
+            ("fibre_collision", 3600.0),
             ("velocity_margin", 20_000.0),
         ):
+            if isinstance(getattr(self, name), RadialCompleteness):
+                continue
             if not 0 <= getattr(self, name) <= high:
                 raise ValueError(f"BoxView: {name} must be 0 to {high:g}, found {getattr(self, name)!r}.")
 

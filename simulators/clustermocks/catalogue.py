@@ -18,9 +18,10 @@ import pyarrow as pa
 from jaxtyping import Bool, Float, Float32, Int
 
 from clustermocks import parquet
-from clustermocks.columns import GALAXY_TYPES, check_columns
+from clustermocks.columns import GALAXY_TYPES, attempted, check_alike, check_columns
 from clustermocks.cosmology import Cosmology
 from clustermocks.observation import Observation
+from clustermocks.ragged import Ragged, with_column
 
 
 @final
@@ -78,17 +79,7 @@ class Catalogue:
             flat = pa.array(np.asarray(values), type=GALAXY_TYPES[name])
             columns[name] = pa.LargeListArray.from_arrays(pa.array(offsets, pa.int64()), flat)
         table = pa.table(columns)
-        inside = galaxies.get("in_cylinder", np.ones(len(galaxies["R_proj"]), bool))
-        members = galaxies.get("is_member", np.zeros(len(inside), bool))
-        attempts = pa.table(
-            {
-                "host_id": table["host_id"],
-                "log10_mass": table["log10_mass"],
-                "n_galaxies": _count(inside, offsets),
-                "n_members": _count(members, offsets),
-                "eligible": eligible,
-            }
-        )
+        attempts = attempted(table, galaxies, np.asarray(offsets), eligible)
         everything = cls(table, attempts, observation, cosmology, dict(metadata or {}))
         return everything._select_rows(everything._attempted_selected())
 
@@ -131,42 +122,22 @@ class Catalogue:
     @cached_property
     def n_galaxies(self) -> Int[np.ndarray, "cluster"]:
         """Number of galaxies that `galaxies(i)` returns."""
-        return np.diff(self._offsets)
+        return np.diff(self._galaxies.offsets)
 
     # ---- galaxies ---------------------------------------------------------------------------------------------------
 
     @cached_property
-    def _lengths(self) -> Int[np.ndarray, "cluster"]:
-        return self.clusters["R_proj"].combine_chunks().value_lengths().to_numpy().astype(np.int64)
-
-    def _stored(self, name: str) -> np.ndarray:
-        """One galaxy column as it is stored: galaxies in the cylinder and members outside it."""
-        return self.clusters[name].combine_chunks().flatten().to_numpy(zero_copy_only=False)
-
-    @cached_property
-    def _visible(self) -> Bool[np.ndarray, "galaxy"]:
-        if "in_cylinder" in self.clusters.column_names:
-            return self._stored("in_cylinder")
-        return np.ones(int(self._lengths.sum()), bool)
-
-    @cached_property
-    def _offsets(self) -> Int[np.ndarray, "cluster_and_one"]:
-        stored = np.concatenate([[0], np.cumsum(self._lengths)])
-        return np.concatenate([[0], np.cumsum(self._visible)])[stored]
+    def _galaxies(self) -> Ragged:
+        return Ragged(self.clusters)
 
     def galaxy_column(self, name: str) -> np.ndarray:
         """All galaxies of all clusters on end, (galaxy,): R_proj [h^-1 Mpc], v_los [km/s], is_member."""
-        return self._flat[name]
-
-    @cached_property
-    def _flat(self) -> dict[str, np.ndarray]:
-        names = [n for n in ("R_proj", "v_los", "is_member") if n in self.clusters.column_names]
-        return {name: self._stored(name)[self._visible] for name in names}
+        return self._galaxies.columns[name]
 
     def galaxies(self, index: int) -> tuple[Float32[np.ndarray, "galaxy"], Float32[np.ndarray, "galaxy"]]:
         """R_proj [h^-1 Mpc] and v_los [km/s] of one cluster's galaxies."""
         part = self._part(index)
-        return self._flat["R_proj"][part], self._flat["v_los"][part]
+        return self.galaxy_column("R_proj")[part], self.galaxy_column("v_los")[part]
 
     def is_member(self, index: int) -> Bool[np.ndarray, "galaxy"]:
         """True for the galaxies of one mock cluster that lie within R_vir of its centre.
@@ -174,13 +145,16 @@ class Catalogue:
         Raises:
             ValueError: The catalogue holds observed clusters, whose members nobody knows.
         """
-        if "is_member" not in self._flat:
+        self._check_membership()
+        return self.galaxy_column("is_member")[self._part(index)]
+
+    def _check_membership(self) -> None:
+        if "is_member" not in self.clusters.column_names:
             raise ValueError("membership is unknown: only mock catalogues carry is_member.")
-        return self._flat["is_member"][self._part(index)]
 
     def _part(self, index: int) -> slice:
         index = range(len(self))[index]
-        return slice(int(self._offsets[index]), int(self._offsets[index + 1]))
+        return slice(int(self._galaxies.offsets[index]), int(self._galaxies.offsets[index + 1]))
 
     def padded(self, width: int | None = None) -> Float32[np.ndarray, "cluster galaxy 3"]:
         """All clusters as one array: R_proj, v_los and 1 for a galaxy, zeros for padding.
@@ -198,7 +172,7 @@ class Catalogue:
         out = np.zeros((len(self), width, 3), np.float32)
         real = np.arange(width) < self.n_galaxies[:, None]
         for channel, name in enumerate(("R_proj", "v_los")):
-            out[..., channel][real] = self._flat[name]
+            out[..., channel][real] = self.galaxy_column(name)
         out[..., 2] = real
         return out
 
@@ -236,23 +210,13 @@ class Catalogue:
         Raises:
             ValueError: The catalogue holds observed clusters, whose members nobody knows.
         """
-        if "is_member" not in self.clusters.column_names:
-            raise ValueError("membership is unknown: only mock catalogues carry is_member.")
+        self._check_membership()
         minimum, passed = self.observation.min_galaxies, pa.array(self._attempted_selected())
-        attempts = _with(_with(self.attempts, "eligible", passed), "n_galaxies", self.attempts["n_members"])
+        attempts = with_column(self.attempts, "eligible", passed)
+        attempts = with_column(attempts, "n_galaxies", attempts["n_members"])
         metadata = {**self.metadata, "sample": "members"}
-        clean = replace(self, clusters=self._members_only(), attempts=attempts, metadata=metadata)
+        clean = replace(self, clusters=self._galaxies.members_only(), attempts=attempts, metadata=metadata)
         return clean._select_rows(clean.n_galaxies >= minimum)
-
-    def _members_only(self) -> pa.Table:
-        keep = self._stored("is_member")
-        stored = np.concatenate([[0], np.cumsum(self._lengths)])
-        offsets = pa.array(np.concatenate([[0], np.cumsum(keep)])[stored], pa.int64())
-        table = self.clusters
-        for name in ("R_proj", "v_los", "is_member"):
-            values = pa.array(self._stored(name)[keep], type=GALAXY_TYPES[name])
-            table = _with(table, name, pa.LargeListArray.from_arrays(offsets, values))
-        return table.drop_columns([n for n in ("in_cylinder",) if n in table.column_names])
 
     def split(self, fraction: float, seed: int) -> tuple[Self, Self]:
         """Divide by host: no host halo has lines of sight on both sides.
@@ -286,14 +250,7 @@ class Catalogue:
             raise ValueError("nothing to concatenate: the list of catalogues is empty.")
         first = catalogues[0]
         for other in catalogues[1:]:
-            for what in ("observation", "cosmology"):
-                if getattr(other, what) != getattr(first, what):
-                    ours, theirs = getattr(first, what), getattr(other, what)
-                    raise ValueError(f"catalogues differ in their {what}: {ours} and {theirs}.")
-            if _settings(other.metadata) != _settings(first.metadata):
-                raise ValueError("catalogues differ in the simulator's settings; they are of different samples.")
-            if other.clusters.schema != first.clusters.schema:
-                raise ValueError(f"catalogues differ in their columns: {first.columns} and {other.columns}.")
+            check_alike(first, other)
         clusters = pa.concat_tables([c.clusters for c in catalogues]).combine_chunks()
         attempts = pa.concat_tables([c.attempts for c in catalogues]).combine_chunks()
         return replace(first, clusters=clusters, attempts=attempts)
@@ -333,15 +290,3 @@ class Catalogue:
             whole = StoredCatalogue.open(path).load()
             return cls(whole.clusters, whole.attempts, whole.observation, whole.cosmology, whole.metadata)
         return cls(*parquet.read(Path(path)))
-
-
-def _settings(metadata: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in metadata.items() if name != "seed"}
-
-
-def _with(table: pa.Table, name: str, column: pa.Array | pa.ChunkedArray) -> pa.Table:
-    return table.set_column(table.column_names.index(name), name, column)
-
-
-def _count(flags: np.ndarray, offsets: np.ndarray) -> Int[np.ndarray, "cluster"]:
-    return np.diff(np.concatenate([[0], np.cumsum(flags)])[offsets])

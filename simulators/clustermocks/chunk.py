@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float, Int
 
-from clustermocks.cosmology import radius_200c, virial_velocity
+from clustermocks.cosmology import radius_200c
 from clustermocks.environment import (
     MAX_NEIGHBOUR,
     MIN_SATELLITE_HOST,
@@ -20,12 +20,12 @@ from clustermocks.environment import (
 from clustermocks.halo import Haloes, Satellites, draw_haloes, draw_satellites, truncation_radii
 from clustermocks.measured import Chunk, Galaxies, observe
 from clustermocks.observation import line_of_sight_velocity
+from clustermocks.rivals import Rivals, eligible, heaviest_reaching_in
 from clustermocks.sights import Sights
 
 if TYPE_CHECKING:
     from clustermocks.simulator import HaloModel
 
-REACH = 1.35  # R_vir over r200c, nearly: 1.2 to 1.35
 VELOCITY_MARGIN = 3000.0  # peculiar velocity and shift of the centre that can bring a galaxy into the window [km/s]
 
 
@@ -48,7 +48,7 @@ def simulate_chunk(
             **dict(zip(("sight_x", "sight_y", "sight_z"), sights.axes[:, 2].T, strict=True)),
             **seen.clusters,
             "log10_mass_rival": rival,
-            "eligible": ~(rival > clusters.log10_mass) if model.dominant else np.ones(len(rival), bool),
+            "eligible": eligible(rival, clusters.log10_mass, dominant=model.dominant),
         }
     )
 
@@ -115,7 +115,8 @@ def _sorted(galaxies: Satellites) -> Satellites:
 def _central_threshold(model: "HaloModel") -> float:
     if model.interlopers == "satellites":
         return np.inf
-    return central_threshold(model.tracer_density, model.galaxies, model.observation.redshift, model.cosmology)
+    redshift, fit = model.observation.redshift, model.neighbours.mass_function
+    return central_threshold(model.tracer_density, model.galaxies, redshift, model.cosmology, model=fit)
 
 
 def _pillar(model: "HaloModel", threshold: float) -> Pillar:
@@ -143,19 +144,11 @@ def _neighbours(model: "HaloModel", clusters: Haloes, rng: np.random.Generator) 
 
 
 def _heaviest_reaching_in(model: "HaloModel", around: Neighbourhood, *, n: int) -> Float[np.ndarray, "cluster"]:
-    """Log10 mass of the heaviest other halo that reaches into each cluster's cylinder [dex]; NaN where none does.
-
-    A halo reaches out to REACH r200c on the sky and to V200 in velocity.
-    """
+    """Log10 mass of the heaviest neighbour that reaches into each cluster's cylinder [dex]; NaN where none does."""
     observation, cosmology = model.observation, model.cosmology
-    redshift, mass = observation.redshift, 10**around.log10_mass
-    v_los = line_of_sight_velocity(around.position[:, 2], around.v_peculiar, 0.0, redshift, cosmology)
-    R_proj = np.hypot(*around.position[:, :2].T) - REACH * radius_200c(mass, redshift, cosmology)
-    near = np.abs(v_los) < observation.v_cut + virial_velocity(mass, redshift, cosmology)
-    inside = near & (R_proj < observation.aperture)
-    heaviest = np.full(n, -np.inf)
-    np.maximum.at(heaviest, around.cluster[inside], around.log10_mass[inside])
-    return np.where(np.isfinite(heaviest), heaviest, np.nan)
+    v_los = line_of_sight_velocity(around.position[:, 2], around.v_peculiar, 0.0, observation.redshift, cosmology)
+    rivals = Rivals(around.cluster, around.log10_mass, np.hypot(*around.position[:, :2].T), v_los)
+    return heaviest_reaching_in(rivals, n=n, observation=observation, cosmology=cosmology)
 
 
 def _interloper_galaxies(model: "HaloModel", around: Neighbourhood, rng: np.random.Generator) -> Galaxies:

@@ -43,12 +43,15 @@ class Neighbours:
         bulk_velocity: Random line-of-sight velocity of a neighbour relative to the cluster, far from it [km/s].
         infall_scatter: The same near it, V200 (r200c / r)^1/2 times this [1]; the two add in quadrature. Tuned: .5 puts
             the normalisation of the contaminated M-sigma relation within .02 dex of that of Ho et al. 2019.
+        mass_function: Fit of their number, as in `HaloMassFunction`: tinker08, despali16, ...; their bias is that of
+            Tinker et al. 2010 with any.
     """
 
     boost: float = 1.0
     exclusion: float = 1.35
     bulk_velocity: float = 300.0
     infall_scatter: float = 0.5
+    mass_function: str = "tinker08"
 
     def __post_init__(self) -> None:
         for name in ("boost", "exclusion", "bulk_velocity", "infall_scatter"):
@@ -77,12 +80,16 @@ class Pillar:
 
 
 class _Masses(NamedTuple):
+    """Grid of masses [dex], and haloes below each."""
+
     log10_mass: Float[np.ndarray, "mass"]
     count: Float[np.ndarray, "mass"]  # n(<M) [h^3 Mpc^-3]
     biased: Float[np.ndarray, "mass"]  # the same weighted with b(M)
 
 
 class _Radii(NamedTuple):
+    """Grid of distances from the cluster [h^-1 Mpc], and what lies inside each."""
+
     radius: Float[np.ndarray, "radius"]
     volume: Float[np.ndarray, "radius"]  # of the pillar inside r [(h^-1 Mpc)^3]
     clustered: Float[np.ndarray, "radius"]  # the same weighted with xi(r)
@@ -99,9 +106,9 @@ class Neighbourhood(NamedTuple):
 
 
 @lru_cache(maxsize=16)
-def _masses(low: float, redshift: float, cosmology: Cosmology) -> _Masses:
+def _masses(low: float, redshift: float, cosmology: Cosmology, model: str) -> _Masses:
     grid = np.linspace(low, MAX_NEIGHBOUR, 1001)
-    density = mass_function(10**grid, redshift, cosmology)
+    density = mass_function(10**grid, redshift, cosmology, model=model)
     biased = density * halo_bias(10**grid, redshift, cosmology)
     return _Masses(grid, *(cumulative_trapezoid(y, grid, initial=0.0) for y in (density, biased)))
 
@@ -121,7 +128,9 @@ def _radii(pillar: Pillar) -> _Radii:
 
 
 @lru_cache(maxsize=16)
-def central_threshold(tracer_density: float, galaxies: HaloGalaxies, redshift: float, cosmology: Cosmology) -> float:
+def central_threshold(
+    tracer_density: float, galaxies: HaloGalaxies, redshift: float, cosmology: Cosmology, *, model: str
+) -> float:
     """Lightest halo with a central, log10 M200c [dex], so that centrals and satellites add up to tracer_density.
 
     Without centrals (`galaxies.central`), haloes that have satellites have none; lighter ones are single galaxies.
@@ -131,11 +140,12 @@ def central_threshold(tracer_density: float, galaxies: HaloGalaxies, redshift: f
         galaxies: The satellites.
         redshift: Redshift [1].
         cosmology: Background and power spectrum.
+        model: Fit of the mass function, as `Neighbours.mass_function`.
 
     Raises:
         ValueError: if satellites alone exceed the density, or centrals would be needed below 10^10.5.
     """
-    table = _masses(10.5, redshift, cosmology)
+    table = _masses(10.5, redshift, cosmology, model)
     satellites = np.where(table.log10_mass >= MIN_SATELLITE_HOST, galaxies.mean_number(table.log10_mass), 0.0)
     satellite_density = np.trapezoid(satellites * np.gradient(table.count, table.log10_mass), table.log10_mass)
     wanted = tracer_density - satellite_density
@@ -195,7 +205,7 @@ def _place(
     clusters: Haloes, bias: Values, rng: np.random.Generator, *, neighbours: Neighbours, pillar: Pillar
 ) -> tuple[Int[np.ndarray, "halo"], Values, Values]:
     """Cluster, mass and distance of haloes of density n(M') [1 + b b' xi(r)]: a uniform and a clustered set."""
-    masses = _masses(pillar.min_log10_mass, pillar.redshift, pillar.cosmology)
+    masses = _masses(pillar.min_log10_mass, pillar.redshift, pillar.cosmology, neighbours.mass_function)
     radii = _radii(pillar)
     overdensity = 200 * pillar.cosmology.matter_fraction(pillar.redshift)
     scale = _BOOSTED * clusters.r_200c * radius_ratio(clusters.c_200c, overdensity)

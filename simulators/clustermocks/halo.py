@@ -24,7 +24,7 @@ from clustermocks.cosmology import (
     virial_velocity,
 )
 from clustermocks.jeans import HIGHEST_BETA, LOWEST_BETA, anisotropy_at, radial_dispersion
-from clustermocks.mergers import SOME, Mergers, draw_clumps
+from clustermocks.mergers import NONE, SOME, Mergers, draw_clumps
 from clustermocks.shapes import SPHERES, TRIAXIAL, Shapes, draw_ellipsoids
 
 _BIAS_MASSES, _BIASES = (13.5, 14.0, 14.5, 15.0), (0.896, 0.939, 0.982, 1.022)
@@ -202,25 +202,37 @@ def draw_satellites(
             times [1 + (r/r_t)^4]^-2 (Diemer & Kravtsov 2014, ApJ 789, 1, eq. 4). None: they end at R_vir.
         relaxed: Spheres without mergers.
     """
-    n, c_galaxy = len(haloes.log10_mass), galaxies.galaxy_concentration
-    c_galaxy = haloes.c_200c if c_galaxy is None else np.full(n, c_galaxy)
-    virial = haloes.R_vir / haloes.r_200c
-    reach = virial if truncation is None else np.maximum(virial, OUTSKIRTS)
-    mean = galaxies.mean_number(haloes.log10_mass) * nfw_mass(c_galaxy * reach) / nfw_mass(c_galaxy * virial)
-    halo = np.repeat(np.arange(n), rng.poisson(mean * _richness_factor(rng, n, galaxies)))
-    x = nfw_radii(rng.uniform(size=len(halo)), (c_galaxy * reach)[halo]) / c_galaxy[halo]
-    if truncation is not None:
-        kept = (x < virial[halo]) | (rng.uniform(size=len(x)) < (1 + (x / truncation[halo]) ** 4) ** -2)
-        halo, x = halo[kept], x[kept]
+    clumps = draw_clumps(haloes, rng, NONE if relaxed else galaxies.mergers)
+    mean = galaxies.mean_number(haloes.log10_mass + np.log10(clumps.total))
+    halo, x = _draw_radii(haloes, mean * _richness_factor(rng, len(mean), galaxies), rng, galaxies, truncation)
     shapes = SPHERES if relaxed else galaxies.shapes
     direction, unit = _orbits(halo, x, haloes.c_200c[halo], rng, anisotropy=galaxies.anisotropy, shapes=shapes)
-    amplitude = haloes.v_200 * np.exp(galaxies.velocity_scatter * rng.standard_normal(n))
+    amplitude = haloes.v_200 * np.exp(galaxies.velocity_scatter * rng.standard_normal(len(mean)))
     amplitude = amplitude * (galaxies.velocity_bias or velocity_bias(haloes.log10_mass))
     sigma = amplitude[halo] * tabulated_dispersion(x, haloes.c_200c[halo], galaxies)
     separation, v_jeans = (x * haloes.r_200c[halo])[:, None] * direction, sigma[:, None] * unit
-    if galaxies.mergers.fraction and not relaxed:
-        separation, v_jeans = draw_clumps(haloes, rng, galaxies.mergers).merge(halo, separation, v_jeans, rng)
-    return Satellites(halo, separation, v_jeans)
+    return Satellites(halo, *clumps.merge(halo, separation, v_jeans, rng))
+
+
+def _draw_radii(
+    haloes: Haloes,
+    mean: Float[np.ndarray, "halo"],
+    rng: np.random.Generator,
+    galaxies: HaloGalaxies,
+    truncation: Values | None,
+) -> tuple[Int[np.ndarray, "galaxy"], Float[np.ndarray, "galaxy"]]:
+    """Halo and radius / r200c of satellites, of which `mean` are expected inside R_vir."""
+    c_galaxy = haloes.c_200c if galaxies.galaxy_concentration is None else galaxies.galaxy_concentration
+    c_galaxy = np.broadcast_to(c_galaxy, mean.shape)
+    virial = haloes.R_vir / haloes.r_200c
+    reach = virial if truncation is None else np.maximum(virial, OUTSKIRTS)
+    number = rng.poisson(mean * nfw_mass(c_galaxy * reach) / nfw_mass(c_galaxy * virial))
+    halo = np.repeat(np.arange(len(mean)), number)
+    x = nfw_radii(rng.uniform(size=len(halo)), (c_galaxy * reach)[halo]) / c_galaxy[halo]
+    if truncation is None:
+        return halo, x
+    kept = (x < virial[halo]) | (rng.uniform(size=len(x)) < (1 + (x / truncation[halo]) ** 4) ** -2)
+    return halo[kept], x[kept]
 
 
 def _orbits(
@@ -232,7 +244,10 @@ def _orbits(
     anisotropy: float | Literal["mamon_lokas"],
     shapes: Shapes,
 ) -> tuple[Float[np.ndarray, "galaxy 3"], Float[np.ndarray, "galaxy 3"]]:
-    """Directions from the centre, and velocities in units of the radial dispersion."""
+    """Directions from the centre, and velocities in units of the radial dispersion.
+
+    A halo's mean square velocity at a radius is that of the sphere, 3 - 2 beta, whatever its shape.
+    """
     unit = rng.standard_normal((len(halo), 3))
     if shapes == SPHERES:
         direction, ellipsoids = isotropic(rng, len(halo)), None
@@ -240,9 +255,13 @@ def _orbits(
         ellipsoids = draw_ellipsoids(int(halo.max(initial=-1)) + 1, rng, shapes)
         direction = ellipsoids.directions(halo, rng)
     if anisotropy != 0:
-        tangential = np.sqrt(1 - anisotropy_at(x, c_mass, anisotropy))[:, None]
+        beta = anisotropy_at(x, c_mass, anisotropy)[:, None]
+        tangential = np.sqrt(1 - beta)
         radial = (unit * direction).sum(axis=1, keepdims=True) * direction
         unit = tangential * unit + (1 - tangential) * radial
+        if ellipsoids is not None:
+            along = ellipsoids.radial_square()[halo, None]
+            unit *= np.sqrt((3 - 2 * beta) / (3 - 3 * beta + beta * along))
     if ellipsoids is not None:
         unit = np.einsum("gij,gj->gi", ellipsoids.velocity[halo], unit)
     return direction, unit

@@ -23,6 +23,8 @@ _ROUNDING = 1 + 1e-6  # catalogues hold float32
 
 
 class _Galaxies(NamedTuple):
+    """Galaxies of all clusters on end, R_proj [h^-1 Mpc] and v_los [km/s], and how many each cluster has."""
+
     R_proj: Float[np.ndarray, "galaxy"]
     v_los: Float[np.ndarray, "galaxy"]
     number: Int[np.ndarray, "cluster"]

@@ -4,7 +4,6 @@ Masses are M200c [h^-1 Msun], lengths comoving [h^-1 Mpc], velocities [km/s].
 """
 
 from collections.abc import Callable
-from dataclasses import fields
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -15,6 +14,7 @@ from clustermocks.halo import nfw_radii
 from clustermocks.jeans import anisotropy_at, radial_dispersion
 from clustermocks.jeans_galaxies import Hosts, hosts
 from clustermocks.observation import in_cylinder
+from clustermocks.settings import choices
 from clustermocks.workers import ordered
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ _CHUNK = 250  # clusters that share a random stream: part of what a seed means
 
 
 class _Galaxies(NamedTuple):
+    """Galaxies of a chunk, each with the index of its cluster; R_proj [h^-1 Mpc], v_los [km/s]."""
+
     cluster: Int[np.ndarray, "galaxy"]
     R_proj: Float[np.ndarray, "galaxy"]
     v_los: Float[np.ndarray, "galaxy"]
@@ -31,6 +33,8 @@ class _Galaxies(NamedTuple):
 
 
 class _Chunk(NamedTuple):
+    """Clusters that shared a random stream."""
+
     halo: Hosts
     galaxies: _Galaxies
 
@@ -130,13 +134,11 @@ def _catalogue(
     }
     if not isinstance(model.galaxies.anisotropy, str):
         clusters["beta"] = np.concatenate([c.halo.anisotropy for c in chunks])
-    settings = {f.name: repr(getattr(model, f.name)) for f in fields(model)}
-    settings = {name: value for name, value in settings.items() if name not in ("observation", "cosmology")}
     return Catalogue.from_arrays(
         model.observation,
         model.cosmology,
         clusters=clusters,
         galaxies={name: getattr(galaxies, name) for name in ("R_proj", "v_los", "is_member")},
         offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
-        metadata={"simulator": "SphericalJeans", "seed": str(seed), **settings},
+        metadata={"simulator": "SphericalJeans", "seed": str(seed), **choices(model)},
     )

@@ -4,16 +4,39 @@ Lengths are comoving [h^-1 Mpc], velocities [km/s]. The line of sight is the thi
 """
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from clustermocks.effects import apart, fibre_distance, with_redshift
-from clustermocks.observation import centre_velocities, in_cylinder, line_of_sight_velocity, subtract_velocity
+from clustermocks.cosmology import Cosmology
+from clustermocks.effects import RadialCompleteness, apart, fibre_distance, with_redshift
+from clustermocks.observation import (
+    Observation,
+    centre_velocities,
+    in_cylinder,
+    line_of_sight_velocity,
+    subtract_velocity,
+)
 
-if TYPE_CHECKING:
-    from clustermocks.simulator import HaloModel
+
+class Choices(Protocol):
+    """How clusters are observed, simulated ones (`HaloModel`) or those of a box (`BoxView`); documented there."""
+
+    @property
+    def observation(self) -> Observation: ...
+    @property
+    def cosmology(self) -> Cosmology: ...
+    @property
+    def recentre(self) -> bool: ...
+    @property
+    def centre_error(self) -> float: ...
+    @property
+    def velocity_error(self) -> float: ...
+    @property
+    def completeness(self) -> float | RadialCompleteness: ...
+    @property
+    def fibre_collision(self) -> float: ...
 
 
 class Galaxies(NamedTuple):
@@ -32,29 +55,26 @@ class Chunk(NamedTuple):
     counts: Int[np.ndarray, "cluster"]
 
 
-class _Targets(NamedTuple):
-    """Galaxies with a redshift: index of their cluster, place in the list of all, distance from the assumed centre."""
+class Targets(NamedTuple):
+    """Galaxies with a redshift: their place in the list of all, distance from the assumed centre, error of velocity."""
 
-    cluster: Int[np.ndarray, "target"]
     row: Int[np.ndarray, "target"]
     R_proj: Float[np.ndarray, "target"]
-    is_member: Bool[np.ndarray, "target"]
+    v_error: Float[np.ndarray, "target"]
 
 
 def observe(
-    model: "HaloModel", R_vir: Float[np.ndarray, "cluster"], galaxies: Galaxies, rng: np.random.Generator
+    choices: Choices, R_vir: Float[np.ndarray, "cluster"], galaxies: Galaxies, rng: np.random.Generator
 ) -> Chunk:
     """Projected distances and velocities as measured; galaxies that are neither members nor in the cylinder go."""
-    observation, n = model.observation, len(R_vir)
-    cluster, row, R_proj, is_member = _targets(model, R_vir, galaxies, rng)
-    v_los = line_of_sight_velocity(
-        galaxies.position[row, 2], galaxies.v_peculiar[row], 0.0, observation.redshift, model.cosmology
+    observation, n = choices.observation, len(R_vir)
+    is_member = np.linalg.norm(galaxies.position, axis=1) < R_vir[galaxies.cluster]
+    row, R_proj, v_error = choose_targets(choices, galaxies.position[:, :2], galaxies.cluster, is_member, rng, n=n)
+    cluster, is_member = galaxies.cluster[row], is_member[row]
+    v_los = v_error + line_of_sight_velocity(
+        galaxies.position[row, 2], galaxies.v_peculiar[row], 0.0, observation.redshift, choices.cosmology
     )
-    v_los = v_los + model.velocity_error * rng.standard_normal(len(v_los))
-    v_centre = np.zeros(n)
-    if model.recentre:
-        v_centre = centre_velocities(v_los, cluster, R_proj < observation.aperture, n=n, v_cut=observation.v_cut)
-        v_los = subtract_velocity(v_los, v_centre[cluster])
+    v_los, v_centre = recentred(choices, v_los, cluster, R_proj, n=n)
     inside = in_cylinder(R_proj, v_los, observation)
     kept = inside | is_member
     return Chunk(
@@ -64,16 +84,47 @@ def observe(
     )
 
 
-def _targets(
-    model: "HaloModel", R_vir: Float[np.ndarray, "cluster"], galaxies: Galaxies, rng: np.random.Generator
-) -> _Targets:
-    """Members and what lies inside the aperture, less what has no fibre or no redshift."""
-    observation, cluster = model.observation, galaxies.cluster
-    is_member = np.linalg.norm(galaxies.position, axis=1) < R_vir[cluster]
-    centre = model.centre_error * rng.standard_normal((len(R_vir), 2))
-    R_proj = np.hypot(*(galaxies.position[:, :2] - centre[cluster]).T)
+def choose_targets(
+    choices: Choices,
+    sky: Float[np.ndarray, "galaxy 2"],
+    cluster: Int[np.ndarray, "galaxy"],
+    is_member: Bool[np.ndarray, "galaxy"],
+    rng: np.random.Generator,
+    *,
+    n: int,
+) -> Targets:
+    """Members and what lies inside the aperture of n clusters, less what has no fibre or no redshift.
+
+    Args:
+        choices: How clusters are observed.
+        sky: Positions relative to the true centre [comoving h^-1 Mpc].
+        cluster: Index of each galaxy's cluster.
+        is_member: Whether it is a member.
+        rng: Random numbers: first of the centres, then of fibres, redshifts and velocities.
+        n: Number of clusters.
+    """
+    observation = choices.observation
+    centre = choices.centre_error * rng.standard_normal((n, 2))
+    R_proj = np.hypot(*(sky - centre[cluster]).T)
     row = np.flatnonzero(is_member | (R_proj < observation.aperture))
-    least = fibre_distance(model.fibre_collision, observation.redshift, model.cosmology)
-    row = row[apart(galaxies.position[row, :2], cluster[row], least, rng)]
-    row = row[with_redshift(model.completeness, R_proj[row], observation.aperture, rng)]
-    return _Targets(cluster[row], row, R_proj[row], is_member[row])
+    least = fibre_distance(choices.fibre_collision, observation.redshift, choices.cosmology)
+    row = row[apart(sky[row], cluster[row], least, rng)]
+    row = row[with_redshift(choices.completeness, R_proj[row], observation.aperture, rng)]
+    return Targets(row, R_proj[row], choices.velocity_error * rng.standard_normal(len(row)))
+
+
+def recentred(
+    choices: Choices,
+    v_los: Float[np.ndarray, "galaxy"],
+    cluster: Int[np.ndarray, "galaxy"],
+    R_proj: Float[np.ndarray, "galaxy"],
+    *,
+    n: int,
+) -> tuple[Float[np.ndarray, "galaxy"], Float[np.ndarray, "cluster"]]:
+    """Velocities [km/s] relative to the cluster's redshift as its galaxies tell it, and what that is off the true."""
+    observation = choices.observation
+    if not choices.recentre:
+        return v_los, np.zeros(n)
+    inside = R_proj < observation.aperture
+    v_centre = centre_velocities(v_los, cluster, inside, n=n, v_cut=observation.v_cut)
+    return subtract_velocity(v_los, v_centre[cluster]), v_centre

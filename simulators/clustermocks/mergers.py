@@ -1,6 +1,7 @@
 """Clusters caught while another falls in: two clumps, each in equilibrium, that move towards each other.
 
-Lengths are comoving [h^-1 Mpc], velocities [km/s]. Masses of the two add up to the cluster's.
+Lengths are comoving [h^-1 Mpc], velocities [km/s]. The sphere of r200c about the main body holds M200c, whatever part
+of the second clump lies outside it: that is how halo finders measure a mass.
 """
 
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 _TURNAROUND = 3.0  # r200c; where the infalling clump was at rest
 _NEAREST = 0.3  # R_vir; nearer than that nobody would call it a second clump
+_SHELLS, _STEPS = 64, 10  # of the mass caught by a sphere, and towards the masses that fill it: good to 1e-3
 
 
 @final
@@ -49,10 +51,12 @@ SOME, NONE = Mergers(), Mergers(fraction=0.0)
 class Clumps(NamedTuple):
     """The second clump of each halo: share of the mass [1], 0 where there is none; where it is and how fast it moves.
 
-    Position [h^-1 Mpc] and velocity [km/s] are relative to the main body, (halo, 3).
+    `total` is the mass of the two bodies, each inside its own r200c, over the cluster's M200c [1]: .9 to 1.3. Position
+    [h^-1 Mpc] and velocity [km/s] are relative to the main body, (halo, 3).
     """
 
     share: Float[np.ndarray, "halo"]
+    total: Float[np.ndarray, "halo"]
     position: Float[np.ndarray, "halo 3"]
     velocity: Float[np.ndarray, "halo 3"]
 
@@ -67,9 +71,11 @@ class Clumps(NamedTuple):
 
         Radii and dispersions of haloes go with the cube root of the mass.
         """
+        if not self.share.any():
+            return separation, velocity
         share = self.share[halo]
         falling = rng.uniform(size=len(halo)) < share
-        scale = np.where(falling, share, 1 - share)[:, None] ** (1 / 3)
+        scale = np.cbrt(self.total[halo] * np.where(falling, share, 1 - share))[:, None]
         moved = falling[:, None]
         return (
             scale * separation + np.where(moved, self.position[halo], 0.0),
@@ -80,13 +86,44 @@ class Clumps(NamedTuple):
 def draw_clumps(haloes: "Haloes", rng: np.random.Generator, mergers: Mergers) -> Clumps:
     """Second clumps, on their first way in: between .3 and 1 R_vir, falling radially from rest at 3 r200c."""
     n = len(haloes.log10_mass)
+    if not mergers.fraction:
+        return Clumps(np.zeros(n), np.ones(n), np.zeros((n, 3)), np.zeros((n, 3)))
     ratio = np.exp(rng.uniform(np.log(mergers.lightest), np.log(mergers.heaviest), n))
     ratio = np.where(rng.uniform(size=n) < mergers.fraction, ratio, 0.0)
     direction = rng.standard_normal((n, 3))
     direction /= np.linalg.norm(direction, axis=1, keepdims=True)
     distance = haloes.R_vir * rng.uniform(_NEAREST, 1, n)
     speed = haloes.v_200 * infall_speed(distance / haloes.r_200c, haloes.c_200c)
-    return Clumps(ratio / (1 + ratio), distance[:, None] * direction, -speed[:, None] * direction)
+    share = ratio / (1 + ratio)
+    total = _total_mass(haloes, share, distance / haloes.r_200c)
+    return Clumps(share, total, distance[:, None] * direction, -speed[:, None] * direction)
+
+
+def _total_mass(haloes: "Haloes", share: Values, distance: Values) -> Values:
+    """Mass of two bodies [M200c], at so many r200c from each other, that fills the sphere of r200c with M200c."""
+    total, some = np.ones(len(share)), np.flatnonzero(share)
+    c_mass, edge = haloes.c_200c[some], (haloes.R_vir / haloes.r_200c)[some]
+    for _ in range(_STEPS):
+        total[some] /= mass_inside(total[some], share[some], distance[some], c_mass=c_mass, edge=edge)
+    return total
+
+
+def mass_inside(total: Values, share: Values, distance: Values, *, c_mass: Values, edge: Values) -> Values:
+    """Mass [M200c] of two NFW bodies in the sphere of r200c about the first.
+
+    Args:
+        total: Mass of the two, each inside its own r200c [M200c], (halo,).
+        share: Part of it that is the second's [1].
+        distance: Of the second from the first [r200c].
+        c_mass: Concentration of both [1].
+        edge: Where each ends [its own r200c].
+    """
+    x = (np.arange(_SHELLS) + 0.5) / _SHELLS * edge[:, None]
+    shell = (c_mass[:, None] / (1 + c_mass[:, None] * x)) ** 2 * x * (edge / nfw_mass(c_mass))[:, None] / _SHELLS
+    r, d = np.cbrt(total * share)[:, None] * x, distance[:, None]
+    caught = (1 + np.clip((1 - d**2 - r**2) / (2 * d * r), -1, 1)) / 2  # the part of a shell's surface inside
+    main = nfw_mass(c_mass * np.minimum(1 / np.cbrt(total * (1 - share)), edge)) / nfw_mass(c_mass)
+    return total * ((1 - share) * main + share * (shell * caught).sum(axis=1))
 
 
 def infall_speed(x: Values, c_mass: Values) -> Values:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -48,13 +48,28 @@ def read(path: Path) -> tuple[pa.Table, pa.Table, Observation, Cosmology, Mappin
         FileNotFoundError: No such file.
         ValueError: Not Parquet, truncated, or Parquet of another kind.
     """
+    table = _table(path)
+    header = _header(path, (table.schema.metadata or {}).get(_KEY))
+    table = table.replace_schema_metadata(None)
+    clusters = table.filter(table["is_cluster"]).select(header["columns"]).combine_chunks()
+    attempts = table.filter(~table["is_cluster"].to_numpy())
+    attempts = attempts.select([n for n in attempts.column_names if n.startswith(_ATTEMPT)]).combine_chunks()
+    attempts = attempts.rename_columns([name.removeprefix(_ATTEMPT) for name in attempts.column_names])
+    observation, cosmology = Observation(**header["observation"]), Cosmology(**header["cosmology"])
+    return clusters, attempts, observation, cosmology, header["metadata"]
+
+
+def _table(path: Path) -> pa.Table:
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file.")
     try:
-        table = pq.read_table(path, memory_map=True, page_checksum_verification=True)
+        return pq.read_table(path, memory_map=True, page_checksum_verification=True)
     except (pa.ArrowInvalid, OSError) as error:
         raise ValueError(f"{path}: not a readable Parquet file, or damaged ({error}).") from error
-    raw = (table.schema.metadata or {}).get(_KEY)
+
+
+def _header(path: Path, raw: bytes | None) -> dict[str, Any]:
+    """What `write` put into the schema's metadata."""
     if raw is None:
         raise ValueError(f"{path}: a Parquet file, but not a catalogue: it has no clustermocks metadata.")
     try:
@@ -64,18 +79,7 @@ def read(path: Path) -> tuple[pa.Table, pa.Table, Observation, Cosmology, Mappin
     found = header.get("format") if isinstance(header, dict) else None
     if found != _FORMAT:
         raise ValueError(f"{path}: catalogue format {found!r}; this version reads format {_FORMAT}.")
-    table = table.replace_schema_metadata(None)
-    clusters = table.filter(table["is_cluster"]).select(header["columns"]).combine_chunks()
-    attempts = table.filter(~table["is_cluster"].to_numpy())
-    attempts = attempts.select([n for n in attempts.column_names if n.startswith(_ATTEMPT)]).combine_chunks()
-    attempts = attempts.rename_columns([name.removeprefix(_ATTEMPT) for name in attempts.column_names])
-    return (
-        clusters,
-        attempts,
-        Observation(**header["observation"]),
-        Cosmology(**header["cosmology"]),
-        header["metadata"],
-    )
+    return header
 
 
 def counts(path: Path) -> tuple[int, int] | None:

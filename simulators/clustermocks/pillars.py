@@ -105,6 +105,14 @@ def gather(views: Views, tracers: Tracers, radius: float, half_depth: float, *, 
     return Galaxies(cluster, separation, v_peculiar, member)
 
 
+def around(
+    views: Views, tracers: Tracers, radius: float, half_depth: float
+) -> tuple[Int[np.ndarray, "found"], Int[np.ndarray, "found"], Float[np.ndarray, "found 3"]]:
+    """Index of the cluster and of the tracer, and separation on the sky and in depth, of all tracers in cylinders."""
+    basis = np.stack([np.stack(sky_basis(n)) for n in views.direction])
+    return _in_cylinders(views, tracers, basis, radius, half_depth)
+
+
 def _in_cylinders(
     views: Views, tracers: Tracers, basis: np.ndarray, radius: float, half_depth: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

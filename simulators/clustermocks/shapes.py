@@ -10,6 +10,7 @@ from typing import NamedTuple, final
 import numpy as np
 from jaxtyping import Float, Int
 from scipy.spatial.transform import Rotation
+from scipy.special import elliprd
 
 _ROUNDEST, _FLATTEST = 1.0, 0.3
 
@@ -48,11 +49,13 @@ SPHERES = Shapes(1.0, 1.0, 0.0, 0.0)
 class Ellipsoids(NamedTuple):
     """Symmetric matrices of each halo, (halo, 3, 3): what stretches isotropic positions and velocities.
 
-    Those of the velocities have a mean square of 1 over directions.
+    Those of the velocities have a mean square of 1 over directions. `axes` are the eigenvalues of both, in the same
+    order: (2, halo, 3).
     """
 
     position: Float[np.ndarray, "halo 3 3"]
     velocity: Float[np.ndarray, "halo 3 3"]
+    axes: Float[np.ndarray, "2 halo 3"]
 
     def directions(self, halo: Int[np.ndarray, "galaxy"], rng: np.random.Generator) -> Float[np.ndarray, "galaxy 3"]:
         """Unit vectors, (galaxy, 3): the halo's mean profile stays as it is, its galaxies crowd along the long axis.
@@ -63,6 +66,16 @@ class Ellipsoids(NamedTuple):
         stretched = np.einsum("gij,gj->gi", self.position[halo], rng.standard_normal((len(halo), 3)))
         return stretched / np.linalg.norm(stretched, axis=1, keepdims=True)
 
+    def radial_square(self) -> Float[np.ndarray, "halo"]:
+        r"""Mean square by which radial velocities are stretched [1]: above 1, since `directions` crowd where they are.
+
+        $\sum_i v_i^2 \langle n_i^2 \rangle$ with $\langle n_i^2 \rangle = R_D(a_j^{-2}, a_k^{-2}, a_i^{-2}) / 3 a_1 a_2
+        a_3$ for an angular central Gaussian of axes a, R_D Carlson's elliptic integral (DLMF 19.16.5).
+        """
+        inverse = 1 / self.axes[0] ** 2
+        share = np.stack([elliprd(*np.roll(inverse, -1 - i, axis=1).T) for i in range(3)], axis=1)
+        return (share * self.axes[1] ** 2).sum(axis=1) / (3 * self.axes[0].prod(axis=1))
+
 
 def draw_ellipsoids(n: int, rng: np.random.Generator, shapes: Shapes) -> Ellipsoids:
     """Shapes of n haloes, oriented at random."""
@@ -70,7 +83,8 @@ def draw_ellipsoids(n: int, rng: np.random.Generator, shapes: Shapes) -> Ellipso
     axes = np.stack([_axes(ratio + deviation, shapes.triaxiality) for ratio in (shapes.position, shapes.velocity)])
     axes[1] /= np.sqrt((axes[1] ** 2).mean(axis=-1, keepdims=True))
     rotation = Rotation.random(n, rng).as_matrix()
-    return Ellipsoids(*np.einsum("hij,khj,hlj->khil", rotation, axes, rotation))
+    position, velocity = np.einsum("hij,khj,hlj->khil", rotation, axes, rotation)
+    return Ellipsoids(position, velocity, axes)
 
 
 def _axes(shortest: Float[np.ndarray, "halo"], triaxiality: float) -> Float[np.ndarray, "halo 3"]:

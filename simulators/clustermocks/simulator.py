@@ -51,7 +51,8 @@ class HaloModel:
         completeness: Probability that a galaxy has a redshift [1], the same everywhere or `RadialCompleteness`.
         fibre_collision: Least angle between two galaxies of a cluster with redshifts [arcsec], as many comoving h^-1
             Mpc as that spans at the cluster's redshift; 55 for SDSS (.09 h^-1 Mpc). Which of two goes is random;
-            galaxies inside the aperture collide at any velocity, and before completeness thins them. 0 for none.
+            galaxies inside the aperture collide whatever their velocity, as far in front and behind as neighbours are
+            simulated (v_cut + 3000 km/s), and before completeness thins them. 0 for none.
         dominant: Whether a cluster counts only where no heavier halo reaches into its cylinder. Cluster finders do so
             (percolation). Without it, groups beside rich clusters pass any richness cut: they are few at a given mass,
             but the mass function makes them a large share of a survey.
@@ -103,7 +104,15 @@ class HaloModel:
 
         Args:
             tracer_density: Particles per volume [h^3 Mpc^-3].
+
+        Raises:
+            ValueError: tracer_density is not above 0 and at most 1.
         """
+        if not 0 < tracer_density <= 1:
+            raise ValueError(
+                f"HaloModel.dark_matter: tracer_density [h^3 Mpc^-3] must be above 0 and at most 1, "
+                f"found {tracer_density!r}."
+            )
         in_halo = 1e14 * tracer_density / (MDPL2.Om0 * CRITICAL_DENSITY)
         particles = HaloGalaxies(
             richness=in_halo * _VIRIAL_MASS,
@@ -149,7 +158,7 @@ class HaloModel:
             ValueError: if a mass is out of range, log10_masses is not one-dimensional, or there is no line of sight.
         """
         masses = _checked(log10_masses)
-        run = MockRun(self, masses, _checked_lines(lines_of_sight, len(masses)), seed)
+        run = MockRun.of(self, masses, _checked_lines(lines_of_sight, len(masses)), seed)
         done, drawn = 0, []
         for chunk in run.chunks(range(run.n_chunks), n_jobs):
             drawn.append(chunk)
@@ -190,7 +199,7 @@ class HaloModel:
             OSError: if the disk is full or not writable; nothing half-written is left.
         """
         masses = _checked(log10_masses)
-        run = MockRun(self, masses, _checked_lines(lines_of_sight, len(masses)), seed)
+        run = MockRun.of(self, masses, _checked_lines(lines_of_sight, len(masses)), seed)
         return stream(run, Path(folder), n_jobs=n_jobs, progress=progress)
 
 

@@ -8,7 +8,7 @@ from typing import Self, final
 
 from clustermocks import parquet
 from clustermocks.catalogue import Catalogue
-from clustermocks.files import replacing
+from clustermocks.files import read_header, replacing
 
 HEADER = "_catalogue.json"
 FORMAT = 1
@@ -39,16 +39,9 @@ class StoredCatalogue:
             FileNotFoundError: No such folder.
             ValueError: It is not a stored catalogue, or of a later format.
         """
-        folder = Path(folder)
-        if not folder.is_dir():
-            raise FileNotFoundError(f"{folder}: no such folder.")
-        try:
-            header = json.loads((folder / HEADER).read_text(encoding="utf-8"))
-            if header["format"] != FORMAT:
-                raise ValueError(f"catalogue format {header['format']!r}; this version reads format {FORMAT}")
-            return cls(folder, tuple(header["counts"]), dict(header["settings"]))
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"{folder}: not a folder that simulate_to wrote, or damaged ({error}).") from error
+        what, names = "a folder that simulate_to wrote", ("counts", "settings")
+        counts, settings = read_header(Path(folder), HEADER, form=FORMAT, what=what, fields=names)
+        return cls(Path(folder), tuple(counts), dict(settings))
 
     @classmethod
     def begin(cls, folder: str | Path, counts: Sequence[int], settings: Mapping[str, str]) -> Self:
@@ -81,10 +74,10 @@ class StoredCatalogue:
         if not lines and self.counts != tuple(counts):
             lines = [f"  parts: {list(self.counts)} clusters there, {list(counts)} asked for"]
         if lines:
-            raise ValueError(
-                "\n".join([f"{self.folder}: begun with other settings.", *lines])
-                + "\n  try:    the same settings, to go on with it; or another folder"
-            )
+            code = {"version", "simulator_revision"} & {*differing}
+            cure = "the version of this package that began it" if code else "the same settings, to go on with it"
+            lines = [f"{self.folder}: begun with other settings.", *lines, f"  try:    {cure}; or another folder"]
+            raise ValueError("\n".join(lines))
         for stale in self.folder.glob(".*.parquet.*"):  # of a run that was killed while it wrote
             stale.unlink(missing_ok=True)
         return self

@@ -5,10 +5,10 @@ from contextlib import closing
 from itertools import islice
 from pathlib import Path
 
-from clustermocks.mockrun import CHUNK, MockRun
+from clustermocks.mockrun import MockRun
 from clustermocks.stored import StoredCatalogue
 
-PART = 20  # chunks a part: 5000 hosts, some 10 MB a line of sight
+PART = 20  # chunks a part: 5000 hosts or 20 000 lines of sight at most, some 10 to 40 MB
 
 
 def stream(
@@ -16,7 +16,7 @@ def stream(
 ) -> StoredCatalogue:
     """As HaloModel.simulate_to, which documents it. This process writes, whoever simulates."""
     parts = [range(first, min(first + PART, run.n_chunks)) for first in range(0, run.n_chunks, PART)]
-    counts = [int(run.n_lines[part.start * CHUNK : part.stop * CHUNK].sum()) for part in parts]
+    counts = [run.attempted(part) for part in parts]
     stored = StoredCatalogue.begin(folder, counts, run.settings())
     todo = stored.missing()
     done = sum(counts) - sum(counts[index] for index in todo)

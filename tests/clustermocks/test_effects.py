@@ -13,7 +13,7 @@ from scipy.spatial.distance import pdist
 from clustermocks import MDPL2, HaloModel, Observation, RadialCompleteness
 from clustermocks.chunk import populate
 from clustermocks.effects import apart, fibre_distance, with_redshift
-from clustermocks.measured import _targets
+from clustermocks.measured import choose_targets
 
 SPARSE = replace(HaloModel.ho2019(), observation=Observation(min_galaxies=0))
 
@@ -40,10 +40,14 @@ def test_each_of_two_colliding_galaxies_goes_half_of_the_time():
 def test_no_two_galaxies_of_a_cluster_are_closer_than_fibres_allow():
     model, rng = replace(HaloModel(), fibre_collision=55.0), np.random.default_rng(2)
     clusters, _, galaxies = populate(model, np.full(20, 15.0), rng)
-    seen = _targets(model, clusters.R_vir, galaxies, rng)
-    everyone = _targets(replace(model, fibre_collision=0.0), clusters.R_vir, galaxies, rng)
+    is_member = np.linalg.norm(galaxies.position, axis=1) < clusters.R_vir[galaxies.cluster]
+    sky = galaxies.position[:, :2]
+    seen, everyone = (
+        choose_targets(choices, sky, galaxies.cluster, is_member, rng, n=20)
+        for choices in (model, replace(model, fibre_collision=0.0))
+    )
     for i in range(20):
-        closest, before = (pdist(galaxies.position[t.row[t.cluster == i], :2]).min() for t in (seen, everyone))
+        closest, before = (pdist(sky[t.row[galaxies.cluster[t.row] == i]]).min() for t in (seen, everyone))
         assert before < fibre_distance(55.0, 0.117, MDPL2) < closest
     assert 0.3 < len(seen.row) / len(everyone.row) < 0.95
 

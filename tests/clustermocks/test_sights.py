@@ -4,11 +4,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from clustermocks import Catalogue, HaloModel, Observation, lines_of_sight
 from clustermocks.chunk import populate
 from clustermocks.halo import Satellites
+from clustermocks.mockrun import CHUNK, CHUNK_LINES, MockRun, chunk_edges
 from clustermocks.sights import Sights
+from clustermocks.simulator import MOST_LINES
 
 SPARSE = replace(HaloModel.ho2019(), observation=Observation(min_galaxies=0))
 
@@ -97,6 +101,29 @@ def test_more_lines_for_massive_hosts(tmp_path):
     assert stored.counts == (9,)
     with pytest.raises(ValueError, match=r"lines_of_sight: 2 to 5 .* there, 1 asked for"):
         SPARSE.simulate_to(tmp_path / "mocks", masses, seed=1)
+
+
+@given(lines=st.lists(st.integers(1, MOST_LINES), min_size=1, max_size=2000).map(np.array))
+def test_a_chunk_has_no_more_lines_than_memory_allows_and_every_host_is_in_one(lines):
+    edges = chunk_edges(lines)
+    assert (edges[0], edges[-1]) == (0, len(lines))
+    assert (np.diff(edges) > 0).all()
+    assert np.diff(edges).max() <= CHUNK
+    assert np.add.reduceat(lines, edges[:-1]).max() <= CHUNK_LINES  # so 250 hosts of 1000 lines are 250 chunks
+
+
+@pytest.mark.parametrize("lines", [1, 3])
+def test_few_lines_leave_chunks_at_their_full_number_of_hosts(lines):
+    np.testing.assert_array_equal(chunk_edges(np.full(600, lines)), [0, CHUNK, 2 * CHUNK, 600])
+
+
+def test_many_lines_do_not_depend_on_the_number_of_workers():
+    lines = np.array([5, 700, 300, 1, 600])
+    run = MockRun.of(SPARSE, np.full(5, 13.5), lines, 1)
+    assert [len(chunk.counts) for chunk in run.chunks(range(run.n_chunks), 1)] == [705, 901]
+    alone, two = (SPARSE.simulate(np.full(5, 13.5), seed=1, lines_of_sight=lines, n_jobs=n) for n in (1, 2))
+    assert alone.clusters.equals(two.clusters)
+    np.testing.assert_array_equal(np.bincount(alone.host_id - alone.host_id[0]), lines)
 
 
 def test_lines_do_not_depend_on_the_number_of_workers():

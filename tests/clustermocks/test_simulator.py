@@ -60,6 +60,12 @@ def test_impossible_settings_are_refused_by_name(fields):
         HaloModel(**fields)
 
 
+@pytest.mark.parametrize("density", [0, -0.1, np.nan, 2.0])
+def test_impossible_densities_of_particles_are_refused_by_their_name(density):
+    with pytest.raises(ValueError, match="dark_matter: tracer_density"):
+        HaloModel.dark_matter(density)
+
+
 def test_only_haloes_without_a_heavier_one_in_their_cylinder_are_dominant_and_the_others_stay_attempts():
     masses = FlatMasses(12.5, 13.5).draw(1000, seed=1)
     everyone, dominant = (HaloModel(dominant=chosen).simulate(masses, seed=2) for chosen in (False, True))

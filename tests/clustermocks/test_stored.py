@@ -13,9 +13,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+import clustermocks.mockrun
 import clustermocks.streaming
 from clustermocks import Catalogue, FlatMasses, HaloModel, Observation, StoredCatalogue
 from clustermocks.mockrun import CHUNK
+from clustermocks.settings import REVISION
 
 MODEL = HaloModel.ho2019()
 MASSES = FlatMasses(13.5, 15.0).draw(4 * CHUNK + 10, seed=5)
@@ -120,7 +122,7 @@ def test_an_exception_in_the_middle_keeps_the_parts_before_it(tmp_path, whole):
         ({"seed": 4}, "seed: 3 there, 4 asked for"),
         ({"log10_masses": MASSES[:-1]}, r"log10_masses: 1010 from .* there, 1009 from .* asked for"),
         ({"log10_masses": MASSES[::-1]}, r"log10_masses: 1010 from"),
-        ({"model": replace(MODEL, completeness=0.5)}, "completeness: 1.0 there, 0.5 asked for"),
+        ({"model": replace(MODEL, completeness=0.5)}, "completeness: 1 there, 0.5 asked for"),
         (
             {"model": replace(MODEL, observation=Observation(min_galaxies=5))},
             "observation.min_galaxies: 10 there, 5 asked for",
@@ -134,6 +136,31 @@ def test_other_settings_are_refused_and_named(stored, change, named):
         arguments.pop("model").simulate_to(stored.folder, **arguments)
     assert len(str(error.value).splitlines()) == 3  # what, the one difference, what to do
     assert {path.name: path.stat().st_mtime_ns for path in stored.folder.iterdir()} == before
+
+
+def test_a_folder_of_another_revision_of_the_simulator_is_refused_with_the_cure(stored, monkeypatch):
+    monkeypatch.setattr(clustermocks.mockrun, "REVISION", REVISION + 1)
+    with pytest.raises(ValueError, match=rf"simulator_revision: {REVISION} there, {REVISION + 1} asked for") as error:
+        MODEL.simulate_to(stored.folder, MASSES, seed=3)
+    assert str(error.value).splitlines()[-1].strip().startswith("try:    the version of this package that began it")
+    assert Catalogue.from_parquet(stored.folder).metadata["simulator_revision"] == str(REVISION)
+
+
+def test_a_whole_number_and_the_same_as_a_float_are_one_setting(tmp_path):
+    masses = MASSES[:20]
+    for error, aperture in ((0, 2), (0.0, 2.0), (np.float32(0), np.int64(2))):
+        model = replace(MODEL, velocity_error=error, observation=Observation(aperture=aperture))
+        mocks = model.simulate_to(tmp_path / "mocks", masses, seed=3).load()
+        assert mocks.metadata["velocity_error"] == "0"
+
+
+def test_lines_of_sight_are_on_record(tmp_path):
+    lines = np.array([1, 3, 3])
+    stored = MODEL.simulate_to(tmp_path / "mocks", MASSES[:3], seed=3, lines_of_sight=lines)
+    said = stored.load().metadata["lines_of_sight"]
+    assert said.startswith("1 to 3 ")
+    assert said == stored.settings["lines_of_sight"]
+    assert MODEL.simulate(MASSES[:3], seed=3, lines_of_sight=2).metadata["lines_of_sight"] == "2"
 
 
 def test_a_truncated_part_is_named_and_made_again(stored, whole):

@@ -4,7 +4,6 @@ Positions are comoving [h^-1 Mpc] in [0, side); columns and units are those of `
 Hive-partitioned data set (`slab=3/part-0.parquet`), with `_box.json` saying what it is.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from clustermocks.files import read_header
 from clustermocks.nbody.schema import SCHEMAS, Kind, as_table
 
 FORMAT = 1
@@ -89,16 +89,9 @@ class StoredBox:
             FileNotFoundError: No such folder.
             ValueError: It is not a box, or of a later format.
         """
-        folder = Path(folder)
-        if not folder.is_dir():
-            raise FileNotFoundError(f"{folder}: no such folder.")
-        try:
-            header = json.loads((folder / HEADER).read_text(encoding="utf-8"))
-            if header["format"] != FORMAT:
-                raise ValueError(f"box format {header['format']!r}; this version reads format {FORMAT}")
-            return cls(folder, header["kind"], header["side"], tuple(header["counts"]))
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"{folder}: not a box that convert wrote, or damaged ({error}).") from error
+        what, names = "a box that convert wrote", ("kind", "side", "counts")
+        kind, side, counts = read_header(Path(folder), HEADER, form=FORMAT, what=what, fields=names)
+        return cls(Path(folder), kind, side, tuple(counts))
 
     @property
     def n_slabs(self) -> int:

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from clustermocks.nbody import text
-from clustermocks.nbody.schema import ROWS, Kind, as_table, check_kind, match_columns, with_hosts
+from clustermocks.nbody.schema import ROWS, Kind, Reader, as_table, check_kind, match_columns, with_hosts
 
 _PLACE = {name: name for name in ("id", "upid", "x", "y", "z", "vx", "vy", "vz")}
 WANTED: dict[str, dict[str, str]] = {
@@ -55,7 +55,7 @@ class RockstarHlist:
 
 @final
 @dataclass(frozen=True)
-class RockstarHDF5:
+class RockstarHDF5(Reader):
     """HDF5 `halolist_*.h5` of the Uchuu release: a dataset for each column of an hlist, at the root of the file.
 
     Attributes:
@@ -67,10 +67,6 @@ class RockstarHDF5:
 
     kinds: ClassVar[tuple[Kind, ...]] = ("haloes", "galaxies")
     rows: int = ROWS
-
-    def side(self, path: Path) -> float | None:
-        """None: the files do not state it."""
-        return None
 
     def read(self, path: Path, kind: Kind) -> Iterator[pa.Table]:
         """Yield tables of at most `rows` rows; see `Reader.read`."""

@@ -49,8 +49,8 @@ class Reader(Protocol):
     def rows(self) -> int: ...
 
     def side(self, path: Path) -> float | None:
-        """Side of the box that the file states [comoving h^-1 Mpc], None if it does not."""
-        ...
+        """Side of the box that the file states [comoving h^-1 Mpc]; None, as here, if the format does not."""
+        return None
 
     def read(self, path: Path, kind: Kind) -> Iterator[pa.Table]:
         """Yield tables of at most `rows` rows.

@@ -1,12 +1,18 @@
-"""Gadget-4 group catalogues: FOF groups and SUBFIND subhaloes, `fof_subhalo_tab_NNN.hdf5`, one file or several.
+"""Group catalogues of Gadget-4, and of Arepo as IllustrisTNG and CAMELS write them: `fof_subhalo_tab_NNN.hdf5`.
+
+FOF groups and SUBFIND subhaloes, in one file or several. TNG names a subhalo's group `SubhaloGrNr`, has no
+`SubhaloRankInGr` (subhaloes follow one another group by group, the main one first, as `GroupFirstSub` says), and flags
+what is no galaxy by `SubhaloFlag` = 0, which is left out here.
 
 In the units that the file states, per h by Gadget's convention: lengths comoving, masses usually 10^10 h^-1 Msun.
 `SubhaloVel` is the physical peculiar velocity [km/s]; `GroupVel` is the mean of Gadget's internal velocities, a times
 the peculiar one, and is divided by a here. A group's velocity is that of all its particles, not of its main subhalo;
-the two differ by tens of km/s, in mergers by hundreds.
+the two differ by tens of km/s, in mergers by hundreds. Stellar masses [Msun] are those of bound stars
+(`SubhaloMassType`, type 4), where the file states h.
 
 References:
-    Springel et al. 2021, MNRAS 506, 2871, and the code's manual, section on group catalogues.
+    Springel et al. 2021, MNRAS 506, 2871, and the code's manual, section on group catalogues; Nelson et al. 2019, ComAC
+    6, 2, and its data specifications (TNG); Villaescusa-Navarro et al. 2023, ApJS 265, 54 (CAMELS).
 """
 
 import re
@@ -25,22 +31,27 @@ if TYPE_CHECKING:
 
 _CM_PER_MPC, _GRAMS_PER_MSUN, _CM_PER_KM = 3.085678e24, 1.989e33, 1e5  # Gadget's own values
 _GROUP = {"position": "GroupPos", "velocity": "GroupVel", "M200c": "Group_M_Crit200", "R_vir": "Group_R_TopHat200"}
-_SUBHALO = {
-    "position": "SubhaloPos",
-    "velocity": "SubhaloVel",
-    "halo_mass": "SubhaloMass",
-    "host_id": "SubhaloGroupNr",
-    "rank": "SubhaloRankInGr",
-}
+_SUBHALO = {"position": "SubhaloPos", "velocity": "SubhaloVel", "halo_mass": "SubhaloMass"}
+_OPTIONAL = {"rank": "SubhaloRankInGr", "flag": "SubhaloFlag", "types": "SubhaloMassType"}
+_STARS = 4
 
 
 class _Units(NamedTuple):
-    """h^-1 Mpc, h^-1 Msun and km/s a unit of the file, and the scale factor."""
+    """h^-1 Mpc, h^-1 Msun and km/s a unit of the file, the scale factor, and h, NaN where it is not stated."""
 
     length: float
     mass: float
     velocity: float
     a: float
+    h: float
+
+
+@dataclass
+class _Place:
+    """How far a catalogue in several files has been read: number of rows, and the group of the last subhalo."""
+
+    done: int
+    group: int = -1
 
 
 @final
@@ -54,7 +65,8 @@ class Subfind:
     Attributes:
         unit_length: h^-1 Mpc a unit of length, where the file does not state its units (.001 for kpc); masses are
             then 10^10 h^-1 Msun, velocities km/s.
-        first_group: To read one file of several alone: the number of groups in the files before it.
+        first_group: To read one file of several alone: the number of groups in the files before it. In a TNG catalogue
+            the file's first subhalo then counts as its group's main one, which it need not be.
         rows: Rows in memory at a time.
     """
 
@@ -75,33 +87,30 @@ class Subfind:
         from clustermocks.nbody import hdf5
 
         check_kind(self, kind, path)
-        done = self.first_group or 0 if kind == "haloes" else 0
+        place = _Place((self.first_group or 0) if kind == "haloes" else 0)
         for file_path in [path] if self.first_group is not None else _all_files(path):
             with hdf5.opened(file_path) as file:
-                for table in self._file(file_path, file, kind, done):
-                    done += len(table)
-                    yield table
+                yield from self._file(file_path, file, kind, place)
 
-    def _file(self, path: Path, file: "h5py.File", kind: Kind, done: int) -> Iterator[pa.Table]:
+    def _file(self, path: Path, file: "h5py.File", kind: Kind, place: _Place) -> Iterator[pa.Table]:
         from clustermocks.nbody import hdf5
 
-        units = self._units(path, file)
-        name, names = ("Group", _GROUP) if kind == "haloes" else ("Subhalo", _SUBHALO)
+        units, name = self._units(path, file), "Group" if kind == "haloes" else "Subhalo"
         if name not in file or not len(hdf5.group(path, file, name)):
             return  # a file of several may hold none
-        group = hdf5.group(path, file, name)
-        data = {ours: hdf5.dataset(path, group, theirs) for ours, theirs in names.items()}
+        data = _columns(path, hdf5.group(path, file, name), kind)
         for span in hdf5.spans(hdf5.common_length(path, data), self.rows):
             block = {name: hdf5.part(path, values, span) for name, values in data.items()}
-            ids = done + np.arange(span.start, span.stop)
-            yield as_table(kind, (_haloes if kind == "haloes" else _galaxies)(block, ids, units))
+            yield as_table(kind, (_haloes if kind == "haloes" else _galaxies)(block, place, units))
 
     def _units(self, path: Path, file: "h5py.File") -> _Units:
         from clustermocks.nbody import hdf5
 
         a = _header(path, file, "Time")
+        stated = [hdf5.number(file, group, "HubbleParam") for group in ("Header", "Parameters")]
+        h = next((value for value in stated if value), np.nan)
         if self.unit_length is not None:
-            return _Units(self.unit_length, 1e10, 1.0, a)
+            return _Units(self.unit_length, 1e10, 1.0, a, h)
         names = ("UnitLength_in_cm", "UnitMass_in_g", "UnitVelocity_in_cm_per_s")
         length, mass, velocity = (hdf5.number(file, "Parameters", name) for name in names)
         if length is None or mass is None or velocity is None:
@@ -109,7 +118,20 @@ class Subfind:
                 f"{path}: does not state its units (Parameters/UnitLength_in_cm and its like).\n"
                 "  try:    Subfind(unit_length=0.001) for kpc/h, Subfind(unit_length=1.0) for Mpc/h"
             )
-        return _Units(length / _CM_PER_MPC, mass / _GRAMS_PER_MSUN, velocity / _CM_PER_KM, a)
+        return _Units(length / _CM_PER_MPC, mass / _GRAMS_PER_MSUN, velocity / _CM_PER_KM, a, h)
+
+
+def _columns(path: Path, group: "h5py.Group", kind: Kind) -> "dict[str, h5py.Dataset]":
+    """Datasets of one group of a file by our names."""
+    from clustermocks.nbody import hdf5
+
+    names = _GROUP
+    if kind == "galaxies":
+        names = {**_SUBHALO, **{ours: theirs for ours, theirs in _OPTIONAL.items() if theirs in group}}
+        names["host_id"] = "SubhaloGrNr" if "SubhaloGrNr" in group else "SubhaloGroupNr"
+    if kind == "galaxies" and "rank" not in names and names["host_id"] == "SubhaloGroupNr":
+        names["rank"] = "SubhaloRankInGr"  # which Gadget-4 always writes
+    return {ours: hdf5.dataset(path, group, theirs) for ours, theirs in names.items()}
 
 
 def _header(path: Path, file: "h5py.File", name: str) -> float:
@@ -145,7 +167,9 @@ def _vectors(block: dict[str, np.ndarray], units: _Units, velocity: float) -> di
     return {**dict(zip("xyz", position.T, strict=True)), **dict(zip(("vx", "vy", "vz"), v.T, strict=True))}
 
 
-def _haloes(block: dict[str, np.ndarray], ids: np.ndarray, units: _Units) -> dict[str, np.ndarray]:
+def _haloes(block: dict[str, np.ndarray], place: _Place, units: _Units) -> dict[str, np.ndarray]:
+    ids = place.done + np.arange(len(block["M200c"]))
+    place.done += len(ids)
     return {
         **_vectors(block, units, units.velocity / units.a),
         "id": ids,
@@ -156,11 +180,19 @@ def _haloes(block: dict[str, np.ndarray], ids: np.ndarray, units: _Units) -> dic
     }
 
 
-def _galaxies(block: dict[str, np.ndarray], ids: np.ndarray, units: _Units) -> dict[str, np.ndarray]:
-    return {
+def _galaxies(block: dict[str, np.ndarray], place: _Place, units: _Units) -> dict[str, np.ndarray]:
+    host_id = block["host_id"].astype(np.int64)
+    first = np.diff(host_id, prepend=place.group) != 0  # of its group
+    ids = place.done + np.arange(len(host_id))
+    place.done, place.group = place.done + len(ids), int(host_id[-1])
+    columns = {
         **_vectors(block, units, units.velocity),
         "id": ids,
-        "host_id": block["host_id"].astype(np.int64),
-        "is_central": block["rank"] == 0,
+        "host_id": host_id,
+        "is_central": block["rank"] == 0 if "rank" in block else first,
         "halo_mass": block["halo_mass"] * units.mass,
     }
+    if "types" in block and block["types"].shape[1] > _STARS:
+        columns["stellar_mass"] = block["types"][:, _STARS] * (units.mass / units.h)
+    kept = block["flag"] != 0 if "flag" in block else slice(None)
+    return {name: values[kept] for name, values in columns.items()}

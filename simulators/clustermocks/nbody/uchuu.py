@@ -16,7 +16,7 @@ from typing import ClassVar, final
 
 import pyarrow as pa
 
-from clustermocks.nbody.schema import ROWS, Kind, as_table, check_kind, match_columns, with_hosts
+from clustermocks.nbody.schema import ROWS, Kind, Reader, as_table, check_kind, match_columns, with_hosts
 
 _FILES = {
     "data1": {"id": "id", "upid": "upid", "halo_mass": "Mvir", "stellar_mass": "obs_sm"},
@@ -27,7 +27,7 @@ _FILES = {
 
 @final
 @dataclass(frozen=True)
-class UchuuUM:
+class UchuuUM(Reader):
     """Three HDF5 files a snapshot; give the path of `*_data1.h5`, the others lie beside it.
 
     Attributes:
@@ -36,10 +36,6 @@ class UchuuUM:
 
     kinds: ClassVar[tuple[Kind, ...]] = ("galaxies",)
     rows: int = ROWS
-
-    def side(self, path: Path) -> float | None:
-        """None: the files do not state it."""
-        return None
 
     def read(self, path: Path, kind: Kind) -> Iterator[pa.Table]:
         """Yield tables of at most `rows` rows; see `Reader.read`."""

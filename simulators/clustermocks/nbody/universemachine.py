@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 
 from clustermocks.nbody import text
-from clustermocks.nbody.schema import ROWS, Kind, as_table, check_kind, match_columns, with_hosts
+from clustermocks.nbody.schema import ROWS, Kind, Reader, as_table, check_kind, match_columns, with_hosts
 
 _FLOATS_BEFORE = ("vmp", "lvmp", "mp", "m", "v", "r", "rank1", "rank2", "ra", "rarank", "A_UV")
 _FLOATS_AFTER = ("sm", "icl", "sfr", "obs_sm", "obs_sfr", "obs_uv", "empty")
@@ -43,7 +43,7 @@ _TEXT = {
 
 @final
 @dataclass(frozen=True)
-class UniverseMachineBinary:
+class UniverseMachineBinary(Reader):
     """`sfr_catalog_A.bin`: structures of 128 bytes, little-endian, on end.
 
     The stellar mass is the observed one (`obs_sm`), random and systematic errors included.
@@ -54,10 +54,6 @@ class UniverseMachineBinary:
 
     kinds: ClassVar[tuple[Kind, ...]] = ("galaxies",)
     rows: int = ROWS
-
-    def side(self, path: Path) -> float | None:
-        """None: the files do not state it."""
-        return None
 
     def read(self, path: Path, kind: Kind) -> Iterator[pa.Table]:
         """Yield tables of at most `rows` rows; see `Reader.read`."""
@@ -80,7 +76,7 @@ class UniverseMachineBinary:
 
 @final
 @dataclass(frozen=True)
-class UniverseMachineText:
+class UniverseMachineText(Reader):
     """Text form, `sfr_catalog_A.txt`: columns named in the first line; also compressed (`.gz`).
 
     Attributes:
@@ -92,10 +88,6 @@ class UniverseMachineText:
     kinds: ClassVar[tuple[Kind, ...]] = ("galaxies",)
     h: float = 0.678
     rows: int = ROWS
-
-    def side(self, path: Path) -> float | None:
-        """None: the files do not state it."""
-        return None
 
     def read(self, path: Path, kind: Kind) -> Iterator[pa.Table]:
         """Yield tables of at most `rows` rows; see `Reader.read`."""

@@ -1,12 +1,21 @@
 """What `BoxView` chooses, and what is refused."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from clustermocks import MDPL2, BoxView, HaloModel, observe_box
-from clustermocks.cosmology import bryan_norman_overdensity, concentration, radius_200c, radius_ratio
+from clustermocks import MDPL2, BoxView, HaloModel, Observation, RadialCompleteness, observe_box
+from clustermocks.cosmology import (
+    bryan_norman_overdensity,
+    concentration,
+    radius_200c,
+    radius_ratio,
+    virial_velocity,
+)
 from clustermocks.nbody import ArrayBox
 from clustermocks.nbody.schema import with_hosts
+from clustermocks.observation import line_of_sight_velocity
 
 SIDE = 125.0
 EXACT = BoxView(recentre=False, centre_error=0.0)
@@ -65,6 +74,68 @@ def test_recentring_and_errors_are_those_of_mocks(toy, boxes):
     assert total[0] / total[1] == pytest.approx(0.5, abs=4 * 0.5 / np.sqrt(total[1]))  # 4 sigma of a binomial
 
 
+def _small_box(galaxies):
+    """One host in the middle, and galaxies at given places from it [h^-1 Mpc], at rest."""
+    host = {"id": [1], "upid": [-1], "M200c": [1e14], **{axis: [60.0] for axis in "xyz"}}
+    n = len(galaxies)
+    tracers = {"id": np.arange(n) + 10, "upid": np.full(n, -1), **dict(zip("xyz", 60 + galaxies.T, strict=True))}
+    boxes = []
+    for kind, columns in (("haloes", host), ("galaxies", tracers)):
+        columns = {name: np.array(values) for name, values in columns.items()}
+        still = dict.fromkeys(("vx", "vy", "vz"), np.zeros(len(columns["id"])))
+        boxes.append(ArrayBox.from_arrays(kind, SIDE, with_hosts({**columns, **still})))
+    return boxes
+
+
+def test_fibres_collide_on_the_sky_at_any_depth_that_the_search_reaches():
+    near = np.array([[0.5, 0, 0], [0.5, 0.08, 50.0], [-0.5, 0, 0], [-0.5, 0.1, 0]])  # 55 arcsec are .093 h^-1 Mpc
+    view = BoxView(observation=Observation(min_galaxies=0), recentre=False, centre_error=0.0, fibre_collision=55.0)
+    kept = [observe_box(*_small_box(near), [0, 0, 1], view=view, seed=seed).n_galaxies[0] for seed in range(20)]
+    assert set(kept) == {2, 3}  # the third and fourth always; of the others one is beyond the velocity window
+    without = observe_box(*_small_box(near), [0, 0, 1], view=replace(view, fibre_collision=0.0))
+    assert without.n_galaxies[0] == 3
+
+
+def test_completeness_may_fall_outwards():
+    R = np.repeat([0.05, 0.8, 1.55], 4000)
+    phi = np.random.default_rng(1).uniform(0, 2 * np.pi, len(R))
+    falling = RadialCompleteness(centre=0.9, edge=0.3)
+    view = BoxView(recentre=False, centre_error=0.0, completeness=falling)
+    galaxies = np.column_stack([R * np.cos(phi), R * np.sin(phi), np.zeros(len(R))])
+    seen = observe_box(*_small_box(galaxies), [0, 0, 1], view=view).galaxy_column("R_proj")
+    for radius in (0.05, 0.8, 1.55):
+        expected = falling(radius, 1.6)
+        error = np.sqrt(expected * (1 - expected) / 4000)
+        assert np.isclose(seen, radius).sum() / 4000 == pytest.approx(expected, abs=4 * error)  # 4 sigma, binomial
+
+
+def _heaviest_by_images(haloes, i, direction, view):
+    """Heaviest other halo that reaches into the cylinder of halo i: every image of every halo, by cross products."""
+    xyz, v = (np.stack([haloes[name] for name in names], axis=1) for names in (("x", "y", "z"), ("vx", "vy", "vz")))
+    images = SIDE * np.stack(np.meshgrid(*[[-1, 0, 1]] * 3), axis=-1).reshape(-1, 1, 3)
+    separation, mass = xyz - xyz[i] + images, haloes["M200c"]
+    depth = separation @ direction
+    v_los = line_of_sight_velocity(depth, v @ direction, v[i] @ direction, 0.117, MDPL2)
+    R = np.linalg.norm(np.cross(separation, direction), axis=-1) - 1.35 * radius_200c(mass, 0.117, MDPL2)
+    there = (view.observation.aperture > R) & (np.abs(v_los) < 2500 + virial_velocity(mass, 0.117, MDPL2))
+    there &= (np.abs(depth) < view.half_depth) & (mass >= 10**view.min_log10_mass) & (np.arange(len(mass)) != i)
+    return np.log10(mass[there.any(axis=0)].max()) if there.any() else np.nan
+
+
+def test_the_heaviest_halo_in_the_cylinder_is_that_of_all_images_and_rules_lighter_clusters_out(toy, boxes):
+    view = BoxView(observation=Observation(aperture=6.0, min_galaxies=0))
+    everyone = observe_box(*boxes(toy), OBLIQUE, view=view)
+    haloes, rival = toy[0], everyone.column("log10_mass_rival")
+    place = {host_id: i for i, host_id in enumerate(haloes["id"])}
+    directions = np.column_stack([everyone.column(f"sight_{axis}") for axis in "xyz"])
+    both = zip(everyone.host_id, directions, strict=True)
+    expected = [_heaviest_by_images(haloes, place[host_id], direction, view) for host_id, direction in both]
+    np.testing.assert_allclose(rival, expected, rtol=1e-12)
+    dominant = observe_box(*boxes(toy), OBLIQUE, view=replace(view, dominant=True))
+    np.testing.assert_array_equal(dominant.host_id, everyone.host_id[~(rival > everyone.log10_mass)])
+    assert len(dominant.attempts) == len(everyone.attempts) > len(dominant) > 0
+
+
 def test_centre_errors_differ_between_lines_and_repeat_with_the_seed(toy, boxes, assert_same):
     one, again, other = (observe_box(*boxes(toy), seed=seed) for seed in (1, 1, 2))
     assert_same(one, again)
@@ -83,6 +154,8 @@ def test_defaults_mean_the_same_as_those_of_halo_model():
         "centre_error",
         "velocity_error",
         "completeness",
+        "fibre_collision",
+        "dominant",
     ):
         assert getattr(view, name) == getattr(model, name)
         assert getattr(published, name) == getattr(reproduced, name)
@@ -120,7 +193,14 @@ def test_a_box_without_hosts_is_refused(toy, boxes):
 
 
 @pytest.mark.parametrize(
-    "field", [{"interlopers": "none"}, {"members": "fof"}, {"completeness": 1.1}, {"velocity_margin": -1.0}]
+    "field",
+    [
+        {"interlopers": "none"},
+        {"members": "fof"},
+        {"completeness": 1.1},
+        {"fibre_collision": -1.0},
+        {"velocity_margin": -1.0},
+    ],
 )
 def test_impossible_views_are_refused_by_name(field):
     with pytest.raises(ValueError, match=next(iter(field))):
