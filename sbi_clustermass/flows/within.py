@@ -7,7 +7,7 @@ has it as Phi(T(high)) - Phi(T(low)): two evaluations, exact. Anything else is i
 from dataclasses import dataclass
 from functools import lru_cache
 from math import log, pi, sqrt
-from typing import Protocol, final, runtime_checkable
+from typing import Protocol, cast, final, runtime_checkable
 
 import numpy as np
 import torch
@@ -118,7 +118,7 @@ class ZukoDensity:
 
     def log_mass(self, low: float, high: float) -> Float[Tensor, " batch"]:
         """Natural log of the probability of [low, high]: two evaluations of the transform for each condition."""
-        noise = self.distribution.transform(_bounds(low, high, self.features)[..., None])
+        noise = cast(Tensor, self.distribution.transform(_bounds(low, high, self.features)[..., None]))
         return _log_mass_between(noise[..., 0])
 
 
