@@ -24,7 +24,7 @@ def log_prob_of(
 ) -> Float[np.ndarray, "cluster mass"]:
     """Natural log density of every cluster on a grid of masses, up to a constant a cluster.
 
-    A mixture of Gaussians is normalised over the grid, in float64, so that nothing cancels however far outside its centre lies.
+    A mixture of Gaussians is normalised over the grid, in float64, so that nothing cancels however far outside it lies.
 
     Args:
         network: A trained network of one parameter, or an ensemble, whose members are normalised on its support.
