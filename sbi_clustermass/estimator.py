@@ -18,9 +18,9 @@ from clustermocks.settings import installed_version
 from sbi_clustermass import storage
 from sbi_clustermass.ensemble import Ensemble
 from sbi_clustermass.evaluate import log_prob_of
-from sbi_clustermass.flows import EmbedOnce, StackedAffine
+from sbi_clustermass.flows import EmbedOnce, Flow, StackedAffine
 from sbi_clustermass.loop import History, Progress, Training
-from sbi_clustermass.members import Flow, train_members
+from sbi_clustermass.members import train_members
 from sbi_clustermass.posterior import MassPosteriors
 from sbi_clustermass.prior import EffectivePrior, fit_effective_prior
 from sbi_clustermass.support import warn_of_gaps

@@ -4,34 +4,14 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar, Protocol
 
 import numpy as np
-from sbi.neural_nets.estimators.base import ConditionalDensityEstimator
 from torch import Tensor
 
-from sbi_clustermass.flows import EmbedOnce
+from sbi_clustermass.flows import EmbedOnce, Flow
 from sbi_clustermass.loop import Checkpoint, History, Progress, Training, fit, with_summaries
 from sbi_clustermass.training import build
 from sbi_clustermass.training_set import TrainingSet
-
-
-class Flow(Protocol):
-    """A builder of networks that a file can name: an entry of `FLOWS`."""
-
-    name: ClassVar[str]
-
-    def __call__(self, theta: Tensor, x: Tensor) -> ConditionalDensityEstimator:
-        """Build an untrained network, sized and standardised from one batch of pairs."""
-        ...
-
-    def template(self, theta: int = 1, condition_shape: tuple[int, ...] = (1, 3)) -> EmbedOnce:
-        """Build an untrained network without data, for saved weights."""
-        ...
-
-    def config(self) -> dict[str, object]:
-        """Name and fields, in JSON's types."""
-        ...
 
 
 def train_members(

@@ -18,10 +18,9 @@ from sbi_clustermass.prior import EffectivePrior
 
 if TYPE_CHECKING:
     from sbi_clustermass.estimator import MassEstimator
-    from sbi_clustermass.members import Flow
+    from sbi_clustermass.flows import Flow
 
 FORMAT = 2
-_OLDER = (1,)  # one network, its history under "history", its condition's shape unknown
 WEIGHTS, CARD = "estimator.safetensors", "estimator.json"
 
 
@@ -54,20 +53,20 @@ def load(folder: Path) -> dict[str, Any]:
     """
     card = _read_card(folder)
     try:
-        histories = card["histories"] if "histories" in card else [card["history"]]
         parts = {
             "flow": flow_from_config(card["flow"]),
             "prior": EffectivePrior(**{**card["prior"], "coefficients": tuple(card["prior"]["coefficients"])}),
             "observation": Observation(**card["observation"]),
             "cosmology": Cosmology(**card["cosmology"]),
             "richness": tuple(card["richness"]),
-            "histories": tuple(History(**{f.name: one[f.name] for f in fields(History)}) for one in histories),
+            "histories": tuple(History(**{f.name: one[f.name] for f in fields(History)}) for one in card["histories"]),
             "provenance": card["provenance"],
         }
+        shape = tuple(card["condition_shape"])
     except (KeyError, TypeError) as error:
         raise ValueError(f"{folder / CARD}: a field is missing or unknown ({error}); the file is damaged.") from error
-    shape, flow, prior = tuple(card.get("condition_shape", (1, 3))), parts["flow"], parts["prior"]
-    networks = [_template(folder, flow, shape) for _ in histories]
+    flow, prior = parts["flow"], parts["prior"]
+    networks = [_template(folder, flow, shape) for _ in parts["histories"]]
     network = networks[0] if len(networks) == 1 else Ensemble(networks, (prior.low, prior.high))
     return {**parts, "network": _with_weights(network, folder / WEIGHTS, card.get("weights_sha256"))}
 
@@ -82,7 +81,7 @@ def _read_card(folder: Path) -> dict[str, Any]:
         card = json.loads((folder / CARD).read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{folder / CARD}: not readable JSON ({error}).") from error
-    if not isinstance(card, dict) or card.get("format") not in (FORMAT, *_OLDER):
+    if not isinstance(card, dict) or card.get("format") != FORMAT:
         found = card.get("format") if isinstance(card, dict) else type(card).__name__
         raise ValueError(f"{folder / CARD}: model format {found!r}; this version reads format {FORMAT}.")
     return card

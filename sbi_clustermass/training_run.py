@@ -10,13 +10,11 @@ from rich.console import Console
 from clustermocks import Catalogue
 from clustermocks.stored import StoredCatalogue
 from sbi_clustermass import plots
-from sbi_clustermass.embeddings import EMBEDDINGS
 from sbi_clustermass.estimator import MassEstimator, train
-from sbi_clustermass.flows import FLOWS
+from sbi_clustermass.flows import Flow, flow_from_config
 from sbi_clustermass.loop import Augmentation, Training, write_histories
-from sbi_clustermass.members import Flow, remove_checkpoints
+from sbi_clustermass.members import remove_checkpoints
 from sbi_clustermass.progress import stage
-from sbi_clustermass.registry import lookup
 
 HISTORY, PICTURE, CHECKPOINT = "history.csv", "history.png", "checkpoint"
 
@@ -51,7 +49,7 @@ class TrainingRun:
     @property
     def builder(self) -> Flow:
         """The architecture."""
-        return lookup("flow", self.flow, FLOWS)(embedding=lookup("embedding", self.embedding, EMBEDDINGS)())
+        return flow_from_config({"name": self.flow, "embedding": {"name": self.embedding}})
 
     @property
     def training(self) -> Training:

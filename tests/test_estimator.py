@@ -78,18 +78,6 @@ def _edit(folder, **changes):
     (folder / "estimator.json").write_text(json.dumps({**card, **changes}))
 
 
-def test_a_model_of_the_first_format_is_still_read(model, estimator, mocks, tmp_path):
-    folder = tmp_path / "model"
-    shutil.copytree(model, folder)
-    card = json.loads((folder / "estimator.json").read_text())
-    del card["condition_shape"]
-    card |= {"format": 1, "history": card.pop("histories")[0]}
-    (folder / "estimator.json").write_text(json.dumps(card))
-    again, some = MassEstimator.load(folder, device="cpu"), mocks.select(np.arange(10))
-    assert again.history == estimator.history
-    assert np.array_equal(again.posterior(some).log_prob, estimator.posterior(some).log_prob)
-
-
 def test_a_missing_model_or_file_is_named(tmp_path, model):
     with pytest.raises(FileNotFoundError, match="no such folder"):
         MassEstimator.load(tmp_path / "none")

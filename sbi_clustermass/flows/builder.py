@@ -26,9 +26,15 @@ MOST_FEATURES = 64  # a flow runs once for each value of the parameters: what it
 
 
 class Flow(Protocol):
-    """A choice of architecture, and a builder for sbi: `NPE(prior, density_estimator=flow)`."""
+    """A choice of architecture, a frozen dataclass, and a builder for sbi: `NPE(prior, density_estimator=flow)`."""
 
     name: ClassVar[str]
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+
+    @property
+    def embedding(self) -> nn.Module:
+        """Maps an observation to features; deep-copied when built."""
+        ...
 
     def __call__(self, theta: Float[Tensor, "batch theta"], x: Float[Tensor, "batch *event"]) -> EmbedOnce:
         """Build an untrained flow, sized and standardised from one batch of pairs."""
