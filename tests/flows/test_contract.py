@@ -19,6 +19,7 @@ from sbi_clustermass.flows.within import AnyDensity, density_at
 
 LOW, HIGH = 13.5, 15.3
 GAUSSIAN = {"stacked_affine", "maf", "zuko_maf", "zuko_nice"}  # in one dimension, as their docstrings say
+ONE_PARAMETER = {"tabulated"}
 UNFAKED = {
     "maf_rqs": "nflows' splines choose rows by boolean masks, whose number a fake tensor does not know",
     "nsf": "nflows' splines choose rows by boolean masks, whose number a fake tensor does not know",
@@ -177,12 +178,20 @@ def test_it_is_saved_and_loaded_bit_by_bit(name, tmp_path):
 def test_two_flows_of_one_builder_share_no_weights(name):
     learned = nn.Sequential(nn.Flatten(), nn.Linear(36, 6))
     build = small(name, embedding=learned)
-    first, second, given = ({each.data_ptr() for each in net.parameters()} for net in (build(*toy()), build(*toy()), learned))
+    first, second, given = (
+        {each.data_ptr() for each in net.parameters()} for net in (build(*toy()), build(*toy()), learned)
+    )
     assert not first & second
     assert not (first | second) & given
 
 
-@every_flow
+@pytest.mark.parametrize("name", ONE_PARAMETER)
+def test_three_parameters_are_refused_where_it_takes_but_one(name):
+    with pytest.raises(ValueError, match="one parameter; found 3"):
+        built(name, theta=3)
+
+
+@pytest.mark.parametrize("name", [name for name in FLOWS if name not in ONE_PARAMETER])
 def test_it_takes_three_parameters(name):
     flow, (mass, x) = built(name, theta=3), toy(theta=3)
     samples, log_prob = flow.sample_and_log_prob((4, 2), x[:5])
