@@ -117,8 +117,8 @@ class Table:
 
     def log_mass(self, low: float, high: float) -> Float[Tensor, " batch"]:
         """Natural log of the probability of [low, high]."""
-        bounds = self.knots.new_tensor([low, high])
-        knots = torch.cat([bounds[:1], self.knots.clamp(low, high), bounds[1:]])  # pieces outside have no length
+        below, above = (torch.full_like(self.knots[:1], bound) for bound in (low, high))
+        knots = torch.cat([below, self.knots.clamp(low, high), above])  # pieces outside have no length
         part = self._pieces(knots, self._at(knots.expand(len(self.logs), -1)))
         return part.logsumexp(-1) - self._pieces(self.knots, self.logs).logsumexp(-1)
 
