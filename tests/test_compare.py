@@ -144,6 +144,7 @@ def test_the_table_in_text_and_in_numbers_say_the_same(contest, small, tmp_path)
     lines = [line for line in text.splitlines() if line]
     assert len({len(line) for line in lines}) == 1
     assert "exact posterior" in lines[2]
+    assert table["rule"][0] == "0.0001 x 100, 200"
 
 
 def test_the_picture_shows_each_combination_at_its_gap(contest, small):

@@ -84,7 +84,7 @@ def _trained(contest: Contest, names: tuple[str, str], builder: Flow, *, place: 
             progress=lambda look: advance(look.update, str(look)),
         )
     seconds = perf_counter() - start
-    entry = Entry.measure(names, estimator, contest.test_set, training_seconds=seconds)
+    entry = Entry.measure(names, estimator, contest, training_seconds=seconds)
     if place is not None:
         estimator.save(place)
         entry.save(place, _identity(contest, builder))
