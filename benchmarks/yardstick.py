@@ -4,8 +4,8 @@
 
 Settings are those of SphericalJeans: mass, independent (the number of galaxies follows the mass or not), each also with
 +background; and `mocks`, HaloModel.ho2019() with interlopers. 12 000 clusters to train on (15 000 mocks), 4000 (5000)
-for the test. Hours on one core; what is done is kept in --out, and the same command goes on. `--quick` takes a twentieth of
-the clusters and of the updates: it shows that all runs, not how good anything is.
+for the test. Hours on one core for all pairs; what is done is kept in --out, and the same command goes on. `--quick`
+takes a twentieth of the clusters and of the updates: it shows that all runs, not how good anything is.
 """
 
 import argparse

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from clustermocks import Catalogue
 from clustermocks.files import replacing
+from sbi_clustermass.compare.contest import Contest
 from sbi_clustermass.diagnostics import Measured, coverage, residuals
 from sbi_clustermass.ensemble import Ensemble
 from sbi_clustermass.estimator import MassEstimator
@@ -73,6 +74,7 @@ class Entry:
         updates: Weight updates, of all members.
         training_seconds: Time of the training, summaries and validations included.
         inference_seconds: Time a test cluster, from galaxies to a normalised posterior on 256 masses.
+        rule: How it was trained: learning rate, clusters an update, patience.
     """
 
     flow: str
@@ -82,6 +84,7 @@ class Entry:
     updates: int
     training_seconds: float
     inference_seconds: float
+    rule: str = ""
 
     @property
     def name(self) -> str:
@@ -90,9 +93,10 @@ class Entry:
 
     @classmethod
     def measure(
-        cls, names: tuple[str, str], estimator: MassEstimator, test_set: Catalogue, *, training_seconds: float
+        cls, names: tuple[str, str], estimator: MassEstimator, contest: Contest, *, training_seconds: float
     ) -> Self:
         """Score a trained estimator."""
+        test_set, rule = contest.test_set, contest.training
         start = perf_counter()
         posteriors = estimator.posterior(test_set)
         elapsed = perf_counter() - start
@@ -103,6 +107,7 @@ class Entry:
             updates=sum(record.updates[-1] for record in estimator.histories),
             training_seconds=training_seconds,
             inference_seconds=elapsed / len(test_set),
+            rule=f"{rule.learning_rate:g} x {rule.batch_size}, {rule.patience}",
         )
 
     def save(self, folder: Path, digest: str) -> None:

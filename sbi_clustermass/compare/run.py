@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import is_dataclass, replace
 from itertools import product
 from pathlib import Path
 from time import perf_counter
@@ -38,13 +38,21 @@ def compare(
 
     Raises:
         ValueError: There is no flow or no embedding.
+        TypeError: A flow is no dataclass with an embedding.
     """
     if not flows or not embeddings:
         raise ValueError(f"nothing to compare: {len(flows)} flows, {len(embeddings)} embeddings.")
     chosen = product(flows.items(), embeddings.items())
-    builders = {(flow, name): replace(builder, embedding=module) for (flow, builder), (name, module) in chosen}
+    builders = {(flow, name): _on(builder, module) for (flow, builder), (name, module) in chosen}
     exact = None if contest.exact is None else Score.of(contest.exact, contest.test_set.log10_mass)
     return Comparison(tuple(_entries(contest, builders, folder, console or Console(quiet=True))), exact)
+
+
+def _on(builder: Flow, embedding: nn.Module) -> Flow:
+    """The same choice on another embedding."""
+    if not is_dataclass(builder) or isinstance(builder, type):
+        raise TypeError(f"{builder!r} is no flow: it needs an entry of FLOWS, such as StackedAffine().")
+    return replace(builder, embedding=embedding)
 
 
 def _entries(
@@ -76,7 +84,7 @@ def _trained(contest: Contest, names: tuple[str, str], builder: Flow, *, place: 
             progress=lambda look: advance(look.update, str(look)),
         )
     seconds = perf_counter() - start
-    entry = Entry.measure(names, estimator, contest.test_set, training_seconds=seconds)
+    entry = Entry.measure(names, estimator, contest, training_seconds=seconds)
     if place is not None:
         estimator.save(place)
         entry.save(place, _identity(contest, builder))

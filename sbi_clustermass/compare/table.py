@@ -21,7 +21,7 @@ _UNITS = {"log_prob": "", "below_best": "", "gap": "", "residual_mean": "dex", "
 _MEASURED = (*_UNITS, "coverage_error")
 _HEADER = (
     *("flow+embedding", "log q [nats]", "below best", "gap to exact", "mean res. [dex]", "scatter [dex]"),
-    *("68 % error", "weights", "updates", "updates/s", "training [s]", "ms/cluster"),
+    *("68 % error", "weights", "updates", "updates/s", "training [s]", "ms/cluster", "rate x batch, patience"),
 )
 
 
@@ -89,13 +89,22 @@ class Comparison:
 
     def _cells(self) -> Iterator[tuple[str, ...]]:
         if self.exact is not None:
-            yield "exact posterior", str(_mean(self.exact.log_prob)), "", "", *_quality(self.exact), *[""] * 5
+            yield "exact posterior", str(_mean(self.exact.log_prob)), "", "", *_quality(self.exact), *[""] * 6
         for row in self.rows:
             entry, gap = row.entry, "" if row.gap is None else str(row.gap)
             rate = f"{entry.updates / entry.training_seconds:.1f}"
             costs = f"{entry.weights}", f"{entry.updates}", rate, f"{entry.training_seconds:.0f}"
             speed = f"{1e3 * entry.inference_seconds:.2f}"
-            yield entry.name, str(row.log_prob), str(row.below_best), gap, *_quality(entry.score), *costs, speed
+            yield (
+                entry.name,
+                str(row.log_prob),
+                str(row.below_best),
+                gap,
+                *_quality(entry.score),
+                *costs,
+                speed,
+                entry.rule,
+            )
 
     def as_table(self) -> "Table":
         """One row a combination, failures included, each measured column with its standard error, with units."""
@@ -139,6 +148,7 @@ def _numbers(row: Row) -> dict[str, str | float | int]:
         "updates_per_second": entry.updates / entry.training_seconds,
         "training_seconds": entry.training_seconds,
         "inference_seconds": entry.inference_seconds,
+        "rule": entry.rule,
     }
     return {"flow": entry.flow, "embedding": entry.embedding, **columns, **errors, **costs, "failed": ""}
 
@@ -147,4 +157,4 @@ def _empty(failure: Failure) -> dict[str, str | float | int]:
     columns = {name: np.nan for each in _MEASURED for name in (each, f"{each}_error")}
     costs = {"weights": 0, "updates": 0, "updates_per_second": np.nan, "training_seconds": np.nan}
     names = {"flow": failure.flow, "embedding": failure.embedding}
-    return {**names, **columns, **costs, "inference_seconds": np.nan, "failed": failure.reason}
+    return {**names, **columns, **costs, "inference_seconds": np.nan, "rule": "", "failed": failure.reason}

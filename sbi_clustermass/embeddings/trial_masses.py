@@ -1,6 +1,6 @@
 r"""A cluster as each trial mass of a ladder would see it: galaxies counted in units of its radius and speed.
 
-Clusters are nearly self-similar: with distances in $r_{200c}(M)$ and velocities in $V_{200}(M)$, the density of galaxies
+Clusters are nearly self-similar: distances in $r_{200c}(M)$ and velocities in $V_{200}(M)$, the density of galaxies
 in projected phase space hardly changes with mass. The log-likelihood of galaxies that are independent given the mass,
 $\sum_i \log p(R_i, v_i|M)$, is then a sum of the counts in scaled bins times weights that hardly change with M, so that
 few weights need be learned and few clusters do for it.
@@ -13,7 +13,7 @@ from typing import final
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from sbi_clustermass.embeddings.fields import check_counts, check_flags, check_positive
@@ -37,9 +37,10 @@ class TrialMasses(nn.Module):
 
     A fixed stage counts the galaxies in bins of R / r200c and |v| / V200 of every trial mass, each galaxy shared
     linearly among the four nearest nodes, and notes on a finer ladder where the farthest stands: members of a pure
-    sample end at R_vir, which forbids every lower mass. Weights on these counts, polynomials in the trial mass that start from a
-    spherical cluster over a few outliers, and a network on the counts' shares, log N and the trial mass make the
-    log-likelihood. The flow `Tabulated` takes it as its density; any other flow takes it as features.
+    sample end at R_vir, which forbids every lower mass. The log-likelihood is made of weights on these counts,
+    polynomials in the trial mass that start from a spherical cluster over a few outliers, and of a network on the
+    counts' shares, log N and the trial mass. The flow `Tabulated` takes it as its density; any other flow takes it as
+    features.
 
     Without `richness` counts are those of a cluster of 30 galaxies, whatever their number: a function of the
     distribution of the galaxies.
@@ -123,13 +124,20 @@ class ScaledCounts(nn.Module):
 
     def _count(self, x: Float[Tensor, "batch galaxy 3"]) -> Float[Tensor, "batch trial bin"]:
         R, v, is_galaxy = read_galaxies("TrialMasses", x)
-        speed, here = v.abs() / SPEED, is_galaxy[..., None].to(x.dtype)
-        trials = [
-            torch.bmm((_shares(R / RADIUS / s, self.R_nodes) * here).mT, _shares(speed / s, self.v_nodes)).flatten(1)
-            for s in self.scale.unbind()
-        ]
-        farthest = _shares(R.amax(1, keepdim=True) / RADIUS / self.scale, self.farthest)
-        return torch.cat([torch.stack(trials, 1), farthest], -1)
+        scale, here = self.scale[:, None], is_galaxy[:, None].to(x.dtype)
+        columns = len(V_NODES)
+        places_R, places_v = (
+            _places(part[:, None] / scale, nodes)
+            for part, nodes in ((R / RADIUS, self.R_nodes), (v.abs() / SPEED, self.v_nodes))
+        )
+        counts = x.new_zeros(len(x), len(scale), len(R_NODES) * columns)
+        for row, share in places_R:
+            for column, other in places_v:
+                counts.scatter_add_(2, row * columns + column, share * other * here)
+        farthest = x.new_zeros(len(x), len(scale), len(FARTHEST_NODES))
+        for node, share in _places(R.amax(1)[:, None, None] / RADIUS / scale, self.farthest):
+            farthest.scatter_add_(2, node, share)
+        return torch.cat([counts, farthest], -1)
 
 
 @final
@@ -162,26 +170,31 @@ class TrialLikelihood(nn.Module):
 
     def forward(self, counts: Float[Tensor, "batch trial bin"]) -> Float[Tensor, "batch trial"]:
         """Natural log-likelihood, its mean over the trials 0."""
-        counts, farthest = counts.split([counts.shape[-1] - len(FARTHEST_NODES), len(FARTHEST_NODES)], -1)
-        number = counts[:, :1].sum(-1, keepdim=True)
-        shares = counts / number.clamp(min=1)
-        counts = torch.cat([counts if self.richness else TYPICAL * shares, farthest], -1)
-        shares = torch.cat([shares, farthest], -1)
-        linear = ((counts @ (self.weight * self.gain)) * self.powers).sum(-1)
-        inputs = [self.reduce(shares), self.powers[None, :, 1:2].expand(len(counts), -1, -1)]
+        sizes = [counts.shape[-1] - len(FARTHEST_NODES), len(FARTHEST_NODES)]
+        # one product for weights and network: to divide all counts by N first would cost more than all the rest
+        products = torch.cat([self.weight * self.gain, self.reduce.weight.T], 1).split(sizes)
+        galaxies, farthest = counts.split(sizes, -1)
+        number = galaxies[:, :1].sum(-1, keepdim=True)
+        at_least_one = number.clamp(min=1)
+        widths = [self.weight.shape[1], self.reduce.out_features]
+        by_count, by_share = (galaxies @ products[0]).split(widths, -1)
+        by_count = by_count if self.richness else by_count * (TYPICAL / at_least_one)
+        extra, extra_share = (farthest @ products[1]).split(widths, -1)
+        linear = ((by_count + extra) * self.powers).sum(-1)
+        inputs = [by_share / at_least_one + extra_share, self.powers[None, :, 1:2].expand(len(counts), -1, -1)]
         if self.richness:
-            inputs.append((number.clamp(min=1).log() - log(TYPICAL)).expand(-1, counts.shape[1], -1))
+            inputs.append((at_least_one.log() - log(TYPICAL)).expand(-1, counts.shape[1], -1))
         curve = linear + self.mix(torch.cat(inputs, -1))[..., 0]
         return curve - curve.mean(-1, keepdim=True)
 
 
-def _shares(values: Float[Tensor, "batch galaxy"], nodes: Float[Tensor, " node"]) -> Float[Tensor, "batch galaxy node"]:
-    """How much of a value each node gets: linear between neighbours, all at the ends."""
-    step = nodes.diff()
-    rising = (values.clamp(nodes[0], nodes[-1])[..., None] - nodes[:-1]) / step
-    below = rising.clamp(0, 1)
-    one = torch.ones_like(below[..., :1])
-    return torch.cat([one, below], -1) - torch.cat([below, 0 * one], -1)
+def _places(
+    values: Float[Tensor, "*batch"], nodes: Float[Tensor, " node"]
+) -> tuple[tuple[Int[Tensor, "*batch"], Float[Tensor, "*batch"]], ...]:
+    """The two neighbouring nodes of each value and their shares of it; beyond the ends the last node has all."""
+    left = torch.searchsorted(nodes, values.contiguous(), right=True).sub_(1).clamp_(0, len(nodes) - 2)
+    right_share = ((values - nodes[left]) / nodes.diff()[left]).clamp(0, 1)
+    return (left, 1 - right_share), (left + 1, right_share)
 
 
 def _first_guess() -> Float[np.ndarray, "bin"]:

@@ -18,11 +18,11 @@ FLAT = 1e-3  # change of the log density over a piece, below which it is integra
 @final
 @dataclass(frozen=True, kw_only=True)
 class Tabulated(SbiFlow):
-    """Log density at knots, linear between them, exponential tails: any shape of one parameter that the knots resolve.
+    """Log density at knots, linear between them, with exponential tails; of one parameter only.
 
-    The knots span the parameters of the training set. Integrals are in closed form. With an embedding that gives a
-    log-likelihood on a ladder of masses (`TrialMasses`, by its `range`), that ladder is the table and there is no
-    trunk.
+    In one dimension, any density that the knots resolve. They span the parameters of the training set. Integrals are
+    in closed form. With an embedding that gives a log-likelihood on a ladder of masses (`TrialMasses`, by its `range`),
+    that ladder is the table and there is no trunk.
 
     Attributes:
         knots: Number of knots, where the embedding does not say.
@@ -117,9 +117,8 @@ class Table:
 
     def log_mass(self, low: float, high: float) -> Float[Tensor, " batch"]:
         """Natural log of the probability of [low, high]."""
-        inside = self.knots[(self.knots > low) & (self.knots < high)]
-        bounds = self.knots.new_tensor([low, high])
-        knots = torch.cat([bounds[:1], inside, bounds[1:]])
+        below, above = (torch.full_like(self.knots[:1], bound) for bound in (low, high))
+        knots = torch.cat([below, self.knots.clamp(low, high), above])  # pieces outside have no length
         part = self._pieces(knots, self._at(knots.expand(len(self.logs), -1)))
         return part.logsumexp(-1) - self._pieces(self.knots, self.logs).logsumexp(-1)
 

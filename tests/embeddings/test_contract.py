@@ -17,6 +17,13 @@ from sbi_clustermass.embeddings.galaxies import GROUP
 # float32 holds 7 digits; sums over up to 300 galaxies in another order, through some ten layers
 CLOSE = {"rtol": 1e-4, "atol": 2e-5}
 EVEN = ("cnn", "deep_sets", "attention", "summary", "trial_masses")  # by construction, as their docstrings say
+
+
+def close(name):
+    """Tolerances; trial_masses gives log-likelihoods of hundreds, whose differences from their mean are rounded."""
+    return CLOSE | {"atol": 1e-3} if name == "trial_masses" else CLOSE
+
+
 HAS_RICHNESS = [(name, richness) for name in EMBEDDINGS for richness in (False, True)]
 
 
@@ -104,8 +111,8 @@ def test_the_order_of_galaxies_and_their_padding_change_nothing(name, richness, 
     x = clusters(n, 12, seed=seed)
     wider = torch.cat([x, torch.zeros(2, extra, 3)], 1)
     order = np.random.default_rng(seed).permutation(wider.shape[1])
-    torch.testing.assert_close(embedding(wider), embedding(x), **CLOSE)
-    torch.testing.assert_close(embedding(wider[:, order]), embedding(x), **CLOSE)
+    torch.testing.assert_close(embedding(wider), embedding(x), **close(name))
+    torch.testing.assert_close(embedding(wider[:, order]), embedding(x), **close(name))
 
 
 @embedded
@@ -129,7 +136,7 @@ def test_a_galaxy_that_is_not_a_number_is_not_painted_over(name):
 @settings(max_examples=10, deadline=None)
 def test_velocities_reversed_change_nothing_where_that_is_promised(name, n, seed):
     x = clusters(n, 12, seed=seed)
-    torch.testing.assert_close(build(name)(x * torch.tensor([1.0, -1.0, 1.0])), build(name)(x), **CLOSE)
+    torch.testing.assert_close(build(name)(x * torch.tensor([1.0, -1.0, 1.0])), build(name)(x), **close(name))
 
 
 @pytest.mark.parametrize("name", ["deep_sets", "attention"])
@@ -146,7 +153,7 @@ def test_velocities_relative_to_each_other_count_and_reversed_together_only_with
 @embedded
 def test_the_features_of_a_cluster_do_not_depend_on_the_others_in_its_batch(name):
     embedding, x = build(name), clusters(*range(1, 2 * GROUP), 300)
-    torch.testing.assert_close(embedding(x)[[3, -1]], embedding(x[[3, -1]]), **CLOSE)
+    torch.testing.assert_close(embedding(x)[[3, -1]], embedding(x[[3, -1]]), **close(name))
 
 
 @embedded
@@ -154,9 +161,9 @@ def test_without_richness_repeating_every_galaxy_changes_nothing_and_with_it_som
     x = clusters(250, 400, 330, seed=5)
     twice = torch.cat([x, x], 1)
     # the sample covariance behind an image has N - 1: 1 / 500 of the kernel's area
-    close = {"rtol": 5e-3, "atol": 1e-5} if name in ("kde", "learned_kde", "cnn") else CLOSE
+    near = {"rtol": 5e-3, "atol": 1e-5} if name in ("kde", "learned_kde", "cnn") else close(name)
     without, with_it = build(name, richness=False), build(name, richness=True)
-    torch.testing.assert_close(without(twice), without(x), **close)
+    torch.testing.assert_close(without(twice), without(x), **near)
     assert (with_it(twice) - with_it(x)).abs().amax() > 1e-3
 
 

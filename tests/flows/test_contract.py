@@ -19,6 +19,7 @@ from sbi_clustermass.loop import clusters_loss
 
 LOW, HIGH = 13.5, 15.3
 GAUSSIAN = {"stacked_affine", "maf", "zuko_maf", "zuko_nice"}  # in one dimension, as their docstrings say
+ONE_PARAMETER = {"tabulated"}
 every_flow = pytest.mark.parametrize("name", FLOWS)
 
 
@@ -183,7 +184,13 @@ def test_two_flows_of_one_builder_share_no_weights(name):
     assert not (first | second) & given
 
 
-@every_flow
+@pytest.mark.parametrize("name", ONE_PARAMETER)
+def test_three_parameters_are_refused_where_it_takes_but_one(name):
+    with pytest.raises(ValueError, match="one parameter; found 3"):
+        built(name, theta=3)
+
+
+@pytest.mark.parametrize("name", [name for name in FLOWS if name not in ONE_PARAMETER])
 def test_it_takes_three_parameters(name):
     flow, (mass, x) = built(name, theta=3), toy(theta=3)
     samples, log_prob = flow.sample_and_log_prob((4, 2), x[:5])

@@ -1,0 +1,67 @@
+"""The table of log densities, held against quadrature, and with the ladder of an embedding as its knots."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.integrate import quad
+
+from sbi_clustermass.embeddings import TrialMasses
+from sbi_clustermass.flows import Tabulated
+from sbi_clustermass.flows.tabulated import Table, TableFlow
+
+
+def table(seed, knots=7, scale=5.0):
+    generator = torch.Generator().manual_seed(seed)
+    logs = scale * torch.randn(2, knots, generator=generator, dtype=torch.float64)
+    return Table(torch.linspace(13, 15, knots, dtype=torch.float64), logs)
+
+
+@given(seed=st.integers(0, 2**16), low=st.floats(12.8, 14.9), width=st.floats(0.01, 2), scale=st.floats(0, 30))
+@settings(max_examples=30, deadline=None)
+def test_the_mass_within_bounds_is_the_integral_of_the_density(seed, low, width, scale):
+    found, high = table(seed, scale=scale), min(low + width, 15.0)
+    low = min(low, high - 0.005)
+
+    def density(value, row):
+        return found.log_prob(torch.full((1, 1), value, dtype=torch.float64))[row].exp().item()
+
+    kinks = [knot for knot in found.knots.tolist() if low < knot < high]
+    for row in range(2):
+        edges = [low, *kinks, high]
+        truth = sum(quad(density, a, b, args=(row,))[0] for a, b in pairwise(edges))
+        assert found.log_mass(low, high).exp()[row].item() == pytest.approx(truth, rel=1e-6, abs=1e-12)
+
+
+@given(seed=st.integers(0, 2**16), level=st.floats(0.001, 0.999))
+@settings(max_examples=30, deadline=None)
+def test_the_quantile_undoes_the_mass_below(seed, level):
+    found = table(seed)
+    values = found.quantile(torch.full((2, 1), level, dtype=torch.float64))
+    below = torch.cat([found.log_mass(13.0, float(value)).exp()[[row]] for row, value in enumerate(values)])
+    # a piece whose log density changes by less than 1e-3 counts as flat
+    torch.testing.assert_close(below, torch.full((2,), level, dtype=torch.float64), rtol=0, atol=1e-4)
+
+
+def test_flat_logs_are_a_flat_density_with_exponential_tails():
+    flow = TableFlow(torch.tensor([0.0, 1.0]), torch.nn.Identity(), 11, features=11)
+    logs = torch.zeros(1, 11)
+    values = torch.tensor([0.0, 0.37, 1.0, 1.1, -0.2])[:, None, None]
+    # tails of one step, .1, each: total 1.2
+    expected = np.array([0, 0, 0, -1, -2]) - np.log(1.2)
+    np.testing.assert_allclose(flow.log_prob(values, logs)[:, 0], expected, atol=1e-5)
+
+
+def test_the_ladder_of_an_embedding_is_the_table_and_has_no_trunk():
+    embedding = TrialMasses(14.4, 1.8, trials=19)
+    x = torch.rand(20, 15, 3)
+    x[..., 1], x[..., 2] = 800 * torch.randn(20, 15), 1
+    flow = Tabulated(embedding=embedding)(13.5 + 1.8 * torch.rand(20, 1), x)
+    masses = torch.linspace(13.5, 15.3, 19)
+    with torch.no_grad():
+        density, curve = flow.log_prob_grid(x, masses), embedding(x)
+    torch.testing.assert_close(density - density[:, :1], curve - curve[:, :1], rtol=1e-4, atol=1e-3)  # float32 of 1e2
+    assert len(list(flow.parameters())) == len(list(embedding.parameters()))
