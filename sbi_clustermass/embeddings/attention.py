@@ -62,7 +62,7 @@ class SetTransformer(nn.Module):
                 f"SetTransformer: width is {width!r}. It needs a multiple of {HEADS}, the number of heads."
             )
         self.width, self.inducing, self.features = width, inducing, features
-        self.mirror, self.richness = mirror, richness
+        self.mirror, self.even, self.richness = mirror, mirror, richness
         self.galaxy = perceptron(4 if mirror else 5, width, width)
         self.blocks = nn.ModuleList(InducedAttention(width, inducing) for _ in range(blocks))
         self.pool = Gather(width, SEEDS, values=width * (1 + mirror))

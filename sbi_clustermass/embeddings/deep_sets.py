@@ -55,7 +55,7 @@ class DeepSets(nn.Module):
         check_counts("DeepSets", width=width, depth=depth, features=features)
         check_flags("DeepSets", mirror=mirror, richness=richness)
         self.width, self.depth, self.features = width, depth, features
-        self.mirror, self.richness = mirror, richness
+        self.mirror, self.even, self.richness = mirror, mirror, richness
         odd = width if mirror else 0
         self.galaxy = perceptron(4 if mirror else 5, *[width] * depth, width + odd)
         self.cluster = perceptron(2 * width + odd + richness, *[2 * width] * depth, features)

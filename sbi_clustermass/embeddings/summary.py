@@ -64,6 +64,8 @@ class SummaryStatistics(nn.Module):
         aperture: Unit of R_proj [h^-1 Mpc].
     """
 
+    even = True  # in velocity
+
     def __init__(self, *, richness: bool = True, aperture: float = 1.6) -> None:
         super().__init__()
         check_flags("SummaryStatistics", richness=richness)

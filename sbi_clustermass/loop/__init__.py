@@ -5,7 +5,7 @@ Losses are in nats. Masses are M200c [h^-1 Msun] as log10_mass [dex].
 
 from sbi_clustermass.loop.augmentation import Augmentation
 from sbi_clustermass.loop.checkpoint import Checkpoint
-from sbi_clustermass.loop.fitting import Data, fit
+from sbi_clustermass.loop.fitting import Data, clusters_loss, fit
 from sbi_clustermass.loop.history import History, Look, Progress, write_histories
 from sbi_clustermass.loop.rows import Galaxies, GalaxyWriter, Place, Rows, Table
 from sbi_clustermass.loop.rule import Split, Training, split_by_group
@@ -25,6 +25,7 @@ __all__ = [
     "Split",
     "Table",
     "Training",
+    "clusters_loss",
     "fit",
     "split_by_group",
     "with_summaries",
