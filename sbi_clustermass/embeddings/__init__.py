@@ -1,8 +1,8 @@
 """Embeddings: (batch, galaxy, 3) -> (batch, feature). `EMBEDDINGS` names them for files and the command line.
 
-An embedding may say more of itself: `stages()`, what of it is fixed and what is learned; `shared_scale`, how many leading
-features are pixels, standardised together; `even`, that velocities reversed change nothing, so that `train` need not
-show the mirror image.
+An embedding may say more of itself: `stages()`, what of it is fixed and what is learned; `shared_scale`, how many
+leading features are pixels, standardised together; `even`, that velocities reversed change nothing, so that `train`
+need not show the mirror image.
 """
 
 from typing import Any
