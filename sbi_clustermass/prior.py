@@ -4,6 +4,7 @@ Masses are M200c [h^-1 Msun] as log10_mass [dex]; densities are per dex; `log_` 
 """
 
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, final
 from warnings import warn
 
@@ -123,10 +124,15 @@ def _basis(log10_mass: np.ndarray, degree: int, support: tuple[float, float]) ->
 
 
 def _quadrature(low: float, high: float) -> tuple[np.ndarray, np.ndarray]:
-    nodes, weights = np.polynomial.legendre.leggauss(_QUADRATURE)
+    nodes, weights = _gauss_legendre()
     return low + 0.5 * (high - low) * (nodes + 1), 0.5 * (high - low) * weights
 
 
 def _check_support(low: float, high: float) -> None:
     if not (np.isfinite([low, high]).all() and low < high):
         raise ValueError(f"a mass prior needs finite bounds that rise, got {low} and {high}.")
+
+
+@cache
+def _gauss_legendre() -> tuple[np.ndarray, np.ndarray]:
+    return np.polynomial.legendre.leggauss(_QUADRATURE)

@@ -64,4 +64,4 @@ class _Lines:
             return
         self.quarter, self.last = quarter, monotonic()
         share = f"{25 * quarter} %" if self.total else str(done)
-        self.console.print(f"  {self.title}: {share} {note}".rstrip())
+        self.console.print(f"  {self.title}: {share} {note}".rstrip(), soft_wrap=True)

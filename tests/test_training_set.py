@@ -3,7 +3,6 @@
 import csv
 import tracemalloc
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 import pytest
@@ -13,7 +12,6 @@ from rich.console import Console
 from clustermocks import Catalogue
 from clustermocks.stored import StoredCatalogue
 from sbi_clustermass import Augmentation, KDEImage, MassEstimator, StackedAffine, Training, plots, train
-from sbi_clustermass.flows import FLOWS
 from sbi_clustermass.loop import Place
 from sbi_clustermass.prior import fit_effective_prior
 from sbi_clustermass.training_run import TrainingRun
@@ -108,7 +106,7 @@ def test_an_estimator_trained_on_thinned_clusters_says_so(clusters, tmp_path):
 def test_a_run_writes_the_model_and_its_history_and_goes_on_where_it_was_interrupted(
     clusters, folder, tmp_path, monkeypatch
 ):
-    monkeypatch.setitem(FLOWS, "stacked_affine", partial(StackedAffine, blocks=1, hidden=(8,)))
+    monkeypatch.setattr(TrainingRun, "builder", StackedAffine(blocks=1, hidden=(8,)))
     monkeypatch.setattr(TrainingRun, "training", property(lambda self: replace(RULE, seed=self.seed)))
     run, out, console = TrainingRun(members=2, device="cpu"), tmp_path / "run", Console(quiet=True)
     with monkeypatch.context() as patch:
