@@ -12,7 +12,7 @@ from sbi.neural_nets.estimators.base import ConditionalDensityEstimator
 from sbi.neural_nets.estimators.nflows_flow import NFlowsFlow
 from torch import Tensor, nn
 
-from sbi_clustermass.flows.within import Density, density_at, starts_from_a_normal
+from sbi_clustermass.flows.within import Density, density_at, log_mass_to_learn_from, starts_from_a_normal
 
 
 @final
@@ -86,11 +86,13 @@ class EmbedOnce(ConditionalDensityEstimator):
     ) -> Float[Tensor, " batch"]:
         """Negative log density of the estimator truncated to [low, high]: `loss` + `log_mass_within`, embedded once.
 
+        Of a flow that has left the bounds with all but 1 % of its probability it is more, so that it comes back.
+
         Raises:
             ValueError: If there is more than one parameter, or the bounds are not ordered.
         """
         density = self._density(condition, (low, high))
-        loss = density.log_mass(low, high) - density.log_prob(input)[:, 0]
+        loss = log_mass_to_learn_from(density, low, high) - density.log_prob(input)[:, 0]
         return loss.to(condition.dtype)
 
     def sample(self, sample_shape: torch.Size | tuple[int, ...], condition: Tensor) -> Tensor:

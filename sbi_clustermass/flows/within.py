@@ -20,6 +20,7 @@ from torch import Tensor
 from zuko.distributions import DiagNormal, NormalizingFlow
 
 QUADRATURE_NODES = 256
+LEAST_MASS = log(0.01)  # that a flow is trained by
 FARTHEST = 1e12  # bounds, in the parameter's units and in sigma: beyond, a gradient would be 0 x inf
 
 
@@ -156,6 +157,17 @@ def density_at(inner: ConditionalDensityEstimator, features: Float[Tensor, "batc
     if isinstance(inner, NFlowsFlow) and starts_from_a_normal(inner):
         return NFlowsDensity(inner, features)
     return AnyDensity(inner, features)
+
+
+def log_mass_to_learn_from(density: Density, low: float, high: float) -> Float[Tensor, " batch"]:
+    """`log_mass`, for a flow at least log .01.
+
+    The truncated loss does not care how much of a flow is within the bounds. One that drifts out has both bounds at
+    the same noise in float32, hence no mass and an unlimited reward. Below the floor the loss is the plain one.
+    """
+    log_mass = density.log_mass(low, high)
+    is_flow = isinstance(density, NFlowsDensity | ZukoDensity)
+    return log_mass.clamp(min=LEAST_MASS) if is_flow else log_mass
 
 
 def starts_from_a_normal(inner: NFlowsFlow) -> bool:
