@@ -18,10 +18,11 @@ import torch
 from nflows.flows.base import Flow
 from sbi.inference.posteriors import DirectPosterior
 from sbi.neural_nets.estimators import NFlowsFlow
-from torch import nn
 
 from clustermocks import Catalogue, FlatMasses, HaloModel
 from sbi_clustermass import MassEstimator, Training, as_tensors, mass_prior, train
+from sbi_clustermass.ensemble import Ensemble
+from sbi_clustermass.flows import EmbedOnce
 
 SUPPORT = (13.5, 15.3)
 
@@ -35,9 +36,7 @@ def ours(estimator: MassEstimator, mocks: Catalogue) -> float:
 
 def sbis(estimator: MassEstimator, mocks: Catalogue) -> float:
     """Seconds a cluster of `log_prob_batched(norm_posterior=True)`."""
-    network = estimator.network
-    flow = network.net.net
-    stock = Flow(flow._transform, flow._distribution, nn.Sequential(network.summary, network.embedding))
+    stock = _stock(estimator.network)
     x = as_tensors(mocks)[1]
     posterior = DirectPosterior(NFlowsFlow(stock, torch.Size([1]), x.shape[1:]), mass_prior(*SUPPORT))
     grid = torch.linspace(*SUPPORT, 256)[:, None, None].expand(256, len(x), 1)
@@ -51,6 +50,18 @@ def sbis(estimator: MassEstimator, mocks: Catalogue) -> float:
 def peak_memory() -> float:
     """Largest memory the process ever had [MB]; Linux counts in kB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def _stock(network: EmbedOnce | Ensemble) -> Flow:
+    """The same weights as a plain nflows flow with the embedding inside.
+
+    Raises:
+        TypeError: The network is not one built by `StackedAffine`.
+    """
+    if not isinstance(network, EmbedOnce) or not isinstance(network.net, NFlowsFlow):
+        raise TypeError(f"needs a network of nflows' own parts, got {type(network).__name__}.")
+    flow = network.net.net
+    return Flow(flow._transform, flow._distribution, network.embedding_net)
 
 
 def main() -> None:

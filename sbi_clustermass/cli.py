@@ -33,6 +33,11 @@ def _jobs(value: int) -> int:
     return value
 
 
+_FLOWS = (
+    "stacked_affine, maf, maf_rqs, nsf, made, mdn, tabulated, zuko_maf, zuko_nice, zuko_nsf, zuko_gf, zuko_sospf, "
+    "zuko_naf, zuko_unaf or zuko_bpf"
+)  # written out: to import FLOWS takes seconds
+_EMBEDDINGS = "kde, learned_kde, cnn, deep_sets, attention, summary or trial_masses"
 _JOBS = typer.Option("--jobs", "-j", help="Processes for the simulator; -1 for one a core.", min=-1, callback=_jobs)
 _SEED = typer.Option(help="Seed: the same seed gives the same result.", min=0)
 _DEVICE = typer.Option(help="auto, cpu or cuda.")
@@ -102,13 +107,16 @@ def simulate(
 def train(
     mocks: Annotated[Path, typer.Argument(help="Catalogue from `clustermass simulate`, file or folder.")],
     out: Annotated[Path, typer.Option(help="Folder for the trained estimator.")],
-    flow: Annotated[str, typer.Option(help="Density estimator: stacked_affine, ...")] = "stacked_affine",
-    embedding: Annotated[str, typer.Option(help="What it sees of the galaxies: kde, ...")] = "kde",
+    flow: Annotated[str, typer.Option(help=f"Density estimator: {_FLOWS}.")] = "stacked_affine",
+    embedding: Annotated[str, typer.Option(help=f"What it sees of the galaxies: {_EMBEDDINGS}.")] = "kde",
     members: Annotated[int, typer.Option(help="Networks to train, as an ensemble.", min=1)] = 1,
     completeness: Annotated[
         float, typer.Option(help="Thin clusters at random, down to this share of galaxies.", min=0, max=1)
     ] = 1.0,
     velocity_error: Annotated[float, typer.Option(help="Add velocity errors of up to this [km/s].", min=0)] = 0.0,
+    learning_rate: Annotated[float | None, typer.Option(help="Of Adam; by default what suits the embedding.")] = None,
+    patience: Annotated[int | None, typer.Option(help="Updates without a better validation loss.", min=1)] = None,
+    max_updates: Annotated[int | None, typer.Option(help="Weight updates at most.", min=1)] = None,
     pure: Annotated[bool, typer.Option("--pure", help="Train on true members only.")] = False,
     plain_loss: Annotated[
         bool, typer.Option("--plain-loss", help="The paper's loss, blind to the prior's ends.")
@@ -117,13 +125,26 @@ def train(
     seed: Annotated[int, _SEED] = 1,
     device: Annotated[str, _DEVICE] = "auto",
 ) -> None:
-    """Train a flow on a mock catalogue, with the paper's stopping rule.
+    """Train a flow on a mock catalogue, until it gets no better on clusters held back.
 
     A folder of mocks may be larger than memory. The same command goes on with an interrupted training.
     """
     from sbi_clustermass.training_run import HISTORY, PICTURE, TrainingRun
 
-    run = TrainingRun(flow, embedding, members, completeness, velocity_error, pure, not plain_loss, seed, device)
+    run = TrainingRun(
+        flow=flow,
+        embedding=embedding,
+        members=members,
+        completeness=completeness,
+        velocity_error=velocity_error,
+        learning_rate=learning_rate,
+        patience=patience,
+        max_updates=max_updates,
+        pure=pure,
+        truncated=not plain_loss,
+        seed=seed,
+        device=device,
+    )
     console = Console()
     record = run.run(mocks, out, console, checkpoint=checkpoint).history
     found = f"best of {record.updates[-1]} weight updates at {record.best_update}"

@@ -1,5 +1,6 @@
 """`clustermass compare`: parse, call `compare`, print."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,8 +14,10 @@ if TYPE_CHECKING:
 
 def compare(
     out: Annotated[Path, typer.Option(help="Folder for the table, the picture and the trained estimators.")],
-    flows: Annotated[str, typer.Option(help="Names with commas between them.")] = "stacked_affine,maf,nsf,mdn",
-    embeddings: Annotated[str, typer.Option(help="Names with commas between them.")] = "kde,deep_sets",
+    flows: Annotated[
+        str, typer.Option(help="Names with commas between them.")
+    ] = "stacked_affine,maf,nsf,mdn,tabulated",
+    embeddings: Annotated[str, typer.Option(help="Names with commas between them.")] = "kde,deep_sets,trial_masses",
     mocks: Annotated[
         Path | None, typer.Option(help="Catalogue from `clustermass simulate`: a part is kept for the test.")
     ] = None,
@@ -28,15 +31,16 @@ def compare(
     n: Annotated[
         int | None, typer.Option("--n", help="Clusters, test included: all of --mocks, 16000 of --jeans.", min=200)
     ] = None,
-    max_updates: Annotated[int, typer.Option(help="Weight updates at most.", min=1)] = 20_000,
-    learning_rate: Annotated[float, typer.Option(help="Of Adam.")] = 1e-4,
-    patience: Annotated[int, typer.Option(help="Updates without a better validation loss.", min=1)] = 200,
-    batch_size: Annotated[int, typer.Option(help="Clusters a weight update.", min=1)] = 100,
+    max_updates: Annotated[int | None, typer.Option(help="Weight updates at most.", min=1)] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Of Adam.")] = None,
+    patience: Annotated[int | None, typer.Option(help="Updates without a better validation loss.", min=1)] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Clusters a weight update.", min=1)] = None,
     seed: Annotated[int, typer.Option(help="Seed: the same seed gives the same result.", min=0)] = 1,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
 ) -> None:
-    """Train flows on embeddings, each with the same clusters and budget, and rank them in one table.
+    """Train flows on embeddings, all on the same clusters, and rank them in one table.
 
+    Each embedding is trained by the rule that suits it; with any option of the rule, all by the paper's and that.
     An interrupted comparison goes on with the same command: what is done is not trained again.
     """
     from sbi_clustermass import plots
@@ -48,11 +52,11 @@ def compare(
 
     builders = {name: lookup("flow", name, FLOWS)() for name in _names(flows)}
     modules = {name: lookup("embedding", name, EMBEDDINGS)() for name in _names(embeddings)}
-    training = Training(
-        max_updates=max_updates, learning_rate=learning_rate, patience=patience, batch_size=batch_size, seed=seed
-    )
+    rule = {"max_updates": max_updates, "learning_rate": learning_rate, "patience": patience, "batch_size": batch_size}
+    rule = {name: value for name, value in rule.items() if value is not None}
     console = Console(soft_wrap=True, highlight=False)
-    contest = _contest(mocks, jeans, n, training=training, device=device)
+    contest = _contest(mocks, jeans, n, training=replace(Training(seed=seed), **rule), device=device)
+    contest = replace(contest, by_embedding=not rule)
     found = run(contest, builders, modules, folder=out, console=console)
     console.print(found.markdown(), markup=False)
     if not found.rows:

@@ -23,6 +23,7 @@ from sbi_clustermass.loop import History, Progress, Training
 from sbi_clustermass.members import train_members
 from sbi_clustermass.posterior import MassPosteriors
 from sbi_clustermass.prior import EffectivePrior, fit_effective_prior
+from sbi_clustermass.rules import rule_for
 from sbi_clustermass.support import warn_of_gaps
 from sbi_clustermass.training import resolve_device
 from sbi_clustermass.training_set import TrainingSet, working_place
@@ -237,7 +238,7 @@ def train(
         flow: The architecture, `StackedAffine()` by default.
         support: Lowest and highest log10 mass of the prior [dex]; by default the range of the attempted masses,
             rounded outwards to .01.
-        training: The training rule.
+        training: The training rule; the one that suits the embedding by default (`rule_for`).
         mirror: Show every cluster a second time with v_los reversed, as likely as the first. With an augmentation its
             own `mirror` does that.
         members: Networks to train, as an ensemble: seeds of their weights, splits and batches differ.
@@ -252,7 +253,8 @@ def train(
             another training.
         TypeError: The flow is a builder of something other than `EmbedOnce`.
     """
-    flow, training = flow or StackedAffine(), training or Training()
+    flow = flow or StackedAffine()
+    training = training or rule_for(flow.embedding)
     training = training if seed is None else replace(training, seed=seed)
     flow.config()  # refuses what could not be saved before the time is spent
     if members < 1:

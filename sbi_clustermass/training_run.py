@@ -1,7 +1,7 @@
 """A training from the command line: names in, a folder with the estimator and its history out."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import final
 
@@ -15,6 +15,7 @@ from sbi_clustermass.flows import Flow, flow_from_config
 from sbi_clustermass.loop import Augmentation, Training, write_histories
 from sbi_clustermass.members import remove_checkpoints
 from sbi_clustermass.progress import stage
+from sbi_clustermass.rules import rule_for
 
 HISTORY, PICTURE, CHECKPOINT = "history.csv", "history.png", "checkpoint"
 
@@ -30,6 +31,9 @@ class TrainingRun:
         members: Networks to train.
         completeness: Thin clusters at random down to this share of their galaxies; 1 for none.
         velocity_error: Add velocity errors of up to this standard deviation [km/s].
+        learning_rate: Of Adam; by default, as the next two, the one that suits the embedding.
+        patience: Updates without a better validation loss.
+        max_updates: Weight updates at most.
         pure: Train on true members only.
         truncated: Whether the loss knows the prior's ends.
         seed: Of everything.
@@ -41,6 +45,9 @@ class TrainingRun:
     members: int = 1
     completeness: float = 1.0
     velocity_error: float = 0.0
+    learning_rate: float | None = None
+    patience: int | None = None
+    max_updates: int | None = None
     pure: bool = False
     truncated: bool = True
     seed: int = 1
@@ -56,7 +63,14 @@ class TrainingRun:
         """The training rule."""
         changed = self.completeness < 1 or self.velocity_error > 0
         augmentation = Augmentation(completeness=(self.completeness, 1.0), velocity_error=(0.0, self.velocity_error))
-        return Training(truncated=self.truncated, seed=self.seed, augmentation=augmentation if changed else None)
+        given = {name: getattr(self, name) for name in ("learning_rate", "patience", "max_updates")}
+        return replace(
+            rule_for(self.builder.embedding),
+            **{name: value for name, value in given.items() if value is not None},
+            truncated=self.truncated,
+            seed=self.seed,
+            augmentation=augmentation if changed else None,
+        )
 
     def run(self, mocks: Path, out: Path, console: Console, *, checkpoint: Path | None = None) -> MassEstimator:
         """Train, going on where an interrupted training broke off, and write the estimator and its history.

@@ -1,5 +1,6 @@
 """The command line as a user meets it: what is printed and written, the exit status, every kind of bad input."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 from astropy.table import Table
 
 from clustermocks import MDPL2
+from sbi_clustermass import EMBEDDINGS, FLOWS, cli
 from sbi_clustermass.cli import main
 
 REAL = Path(__file__).resolve().parents[2] / "shared" / "data" / "clusters"
@@ -266,3 +268,8 @@ def test_coma_and_abell_119_get_a_mass(capsys, model):
     status, out, _ = run(capsys, "infer", REAL / "a119.csv", "--model", model)
     assert status == 0
     assert "densest point" in out
+
+
+def test_the_help_of_train_names_every_flow_and_embedding():
+    assert re.split(", | or ", cli._FLOWS) == list(FLOWS)
+    assert re.split(", | or ", cli._EMBEDDINGS) == list(EMBEDDINGS)

@@ -9,10 +9,12 @@ from math import ceil
 from typing import Self, final
 
 import numpy as np
+from torch import nn
 
 from clustermocks import Catalogue, FlatMasses, SphericalJeans
 from sbi_clustermass.loop import Training
 from sbi_clustermass.posterior import MassPosteriors
+from sbi_clustermass.rules import rule_for
 from sbi_clustermass.training_set import attempted_range
 
 _SUPPORT, _TEST_SHARE = (13.5, 15.3), 0.25
@@ -39,6 +41,7 @@ class Contest:
         test_set: Clusters of known mass and other hosts.
         support: Lowest and highest log10 mass of the prior [dex].
         training: The rule; its seed is that of every combination's weights, validation split and batches.
+        by_embedding: Whether each embedding is trained by its own rule (`rule_for`), with the seed of `training`.
         exact: The test clusters' exact posteriors under the same prior, where they are known.
         members: Networks of each combination, as an ensemble.
         device: "auto" takes CUDA where there is one.
@@ -48,6 +51,7 @@ class Contest:
     test_set: Catalogue
     support: tuple[float, float]
     training: Training = field(default_factory=Training)
+    by_embedding: bool = False
     exact: MassPosteriors | None = None
     members: int = 1
     device: str = "auto"
@@ -115,6 +119,10 @@ class Contest:
     def under(self, training: Training) -> Self:
         """The same clusters under another rule."""
         return replace(self, training=training)
+
+    def suiting(self, embedding: nn.Module) -> Self:
+        """The same clusters under the rule by which this embedding is trained."""
+        return self.under(replace(rule_for(embedding), seed=self.training.seed)) if self.by_embedding else self
 
     @property
     def digest(self) -> str:

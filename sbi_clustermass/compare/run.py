@@ -60,8 +60,9 @@ def _entries(
 ) -> Iterator[Entry | Failure]:
     for names, builder in builders.items():
         place = None if folder is None else folder / "+".join(names)
+        rule = contest.suiting(builder.embedding)
         try:
-            yield _known(contest, builder, place) or _trained(contest, names, builder, place=place, console=console)
+            yield _known(rule, builder, place) or _trained(rule, names, builder, place=place, console=console)
         except Exception as error:  # whatever a flow raises costs only its own row
             console.print(f"{'+'.join(names)}: failed. {error}", markup=False)
             yield Failure(*names, reason=f"{type(error).__name__}: {error}")
