@@ -113,7 +113,7 @@ def exact_on_richness(number: np.ndarray) -> Float[np.ndarray, "cluster mass"]:
 def test_likelihoods_from_three_training_sets_agree_with_the_exact_one_of_the_richness():
     number = np.arange(10, 50)
     observed = torch.as_tensor(number, dtype=torch.float32)[:, None, None] * torch.tensor([0.0, 0.0, 1.0])
-    training = Training(learning_rate=1e-2, patience=300, max_updates=800, batch_size=200)
+    training = Training(learning_rate=1e-2, patience=300, max_updates=500, batch_size=200)
     sets = {kind: training_set(kind, 4000) for kind in KINDS}
     found = {kind: inferred(mocks, counts(mocks), LogRichness(), training, observed) for kind, mocks in sets.items()}
     compared = Compared(exact_on_richness(number), found)

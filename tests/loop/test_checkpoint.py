@@ -64,8 +64,7 @@ def run(rule: Training, checkpoint: Checkpoint | None = None, stop_at: int | Non
 AUGMENTATION = Augmentation(completeness=(0.5, 1.0), velocity_error=(0.0, 0.2), min_galaxies=12)
 
 
-@pytest.mark.parametrize("learned", [False, True])
-@pytest.mark.parametrize("augmentation", [None, AUGMENTATION])
+@pytest.mark.parametrize(("augmentation", "learned"), [(None, False), (AUGMENTATION, True)])
 def test_an_interrupted_training_ends_in_the_same_weights_bit_for_bit(tmp_path, augmentation, learned):
     rule = training(augmentation)
     weights, history, looks = run(rule, learned=learned)
