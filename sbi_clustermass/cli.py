@@ -109,6 +109,10 @@ def train(
     out: Annotated[Path, typer.Option(help="Folder for the trained estimator.")],
     flow: Annotated[str, typer.Option(help=f"Density estimator: {_FLOWS}.")] = "stacked_affine",
     embedding: Annotated[str, typer.Option(help=f"What it sees of the galaxies: {_EMBEDDINGS}.")] = "kde",
+    richness: Annotated[
+        bool,
+        typer.Option(help="Whether the number of galaxies counts: only where redshifts are as complete as the mocks'."),
+    ] = False,
     members: Annotated[int, typer.Option(help="Networks to train, as an ensemble.", min=1)] = 1,
     completeness: Annotated[
         float, typer.Option(help="Thin clusters at random, down to this share of galaxies.", min=0, max=1)
@@ -134,6 +138,7 @@ def train(
     run = TrainingRun(
         flow=flow,
         embedding=embedding,
+        richness=richness,
         members=members,
         completeness=completeness,
         velocity_error=velocity_error,

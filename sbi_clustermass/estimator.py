@@ -81,6 +81,12 @@ class MassEstimator:
         return tuple(replace(self, network=network, histories=(history,)) for network, history in pairs)
 
     @property
+    def counts_galaxies(self) -> bool:
+        """Whether the embedding is told how many galaxies there are."""
+        embedding = self.flow.config().get("embedding")
+        return isinstance(embedding, dict) and bool(embedding.get("richness"))
+
+    @property
     def support(self) -> tuple[float, float]:
         """Lowest and highest log10 mass [dex]; a posterior is zero outside."""
         return self.prior.low, self.prior.high
@@ -186,6 +192,8 @@ class MassEstimator:
         found = []
         if self.provenance.get("sample") == "members":
             found.append("trained on true members only; galaxies of an observed cluster include interlopers")
+        if self.counts_galaxies:
+            found.append("the number of galaxies counts: right only for spectroscopy as complete as that of the mocks")
         if not fewest <= n_galaxies <= most:
             found.append(f"{n_galaxies} galaxies; the training clusters had {fewest} to {most}")
         if abs(redshift - self.observation.redshift) > _REDSHIFT_REACH:

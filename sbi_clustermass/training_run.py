@@ -28,6 +28,7 @@ class TrainingRun:
     Attributes:
         flow: Name in `FLOWS`.
         embedding: Name in `EMBEDDINGS`.
+        richness: Whether the number of galaxies may count.
         members: Networks to train.
         completeness: Thin clusters at random down to this share of their galaxies; 1 for none.
         velocity_error: Add velocity errors of up to this standard deviation [km/s].
@@ -42,6 +43,7 @@ class TrainingRun:
 
     flow: str = "stacked_affine"
     embedding: str = "kde"
+    richness: bool = False
     members: int = 1
     completeness: float = 1.0
     velocity_error: float = 0.0
@@ -56,7 +58,7 @@ class TrainingRun:
     @property
     def builder(self) -> Flow:
         """The architecture."""
-        return flow_from_config({"name": self.flow, "embedding": {"name": self.embedding}})
+        return flow_from_config({"name": self.flow, "embedding": {"name": self.embedding, "richness": self.richness}})
 
     @property
     def training(self) -> Training:

@@ -11,7 +11,8 @@ from rich.console import Console
 
 from clustermocks import Catalogue
 from clustermocks.stored import StoredCatalogue
-from sbi_clustermass import Augmentation, KDEImage, MassEstimator, StackedAffine, Training, plots, train
+from sbi_clustermass import EMBEDDINGS, Augmentation, KDEImage, MassEstimator, StackedAffine, Training, plots, train
+from sbi_clustermass.embeddings import embedding_config
 from sbi_clustermass.loop import Place
 from sbi_clustermass.prior import fit_effective_prior
 from sbi_clustermass.training_run import TrainingRun
@@ -140,3 +141,20 @@ def test_the_choices_of_a_run_are_names_and_numbers():
     assert changed == Augmentation(completeness=(0.5, 1.0), velocity_error=(0.0, 100.0))
     with pytest.raises(ValueError, match=r"unknown embedding 'kdee'\. Did you mean 'kde'"):
         _ = TrainingRun(embedding="kdee").builder
+
+
+@pytest.mark.parametrize("name", EMBEDDINGS)
+def test_the_number_of_galaxies_counts_only_if_asked_for(name):
+    for richness in (False, True):
+        built = TrainingRun(embedding=name, richness=richness).builder.embedding
+        assert embedding_config(built)["richness"] == richness
+    assert not TrainingRun().richness
+
+
+def test_an_estimator_that_counts_galaxies_says_so(clusters):
+    some = clusters.select(np.arange(3))
+    for richness in (False, True):
+        flow = replace(FLOW, embedding=KDEImage(bins=8, richness=richness))
+        estimator = train(clusters, flow=flow, support=SUPPORT, training=RULE, device="cpu")
+        doubts = estimator.warnings(some, estimator.posterior(some))
+        assert all(any("the number of galaxies counts" in doubt for doubt in of) == richness for of in doubts)
