@@ -129,7 +129,8 @@ class MassEstimator:
         """
         if len(self.members) == 1:
             raise ValueError("one network cannot disagree with itself: train with members=5, say.")
-        return np.stack([member.posterior(catalogue).mean for member in self.members]).std(axis=0)
+        spread = MassPosteriors.mixture([member.posterior(catalogue) for member in self.members]).epistemic_std
+        return np.asarray(spread)
 
     def to_sbi(self, *, width: int | None = None) -> "DirectPosterior":
         """The posterior as sbi's `DirectPosterior`, for sbi's diagnostics (SBC, TARP, LC2ST) and plots.

@@ -54,8 +54,44 @@ class Flow(Protocol):
         ...
 
 
+class Described(ABC):  # a step of inheritance more, so that there is one way to a file and back
+    """A flow that is its name and fields: to JSON and back, and to a network without data."""
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def __call__(self, theta: Float[Tensor, "batch theta"], x: Float[Tensor, "batch *event"]) -> EmbedOnce:
+        """Build an untrained flow, sized and standardised from one batch of pairs."""
+
+    def template(self, theta: int = 1, condition_shape: tuple[int, ...] = (1, 3)) -> EmbedOnce:
+        """An untrained flow without data, for `load_state_dict`: its buffers wait for the saved ones.
+
+        Args:
+            theta: Number of parameters.
+            condition_shape: Shape of one observation, (galaxy, 3).
+        """
+        return self(*blank(theta, condition_shape))
+
+    def config(self) -> dict[str, object]:
+        """Name and fields in JSON's types; `flow_from_config` is the way back.
+
+        Raises:
+            TypeError: If the embedding is not one of `EMBEDDINGS`.
+        """
+        return to_config(self)
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        """Rebuild from the fields of `config()`, without the name.
+
+        Raises:
+            ValueError: If a field is unknown or out of range.
+        """
+        return cls(**from_json(cls, config))
+
+
 @dataclass(frozen=True, kw_only=True)
-class SbiFlow(ABC):
+class SbiFlow(Described):
     """A density estimator of sbi's behind an embedding and a trunk of at most 64 features.
 
     sbi's `dropout_probability` and `use_batch_norm` are not offered: the density and its mass within bounds would be
@@ -102,32 +138,6 @@ class SbiFlow(ABC):
         """sbi's own options: the fields that are not of the embedding and the trunk, under sbi's names."""
         ours = {each.name for each in fields(SbiFlow)}
         return {each.name: getattr(self, each.name) for each in fields(self) if each.name not in ours}
-
-    def template(self, theta: int = 1, condition_shape: tuple[int, ...] = (1, 3)) -> EmbedOnce:
-        """An untrained flow without data, for `load_state_dict`: its buffers wait for the saved ones.
-
-        Args:
-            theta: Number of parameters.
-            condition_shape: Shape of one observation, (galaxy, 3).
-        """
-        return self(*blank(theta, condition_shape))
-
-    def config(self) -> dict[str, object]:
-        """Name and fields in JSON's types; `flow_from_config` is the way back.
-
-        Raises:
-            TypeError: If the embedding is not one of `EMBEDDINGS`.
-        """
-        return to_config(self)
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> Self:
-        """Rebuild from the fields of `config()`, without the name.
-
-        Raises:
-            ValueError: If a field is unknown or out of range.
-        """
-        return cls(**from_json(cls, config))
 
 
 def assemble(

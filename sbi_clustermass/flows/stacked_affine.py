@@ -3,10 +3,9 @@
 Kodi Ramanah, Wojtak, Ansari, Gall & Hjorth 2020, MNRAS 499, 1985 (arXiv:2003.05951), sections 3.3 and 4.1.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import log, pi
-from typing import Any, ClassVar, Self, final
+from typing import Any, ClassVar, final
 
 import torch
 from jaxtyping import Float
@@ -18,7 +17,7 @@ from sbi.neural_nets.estimators.nflows_flow import NFlowsFlow
 from torch import Tensor, nn
 
 from sbi_clustermass.embeddings import KDEImage
-from sbi_clustermass.flows.builder import assemble, blank, check_values, from_json, to_config
+from sbi_clustermass.flows.builder import Described, assemble, check_values
 from sbi_clustermass.flows.embed_once import EmbedOnce
 from sbi_clustermass.flows.trunk import Standard, mean_and_std, perceptron
 from sbi_clustermass.flows.within import Mixture
@@ -160,7 +159,7 @@ class Conditioner(nn.Module):
 
 @final
 @dataclass(frozen=True)
-class StackedAffine:
+class StackedAffine(Described):
     """Stack of conditional affine blocks (Kodi Ramanah et al. 2020, arXiv:2003.05951): in one dimension, a Gaussian.
 
     Block k maps u to (u - mu_k(x)) / sigma_k(x). Affine maps compose to an affine map, so the density of one parameter
@@ -207,32 +206,6 @@ class StackedAffine:
             return AffineFlow(*mean_and_std(theta), blocks=self.blocks, components=self.components)
 
         return assemble(self.embedding, theta, x, head=head, inner=inner)
-
-    def template(self, theta: int = 1, condition_shape: tuple[int, ...] = (1, 3)) -> EmbedOnce:
-        """An untrained flow without data, for `load_state_dict`: its buffers wait for the saved ones.
-
-        Args:
-            theta: Number of parameters.
-            condition_shape: Shape of one observation, (galaxy, 3).
-        """
-        return self(*blank(theta, condition_shape))
-
-    def config(self) -> dict[str, object]:
-        """Name and fields in JSON's types; `flow_from_config` is the way back.
-
-        Raises:
-            TypeError: If the embedding is not one of `EMBEDDINGS`.
-        """
-        return to_config(self)
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> Self:
-        """Rebuild from the fields of `config()`, without the name.
-
-        Raises:
-            ValueError: If a field is unknown or out of range.
-        """
-        return cls(**from_json(cls, config))
 
 
 def _numbers(theta: int, blocks: int, components: int) -> list[int]:
