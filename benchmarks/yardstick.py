@@ -16,16 +16,23 @@ from pathlib import Path
 from rich.console import Console
 
 from clustermocks import FlatMasses, HaloModel
-from sbi_clustermass import EMBEDDINGS, FLOWS, Training, TrialMasses
+from sbi_clustermass import EMBEDDINGS, FLOWS, ImageCNN, KDEImage, Training, TrialMasses
 from sbi_clustermass.compare import JEANS_SETTINGS, Comparison, Contest, compare
+from sbi_clustermass.registry import lookup
 
 PAIRS = (
-    *(("stacked_affine", embedding) for embedding in ("kde", "summary", "deep_sets", "trial_masses")),
-    *(("nsf", embedding) for embedding in ("kde", "deep_sets", "attention", "trial_masses")),
-    *(("mdn", embedding) for embedding in ("kde", "deep_sets", "trial_masses")),
-    *(("tabulated", embedding) for embedding in ("kde", "deep_sets", "trial_masses")),
+    *((flow, "summary") for flow in FLOWS),
+    *(("mdn", embedding) for embedding in (*EMBEDDINGS, "kde_richness", "cnn_richness")),
+    *(("stacked_affine", embedding) for embedding in ("kde", "kde_richness", "deep_sets", "trial_masses")),
+    *(("nsf", embedding) for embedding in ("deep_sets", "trial_masses")),
+    *(("tabulated", embedding) for embedding in ("kde", "deep_sets", "attention", "trial_masses")),
 )
-EMBEDDED = {**{name: kind() for name, kind in EMBEDDINGS.items()}, "trial_masses": TrialMasses(14.4, 1.8, trials=73)}
+EMBEDDED = {
+    **{name: kind() for name, kind in EMBEDDINGS.items()},
+    "trial_masses": TrialMasses(14.4, 1.8, trials=73),
+    "kde_richness": KDEImage(richness=True),
+    "cnn_richness": ImageCNN(richness=True),
+}
 SMALLER = 20
 
 
@@ -37,7 +44,8 @@ def contests(settings: list[str], *, seed: int, quick: bool) -> Iterator[tuple[s
             mocks = HaloModel.ho2019().simulate(FlatMasses(13.5, 15.3).draw(24_000 // shrink, seed), seed=seed)
             contest = Contest.from_mocks(mocks, 20_000 // shrink, training=rule)
         else:
-            contest = Contest.from_jeans(JEANS_SETTINGS[setting], 16_000 // shrink, training=rule)
+            model = lookup("setting", setting, JEANS_SETTINGS)
+            contest = Contest.from_jeans(model, 16_000 // shrink, training=rule)
         yield setting, replace(contest, by_embedding=not quick)
 
 
@@ -46,7 +54,7 @@ def contend(contest: Contest, pairs: tuple[tuple[str, str], ...], folder: Path) 
     return Comparison.joined(
         *(
             compare(contest, {flow: FLOWS[flow]()}, {embedding: EMBEDDED[embedding]}, folder=folder, console=Console())
-            for flow, embedding in pairs
+            for flow, embedding in dict.fromkeys(pairs)
         )
     )
 
@@ -55,7 +63,7 @@ def main() -> None:
     """Print a table for each setting."""
     names = [*JEANS_SETTINGS, "mocks"]
     parser = argparse.ArgumentParser()
-    parser.add_argument("settings", nargs="*", choices=[*names, []], default=names)
+    parser.add_argument("settings", nargs="*", default=names, help=", ".join(names))
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--seed", type=int, default=1, help="of the clusters, the weights and the split")
     parser.add_argument("--out", type=Path, default=Path("runs/yardstick"))

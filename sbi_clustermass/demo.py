@@ -6,7 +6,7 @@ again for every group in front of it, and a richness cut then keeps what it sele
 Masses are M200c [h^-1 Msun] as log10_mass [dex].
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, final
 
@@ -16,13 +16,13 @@ from rich.table import Table
 
 from clustermocks import Catalogue, FlatMasses, HaloMassFunction, HaloModel
 from clustermocks.files import replacing
-from clustermocks.selection import Selection, fit_selection
+from clustermocks.selection import fit_selection
 from sbi_clustermass import plots
 from sbi_clustermass.baselines import InverseMSigma, MSigma
 from sbi_clustermass.diagnostics import Measured, coverage, residuals
 from sbi_clustermass.estimator import MassEstimator, train
 from sbi_clustermass.loop import Training
-from sbi_clustermass.population import MassFunction, Sampler, fit, mass_function_band
+from sbi_clustermass.population import NUTS, KnownSelection, MassFunction, Population, Survey, fit, mass_function_band
 from sbi_clustermass.posterior import MassPosteriors
 from sbi_clustermass.progress import stage
 
@@ -146,13 +146,12 @@ def _train(title: str, train_set: Catalogue, demo: Demo, console: Console) -> Ma
 @final
 @dataclass(frozen=True)
 class _Survey:
-    """A mock survey: its volume, its selected clusters' posteriors and P(selected | mass)."""
+    """A mock survey: its volume, its selected clusters' posteriors, and the model with P(selected | mass)."""
 
     masses: HaloMassFunction
     volume: float
     posteriors: MassPosteriors
-    selection: Selection
-    model: MassFunction
+    population: Population
 
     @classmethod
     def observe(cls, folder: Path, mocks: Catalogue, demo: Demo, console: Console) -> "_Survey":
@@ -173,21 +172,17 @@ class _Survey:
         )
         attempts = [part.with_min_galaxies(demo.survey_min_galaxies).attempted() for part in (light, rich)]
         selection = fit_selection(*(np.concatenate(parts) for parts in zip(*attempts, strict=True)))
-        volume = demo.n_survey / masses.number_density()
-        return cls(
-            masses, volume, estimator.posterior(sky), selection, MassFunction(mass_range=(masses.low, masses.high))
-        )
+        population = Population(selection=KnownSelection(selection), mass_range=(masses.low, masses.high))
+        return cls(masses, demo.n_survey / masses.number_density(), estimator.posterior(sky), population)
 
     def fit(self, demo: Demo, console: Console) -> "InferenceData":
-        draws = Sampler(num_warmup=200, num_samples=400, seed=demo.seed)
-        total = draws.num_chains * (draws.num_warmup + draws.num_samples)
-        with stage("fitting the mass function", total, console) as advance:
-            sampler = replace(draws, progress=advance)
-            return fit(self.model, self.posteriors, selection=self.selection, volume=self.volume, sampler=sampler)
+        sampler = NUTS(num_warmup=200, num_samples=400, seed=demo.seed)
+        with stage("fitting the mass function", sampler.total, console) as advance:
+            return fit(self.population, self.posteriors, Survey.of_volume(self.volume), sampler=sampler, tell=advance)
 
     def slope_put_in(self) -> float:
         step = 0.01
-        around = self.masses.density(self.model.pivot + np.array([-step, step]))
+        around = self.masses.density(MassFunction().pivot + np.array([-step, step]))
         return float(np.diff(np.log10(around))[0] / (2 * step))
 
     def picture(self, population: "InferenceData"):

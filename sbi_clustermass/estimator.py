@@ -17,7 +17,7 @@ from clustermocks import Catalogue, Cosmology, Observation
 from clustermocks.settings import installed_version
 from sbi_clustermass import storage
 from sbi_clustermass.ensemble import Ensemble
-from sbi_clustermass.evaluate import log_prob_of
+from sbi_clustermass.evaluate import leakage_of, log_prob_of
 from sbi_clustermass.flows import EmbedOnce, Flow, StackedAffine
 from sbi_clustermass.loop import History, Progress, Training
 from sbi_clustermass.members import train_members
@@ -87,6 +87,11 @@ class MassEstimator:
         return isinstance(embedding, dict) and bool(embedding.get("richness"))
 
     @property
+    def is_truncated(self) -> bool:
+        """Whether the loss knew the prior's ends, so that to cut the density off there is what was trained."""
+        return self.provenance.get("loss") != "plain"
+
+    @property
     def support(self) -> tuple[float, float]:
         """Lowest and highest log10 mass [dex]; a posterior is zero outside."""
         return self.prior.low, self.prior.high
@@ -113,9 +118,12 @@ class MassEstimator:
             raise ValueError(
                 f"the grid reaches from {grid[0]} to {grid[-1]}, beyond the prior's support {low} to {high}."
             )
-        log_prob = log_prob_of(self.network, catalogue, grid)
         return MassPosteriors.from_log_prob(
-            grid, log_prob, log_prior=self.prior.log_density(grid), names=catalogue.names
+            grid,
+            log_prob_of(self.network, catalogue, grid),
+            log_prior=self.prior.log_density(grid),
+            names=catalogue.names,
+            leakage=0.0 if self.is_truncated else leakage_of(self.network, catalogue, self.support),
         )
 
     def epistemic_std(self, catalogue: Catalogue) -> Float[np.ndarray, "cluster"]:
@@ -277,7 +285,8 @@ def train(
         even = getattr(flow.embedding, "even", False)  # sees no difference: the same would be shown twice
         shown = clusters.mirrored() if mirror and not even and training.augmentation is None else clusters
         found = train_members(shown, flow, training, members=members, checkpoint=folder, progress=progress)
-    return _estimator(clusters, flow, *found, {"training": repr(training), "mirror": str(mirror)})
+    loss = "truncated" if training.truncated else "plain"
+    return _estimator(clusters, flow, *found, {"training": repr(training), "loss": loss, "mirror": str(mirror)})
 
 
 def _estimator(

@@ -41,6 +41,18 @@ def log_prob_of(
     return out
 
 
+@torch.no_grad()
+def leakage_of(network: EmbedOnce | Ensemble, catalogue: Catalogue, support: tuple[float, float]) -> float:
+    """Mean share of the clusters' probability that lies outside the prior's support, of all members."""
+    members = network.members if isinstance(network, Ensemble) else [network]
+    device = next(network.parameters()).device
+    inside = 0.0
+    for rows in batches_of(catalogue.n_galaxies):
+        x = torch.from_numpy(catalogue.select(rows).padded()).to(device)
+        inside += sum(float(member.log_mass_within(x, *support).exp().sum()) for member in members)
+    return 1 - inside / (len(members) * len(catalogue))
+
+
 def batches_of(
     n_galaxies: Int[np.ndarray, "cluster"], *, clusters: int = _CLUSTERS, slots: int = _SLOTS
 ) -> Iterator[Int[np.ndarray, "some"]]:

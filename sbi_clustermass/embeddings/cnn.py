@@ -34,6 +34,7 @@ class ImageCNN(nn.Module):
         bins: Pixels along each axis.
         mirror: Whether the features are even in velocity.
         richness: Whether log10 N is an input of the dense layers.
+        even: As `mirror`.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class ImageCNN(nn.Module):
         check_flags("ImageCNN", mirror=mirror)
         self.image = KDEImage(factor, aperture, v_max=v_max, bins=bins, richness=richness)
         self.network = Convolutions(bins, mirror=mirror, richness=richness)
+        self.even = mirror
 
     def config(self) -> dict[str, float | int]:
         """The fields, for a file: `ImageCNN(**config)` is the same network with new weights."""

@@ -1,31 +1,37 @@
 r"""Likelihood of a population, given each cluster's own mass likelihood and the survey's selection.
 
-For clusters $i$ with likelihoods $L_i(m)$ of their *selected* data, $m$ = log10_mass, a mass function $\phi$,
-and a volume $V$,
+For clusters $i$ with likelihoods $L_i(m)$ of their *selected* data, $m$ = log10_mass, and the rate
+$r_s(m) = \phi(m, z_s)\,V_s$ of haloes in the survey's shell $s$,
 
-$$\ln \mathcal{L} = \sum_i \ln \int L_i\,\phi\,V\,dm - N_e, \qquad N_e = V \int \phi\,P(\mathrm{selected}|m)\,dm.$$
+$$\ln \mathcal{L} = \sum_i \ln \int L_i\,r_{s(i)}\,dm - N_e,
+\qquad N_e = \sum_s \int r_s\,P_s(\mathrm{selected}|m)\,dm.$$
 
-It is the sum of a shape term, $\sum_i \ln (\int L_i \phi\,dm / \int \phi P\,dm)$, which knows no amplitude, and a count
-term, $N \ln N_e - N_e$. Selection enters once, through $\int \phi P$: $L_i$ already is the likelihood of selected data.
+It is the sum of a shape term, $\sum_i \ln (\int L_i r\,dm / N_e)$, which knows no amplitude, and a count term,
+$N \ln N_e - N_e$. Selection enters once, through $N_e$: $L_i$ already is the likelihood of selected data.
 
 Masses are M200c [h^-1 Msun] as log10_mass [dex]; `log_` is natural; everything is float64.
 """
 
-import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Self, final
+from functools import cached_property
+from typing import NamedTuple, Self, final
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from sbi_clustermass.posterior import MassPosteriors
 
-Selection = Callable[[Float[np.ndarray, "mass"]], Float[np.ndarray, "mass"]]
+FLOOR = -600.0  # e^-600: a rate this far under its peak would underflow, and its gradient with it
 
-_FLOOR = -600.0  # e^-600: a mass function this far under its peak would underflow, and its gradient with it
+
+class Block(NamedTuple):
+    """Some of the sorted clusters, all of one shell."""
+
+    shell: int
+    rows: slice
 
 
 @final
@@ -33,109 +39,143 @@ _FLOOR = -600.0  # e^-600: a mass function this far under its peak would underfl
 class PopulationLikelihood:
     """What a set of clusters says about any mass function, tabulated once; every evaluation is then one matrix product.
 
+    Clusters are sorted by shell. Those of one block share a product, or the temporaries of a sum.
+
     Attributes:
-        log10_mass: Masses at which the mass function is needed [dex]: the posteriors' grid, prolonged to all that the
-            survey may select.
+        log10_mass: Masses at which the rate is needed [dex]: the posteriors' grid, prolonged to all that the survey may
+            select.
         support: Where in `log10_mass` the posteriors' grid lies.
         weighted: Each cluster's likelihood over its largest value, times the trapezoid rule's weight [dex].
         log_peak: Natural log of each cluster's largest likelihood.
-        selected: P(selected | log10_mass) of the survey [1].
-        weighted_selection: The same, times the trapezoid rule's weight [dex].
+        weights: Of the trapezoid rule over all masses [dex].
+        order: Row of each sorted cluster in the posteriors.
+        blocks: The sorted clusters in parts, each of one shell.
     """
 
     log10_mass: Float[Tensor, "mass"]
     support: slice
     weighted: Float[Tensor, "cluster support"]
     log_peak: Float[Tensor, "cluster"]
-    selected: Float[Tensor, "mass"]
-    weighted_selection: Float[Tensor, "mass"]
+    weights: Float[Tensor, "mass"]
+    order: Int[np.ndarray, "cluster"]
+    blocks: tuple["Block", ...]
 
     @classmethod
     def from_posteriors(
-        cls, posteriors: MassPosteriors, *, selection: Selection, mass_range: tuple[float, float] = (12.5, 16.0)
+        cls,
+        posteriors: MassPosteriors,
+        *,
+        mass_range: tuple[float, float] = (12.5, 16.0),
+        shell: Int[np.ndarray, "cluster"] | None = None,
+        at_once: int | None = None,
     ) -> Self:
         """Tabulate the clusters' likelihoods, the training prior divided out.
 
         Args:
             posteriors: One posterior a cluster.
-            selection: The survey's P(selected | log10_mass), from masses [dex] to [0, 1].
             mass_range: Log10 masses between which the survey might select clusters [dex]; the posteriors' grid is
                 added.
+            shell: Number of each cluster's shell; all are in the first by default.
+            at_once: Most clusters in a block; all of a shell by default.
 
         Raises:
-            ValueError: There are no clusters, a likelihood is not finite, or zero at every mass, or the selection is no
-                probability.
+            ValueError: A likelihood is not finite, or zero at every mass.
         """
-        log_likelihood = _checked_likelihood(posteriors)
+        shell = np.zeros(len(posteriors), int) if shell is None else shell
+        order = np.argsort(shell, kind="stable")
+        log_likelihood = checked_likelihood(posteriors)[order]
         peak = log_likelihood.max(axis=1)
         weighted = np.exp(log_likelihood - peak[:, None]) * _trapezoid_weights(posteriors.grid)
         below, above = _prolonged(posteriors.grid, mass_range)
         log10_mass = np.concatenate([below, posteriors.grid, above])
-        support = slice(below.size, below.size + posteriors.grid.size)
-        selected = _checked_selection(selection, log10_mass)
         return cls(
             log10_mass=torch.as_tensor(log10_mass),
-            support=support,
+            support=slice(below.size, below.size + posteriors.grid.size),
             weighted=torch.as_tensor(weighted),
             log_peak=torch.as_tensor(peak),
-            selected=torch.as_tensor(selected),
-            weighted_selection=torch.as_tensor(selected * _trapezoid_weights(log10_mass)),
+            weights=torch.as_tensor(_trapezoid_weights(log10_mass)),
+            order=order,
+            blocks=tuple(_blocks(shell[order], at_once or len(order))),
         )
 
     def __len__(self) -> int:
         return len(self.weighted)
 
-    def log_integrals(
-        self, log_phi: Float[Tensor, "*draw mass"]
-    ) -> tuple[Float[Tensor, "*draw cluster"], Float[Tensor, "*draw"]]:
-        """Natural logs of the integrals of L_i phi, one a cluster, and of phi P, the density of selected clusters.
+    @cached_property
+    def log_weighted(self) -> Float[Tensor, "cluster support"]:
+        """Natural log of `weighted`."""
+        return self.weighted.log()
+
+    @property
+    def grid(self) -> Float[Tensor, "support"]:
+        """Masses of the posteriors [dex]."""
+        return self.log10_mass[self.support]
+
+    def log_clusters(
+        self,
+        log_rate: Float[Tensor, "*draw shell mass"],
+        log_factor: Callable[[int], Float[Tensor, "*draw #some #support"]] | None = None,
+    ) -> Float[Tensor, "*draw cluster"]:
+        """Natural log of each sorted cluster's integral of L_i r.
 
         Args:
-            log_phi: Natural log of any mass function, per dex, at `log10_mass`.
-
-        Returns:
-            Both in units of phi times dex.
+            log_rate: Natural log of the rate in each shell, per dex, at `log10_mass`; -inf where there is none.
+            log_factor: From the number of a block to the natural log of a further likelihood of its clusters at the
+                posteriors' masses.
         """
-        top = log_phi.detach().amax(dim=-1, keepdim=True)
-        phi = (log_phi - top).clamp(min=_FLOOR).exp()
-        log_clusters = torch.log(phi[..., self.support] @ self.weighted.T) + (top + self.log_peak)
-        return log_clusters, torch.log(phi @ self.weighted_selection) + top[..., 0]
+        inside = log_rate[..., self.support]
+        parts = [
+            self._product(inside[..., block.shell, :], block.rows)
+            if log_factor is None
+            else self._sum(inside[..., block.shell, :], log_factor(number), block.rows)
+            for number, block in enumerate(self.blocks)
+        ]
+        return torch.cat(parts, -1) + self.log_peak
 
-    def log_density(
-        self, log_phi: Float[Tensor, "*draw mass"], volume: float
-    ) -> tuple[Float[Tensor, "*draw cluster"], Float[Tensor, "*draw"]]:
-        """Log likelihood in two terms: its shape, and its count.
+    def log_expected(self, log_selected_rate: Float[Tensor, "*draw shell mass"]) -> Float[Tensor, "*draw"]:
+        """Natural log of N_e, from the log of r P at `log10_mass`."""
+        return torch.logsumexp(
+            log_selected_rate.flatten(-2) + self.weights.log().repeat(log_selected_rate.shape[-2]), -1
+        )
 
-        Args:
-            log_phi: Natural log of a mass function [h^3 Mpc^-3 dex^-1] at `log10_mass`.
-            volume: Comoving volume of the survey [h^-3 Mpc^3].
+    def _product(self, log_rate: Float[Tensor, "*draw support"], rows: slice) -> Float[Tensor, "*draw some"]:
+        top = log_rate.detach().amax(dim=-1, keepdim=True)
+        rate = (log_rate - top).clamp(min=FLOOR).exp()
+        return torch.log(rate @ self.weighted[rows].T) + top
 
-        Returns:
-            Log density of each cluster's data given that it was selected; log Poisson probability of the number of
-            clusters, up to -log N!.
-        """
-        log_clusters, log_selected = self.log_integrals(log_phi)
-        log_expected = log_selected + math.log(volume)
-        return log_clusters - log_selected[..., None], len(self) * log_expected - torch.exp(log_expected)
+    def _sum(self, log_rate: Tensor, log_factor: Tensor, rows: slice) -> Float[Tensor, "*draw some"]:
+        return torch.logsumexp(self.log_weighted[rows] + log_rate[..., None, :] + log_factor, -1)
 
-    def outside(self, log_phi: Float[Tensor, "mass"]) -> tuple[float, float]:
-        """Shares of the expected selected clusters that lie below and above the posteriors' grid [1]."""
-        cumulative = self._cumulative(log_phi)
-        return float(cumulative[self.support.start]), float(1 - cumulative[self.support.stop - 1])
 
-    def support_holding(self, log_phi: Float[Tensor, "mass"], share: float) -> tuple[float, float]:
-        """Log10 masses between which `share` of the expected selected clusters lie, with equal tails [dex]."""
-        cumulative = self._cumulative(log_phi)
-        tail = 0.5 * (1 - share)
-        low = int((cumulative <= tail).sum()) - 1
-        high = int((cumulative < 1 - tail).sum())
-        return float(self.log10_mass[low]), float(self.log10_mass[high])
+def outside(likelihood: PopulationLikelihood, log_selected_rate: Float[Tensor, "shell mass"]) -> tuple[float, float]:
+    """Shares of the expected selected clusters that lie below and above the posteriors' grid [1]."""
+    cumulative = _cumulative(likelihood, log_selected_rate)
+    return float(cumulative[likelihood.support.start]), float(1 - cumulative[likelihood.support.stop - 1])
 
-    def _cumulative(self, log_phi: Float[Tensor, "mass"]) -> Float[Tensor, "mass"]:
-        """Share of the expected selected clusters below each mass [1]."""
-        expected = self.selected * torch.exp(log_phi - log_phi.amax())
-        integral = torch.cumulative_trapezoid(expected, self.log10_mass)
-        return torch.nn.functional.pad(integral, (1, 0)) / integral[-1]
+
+def support_holding(
+    likelihood: PopulationLikelihood, log_selected_rate: Float[Tensor, "shell mass"], share: float
+) -> tuple[float, float]:
+    """Log10 masses between which `share` of the expected selected clusters lie, with equal tails [dex]."""
+    cumulative = _cumulative(likelihood, log_selected_rate)
+    tail = 0.5 * (1 - share)
+    low = max(int((cumulative <= tail).sum()) - 1, 0)
+    high = min(int((cumulative < 1 - tail).sum()), len(cumulative) - 1)
+    return float(likelihood.log10_mass[low]), float(likelihood.log10_mass[high])
+
+
+def _cumulative(likelihood: PopulationLikelihood, log_selected_rate: Tensor) -> Float[Tensor, "mass"]:
+    """Share of the expected selected clusters below each mass [1]."""
+    expected = torch.exp(log_selected_rate - log_selected_rate.amax()).sum(0)
+    integral = torch.cumulative_trapezoid(expected, likelihood.log10_mass)
+    return torch.nn.functional.pad(integral, (1, 0)) / integral[-1]
+
+
+def _blocks(shell: Int[np.ndarray, "cluster"], at_once: int) -> Iterator[Block]:
+    for number in np.unique(shell):
+        first, last = np.searchsorted(shell, [number, number + 1])
+        for start in range(first, last, at_once):
+            yield Block(int(number), slice(start, min(start + at_once, int(last))))
 
 
 def _trapezoid_weights(grid: Float[np.ndarray, "mass"]) -> Float[np.ndarray, "mass"]:
@@ -152,9 +192,12 @@ def _prolonged(
     return np.linspace(mass_range[0], grid[0], n_below + 1)[:-1], np.linspace(grid[-1], mass_range[1], n_above + 1)[1:]
 
 
-def _checked_likelihood(posteriors: MassPosteriors) -> Float[np.ndarray, "cluster mass"]:
-    if len(posteriors) == 0:
-        raise ValueError("population: no posteriors, so no population. Pass those of at least one cluster.")
+def checked_likelihood(posteriors: MassPosteriors) -> Float[np.ndarray, "cluster mass"]:
+    """Log likelihoods, up to a constant a cluster.
+
+    Raises:
+        ValueError: One is not finite, or zero at every mass.
+    """
     with np.errstate(invalid="ignore"):  # -inf - -inf is caught below, by name
         log_likelihood = np.asarray(posteriors.log_likelihood(), dtype=np.float64)
     bad = np.isnan(log_likelihood) | np.isposinf(log_likelihood)
@@ -173,23 +216,3 @@ def _checked_likelihood(posteriors: MassPosteriors) -> Float[np.ndarray, "cluste
             f"{posteriors.names[zero[0]]!r} (row {zero[0]}). Leave them out, or put their posteriors on a wider grid."
         )
     return log_likelihood
-
-
-def _checked_selection(selection: Selection, log10_mass: Float[np.ndarray, "mass"]) -> Float[np.ndarray, "mass"]:
-    selected = np.asarray(selection(log10_mass), dtype=np.float64)
-    if selected.shape != log10_mass.shape:
-        raise ValueError(
-            f"population: selection must return one probability a mass, shape {log10_mass.shape}, got {selected.shape}."
-        )
-    bad = np.flatnonzero(~((selected >= 0) & (selected <= 1)))
-    if bad.size:
-        raise ValueError(
-            f"population: selection must lie in [0, 1], got {selected[bad[0]]} at log10_mass {log10_mass[bad[0]]:.3f} "
-            f"and at {bad.size - 1} other masses. Pass P(selected | log10_mass), as fit_selection returns it."
-        )
-    if not selected.any():
-        raise ValueError(
-            f"population: selection is zero from {log10_mass[0]:.2f} to {log10_mass[-1]:.2f}: such a survey holds "
-            "no cluster. It takes log10_mass [dex], not a mass."
-        )
-    return selected

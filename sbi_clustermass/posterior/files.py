@@ -34,7 +34,7 @@ def write(posteriors: "MassPosteriors", path: Path) -> None:
     values = pa.array(posteriors.log_prob.ravel(), pa.float32())
     table = pa.table({**columns, "log_prob": pa.FixedSizeListArray.from_arrays(values, posteriors.grid.size)})
     header = {b"format": _FORMAT, b"grid": posteriors.grid.astype("<f8").tobytes()}
-    header[b"log_prior"] = posteriors.log_prior.astype("<f8").tobytes()
+    header |= {b"log_prior": posteriors.log_prior.astype("<f8").tobytes(), b"leakage": str(posteriors.leakage).encode()}
     with replacing(path) as temporary:
         pq.write_table(table.replace_schema_metadata(header), temporary, compression="zstd")
 
@@ -62,5 +62,6 @@ def read(path: Path) -> dict[str, Any]:
         "log_prob": log_prob.astype(float),
         "log_prior": log_prior,
         "names": tuple(table["name"].to_pylist()),
+        "leakage": float(header.get(b"leakage", b"0")),
         "epistemic_std": table[_EPISTEMIC].to_numpy() if _EPISTEMIC in table.column_names else None,
     }

@@ -36,6 +36,8 @@ class MassPosteriors:
             training set over P(selected | mass). Only its shape matters.
         names: A name for each cluster.
         epistemic_std: Of a `mixture`: standard deviation between its members' means [dex], (cluster,).
+        leakage: Mean share of the probability that the estimator put outside its prior's support, and that was cut
+            off; 0 where it was trained to be cut off there. A population fit refuses more than 1 %.
     """
 
     grid: Float[np.ndarray, "mass"]
@@ -43,6 +45,7 @@ class MassPosteriors:
     log_prior: Float[np.ndarray, "mass"]
     names: tuple[str, ...]
     epistemic_std: Float[np.ndarray, "cluster"] | None = None
+    leakage: float = 0.0
 
     def __post_init__(self) -> None:
         shape, size = self.log_prob.shape, self.grid.shape
@@ -62,6 +65,7 @@ class MassPosteriors:
         log_prior: Float[np.ndarray, "mass"] | None = None,
         names: tuple[str, ...] | None = None,
         epistemic_std: Float[np.ndarray, "cluster"] | None = None,
+        leakage: float = 0.0,
     ) -> Self:
         """Normalise densities on the grid; a missing prior is flat.
 
@@ -76,7 +80,8 @@ class MassPosteriors:
             )
         flat = np.full(grid.shape, -np.log(grid[-1] - grid[0]))
         names = tuple(str(i) for i in range(len(log_prob))) if names is None else names
-        raw = cls(grid, log_prob, flat if log_prior is None else np.asarray(log_prior, float), names, epistemic_std)
+        prior = flat if log_prior is None else np.asarray(log_prior, float)
+        raw = cls(grid, log_prob, prior, names, epistemic_std, leakage)
         return replace(raw, log_prob=log_prob - raw._integrals.log_area[:, None])
 
     @classmethod
@@ -114,7 +119,8 @@ class MassPosteriors:
         mixtures.check_members(members)
         share = mixtures.checked_weights(weights, len(members))
         log_prob, spread = mixtures.log_mixture(members, share), mixtures.spread_of_means(members, share)
-        return replace(members[0], log_prob=log_prob, epistemic_std=spread)
+        leakage = float(share @ [member.leakage for member in members])
+        return replace(members[0], log_prob=log_prob, epistemic_std=spread, leakage=leakage)
 
     def __repr__(self) -> str:
         return f"MassPosteriors({len(self)} clusters on {self.grid.size} masses, {self.grid[0]:g} to {self.grid[-1]:g})"
@@ -255,7 +261,8 @@ class MassPosteriors:
         A prior that is not zero outside the grid is cut off there: a posterior says nothing beyond its training
         prior's support. What a mixture knew of its members' spread is lost.
         """
-        return self.from_log_prob(self.grid, self.log_likelihood() + log_prior, log_prior=log_prior, names=self.names)
+        log_prob = self.log_likelihood() + log_prior
+        return self.from_log_prob(self.grid, log_prob, log_prior=log_prior, names=self.names, leakage=self.leakage)
 
     # ---- files ------------------------------------------------------------------------------------------------------
 

@@ -22,6 +22,7 @@ SPEED_OF_LIGHT = 299_792.458  # [km/s]
 G = 4.30091e-9  # [Mpc (km/s)^2 / Msun]
 CRITICAL_DENSITY = 3e4 / (8 * np.pi * G)  # at redshift 0 [h^2 Msun Mpc^-3]
 MAX_REDSHIFT = 10.0
+_WAVENUMBERS = 4000
 
 Values: TypeAlias = Float[np.ndarray, "*batch"]
 
@@ -158,6 +159,43 @@ def mass_function(mass: ArrayLike, redshift: float, cosmology: Cosmology, *, mod
     mass = np.asarray(mass, float)
     with _colossus(cosmology):
         return np.log(10) * module.massFunction(mass, redshift, mdef="200c", model=model, q_out="dndlnM")
+
+
+def mass_variance(mass: ArrayLike, cosmology: Cosmology) -> tuple[Values, Values]:
+    """Linear rms density contrast sigma(M) today [1], in spheres that hold M on average, and d ln sigma / d ln M.
+
+    The integral over colossus' power spectrum, good to 1e-5. colossus' own sigma is interpolated: it is off by up to
+    .3 %, and not smooth in the cosmology.
+
+    Args:
+        mass: Mass [h^-1 Msun], 10^10 to 10^17.
+        cosmology: Background and power spectrum (Eisenstein & Hu 1998 transfer).
+    """
+    radius = np.cbrt(3 * np.asarray(mass, float) / (4 * np.pi * CRITICAL_DENSITY * cosmology.Om0))
+    wavenumber = np.geomspace(1e-5, 1e3, _WAVENUMBERS)  # [h Mpc^-1]
+    with _colossus(cosmology) as current:
+        power = current.matterPowerSpectrum(wavenumber, 0.0) * wavenumber**3
+    variance, slope = _tophat_variance(radius, wavenumber, power)
+    unit, _ = _tophat_variance(np.array(8.0), wavenumber, power)
+    return cosmology.sigma8 * np.sqrt(variance / unit), slope / 6
+
+
+def _tophat_variance(radius: np.ndarray, wavenumber: np.ndarray, power: np.ndarray) -> tuple[Values, Values]:
+    """Variance in top-hat spheres [1/ (2 pi^2)], and d ln variance / d ln R."""
+    x = wavenumber * radius[..., None]
+    window = 3 * (np.sin(x) - x * np.cos(x)) / x**3
+    small = x < 1e-2  # where the difference cancels
+    window = np.where(small, 1 - x**2 / 10, window)
+    change = np.where(small, -(x**2) / 5, 3 * (np.sin(x) / x - window))
+    log_k = np.log(wavenumber)
+    variance = np.trapezoid(power * window**2, log_k)
+    return variance, 2 * np.trapezoid(power * window * change, log_k) / variance
+
+
+def growth_factor(redshift: ArrayLike, cosmology: Cosmology) -> Values:
+    """Linear growth factor over that of today [1] (colossus)."""
+    with _colossus(cosmology) as current:
+        return np.asarray(current.growthFactor(np.asarray(redshift, float)))
 
 
 def halo_bias(mass: ArrayLike, redshift: float, cosmology: Cosmology) -> Values:

@@ -11,8 +11,18 @@ from scipy.integrate import quad
 from scipy.special import expit
 from scipy.stats import lognorm, norm
 
-from sbi_clustermass.population import MassFunction, PopulationLikelihood, population_model
-from sbi_clustermass.population.fit import _Problem
+from sbi_clustermass.population import (
+    KnownSelection,
+    MassFunction,
+    NormalMasses,
+    ObservedClusters,
+    Population,
+    PopulationLikelihood,
+    Problem,
+    Survey,
+    population_model,
+)
+from sbi_clustermass.population.likelihood import outside, support_holding
 from sbi_clustermass.posterior import MassPosteriors
 
 GRID = np.linspace(13.0, 15.6, 256)
@@ -20,6 +30,9 @@ WIDTH = GRID[-1] - GRID[0]
 MEAN = np.array([13.9, 14.2, 14.35, 14.6, 15.0])
 STD = np.array([0.2, 0.15, 0.12, 0.1, 0.09])
 VOLUME = 2e7
+Z = torch.tensor([0.117], dtype=torch.float64)
+VALUES = {"log10_m_star": 14.1, "alpha": -1.8, "beta": 0.8, "log10_density": -4.5}
+PARAMETERS = {name: torch.tensor(value, dtype=torch.float64) for name, value in VALUES.items()}
 
 
 def selection(log10_mass):
@@ -30,8 +43,10 @@ def gaussian_posteriors():
     return MassPosteriors.from_normal(MEAN, STD, GRID)
 
 
-def tabulated(posteriors=None):
-    return PopulationLikelihood.from_posteriors(posteriors or gaussian_posteriors(), selection=selection)
+def problem_of(population=None, posteriors=None, *, volume=VOLUME, counts=True):
+    population = population or Population(selection=KnownSelection(selection))
+    clusters = ObservedClusters.of(gaussian_posteriors() if posteriors is None else posteriors)
+    return Problem.of(population, clusters, Survey.of_volume(volume), counts=counts)
 
 
 def integral(function):
@@ -40,42 +55,47 @@ def integral(function):
     return sum(quad(function, a, b, epsabs=0, epsrel=1e-11)[0] for a, b in pairwise(ends))
 
 
-def phi_at(model, parameters):
-    return lambda m: float(model.log_density(torch.tensor([m], dtype=torch.float64), parameters).exp())
+def phi(log10_mass, parameters=PARAMETERS):
+    at = torch.tensor([log10_mass], dtype=torch.float64)
+    return float(MassFunction().log_density(at, parameters, Z).exp())
 
 
-def test_cluster_integrals_agree_with_quadrature():
-    model, likelihood = MassFunction(), tabulated()
-    parameters = model.parameters(model.centre)
-    phi = phi_at(model, parameters)
-    found, found_selected = likelihood.log_integrals(model.log_density(likelihood.log10_mass, parameters))
+def test_cluster_integrals_and_the_expected_number_agree_with_quadrature():
+    problem = problem_of(volume=1.0)
+    log_rate = problem.log_rate(PARAMETERS)
     # log_likelihood() is log_prob - log_prior, and the flat prior's density is 1 / WIDTH
     expected = [
         quad(lambda m, at=at: norm.pdf(m, *at) * WIDTH * phi(m), 13.0, 15.6, points=[at[0]])[0]
         for at in zip(MEAN, STD, strict=True)
     ]
     # the trapezoid rule on a step of 0.01 dex, under a tenth of the narrowest Gaussian
-    np.testing.assert_allclose(found.exp().numpy(), expected, rtol=2e-5)
-    np.testing.assert_allclose(float(found_selected.exp()), integral(lambda m: phi(m) * selection(m)), rtol=2e-4)
+    np.testing.assert_allclose(problem.likelihood.log_clusters(log_rate).exp().numpy(), expected, rtol=2e-5)
+    found = float(problem.likelihood.log_expected(problem.log_selected_rate(PARAMETERS)).exp())
+    np.testing.assert_allclose(found, integral(lambda m: phi(m) * selection(m)), rtol=2e-4)
+
+
+def test_the_sum_and_the_product_are_the_same_integral():
+    """With a further likelihood of 1 the route that sums cell by cell gives what the matrix product gives."""
+    problem = problem_of()
+    log_rate, blank = problem.log_rate(PARAMETERS), torch.zeros(1, len(GRID), dtype=torch.float64)
+    product, total = (problem.likelihood.log_clusters(log_rate, factor) for factor in (None, lambda block: blank))
+    torch.testing.assert_close(product, total, rtol=0, atol=1e-10)  # float64 round-off
 
 
 def test_gaussian_errors_on_a_gaussian_population_have_the_closed_form():
     """Integral of N(d | m, s) N(m | mu, t) dm = N(d | mu, sqrt(s^2 + t^2))."""
-    likelihood, centre, spread = tabulated(), 14.3, 0.1
-    log_phi = torch.as_tensor(norm.logpdf(likelihood.log10_mass.numpy(), centre, spread))
-    found, _ = likelihood.log_integrals(log_phi)
+    centre, spread = 14.3, 0.1
+    problem = problem_of(Population(NormalMasses()), volume=1.0, counts=False)
+    at = {"mass_mean": torch.tensor(centre), "mass_width": torch.tensor(spread)}
+    found = problem.terms({name: value.double() for name, value in at.items()})["clusters"]
     expected = norm.logpdf(MEAN, centre, np.hypot(STD, spread)) + np.log(WIDTH)
     # both Gaussians end over 6 sigma inside the grid, but the first cluster's (4.5 sigma, 7e-6 of it)
     np.testing.assert_allclose(found.numpy(), expected, atol=1e-5)
 
 
 def test_log_density_of_the_pyro_model_is_the_formula():
-    model, likelihood = MassFunction(), tabulated()
-    values = {"log10_m_star": 14.1, "alpha": -1.8, "beta": 0.8, "log10_density": -4.5}
-    parameters = {name: torch.tensor(value, dtype=torch.float64) for name, value in values.items()}
-    with poutine.trace() as traced, poutine.condition(data=parameters):
-        population_model(model, likelihood, VOLUME)
-    phi = phi_at(model, parameters)
+    with poutine.trace() as traced, poutine.condition(data=PARAMETERS):
+        population_model(problem_of())
     prior = norm.logpdf(14.1, 14.22, 0.5) + norm.logpdf(-1.8, -1.91, 0.4) + norm.logpdf(-4.5, -4.655, 1.0)
     expected = prior + lognorm.logpdf(0.8, 0.3, scale=0.71) - VOLUME * integral(lambda m: phi(m) * selection(m))
     for at in zip(MEAN, STD, strict=True):
@@ -85,32 +105,51 @@ def test_log_density_of_the_pyro_model_is_the_formula():
     assert float(traced.trace.log_prob_sum()) == pytest.approx(expected, abs=0.02)
 
 
+def test_the_pyro_model_and_the_samplers_potential_are_the_same_density():
+    """Up to the Jacobian of the sampler's coordinates."""
+    problem = problem_of()
+    coordinates = problem.population.coordinates
+    totals = []
+    for shift in (0.0, 0.3):
+        position = coordinates.centre + shift
+        parameters = coordinates.parameters(position)
+        with poutine.trace() as traced, poutine.condition(data=parameters):
+            population_model(problem)
+        jacobian = torch.autograd.functional.jacobian(
+            lambda y: torch.stack(list(coordinates.parameters(y).values())), position
+        )
+        totals.append(float(traced.trace.log_prob_sum() + torch.linalg.slogdet(jacobian).logabsdet))
+        assert -float(problem.potential(position)) == pytest.approx(totals[-1], abs=1e-8)
+
+
 def test_shape_only_model_ignores_the_amplitude():
-    likelihood = tabulated()
-    log_phi = MassFunction().log_density(likelihood.log10_mass, MassFunction().parameters(MassFunction().centre))
-    few, _ = likelihood.log_density(log_phi, 1.0)
-    many, _ = likelihood.log_density(log_phi + 7.0, 1.0)
+    problem = problem_of(counts=False)
+    more = {**PARAMETERS, "log10_density": PARAMETERS["log10_density"] + 3}
+    few, many = (problem.terms(parameters)["clusters"] for parameters in (PARAMETERS, more))
     torch.testing.assert_close(few, many, rtol=0, atol=1e-10)  # float64 round-off
 
 
 def test_counts_and_shape_agree_once_the_amplitude_is_integrated_out_with_a_1_over_a_prior():
     """The integral over ln A of the Poisson likelihood is the normalised one times Gamma(N), for any shape."""
-    model, likelihood = MassFunction(), tabulated()
-    ln_amplitude = np.linspace(-12, 12, 4001)
+    problem = problem_of(volume=VOLUME / 1e3)
+    coordinates = problem.population.coordinates
+    ln_amplitude = torch.linspace(-12, 12, 4001, dtype=torch.float64)
     ratios = []
     for shift in (0.0, 0.3):
-        position = model.centre + shift * torch.tensor([1.0, 0.5, -0.5, 0.0], dtype=torch.float64)
-        log_phi = model.log_density(likelihood.log10_mass, model.parameters(position))
-        log_clusters, log_count = likelihood.log_density(log_phi + torch.as_tensor(ln_amplitude)[:, None], VOLUME / 1e3)
-        marginal = np.log(np.trapezoid(np.exp((log_clusters.sum(-1) + log_count).numpy()), ln_amplitude))
-        ratios.append(marginal - float(log_clusters[0].sum()))
+        at = coordinates.centre + shift * torch.tensor([1.0, 0.5, -0.5, 0.0], dtype=torch.float64)
+        parameters = {name: value.expand(4001) for name, value in coordinates.parameters(at).items()}
+        parameters["log10_density"] = parameters["log10_density"] + ln_amplitude / np.log(10)
+        terms = problem.terms(parameters)
+        log_clusters, log_count = terms["clusters"].sum(-1), terms["count"]
+        marginal = np.log(np.trapezoid(np.exp((log_clusters + log_count).numpy()), ln_amplitude.numpy()))
+        ratios.append(marginal - float(log_clusters[0]))
     assert ratios[0] == pytest.approx(ratios[1], abs=1e-8)  # trapezoid on an analytic peak, steps of 0.006
 
 
-@pytest.mark.parametrize("volume", [VOLUME, None])
-def test_gradient_of_the_potential_agrees_with_central_differences(volume):
-    problem = _Problem(MassFunction(), tabulated(), volume)
-    position = problem.model.centre + torch.tensor([0.1, -0.2, 0.15, 0.05], dtype=torch.float64)
+@pytest.mark.parametrize("counts", [True, False])
+def test_gradient_of_the_potential_agrees_with_central_differences(counts):
+    problem = problem_of(counts=counts)
+    position = problem.population.coordinates.centre + torch.tensor([0.1, -0.2, 0.15, 0.05], dtype=torch.float64)
     found = torch.func.grad(problem.potential)(position)
     steps = 1e-5 * torch.eye(4, dtype=torch.float64)
     expected = torch.stack([problem.potential(position + e) - problem.potential(position - e) for e in steps]) / 2e-5
@@ -119,13 +158,9 @@ def test_gradient_of_the_potential_agrees_with_central_differences(volume):
 
 
 def test_gradient_stays_finite_where_the_mass_function_underflows():
-    problem = _Problem(MassFunction(), tabulated(), VOLUME)
-    extreme = problem.model.position(
-        {
-            name: torch.tensor(value, dtype=torch.float64)
-            for name, value in {"log10_m_star": 13.5, "alpha": -1.9, "beta": 1.6, "log10_density": -4.6}.items()
-        }
-    )
+    problem = problem_of()
+    values = {"log10_m_star": 13.5, "alpha": -1.9, "beta": 1.6, "log10_density": -4.6}
+    extreme = MassFunction().coordinates.position({k: torch.tensor(v).double() for k, v in values.items()})
     assert torch.isfinite(torch.func.grad(problem.potential)(extreme)).all()
 
 
@@ -134,68 +169,76 @@ def test_the_training_prior_is_divided_out():
     flat = gaussian_posteriors()
     tilted = flat.with_prior(-3.0 * (GRID - 14.0))
     assert np.abs(tilted.mean - flat.mean).max() > 0.05
-    log_phi = MassFunction().log_density(tabulated().log10_mass, MassFunction().parameters(MassFunction().centre))
-    one, other = (tabulated(posteriors).log_integrals(log_phi)[0] for posteriors in (flat, tilted))
-    # equal up to a constant a cluster, which a normalised posterior cannot carry
-    shifted = MassFunction().centre + torch.tensor([0.5, 0.2, 0.0, 0.0], dtype=torch.float64)
-    log_phi_2 = MassFunction().log_density(tabulated().log10_mass, MassFunction().parameters(shifted))
-    one_2, other_2 = (tabulated(posteriors).log_integrals(log_phi_2)[0] for posteriors in (flat, tilted))
-    torch.testing.assert_close(one_2 - one, other_2 - other, rtol=0, atol=1e-10)  # float64 round-off
+    others = {**PARAMETERS, "log10_m_star": PARAMETERS["log10_m_star"] + 0.3}
+    one, other = (
+        problem_of(posteriors=posteriors).terms(others)["clusters"]
+        - problem_of(posteriors=posteriors).terms(PARAMETERS)["clusters"]
+        for posteriors in (flat, tilted)
+    )
+    # ratios, because a constant a cluster cannot be carried by a normalised posterior
+    torch.testing.assert_close(one, other, rtol=0, atol=1e-10)  # float64 round-off
+
+
+def test_losses_that_the_data_do_not_show_multiply_each_likelihood():
+    """A survey that drops clusters by chance: the density of the kept data has P(m) in the integral and in N_e."""
+    by_chance = problem_of(Population(selection=KnownSelection(selection, of_data=False)), counts=False)
+    total = integral(lambda m: phi(m) * selection(m))
+    found = by_chance.terms(PARAMETERS)["clusters"].exp().numpy()
+    expected = [
+        quad(lambda m, at=at: norm.pdf(m, *at) * WIDTH * phi(m) * selection(m), 13.0, 15.6, points=[at[0], 14.1])[0]
+        for at in zip(MEAN, STD, strict=True)
+    ]
+    np.testing.assert_allclose(found, np.array(expected) / total, rtol=3e-4)  # trapezoid where the selection bends
+
+
+def test_order_of_the_clusters_and_of_the_blocks_does_not_matter():
+    posteriors, shell = gaussian_posteriors(), np.array([1, 0, 1, 2, 0])
+    log_rate = torch.linspace(0, 1, 3, dtype=torch.float64)[:, None] - torch.linspace(0, 9, 351, dtype=torch.float64)
+    whole = PopulationLikelihood.from_posteriors(posteriors, shell=shell, mass_range=(13.0, 15.6))
+    parts = PopulationLikelihood.from_posteriors(posteriors, shell=shell, mass_range=(13.0, 15.6), at_once=1)
+    log_rate = log_rate[:, : len(GRID)]
+    assert len(whole.blocks) == 3
+    assert len(parts.blocks) == 5
+    torch.testing.assert_close(whole.log_clusters(log_rate), parts.log_clusters(log_rate), rtol=0, atol=1e-12)
+    found = whole.log_clusters(log_rate)[np.argsort(whole.order)]
+    for i in range(5):
+        alone = PopulationLikelihood.from_posteriors(posteriors[[i]], mass_range=(13.0, 15.6))
+        expected = alone.log_clusters(log_rate[shell[i] : shell[i] + 1])
+        assert float(found[i]) == pytest.approx(float(expected), abs=1e-12)
 
 
 def test_expected_clusters_outside_the_grid_are_counted_on_both_sides():
-    model = MassFunction()
     narrow = MassPosteriors.from_normal([14.4], [0.1], np.linspace(14.1, 14.9, 81))
-    likelihood = tabulated(narrow)
-    parameters = model.parameters(model.centre)
-    phi = phi_at(model, parameters)
-    log_phi = model.log_density(likelihood.log10_mass, parameters)
-    below, above = likelihood.outside(log_phi)
+    problem = problem_of(posteriors=narrow)
+    rate = problem.log_selected_rate(PARAMETERS)
+    below, above = outside(problem.likelihood, rate)
     total = integral(lambda m: phi(m) * selection(m))
     expected = [
         quad(lambda m: phi(m) * selection(m), *ends, limit=200)[0] / total for ends in ((12.5, 14.1), (14.9, 16))
     ]
     np.testing.assert_allclose([below, above], expected, rtol=1e-3)  # trapezoid on 0.01 dex where the selection bends
-    low, high = likelihood.support_holding(log_phi, 0.99)
+    low, high = support_holding(problem.likelihood, rate, 0.99)
     inside = quad(lambda m: phi(m) * selection(m), low, high, points=[14.1])[0] / total
     assert 0.99 <= inside < 0.9925  # rounded outwards to the grid of 0.01 dex
 
 
 def test_sampling_a_wider_range_does_not_move_the_clusters_integrals():
-    posteriors, model = gaussian_posteriors(), MassFunction()
     found = []
     for mass_range in ((13.5, 15.0), (12.0, 16.5)):  # the first lies within the posteriors' grid, which is added
-        likelihood = PopulationLikelihood.from_posteriors(posteriors, selection=selection, mass_range=mass_range)
-        log_phi = model.log_density(likelihood.log10_mass, model.parameters(model.centre))
-        found.append(likelihood.log_integrals(log_phi)[0])
+        problem = problem_of(Population(selection=KnownSelection(selection), mass_range=mass_range))
+        found.append(problem.likelihood.log_clusters(problem.log_rate(PARAMETERS)))
     torch.testing.assert_close(found[0], found[1], rtol=0, atol=1e-12)
 
 
 # ---- refusals -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("broken", [lambda m: 1.2 + 0 * m, lambda m: -0.1 + 0 * m, lambda m: np.full_like(m, np.nan)])
-def test_selection_outside_zero_to_one_is_refused(broken):
-    with pytest.raises(ValueError, match=r"selection must lie in \[0, 1\], got .* at log10_mass"):
-        PopulationLikelihood.from_posteriors(gaussian_posteriors(), selection=broken)
-
-
-def test_selection_of_the_wrong_shape_is_refused():
-    with pytest.raises(ValueError, match="one probability a mass"):
-        PopulationLikelihood.from_posteriors(gaussian_posteriors(), selection=lambda m: m[:1])
-
-
-def test_selection_of_nothing_is_refused():
-    with pytest.raises(ValueError, match="selection is zero"):
-        PopulationLikelihood.from_posteriors(gaussian_posteriors(), selection=np.zeros_like)
-
-
 def test_likelihood_beyond_the_training_prior_is_refused_by_name():
     posteriors = gaussian_posteriors()
     log_prior = np.where(GRID < 13.5, -np.inf, posteriors.log_prior)
-    outside = dataclasses.replace(posteriors, log_prior=log_prior, names=("A85", "A119", "A576", "Coma", "A2142"))
+    broken = dataclasses.replace(posteriors, log_prior=log_prior, names=("A85", "A119", "A576", "Coma", "A2142"))
     with pytest.raises(ValueError, match=r"5 of 5 clusters .* not finite.*'A85'[\s\S]*inside the support"):
-        tabulated(outside)
+        problem_of(posteriors=broken)
 
 
 def test_cluster_without_likelihood_anywhere_is_refused_by_name():
@@ -203,10 +246,19 @@ def test_cluster_without_likelihood_anywhere_is_refused_by_name():
     log_prob = posteriors.log_prob.copy()
     log_prob[3] = -np.inf
     with pytest.raises(ValueError, match=r"1 of 5 clusters .* zero likelihood at every mass.*'3'"):
-        tabulated(dataclasses.replace(posteriors, log_prob=log_prob))
+        problem_of(posteriors=dataclasses.replace(posteriors, log_prob=log_prob))
 
 
 def test_no_clusters_are_refused():
     empty = MassPosteriors(GRID, np.zeros((0, GRID.size)), np.zeros(GRID.size), ())
     with pytest.raises(ValueError, match="no posteriors"):
-        PopulationLikelihood.from_posteriors(empty, selection=selection)
+        problem_of(posteriors=empty)
+
+
+@pytest.mark.parametrize(
+    ("bad", "words"),
+    [({"mass_range": (16.0, 12.5)}, "mass_range"), ({"correlated": True}, "two relations or more")],
+)
+def test_impossible_populations_are_refused(bad, words):
+    with pytest.raises(ValueError, match=words):
+        Population(**bad)

@@ -1,0 +1,138 @@
+"""The mass function as a power law with a stretched-exponential cut-off.
+
+Masses are M200c [h^-1 Msun] as log10_mass [dex]; densities are comoving [h^3 Mpc^-3], per dex; `log_` is natural.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar, final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from sbi_clustermass.population.parameters import Parameters, Priors, log_normal, normal
+
+_LN10 = math.log(10)
+
+
+@final
+@dataclass(frozen=True)
+class MassFunction:
+    r"""Murray-Robotham-Power mass function: a power law with a stretched-exponential cut-off.
+
+    $$dn/d\log_{10} M \propto (M/M_*)^{\alpha+1} \exp[-(M/M_*)^\beta],$$
+
+    normalised to $10^{\mathtt{log10\_density}}$ at the pivot: there a cluster survey measures its amplitude best, and
+    its error is hardly correlated with those of the shape. (Murray et al. write the factor as $\ln 10\,A\,\beta$
+    instead.) Priors are (centre, width): weak, so that they only exclude what no cold dark matter cosmology makes.
+
+    With its four parameters at their centres it follows the mass function of Tinker et al. 2008 at redshift 0.117 in
+    MDPL2 within 0.01 dex over 12.5 < log10_mass < 15.4. The shape's three parameters are strongly correlated: read
+    `slope`.
+
+    Attributes:
+        pivot: Log10 mass at which amplitude and slope are defined [dex].
+        log10_m_star: Normal prior of log10 M* [dex]; as wide as the error of Driver et al. 2022 (14.13 +0.43 -0.40,
+            in Msun).
+        alpha: Normal prior of the low-mass slope of dn/dM [1]; almost twice as wide as the error of Driver et al. 2022
+            (-1.68 +0.21 -0.24), as clusters hardly reach that regime.
+        beta: Log-normal prior of the cut-off's exponent [1]: median, and scatter in ln beta. Driver et al. 2022 have
+            0.63 +0.25 -0.11.
+        log10_density: Normal prior of log10 dn/dlog10M at the pivot [log10 h^3 Mpc^-3 dex^-1]; a factor of ten either
+            way, thus flat over the Poisson error of any survey: the 1/A prior under which counts leave the shape
+            alone.
+
+    References:
+        Murray, Robotham & Power 2018, ApJ 855, 5; Driver et al. 2022, MNRAS 515, 2138 (measured values).
+
+    Raises:
+        ValueError: A prior width or beta's median is not positive.
+    """
+
+    name: ClassVar[str] = "mrp"
+    counts: ClassVar[bool] = True
+
+    pivot: float = 14.3
+    log10_m_star: tuple[float, float] = (14.22, 0.5)
+    alpha: tuple[float, float] = (-1.91, 0.4)
+    beta: tuple[float, float] = (0.71, 0.3)
+    log10_density: tuple[float, float] = (-4.655, 1.0)
+
+    def __post_init__(self) -> None:
+        _ = self.priors  # refuses what is no prior
+
+    @property
+    def priors(self) -> Priors:
+        """Of `log10_m_star`, `alpha`, `beta` and `log10_density`."""
+        owner = type(self).__name__
+        return {
+            "log10_m_star": normal(owner, "log10_m_star", self.log10_m_star),
+            "alpha": normal(owner, "alpha", self.alpha),
+            "beta": log_normal(owner, "beta", self.beta),
+            "log10_density": normal(owner, "log10_density", self.log10_density),
+        }
+
+    @property
+    def coordinates(self) -> "SlopeAndCurvature":
+        """Slope and curvature at the pivot, the cut-off's exponent and the density."""
+        return SlopeAndCurvature(self)
+
+    def log_density(
+        self, log10_mass: Float[Tensor, "mass"], parameters: Parameters, redshift: Float[Tensor, "shell"]
+    ) -> Float[Tensor, "*draw 1 mass"]:
+        """Natural log of dn/dlog10M [h^3 Mpc^-3 dex^-1]; it does not evolve."""
+        m_star, alpha, beta, density = (
+            parameters[name][..., None, None] for name in ("log10_m_star", "alpha", "beta", "log10_density")
+        )
+        distance = _LN10 * (log10_mass - self.pivot)  # natural log of M over the pivot
+        steepness = torch.exp(_LN10 * beta * (self.pivot - m_star))
+        return _LN10 * density + (alpha + 1) * distance - steepness * torch.expm1(beta * distance)
+
+    def derived(self, parameters: Parameters) -> dict[str, Float[Tensor, "*draw"]]:
+        """What follows from the parameters: `slope` at the pivot, d log10(dn/dlog10M) / d log10 M [1]."""
+        alpha, beta = parameters["alpha"], parameters["beta"]
+        return {"slope": alpha + 1 - beta * 10 ** (beta * (self.pivot - parameters["log10_m_star"]))}
+
+
+@final
+class SlopeAndCurvature:
+    """Coordinates of a `MassFunction` in which the posterior of a survey is nearly Gaussian.
+
+    They are the slope and the log of the curvature, -d slope / d log10 M, at the pivot, the log of beta, and
+    log10_density. A survey measures slope and curvature; log10_m_star and alpha, given beta, are what makes them.
+    """
+
+    def __init__(self, model: MassFunction) -> None:
+        self._model, self._priors = model, model.priors
+
+    @property
+    def centre(self) -> Float[Tensor, "4"]:
+        """The position at which every parameter is at the centre of its prior."""
+        names = ("log10_m_star", "alpha", "beta", "log10_density")
+        return self.position({n: torch.tensor(getattr(self._model, n)[0], dtype=torch.float64) for n in names})
+
+    def position(self, parameters: Parameters) -> Float[Tensor, "*draw 4"]:
+        """The position of parameters."""
+        beta = parameters["beta"]
+        log_steepness = _LN10 * beta * (self._model.pivot - parameters["log10_m_star"])
+        log_curvature = 2 * beta.log() + log_steepness + math.log(_LN10)
+        slope = self._model.derived(parameters)["slope"]
+        return torch.stack([slope, log_curvature, beta.log(), parameters["log10_density"]], dim=-1)
+
+    def parameters(self, position: Float[Tensor, "*draw 4"]) -> dict[str, Float[Tensor, "*draw"]]:
+        """The parameters at a position: the inverse of `position`."""
+        slope, log_curvature, log_beta, log10_density = position.unbind(dim=-1)
+        beta, log_steepness = log_beta.exp(), log_curvature - 2 * log_beta - math.log(_LN10)
+        return {
+            "log10_m_star": self._model.pivot - log_steepness / (_LN10 * beta),
+            "alpha": slope - 1 + beta * log_steepness.exp(),
+            "beta": beta,
+            "log10_density": log10_density,
+        }
+
+    def log_prior(self, position: Float[Tensor, "*draw 4"], parameters: Parameters) -> Float[Tensor, "*draw"]:
+        """Natural log of the prior density of a position, in its coordinates."""
+        logs = [prior.log_prob(parameters[name]) for name, prior in self._priors.items()]
+        # of (log10_m_star, alpha) by (slope, log_curvature) 1 / (ln 10 beta), of beta by its log beta
+        return torch.stack(logs).sum(0) - math.log(_LN10)

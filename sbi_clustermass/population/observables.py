@@ -1,0 +1,177 @@
+"""What is observed of each cluster beside its mass: how likely, given the observable's mean and scatter at each mass.
+
+Observables are in their relation's unit, usually [dex].
+"""
+
+from dataclasses import dataclass, replace
+from math import log, pi
+from typing import Protocol, Self, final
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+from sbi_clustermass.population.calibration import JointCalibration
+
+_UNKNOWN = 1e6  # error of what was not measured
+
+
+class Observed(Protocol):
+    """One observable of all clusters."""
+
+    @property
+    def same_galaxies(self) -> bool:
+        """Whether it was measured from the galaxies that the mass posterior has seen."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def chosen(
+        self, rows: Int[np.ndarray, "some"], point: Float[np.ndarray, "cluster"], grid: Float[np.ndarray, "mass"]
+    ) -> Self:
+        """Some of the clusters, told the posterior means of all of them and the masses of the grid [dex]."""
+        ...
+
+    def log_likelihood(
+        self, mean: Float[Tensor, "*draw cluster mass"], std: Float[Tensor, "*draw #cluster #mass"]
+    ) -> Float[Tensor, "*draw cluster mass"]:
+        """Natural log of p(observed | mass), given the mean and scatter of the quantity itself at each mass."""
+        ...
+
+    def predict(
+        self, mean: Float[Tensor, "*draw cluster"], std: Float[Tensor, "*draw cluster"], generator: torch.Generator
+    ) -> Float[Tensor, "*draw cluster"]:
+        """What might have been observed."""
+        ...
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Observable:
+    """Measured values with Gaussian errors.
+
+    Given the true mass, an observable and the galaxies behind a mass posterior must be independent: their likelihoods
+    are multiplied. A velocity dispersion or a richness from the same galaxies is not: the galaxies that make the
+    dispersion too large make the mass too large as well, and a product would count them twice and find too small a
+    scatter and too good an agreement. Say `same_galaxies=True`; then a `calibration` from mocks is needed, which knows
+    how the errors of both go together.
+
+    Attributes:
+        values: (cluster,) [unit of the relation].
+        errors: Standard deviations, one for each cluster or one for all [unit of the relation].
+        measured: False where there is no value; all by default.
+        same_galaxies: Whether the mass posteriors were inferred from the same galaxies.
+        calibration: How values and posteriors go together in mocks.
+        shift: Added to the mean of y at each mass, (cluster, mass): what the posteriors tell of y. Set by `chosen`.
+
+    Raises:
+        ValueError: A value that was measured is not finite, or an error not positive or 0, or lengths differ.
+    """
+
+    values: Float[np.ndarray, "cluster"]
+    errors: ArrayLike
+    measured: Bool[np.ndarray, "cluster"] | None = None
+    same_galaxies: bool = False
+    calibration: JointCalibration | None = None
+    shift: Float[np.ndarray, "cluster mass"] | None = None
+
+    def __post_init__(self) -> None:
+        values = np.asarray(self.values, float)
+        errors = np.broadcast_to(np.asarray(self.errors, float), values.shape)
+        measured = np.ones(values.shape, bool) if self.measured is None else np.asarray(self.measured, bool)
+        bad = np.flatnonzero(measured & ~(np.isfinite(values) & np.isfinite(errors) & (errors >= 0)))
+        if values.ndim != 1 or measured.shape != values.shape:
+            raise ValueError(f"observable: needs one value a cluster, found shapes {values.shape}, {measured.shape}.")
+        if bad.size:
+            raise ValueError(
+                f"observable: {bad.size} of {values.size} values are not finite, or have an error that is negative or "
+                f"not finite; the first is {values[bad[0]]} ± {errors[bad[0]]} in row {bad[0]}.\n"
+                "  try:    measured=False where there is no value"
+            )
+        object.__setattr__(self, "values", np.where(measured, values, 0.0))
+        object.__setattr__(self, "errors", np.where(measured, errors, _UNKNOWN))
+        object.__setattr__(self, "measured", measured)
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def chosen(
+        self, rows: Int[np.ndarray, "some"], point: Float[np.ndarray, "cluster"], grid: Float[np.ndarray, "mass"]
+    ) -> Self:
+        """Some of the clusters; where there is a calibration, told their posterior means.
+
+        Args:
+            rows: Which.
+            point: Posterior mean of each of all clusters [dex].
+            grid: Masses at which the likelihood will be asked for [dex].
+        """
+        shift = None if self.calibration is None else self.calibration.shift(point[rows], grid)
+        values, errors, measured = (np.asarray(part)[rows] for part in (self.values, self.errors, self.measured))
+        return replace(self, values=values, errors=errors, measured=measured, shift=shift)
+
+    @property
+    def narrowing(self) -> float:
+        """What is left of the standard deviation once the posterior means are known [1]."""
+        return 1.0 if self.calibration is None else self.calibration.narrowing
+
+    @property
+    def variance(self) -> Float[Tensor, "cluster 1"]:
+        """Of the errors."""
+        return torch.as_tensor(np.asarray(self.errors))[:, None] ** 2
+
+    @property
+    def constant(self) -> Float[Tensor, "cluster 1"]:
+        """What the likelihood of a value that was not measured would be, taken out again."""
+        return torch.as_tensor(np.where(np.asarray(self.measured), 0.0, log(_UNKNOWN) + 0.5 * log(2 * pi)))[:, None]
+
+    def residual(self, mean: Float[Tensor, "*draw cluster mass"]) -> Float[Tensor, "*draw cluster mass"]:
+        """Value minus mean."""
+        offset = np.asarray(self.values)[:, None] - (0.0 if self.shift is None else self.shift)
+        return torch.as_tensor(offset, device=mean.device) - mean
+
+    def log_likelihood(
+        self, mean: Float[Tensor, "*draw cluster mass"], std: Float[Tensor, "*draw #cluster #mass"]
+    ) -> Float[Tensor, "*draw cluster mass"]:
+        """Natural log of N(value | mean, scatter^2 + error^2); with a calibration, of its equation."""
+        variance = (std**2 + self.variance.to(std.device)) * self.narrowing**2  # of one column where it is constant
+        height = self.constant.to(std.device) - 0.5 * (variance.log() + log(2 * pi))
+        return height - 0.5 / variance * self.residual(mean) ** 2
+
+    def predict(
+        self, mean: Float[Tensor, "*draw cluster"], std: Float[Tensor, "*draw cluster"], generator: torch.Generator
+    ) -> Float[Tensor, "*draw cluster"]:
+        """Values with scatter and error, NaN where none was measured."""
+        noise = torch.randn(mean.shape, generator=generator, dtype=mean.dtype)
+        known = torch.as_tensor(np.asarray(self.measured))
+        return torch.where(known, mean + noise * (std**2 + self.variance[:, 0]).sqrt(), torch.nan)
+
+
+def log_correlated(
+    observed: list[Observable],
+    means: list[Float[Tensor, "*draw cluster mass"]],
+    stds: list[Float[Tensor, "*draw #cluster #mass"]],
+    factor: Float[Tensor, "*draw observable observable"],
+) -> Float[Tensor, "*draw cluster mass"]:
+    """Natural log of the joint density of several observables whose intrinsic scatter is correlated.
+
+    The covariance is S R S + diag(errors^2), S the scatters at the mass.
+
+    Args:
+        observed: The observables.
+        means: Mean of each.
+        stds: Intrinsic scatter of each.
+        factor: Lower Cholesky factor of the correlation R.
+    """
+    residual = torch.stack([one.residual(mean) for one, mean in zip(observed, means, strict=True)], -1)
+    scatter = torch.stack(torch.broadcast_tensors(*stds), -1)
+    root = scatter[..., None] * factor[..., None, None, :, :]
+    error = torch.stack([one.variance for one in observed], -1).to(residual.device)
+    covariance = root @ root.mT + torch.diag_embed(error)
+    lower = torch.linalg.cholesky(covariance)
+    lower = lower.expand(*residual.shape, -1)
+    chi2 = torch.linalg.solve_triangular(lower, residual[..., None], upper=False).square().sum((-2, -1))
+    log_det = 2 * lower.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+    constant = torch.stack([one.constant for one in observed]).sum(0).to(residual.device)
+    return -0.5 * (chi2 + log_det + len(observed) * log(2 * pi)) + constant

@@ -1,0 +1,157 @@
+"""A fit as arviz.InferenceData: draws, likelihoods, predictions.
+
+Masses are log10_mass [dex].
+"""
+
+import json
+import warnings
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from sbi_clustermass.population.clusters import ObservedClusters
+from sbi_clustermass.population.masses import masses_config
+from sbi_clustermass.population.model import CORRELATION, Problem
+from sbi_clustermass.population.parameters import Parameters
+from sbi_clustermass.population.sampling import Draws, Sampler
+
+if TYPE_CHECKING:
+    from arviz import InferenceData
+
+MOST_POINTWISE = 20_000_000  # log likelihoods of single clusters that are kept; with more, only their sum
+PREDICTIVE = 200  # draws from which is predicted
+
+
+def inference_data(problem: Problem, clusters: ObservedClusters, draws: Draws, sampler: Sampler) -> "InferenceData":
+    """All groups of a fit."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # arviz announces its next major version at import
+        import arviz
+
+    population = problem.population
+    parameters = population.coordinates.parameters(draws.positions)
+    derived = population.derived(parameters)
+    posterior = {name: value.numpy() for name, value in {**parameters, **derived}.items() if name != CORRELATION}
+    log_likelihood, dims = _log_likelihood(problem, parameters, draws)
+    predicted, prior, prior_predicted = _predictions(problem, parameters, draws)
+    observed = {"log10_mass_mean": clusters.posteriors.mean, "log10_mass_std": clusters.posteriors.std}
+    observed |= {name: np.asarray(one.values) for name, one in clusters.observables.items()}  # pyright: ignore
+    middle = population.coordinates.parameters(draws.positions.mean(dim=(0, 1)))
+    selected = problem.log_selected(middle).exp().mean(0)
+    return arviz.from_dict(
+        posterior=posterior,
+        log_likelihood=log_likelihood,
+        sample_stats=dict(draws.stats),
+        observed_data=observed,
+        constant_data={"p_selected": selected.numpy(), "volume": [shell.volume for shell in problem.survey.shells]},
+        prior=prior,
+        prior_predictive=prior_predicted,
+        posterior_predictive=predicted,
+        coords={"cluster": list(clusters.posteriors.names), "log10_mass": problem.likelihood.log10_mass.numpy()},
+        dims={**dims, **{name: ["cluster"] for name in observed}, "p_selected": ["log10_mass"], "volume": ["shell"]},
+        attrs=_attrs(problem, clusters, draws, sampler),
+    )
+
+
+def each_draw(parameters: Parameters, shape: tuple[int, ...]) -> Iterator[dict[str, Tensor]]:
+    """The parameters of one draw after another, chain by chain."""
+    flat = {name: value.reshape(-1, *value.shape[len(shape) :]) for name, value in parameters.items()}
+    for i in range(int(np.prod(shape))):
+        yield {name: value[i] for name, value in flat.items()}
+
+
+def _log_likelihood(
+    problem: Problem, parameters: Parameters, draws: Draws
+) -> tuple[dict[str, np.ndarray], dict[str, list[str]]]:
+    """The terms of the likelihood at every draw, clusters in the posteriors' order."""
+    shape = tuple(draws.positions.shape[:2])
+    pointwise = len(problem.likelihood) * shape[0] * shape[1] <= MOST_POINTWISE
+    unsorted = np.argsort(problem.likelihood.order)
+    rows: dict[str, list[np.ndarray]] = {}
+    for one in each_draw(parameters, shape):
+        for name, term in problem.terms(one).items():
+            value = term.detach().numpy()
+            if name == "clusters":
+                value = value[unsorted] if pointwise else value.sum()
+            rows.setdefault(name, []).append(value)
+    found = {name: np.reshape(values, (*shape, *np.shape(values[0]))) for name, values in rows.items()}
+    return found, {"clusters": ["cluster"]} if pointwise else {}
+
+
+def _predictions(
+    problem: Problem, parameters: Parameters, draws: Draws
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Posterior predictions, prior draws, and prior predictions."""
+    shape = tuple(draws.positions.shape[:2])
+    generator = torch.Generator().manual_seed(0)
+    every = max(1, shape[0] * shape[1] // PREDICTIVE)
+    some = [one for i, one in enumerate(each_draw(parameters, shape)) if i % every == 0]
+    predicted = {"n_selected": np.array([_number(problem, one, generator) for one in some])[None]}
+    unsorted = np.argsort(problem.likelihood.order)
+    for name, values in _observables(problem, some, generator).items():
+        predicted[name] = values[:, unsorted][None]
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(0)
+        prior = {name: dist.sample(torch.Size([PREDICTIVE])) for name, dist in problem.population.priors.items()}
+    numbers = [_number(problem, one, generator) for one in each_draw(prior, (PREDICTIVE,))]
+    named = {name: value.numpy()[None] for name, value in prior.items() if name != CORRELATION}
+    return predicted, named, {"n_selected": np.array(numbers)[None]}
+
+
+def _number(problem: Problem, parameters: Parameters, generator: torch.Generator) -> float:
+    """A number of selected clusters in the survey; NaN where the masses are no density per volume."""
+    if not problem.population.masses.counts:
+        return float("nan")
+    expected = problem.likelihood.log_expected(problem.log_selected_rate(parameters)).exp().clamp(max=1e15)
+    return float(torch.poisson(expected, generator=generator))
+
+
+def _observables(
+    problem: Problem, some: list[dict[str, Tensor]], generator: torch.Generator
+) -> dict[str, Float[np.ndarray, "draw cluster"]]:
+    """Observables that might have been seen, each cluster at a mass drawn from what is known of it."""
+    relations, grid, found = problem.population.named_relations, problem.likelihood.grid, []
+    for parameters in some if problem.observed else []:
+        rows: dict[str, list[Tensor]] = {name: [] for name in relations}
+        for number, block in enumerate(problem.likelihood.blocks):
+            prob = log_shrunk(problem, parameters, number).softmax(-1)
+            cell = torch.multinomial(prob, 1, generator=generator)
+            for name, observed in problem.observed[number].items():
+                mean = relations[name].mean(grid, parameters, problem.redshift[block.rows])
+                std = relations[name].std(grid, parameters)
+                mean, std = (part.expand(len(cell), -1).gather(-1, cell)[:, 0] for part in (mean, std))
+                rows[name].append(observed.predict(mean, std, generator))
+        found.append({name: torch.cat(parts).numpy() for name, parts in rows.items()})
+    return {name: np.array([one[name] for one in found]) for name in (relations if found else ())}
+
+
+def log_shrunk(problem: Problem, parameters: Parameters, number: int) -> Float[Tensor, "some support"]:
+    """Natural log of the mass density of a block's clusters at given parameters, up to a constant a cluster."""
+    rate, likelihood = problem.log_rate(parameters), problem.likelihood
+    if not problem.population.selection.of_data:
+        rate = rate + problem.log_selected(parameters)
+    block, inside = likelihood.blocks[number], likelihood.support
+    log_prob = likelihood.log_weighted[block.rows] - likelihood.weights[inside].log() + rate[block.shell, inside]
+    return log_prob + problem.log_observed(parameters, number) if problem.observed else log_prob
+
+
+def _attrs(problem: Problem, clusters: ObservedClusters, draws: Draws, sampler: Sampler) -> dict[str, Any]:
+    population = problem.population
+    shared = [name for name, one in clusters.observables.items() if one.same_galaxies and not _calibrated(one)]
+    model = {"masses": masses_config(population.masses), "redshift": list(problem.survey.redshift)}
+    return {
+        "model": json.dumps(model),
+        "relations": "; ".join(map(repr, population.relations)),
+        "selection": repr(population.selection),
+        "sampler": repr(sampler),
+        **{name: float(value) for name, value in draws.facts.items()},
+        **({"consistency_check": f"same galaxies as the masses: {', '.join(shared)}"} if shared else {}),
+    }
+
+
+def _calibrated(observed: object) -> bool:
+    return getattr(observed, "calibration", None) is not None

@@ -1,0 +1,130 @@
+"""Each cluster's mass given the whole population, and the mass function with its uncertainty.
+
+Masses are log10_mass [dex]; densities comoving [h^3 Mpc^-3], per dex.
+"""
+
+import json
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from sbi_clustermass.population.clusters import ObservedClusters
+from sbi_clustermass.population.masses import Masses, masses_from_config
+from sbi_clustermass.population.model import CORRELATION, Population, Problem
+from sbi_clustermass.population.results import each_draw, log_shrunk
+from sbi_clustermass.population.survey import Survey
+from sbi_clustermass.posterior import MassPosteriors
+
+if TYPE_CHECKING:
+    from arviz import InferenceData
+
+
+def shrink(
+    idata: "InferenceData",
+    population: Population,
+    clusters: MassPosteriors | ObservedClusters,
+    survey: Survey | None = None,
+    *,
+    draws: int = 100,
+) -> MassPosteriors:
+    r"""Posterior of each cluster's mass under the population that was inferred from all of them.
+
+    The mean over the fit's draws of $L_i(m)\,p(y_i|m)\,\phi(m)$, normalised for each draw: what a cluster says, its
+    observables, and where clusters are. Scatter up and down is undone, because more clusters scatter up.
+
+    Args:
+        idata: Result of `fit`.
+        population: As it was fitted.
+        clusters: As they were fitted.
+        survey: As it was given to `fit`.
+        draws: Of the fit to average over, evenly spaced.
+
+    Returns:
+        On the clusters' grid, with their names. `log_prior` is the mean population: these posteriors are not to be
+        fitted again.
+
+    Raises:
+        ValueError: The fit is of other parameters.
+    """
+    clusters = ObservedClusters.of(clusters)
+    problem = Problem.of(population, clusters, survey, counts=False)
+    total, log_phi, number = 0.0, [], 0
+    for parameters in _some(idata, population, draws):
+        blocks = [log_shrunk(problem, parameters, block).softmax(-1) for block in range(len(problem.likelihood.blocks))]
+        total = total + torch.cat(blocks)
+        log_phi.append(problem.log_rate(parameters)[:, problem.likelihood.support].logsumexp(0))
+        number += 1
+    prob = torch.as_tensor(total)[torch.as_tensor(np.argsort(problem.likelihood.order))]
+    with np.errstate(divide="ignore"):
+        log_prob = np.log(prob.numpy() / number)
+    return MassPosteriors.from_log_prob(
+        clusters.posteriors.grid,
+        log_prob,
+        log_prior=torch.stack(log_phi).logsumexp(0).numpy(),
+        names=clusters.posteriors.names,
+    )
+
+
+def mass_function_band(
+    idata: "InferenceData",
+    log10_mass: Float[np.ndarray, "mass"],
+    *,
+    percentiles: tuple[float, ...] = (16, 50, 84),
+    redshift: float | None = None,
+) -> Float[np.ndarray, "percentile mass"]:
+    """Percentiles of dn/dlog10M over the posterior of a fit, at each mass.
+
+    Args:
+        idata: Result of `fit`. After `counts=False` the amplitude, and so the band, is its prior's.
+        log10_mass: Where to evaluate [dex].
+        percentiles: In [0, 100].
+        redshift: That of the survey's first shell by default.
+
+    Returns:
+        dn/dlog10M [h^3 Mpc^-3 dex^-1], a row a percentile.
+
+    Raises:
+        ValueError: `idata` does not come from a fit.
+    """
+    masses, shells = _record(idata)
+    z = torch.tensor([shells[0] if redshift is None else redshift], dtype=torch.float64)
+    posterior = idata["posterior"]
+    draws = {name: torch.as_tensor(posterior[name].values.ravel()) for name in masses.priors}
+    log_phi = masses.log_density(torch.as_tensor(np.asarray(log10_mass, float)), draws, z)[..., 0, :]
+    return np.percentile(np.exp(log_phi.numpy()), percentiles, axis=0)
+
+
+def _record(idata: "InferenceData") -> tuple[Masses, list[float]]:
+    record = json.loads(idata.attrs.get("model", "{}"))
+    if "masses" not in record:
+        raise ValueError(f"a band needs the result of fit(...), found {record or 'no record of a model'}.")
+    return masses_from_config(record["masses"]), record["redshift"]
+
+
+def _some(idata: "InferenceData", population: Population, draws: int) -> list[dict[str, Tensor]]:
+    posterior = idata["posterior"]
+    names = [name for name in population.priors if name != CORRELATION]
+    missing = [name for name in names if name not in posterior]
+    if missing:
+        raise ValueError(f"shrink: the fit has no {', '.join(missing)}: it is of another population.")
+    shape = posterior[names[0]].values.shape
+    parameters = {name: torch.as_tensor(posterior[name].values) for name in names}
+    if population.correlated:
+        parameters[CORRELATION] = _factors(idata, population)
+    every = max(1, int(np.prod(shape)) // draws)
+    return [one for i, one in enumerate(each_draw(parameters, shape)) if i % every == 0]
+
+
+def _factors(idata: "InferenceData", population: Population) -> Float[Tensor, "chain draw observable observable"]:
+    """Cholesky factors of the correlations."""
+    names, posterior = list(population.named_relations), idata["posterior"]
+    shape = posterior.sizes["chain"], posterior.sizes["draw"]
+    matrix = torch.eye(len(names), dtype=torch.float64).repeat(*shape, 1, 1)
+    for i in range(len(names)):
+        for j in range(i):
+            value = torch.as_tensor(posterior[f"correlation_{names[j]}_{names[i]}"].values)
+            matrix[..., i, j] = matrix[..., j, i] = value
+    return torch.linalg.cholesky(matrix)

@@ -1,0 +1,172 @@
+"""The volume that a survey looks at, in one piece or in shells of redshift.
+
+Volumes are comoving [h^-3 Mpc^3], so that in flat LCDM they depend on Om alone.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from math import pi
+from typing import Self, final
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from clustermocks import Cosmology
+from clustermocks.cosmology import MDPL2, SPEED_OF_LIGHT
+from sbi_clustermass.population.parameters import Parameters
+
+_SKY = 4 * pi * (180 / pi) ** 2  # [deg^2]
+_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(12)
+
+
+@final
+@dataclass(frozen=True)
+class Shell:
+    """A piece of the survey in which the mass function and the selection are those of one redshift.
+
+    Attributes:
+        redshift: Of its clusters [1].
+        volume: [h^-3 Mpc^3], in the cosmology that the survey assumes.
+        low: Nearest redshift; equal to `high` where the volume is simply given.
+        high: Farthest redshift.
+        area: On the sky [deg^2].
+        offsets: Added to the mean of an observable here, by name: how much deeper a field is than the average.
+    """
+
+    redshift: float
+    volume: float
+    low: float = 0.0
+    high: float = 0.0
+    area: float = 0.0
+    offsets: dict[str, float] = field(default_factory=dict)
+
+
+@final
+@dataclass(frozen=True)
+class Survey:
+    """Where the clusters come from.
+
+    Attributes:
+        shells: Its pieces.
+        cosmology: In which redshifts were turned into volumes; a model with an `Om0` of its own changes them.
+
+    Raises:
+        ValueError: There are no shells, or a volume is not positive and finite.
+    """
+
+    shells: tuple[Shell, ...]
+    cosmology: Cosmology = MDPL2
+
+    def __post_init__(self) -> None:
+        volumes = [shell.volume for shell in self.shells]
+        if not volumes or not all(0 < volume < np.inf for volume in volumes):
+            raise ValueError(f"survey: every shell needs a positive finite volume [h^-3 Mpc^3], found {volumes}.")
+
+    @classmethod
+    def of_volume(cls, volume: float, *, redshift: float = 0.117) -> Self:
+        """A volume [h^-3 Mpc^3] at one redshift, whatever the cosmology: a box of a simulation.
+
+        Raises:
+            ValueError: The volume is not positive and finite.
+        """
+        return cls((Shell(redshift, float(volume)),))
+
+    @classmethod
+    def of_sky(
+        cls,
+        area: float,
+        redshifts: Sequence[float],
+        *,
+        cosmology: Cosmology = MDPL2,
+        offsets: dict[str, float] | None = None,
+    ) -> Self:
+        """Shells between rising redshifts on a part of the sky.
+
+        Args:
+            area: [deg^2].
+            redshifts: Edges of the shells, one more than there are shells.
+            cosmology: In which volumes are computed.
+            offsets: Of observables in this part of the sky, as in `Shell`.
+
+        Raises:
+            ValueError: The area is no part of the sky, or the edges do not rise from 0.
+        """
+        edges = np.asarray(redshifts, float)
+        if not 0 < area <= _SKY:
+            raise ValueError(f"survey: area must be positive and at most {_SKY:.0f} deg^2, got {area}.")
+        if edges.ndim != 1 or len(edges) < 2 or not (edges[0] >= 0 and np.all(np.diff(edges) > 0)):
+            raise ValueError(f"survey: redshifts are two or more edges of shells that rise from 0, got {redshifts}.")
+        cubes = cosmology.comoving_distance(edges) ** 3
+        volumes = 4 * pi / 3 * area / _SKY * np.diff(cubes)
+        centres = _mean_redshift(edges, cosmology)
+        rows = np.column_stack([centres, volumes, edges[:-1], edges[1:]]).tolist()
+        return cls(tuple(Shell(*row, area=area, offsets=offsets or {}) for row in rows), cosmology)
+
+    @classmethod
+    def joined(cls, *parts: Self) -> Self:
+        """Several parts of the sky as one survey."""
+        return cls(sum((part.shells for part in parts), ()), parts[0].cosmology)
+
+    def __len__(self) -> int:
+        return len(self.shells)
+
+    @property
+    def redshift(self) -> Float[np.ndarray, "shell"]:
+        """Of each shell."""
+        return np.array([shell.redshift for shell in self.shells])
+
+    def offset(self, observable: str) -> Float[np.ndarray, "shell"]:
+        """Added to the mean of an observable in each shell; 0 where nothing is said."""
+        return np.array([shell.offsets.get(observable, 0.0) for shell in self.shells])
+
+    def place(self, redshift: Float[np.ndarray, "cluster"] | None, n: int) -> Int[np.ndarray, "cluster"]:
+        """The shell of each cluster.
+
+        Raises:
+            ValueError: Redshifts are missing, or lie in no shell, or in several: then name the shells.
+        """
+        if redshift is None:
+            if len(self) > 1:
+                raise ValueError(f"survey: {len(self)} shells need the clusters' redshifts, and there are none.")
+            return np.zeros(n, int)
+        if len(self) == 1 and self.shells[0].low == self.shells[0].high:
+            return np.zeros(n, int)
+        inside = np.array([(redshift >= shell.low) & (redshift < shell.high) for shell in self.shells])
+        number = inside.sum(axis=0)
+        bad = np.flatnonzero(number != 1)
+        if bad.size:
+            raise ValueError(
+                f"survey: {bad.size} of {n} clusters lie in no shell or in several, the first at redshift "
+                f"{redshift[bad[0]]} in {number[bad[0]]}.\n"
+                "  try:    leave out the clusters beyond the survey, or name each one's shell"
+            )
+        return inside.argmax(axis=0)
+
+    def log_volumes(self, parameters: Parameters) -> Float[Tensor, "*draw shell"]:
+        """Natural log of the shells' volumes [h^-3 Mpc^3], in the Om0 of `parameters` where there is one."""
+        given = torch.tensor([shell.volume for shell in self.shells], dtype=torch.float64).log()
+        if "Om0" not in parameters or all(shell.low == shell.high for shell in self.shells):
+            return given
+        edges = torch.tensor([[shell.low, shell.high] for shell in self.shells], dtype=torch.float64)
+        distance = _comoving_distance(edges, parameters["Om0"][..., None, None])
+        area = torch.tensor([shell.area for shell in self.shells], dtype=torch.float64)
+        cubes = distance[..., 1] ** 3 - distance[..., 0] ** 3
+        return torch.log(4 * pi / 3 * area / _SKY * cubes)
+
+
+def _comoving_distance(redshift: Float[Tensor, "*batch"], Om0: Tensor) -> Float[Tensor, "*batch"]:
+    """Comoving distance [h^-1 Mpc] in flat LCDM: 12 Gauss-Legendre nodes leave 1e-9 up to redshift 2."""
+    nodes, weights = (torch.as_tensor(part) for part in ((_NODES + 1) / 2, _WEIGHTS / 2))
+    z = redshift[..., None] * nodes
+    rate = torch.sqrt(Om0[..., None] * (1 + z) ** 3 + 1 - Om0[..., None])
+    return SPEED_OF_LIGHT / 100 * redshift * (weights / rate).sum(-1)
+
+
+def _mean_redshift(edges: Float[np.ndarray, "edge"], cosmology: Cosmology) -> Float[np.ndarray, "shell"]:
+    """Mean redshift of each shell's volume."""
+    low, high = edges[:-1, None], edges[1:, None]
+    z = low + (high - low) * (_NODES + 1) / 2
+    weight = cosmology.comoving_distance(z) ** 2 / cosmology.hubble(z) * _WEIGHTS
+    return (weight * z).sum(axis=1) / weight.sum(axis=1)

@@ -1,0 +1,151 @@
+"""The mass function of a cosmology against colossus, scipy and finer tables."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from colossus.lss import mass_function as colossus_mass_function
+from scipy.integrate import quad
+
+from clustermocks.cosmology import CRITICAL_DENSITY, MDPL2, _colossus, growth_factor, mass_function, mass_variance
+from sbi_clustermass.population import CosmologyMassFunction, DoublePowerLaw
+from sbi_clustermass.population.masses import cosmology as module
+from sbi_clustermass.population.masses.tinker import log_tinker08
+
+MASSES = np.linspace(12.5, 15.6, 125)
+REDSHIFTS = np.array([0.05, 0.3, 0.8])
+
+
+def found(Om0, sigma8, *, masses=MASSES, redshifts=REDSHIFTS, model=None):
+    parameters = {"Om0": torch.as_tensor(np.float64(Om0)), "sigma8": torch.as_tensor(np.float64(sigma8))}
+    model = model or CosmologyMassFunction()
+    return model.log_density(torch.as_tensor(masses), parameters, torch.as_tensor(redshifts)).numpy()
+
+
+def random_cosmologies(n, seed):
+    rng = np.random.default_rng(seed)
+    return [replace(MDPL2, Om0=a, sigma8=b) for a, b in zip(rng.uniform(0.1, 0.6, n), rng.uniform(0.5, 1.2, n), strict=True)]
+
+
+@pytest.mark.parametrize("cosmology", random_cosmologies(25, seed=1))
+def test_it_is_colossus_formula_on_the_exact_variance(cosmology):
+    log_phi = found(cosmology.Om0, cosmology.sigma8)
+    sigma, slope = mass_variance(10**MASSES, cosmology)
+    for z, row in zip(REDSHIFTS, log_phi, strict=True):
+        delta = torch.tensor(200 / float(cosmology.matter_fraction(z)), dtype=torch.float64)
+        f = log_tinker08(torch.as_tensor(sigma * growth_factor(z, cosmology)), torch.tensor(z), delta).numpy()
+        expected = f + np.log(np.log(10) * CRITICAL_DENSITY * cosmology.Om0 * -slope) - np.log(10) * MASSES
+        np.testing.assert_allclose(row, expected, atol=1e-4)  # a tenth of the promised .1 %: interpolation in Om alone
+
+
+@pytest.mark.slow
+def test_interpolation_leaves_under_a_tenth_of_a_percent_at_1000_random_cosmologies():
+    worst = 0.0
+    for cosmology in random_cosmologies(1000, seed=2):
+        sigma, slope = mass_variance(10**MASSES, cosmology)
+        log_phi = found(cosmology.Om0, cosmology.sigma8, redshifts=REDSHIFTS[:1])[0]
+        delta = torch.tensor(200 / float(cosmology.matter_fraction(REDSHIFTS[0])), dtype=torch.float64)
+        at = torch.as_tensor(sigma * growth_factor(REDSHIFTS[0], cosmology))
+        f = log_tinker08(at, torch.tensor(REDSHIFTS[0]), delta).numpy()
+        expected = f + np.log(np.log(10) * CRITICAL_DENSITY * cosmology.Om0 * -slope) - np.log(10) * MASSES
+        worst = max(worst, float(np.abs(log_phi - expected).max()))
+    print(f"largest interpolation error {worst:.1e}")
+    assert worst < 1e-3
+
+
+def test_multiplicity_is_colossus_own_at_whole_overdensities():
+    sigma = np.linspace(0.3, 3, 40)
+    for z in REDSHIFTS:
+        with _colossus(MDPL2) as current:
+            expected = colossus_mass_function.massFunction(
+                sigma, z, q_in="sigma", mdef="200c", model="tinker08", q_out="f"
+            )
+            whole = round(200 * current.rho_c(z) / current.rho_m(z))  # as colossus rounds it
+        mine = log_tinker08(torch.as_tensor(sigma), torch.tensor(z), torch.tensor(float(whole), dtype=torch.float64))
+        np.testing.assert_allclose(mine.exp().numpy(), expected, rtol=1e-10)  # the same formula and table
+
+
+def test_at_the_fiducial_cosmology_it_is_the_simulators_mass_function():
+    expected = np.log(mass_function(10**MASSES, 0.117, MDPL2))
+    got = found(MDPL2.Om0, MDPL2.sigma8, redshifts=np.array([0.117]))[0]
+    # colossus' interpolated sigma is off by .1 %, times 2 c / sigma^2 = 20 at 10^15.6
+    np.testing.assert_allclose(got, expected, atol=2.5e-2)
+    np.testing.assert_allclose(got[MASSES < 14.5], expected[MASSES < 14.5], atol=4e-3)  # times 4
+
+
+def test_variance_is_that_of_colossus_integral():
+    masses = np.array([1e13, 1e14, 1e15])
+    sigma, slope = mass_variance(masses, MDPL2)
+    radius = np.cbrt(3 * masses / (4 * np.pi * CRITICAL_DENSITY * MDPL2.Om0))
+    with _colossus(MDPL2) as current:
+        current.interpolation = False
+        try:
+            expected = np.array([float(current.sigma(r, 0.0)) for r in radius])
+        finally:
+            current.interpolation = True
+    np.testing.assert_allclose(sigma, expected, rtol=2e-4)  # what colossus' direct integral is good to
+    assert float(mass_variance(4 / 3 * np.pi * 512 * CRITICAL_DENSITY * MDPL2.Om0, MDPL2)[0]) == pytest.approx(
+        MDPL2.sigma8, rel=1e-9
+    )
+    step = 1e-4
+    ends = [np.log(mass_variance(masses * np.exp(s), MDPL2)[0]) for s in (-step, step)]
+    np.testing.assert_allclose(slope, (ends[1] - ends[0]) / (2 * step), rtol=1e-5)
+
+
+def test_table_does_not_change_with_more_nodes(monkeypatch):
+    grid = np.linspace(0.11, 0.59, 25)
+    coarse = np.array([found(Om0, 0.8) for Om0 in grid])
+    module._table.cache_clear()
+    monkeypatch.setattr(module, "_NODES", 40)
+    fine = np.array([found(Om0, 0.8) for Om0 in grid])
+    module._table.cache_clear()
+    np.testing.assert_allclose(coarse, fine, atol=2e-5)  # as the docstring says
+
+
+def test_masses_of_another_overdensity_are_fewer():
+    wide = found(0.3, 0.8, model=CosmologyMassFunction())
+    dense = found(0.3, 0.8, model=CosmologyMassFunction(overdensity=500.0))
+    assert np.all(dense < wide)
+
+
+def test_number_of_clusters_is_the_known_one():
+    """Haloes of Tinker et al. 2008 above 10^14 in a cubic Gpc/h of MDPL2 at z = .117: 16 602 by colossus."""
+    masses = np.linspace(14, 16, 401)
+    log_phi = found(MDPL2.Om0, MDPL2.sigma8, masses=masses, redshifts=np.array([0.117]))[0]
+    assert 1e9 * np.trapezoid(np.exp(log_phi), masses) == pytest.approx(16_602, rel=5e-3)
+
+
+def test_double_power_law_at_its_centre_follows_the_mass_function_in_the_middle():
+    model, masses = DoublePowerLaw(), np.linspace(13.3, 15.2, 30)
+    at_centre = model.coordinates.parameters(model.coordinates.centre)
+    got = model.log_density(torch.as_tensor(masses), at_centre, torch.tensor([0.117]))[0].numpy() / np.log(10)
+    np.testing.assert_allclose(
+        got, np.log10(mass_function(10**masses, 0.117, MDPL2)), atol=0.06
+    )  # as the docstring promises
+
+
+@pytest.mark.parametrize(
+    "bad", [{"Om0": (0.03, 0.5)}, {"Om0": (0.1, 1.2)}, {"sigma8": (0.0, 1.0)}, {"sigma8": (1.0, 0.8)}]
+)
+def test_impossible_cosmologies_are_refused(bad):
+    with pytest.raises(ValueError, match=next(iter(bad))):
+        CosmologyMassFunction(**bad)
+
+
+def test_masses_above_the_mean_density_integrate_to_no_more_than_all_matter():
+    """Sum over haloes of M dn must stay below the matter density, whatever the masses."""
+    log_phi = found(0.3, 0.8, masses=np.linspace(10, 16, 601), redshifts=np.array([0.05]))[0]
+    masses = np.linspace(10, 16, 601)
+    mass_density = np.trapezoid(10**masses * np.exp(log_phi), masses)
+    assert 0.2 < mass_density / (CRITICAL_DENSITY * 0.3) < 1.0
+
+
+def test_volume_integral_agrees_with_quad():
+    from sbi_clustermass.population import Survey
+
+    survey = Survey.of_sky(2500, [0.25, 0.6, 1.0])
+    area = 2500 * (np.pi / 180) ** 2
+    for shell, (low, high) in zip(survey.shells, [(0.25, 0.6), (0.6, 1.0)], strict=True):
+        expected, _ = quad(lambda z: area * MDPL2.comoving_distance(z) ** 2 * 299_792.458 / MDPL2.hubble(z), low, high)
+        assert shell.volume == pytest.approx(expected, rel=1e-10)
