@@ -25,7 +25,8 @@ def found(Om0, sigma8, *, masses=MASSES, redshifts=REDSHIFTS, model=None):
 
 def random_cosmologies(n, seed):
     rng = np.random.default_rng(seed)
-    return [replace(MDPL2, Om0=a, sigma8=b) for a, b in zip(rng.uniform(0.1, 0.6, n), rng.uniform(0.5, 1.2, n), strict=True)]
+    pairs = np.column_stack([rng.uniform(0.1, 0.6, n), rng.uniform(0.5, 1.2, n)])
+    return [replace(MDPL2, Om0=Om0, sigma8=sigma8) for Om0, sigma8 in pairs.tolist()]
 
 
 @pytest.mark.parametrize("cosmology", random_cosmologies(25, seed=1))
