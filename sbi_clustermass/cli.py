@@ -6,6 +6,7 @@ Libraries that are slow to import are imported inside the commands, so that `clu
 import os
 import sys
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +14,7 @@ import typer
 from rich.console import Console
 
 from sbi_clustermass.cli_compare import compare
+from sbi_clustermass.cli_population import population, posteriors
 
 if TYPE_CHECKING:
     from sbi_clustermass.infer import Mass, NoMass
@@ -72,6 +74,10 @@ def simulate(
     preset: Annotated[
         str, typer.Option(help="realistic (all galaxies, recentred) or ho2019 (the published mocks).")
     ] = "realistic",
+    dominant: Annotated[
+        bool,
+        typer.Option("--dominant", help="Keep a cluster only where no heavier halo is in its cylinder: for surveys."),
+    ] = False,
     lines: Annotated[
         int, typer.Option("--lines-of-sight", help="For each cluster; its members are shared.", min=1)
     ] = 1,
@@ -90,6 +96,7 @@ def simulate(
     if not folder:
         check_output(Path(out), (".parquet",))
     model = lookup("preset", preset, {"realistic": HaloModel, "ho2019": HaloModel.ho2019})()
+    model = replace(model, dominant=dominant)
     draws = {"flat": FlatMasses(low, high), "mass-function": HaloMassFunction(low=low, high=high)}
     drawn = lookup("mass distribution", masses, draws).draw(n, seed)
     console = Console()
@@ -121,6 +128,9 @@ def train(
     learning_rate: Annotated[float | None, typer.Option(help="Of Adam; by default what suits the embedding.")] = None,
     patience: Annotated[int | None, typer.Option(help="Updates without a better validation loss.", min=1)] = None,
     max_updates: Annotated[int | None, typer.Option(help="Weight updates at most.", min=1)] = None,
+    min_galaxies: Annotated[
+        int | None, typer.Option(help="Train on clusters of so many galaxies or more: a survey's own cut.", min=1)
+    ] = None,
     pure: Annotated[bool, typer.Option("--pure", help="Train on true members only.")] = False,
     plain_loss: Annotated[
         bool, typer.Option("--plain-loss", help="The paper's loss, blind to the prior's ends.")
@@ -145,6 +155,7 @@ def train(
         learning_rate=learning_rate,
         patience=patience,
         max_updates=max_updates,
+        min_galaxies=min_galaxies,
         pure=pure,
         truncated=not plain_loss,
         seed=seed,
@@ -198,7 +209,8 @@ def infer(
         raise typer.Exit(2)
 
 
-app.command()(compare)
+for command in (posteriors, population, compare):
+    app.command()(command)
 
 
 def _table_options(redshift, centre, h, distance, column) -> "TableOptions":

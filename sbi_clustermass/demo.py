@@ -188,7 +188,7 @@ class _Survey:
     def picture(self, population: "InferenceData"):
         grid = np.linspace(13.5, 15.3, 91)
         band = mass_function_band(population, grid)
-        return plots.population(
+        return plots.mass_function(
             grid, band, truth=self.masses.density(grid), points=self.posteriors.mean, volume=self.volume
         )
 

@@ -35,6 +35,7 @@ class TrainingRun:
         learning_rate: Of Adam; by default, as the next two, the one that suits the embedding.
         patience: Updates without a better validation loss.
         max_updates: Weight updates at most.
+        min_galaxies: Train on clusters of so many galaxies or more.
         pure: Train on true members only.
         truncated: Whether the loss knows the prior's ends.
         seed: Of everything.
@@ -50,6 +51,7 @@ class TrainingRun:
     learning_rate: float | None = None
     patience: int | None = None
     max_updates: int | None = None
+    min_galaxies: int | None = None
     pure: bool = False
     truncated: bool = True
     seed: int = 1
@@ -106,7 +108,9 @@ class TrainingRun:
 
     def _clusters(self, mocks: Path) -> Catalogue | Iterable[Catalogue]:
         if not mocks.is_dir():
-            catalogue = Catalogue.from_parquet(mocks)
-            return catalogue.pure() if self.pure else catalogue
-        stored = StoredCatalogue.open(mocks).whole()
-        return (part.pure() if self.pure else part for part in stored)
+            return self._chosen(Catalogue.from_parquet(mocks))
+        return map(self._chosen, StoredCatalogue.open(mocks).whole())
+
+    def _chosen(self, catalogue: Catalogue) -> Catalogue:
+        catalogue = catalogue.pure() if self.pure else catalogue
+        return catalogue if self.min_galaxies is None else catalogue.with_min_galaxies(self.min_galaxies)

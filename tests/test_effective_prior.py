@@ -5,6 +5,7 @@ rises from a third to one, so that the three effective priors are far apart. Dif
 over masses by the exact posterior under a flat prior and over clusters, a constant a cluster removed.
 """
 
+import warnings
 from dataclasses import dataclass, replace
 from itertools import combinations
 
@@ -17,6 +18,7 @@ from torch import nn
 
 from clustermocks import FlatMasses, HaloMassFunction, SphericalJeans, flatten
 from sbi_clustermass import ClusterNPE, MassPosteriors, StackedAffine, Training, mass_prior
+from sbi_clustermass.population import KnownSelection, Laplace, MassFunction, Population, fit
 from sbi_clustermass.prior import fit_effective_prior
 
 LOW, HIGH = 13.5, 14.7
@@ -151,3 +153,68 @@ def report(compared: Compared) -> None:
     print("\nfrom exact [nats]:", {kind: round(value, 3) for kind, value in compared.from_exact().items()})
     for pair, values in compared.among_themselves().items():
         print(" against ".join(pair) + ": posteriors {:.3f}, likelihoods {:.3f}".format(*values))
+
+
+# ---- and so is the population behind them ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Slope:
+    """Posterior of the mass function's slope."""
+
+    mean: float
+    std: float
+
+    @classmethod
+    def of(cls, posteriors: MassPosteriors) -> "Slope":
+        """From a fit of its shape, on the masses on which the clusters were drawn."""
+        selection = KnownSelection(lambda log10_mass: np.exp(MODEL.log_selected(log10_mass)))
+        population = Population(MassFunction(pivot=14.1), selection=selection, mass_range=(LOW, HIGH))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            slope = fit(population, posteriors, counts=False, sampler=Laplace(seed=1))["posterior"]["slope"].values
+        return cls(float(slope.mean()), float(slope.std()))
+
+
+def slopes(found: dict[str, MassPosteriors]) -> dict[str, Slope]:
+    """Of each training set's posteriors, as they are printed on failure."""
+    answers = {kind: Slope.of(posteriors) for kind, posteriors in found.items()}
+    print("\n", answers)
+    return answers
+
+
+def survey_of(n: int):
+    """Selected clusters of a mass function."""
+    return MODEL.simulate(HaloMassFunction(low=LOW, high=HIGH).draw(n, seed=21), seed=22)
+
+
+def test_three_training_sets_see_one_population_in_the_richness():
+    training = Training(learning_rate=1e-2, patience=300, max_updates=500, batch_size=200)
+    survey = survey_of(1500)
+    found = {}
+    for kind in KINDS:
+        mocks = training_set(kind, 4000)
+        found[kind] = inferred(mocks, counts(mocks), LogRichness(), training, counts(survey))
+    answers = slopes(found)
+    one = answers[FLAT]
+    for kind in (FLATTENED, MASS_FUNCTION):
+        # .3 sigma is the promise; 4000 clusters a network and 700 or so in the survey leave .2 of noise
+        assert abs(answers[kind].mean - one.mean) < 0.5 * one.std
+    undivided = Slope.of(replace(found[MASS_FUNCTION], log_prior=found[FLAT].log_prior))
+    assert abs(undivided.mean - one.mean) > 2 * one.std, "the mass function would be counted twice"
+
+
+@pytest.mark.slow
+def test_three_training_sets_see_one_population_in_the_galaxies():
+    training = Training(learning_rate=5e-3, patience=600, max_updates=2500, batch_size=400)
+    survey = survey_of(2500)
+    found = {}
+    for kind in KINDS:
+        mocks = training_set(kind, 20_000)
+        found[kind] = inferred(mocks, galaxies(mocks), Moments(), training, galaxies(survey))
+    answers = slopes({**found, "exact": MassPosteriors.from_log_prob(GRID, MODEL.log_likelihood(survey, GRID))})
+    one = answers[FLAT]
+    for kind in (FLATTENED, MASS_FUNCTION):
+        assert abs(answers[kind].mean - one.mean) < 0.3 * one.std, "the promise"
+    undivided = Slope.of(replace(found[MASS_FUNCTION], log_prior=found[FLAT].log_prior))
+    assert abs(undivided.mean - one.mean) > 2 * one.std, "and more in a larger survey"

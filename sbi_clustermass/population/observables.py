@@ -78,12 +78,15 @@ class Observable:
     shift: Float[np.ndarray, "cluster mass"] | None = None
 
     def __post_init__(self) -> None:
-        values = np.asarray(self.values, float)
-        errors = np.broadcast_to(np.asarray(self.errors, float), values.shape)
+        values, errors = np.asarray(self.values, float), np.asarray(self.errors, float)
         measured = np.ones(values.shape, bool) if self.measured is None else np.asarray(self.measured, bool)
+        if values.ndim != 1 or measured.shape != values.shape or errors.shape not in ((), values.shape):
+            raise ValueError(
+                f"observable: needs one value a cluster, and one error for each or one for all; found shapes "
+                f"{values.shape} of values, {errors.shape} of errors, {measured.shape} of measured."
+            )
+        errors = np.broadcast_to(errors, values.shape)
         bad = np.flatnonzero(measured & ~(np.isfinite(values) & np.isfinite(errors) & (errors >= 0)))
-        if values.ndim != 1 or measured.shape != values.shape:
-            raise ValueError(f"observable: needs one value a cluster, found shapes {values.shape}, {measured.shape}.")
         if bad.size:
             raise ValueError(
                 f"observable: {bad.size} of {values.size} values are not finite, or have an error that is negative or "

@@ -123,7 +123,7 @@ def _observables(
             for name, observed in problem.observed[number].items():
                 mean = relations[name].mean(grid, parameters, problem.redshift[block.rows])
                 std = relations[name].std(grid, parameters)
-                mean, std = (part.expand(len(cell), -1).gather(-1, cell)[:, 0] for part in (mean, std))
+                mean, std = (part.expand(len(cell), len(grid)).gather(-1, cell)[:, 0] for part in (mean, std))
                 rows[name].append(observed.predict(mean, std, generator))
         found.append({name: torch.cat(parts).numpy() for name, parts in rows.items()})
     return {name: np.array([one[name] for one in found]) for name in (relations if found else ())}

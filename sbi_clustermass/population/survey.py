@@ -122,10 +122,13 @@ class Survey:
         return np.array([shell.offsets.get(observable, 0.0) for shell in self.shells])
 
     def place(self, redshift: Float[np.ndarray, "cluster"] | None, n: int) -> Int[np.ndarray, "cluster"]:
-        """The shell of each cluster.
+        """The shell of each cluster, the first where several parts of the sky have one at the same redshifts.
+
+        These differ in area, which multiplies a cluster's likelihood by a number that no parameter changes, and in
+        offsets, which the cluster's own observable carries.
 
         Raises:
-            ValueError: Redshifts are missing, or lie in no shell, or in several: then name the shells.
+            ValueError: Redshifts are missing, or lie in no shell, or in several that differ in their redshifts.
         """
         if redshift is None:
             if len(self) > 1:
@@ -133,27 +136,32 @@ class Survey:
             return np.zeros(n, int)
         if len(self) == 1 and self.shells[0].low == self.shells[0].high:
             return np.zeros(n, int)
-        inside = np.array([(redshift >= shell.low) & (redshift < shell.high) for shell in self.shells])
+        ends = [(shell.low, shell.high) for shell in self.shells]
+        first = dict(zip(reversed(ends), reversed(range(len(ends))), strict=True))
+        inside = np.array(
+            [(redshift >= low) & (redshift < high) & (first[low, high] == i) for i, (low, high) in enumerate(ends)]
+        )
         number = inside.sum(axis=0)
         bad = np.flatnonzero(number != 1)
         if bad.size:
             raise ValueError(
                 f"survey: {bad.size} of {n} clusters lie in no shell or in several, the first at redshift "
                 f"{redshift[bad[0]]} in {number[bad[0]]}.\n"
-                "  try:    leave out the clusters beyond the survey, or name each one's shell"
+                "  try:    leave out the clusters beyond the survey, or give overlapping parts the same edges"
             )
         return inside.argmax(axis=0)
 
     def log_volumes(self, parameters: Parameters) -> Float[Tensor, "*draw shell"]:
         """Natural log of the shells' volumes [h^-3 Mpc^3], in the Om0 of `parameters` where there is one."""
         given = torch.tensor([shell.volume for shell in self.shells], dtype=torch.float64).log()
-        if "Om0" not in parameters or all(shell.low == shell.high for shell in self.shells):
+        if "Om0" not in parameters:
             return given
         edges = torch.tensor([[shell.low, shell.high] for shell in self.shells], dtype=torch.float64)
         distance = _comoving_distance(edges, parameters["Om0"][..., None, None])
         area = torch.tensor([shell.area for shell in self.shells], dtype=torch.float64)
         cubes = distance[..., 1] ** 3 - distance[..., 0] ** 3
-        return torch.log(4 * pi / 3 * area / _SKY * cubes)
+        fixed = edges[:, 0] == edges[:, 1]  # a volume that is simply given
+        return torch.where(fixed, given, torch.log(4 * pi / 3 * area / _SKY * torch.where(fixed, 1.0, cubes)))
 
 
 def _comoving_distance(redshift: Float[Tensor, "*batch"], Om0: Tensor) -> Float[Tensor, "*batch"]:

@@ -8,6 +8,6 @@ from sbi_clustermass.population.sampling.laplace import Laplace
 from sbi_clustermass.population.sampling.nuts import NUTS
 from sbi_clustermass.population.sampling.variational import SVI
 
-SAMPLERS: dict[str, type[Sampler]] = {"nuts": NUTS, "svi": SVI, "laplace": Laplace}
+SAMPLERS: dict[str, type[NUTS] | type[SVI] | type[Laplace]] = {"nuts": NUTS, "svi": SVI, "laplace": Laplace}
 
 __all__ = ["NUTS", "SAMPLERS", "SVI", "Draws", "Laplace", "Potential", "Sampler"]

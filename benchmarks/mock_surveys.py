@@ -1,0 +1,180 @@
+"""Mock surveys of any mass function, end to end: simulated clusters, a trained estimator, posteriors.
+
+To simulate 400 surveys one after another would take days. Here one library of haloes is simulated, with more haloes at
+every mass than any survey has, each observed and inferred once; a survey keeps each with probability rate over
+density, which makes it a Poisson draw of its own mass function. Two surveys share few clusters where the library is
+ten times as dense as the survey.
+
+Masses are M200c [h^-1 Msun] as log10_mass [dex]; rates and densities are per dex.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import final
+
+import numpy as np
+from jaxtyping import Float, Int
+from rich.console import Console
+
+from clustermocks import FlatMasses, HaloModel
+from clustermocks.selection import Selection, fit_selection
+from sbi_clustermass import MassEstimator, MassPosteriors, Tabulated, TrialMasses, train
+from sbi_clustermass.progress import stage
+
+LOW, HIGH, MIN_GALAXIES = 12.5, 15.6, 20
+AT_ONCE = 50_000
+LogRate = Callable[[Float[np.ndarray, "mass"]], Float[np.ndarray, "mass"]]
+
+
+@final
+@dataclass(frozen=True)
+class Observatory:
+    """What is the same in every survey.
+
+    Attributes:
+        model: The simulator.
+        estimator: Trained on mocks of it, at the survey's richness cut.
+        selection: P(selected | mass).
+    """
+
+    model: HaloModel
+    estimator: MassEstimator
+    selection: Selection
+
+    @classmethod
+    def build(cls, folder: Path, *, n_train: int, n_selection: int, members: int, seed: int) -> "Observatory":
+        """Simulate, train and measure the selection, or read it from the folder."""
+        model, console = survey_model(), Console()
+        if not (folder / "selection.json").exists():
+            estimator = _trained(model, n_train, members, seed, console)
+            estimator.save(folder / "estimator")
+            selection = _measured(model, n_selection, seed, console)
+            parts = {"coefficients": selection.coefficients, "low": selection.low, "high": selection.high}
+            (folder / "selection.json").write_text(json.dumps(parts), encoding="utf-8")
+        parts = json.loads((folder / "selection.json").read_text(encoding="utf-8"))
+        selection = Selection(tuple(parts["coefficients"]), parts["low"], parts["high"])
+        return cls(model, MassEstimator.load(folder / "estimator"), selection)
+
+    def infer(
+        self, log10_mass: Float[np.ndarray, "halo"], seed: int
+    ) -> tuple[Int[np.ndarray, "selected"], Float[np.ndarray, "selected mass"]]:
+        """Observe haloes: which were selected, and the log densities of their posteriors."""
+        mocks = self.model.simulate(log10_mass, seed=seed).with_min_galaxies(MIN_GALAXIES)
+        if not len(mocks):
+            return np.zeros(0, int), np.zeros((0, 256))
+        return mocks.host_id % 2**32, self.estimator.posterior(mocks).log_prob
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Library:
+    """Selected haloes of a Poisson draw of known density.
+
+    Attributes:
+        log10_mass: True masses [dex].
+        log_density: Natural log of the density of haloes at them [1/dex].
+        log_prob: Of their posteriors, float32.
+        blank: Their grid and prior, without clusters.
+    """
+
+    log10_mass: Float[np.ndarray, "cluster"]
+    log_density: Float[np.ndarray, "cluster"]
+    log_prob: Float[np.ndarray, "cluster mass"]
+    blank: MassPosteriors
+
+    @classmethod
+    def simulate(cls, observatory: Observatory, log_density: LogRate, *, seed: int, file: Path) -> "Library":
+        """Draw, observe and infer haloes of a density, or read them from a file."""
+        blank = _blank(observatory.estimator)
+        if not file.exists():
+            rng = np.random.default_rng(seed)
+            masses = draw(log_density, rng)
+            parts = [part for part in np.array_split(masses, -(-len(masses) // AT_ONCE)) if part.size]
+            kept, rows = [], []
+            with stage(f"observing {len(masses)} haloes", len(masses), Console()) as advance:
+                for number, part in enumerate(parts):
+                    selected, log_prob = observatory.infer(part, seed=int(rng.integers(2**31)))
+                    kept.append(part[selected])
+                    rows.append(log_prob.astype(np.float32))
+                    advance((number + 1) * AT_ONCE)
+            np.savez(file, log10_mass=np.concatenate(kept), log_prob=np.concatenate(rows))
+        found = np.load(file)
+        return cls(found["log10_mass"], log_density(found["log10_mass"]), found["log_prob"], blank)
+
+    def survey(
+        self, log_rate: LogRate, rng: np.random.Generator
+    ) -> tuple[Float[np.ndarray, "cluster"], MassPosteriors]:
+        """True masses and posteriors of a survey whose haloes have this rate.
+
+        Raises:
+            ValueError: The library is not dense enough somewhere.
+        """
+        share = np.exp(log_rate(self.log10_mass) - self.log_density)
+        if share.max() > 1:
+            raise ValueError(f"the library has too few haloes: {share.max():.2f} of them are needed somewhere.")
+        rows = np.flatnonzero(rng.random(len(share)) < share)
+        names = tuple(str(row) for row in rows)
+        log_prob = self.log_prob[rows].astype(float)
+        posteriors = MassPosteriors.from_log_prob(
+            self.blank.grid, log_prob, log_prior=self.blank.log_prior, names=names
+        )
+        return self.log10_mass[rows], posteriors
+
+
+def survey_model() -> HaloModel:
+    """The published mocks, each the heaviest halo in its cylinder."""
+    return replace(HaloModel.ho2019(), dominant=True)
+
+
+def envelope(log_rates: list[LogRate], selection: Selection, *, times: float) -> LogRate:
+    """A density so many times the largest of the rates where clusters are selected, and little more where they are not.
+
+    Two surveys then share one in `times` of their clusters, and time is not spent on haloes that nobody sees.
+    """
+    grid = np.linspace(LOW, HIGH, 311)
+    dense = 1.2 + (times - 1.2) * np.sqrt(selection(grid))
+    top = np.max([log_rate(grid) for log_rate in log_rates], axis=0) + np.log(dense)
+    return lambda log10_mass: np.interp(log10_mass, grid, top)
+
+
+def draw(log_density: LogRate, rng: np.random.Generator) -> Float[np.ndarray, "halo"]:
+    """Log10 masses of a Poisson draw [dex], in random order."""
+    grid = np.linspace(LOW, HIGH, 3101)
+    density = np.exp(log_density(grid))
+    cumulative = np.concatenate([[0], np.cumsum(0.5 * (density[1:] + density[:-1]) * np.diff(grid))])
+    n = rng.poisson(cumulative[-1])
+    return np.interp(rng.uniform(0, cumulative[-1], n), cumulative, grid)
+
+
+def _trained(model: HaloModel, n: int, members: int, seed: int, console: Console) -> MassEstimator:
+    with stage("simulating clusters to train on", n, console) as advance:
+        mocks = model.simulate(FlatMasses(LOW, HIGH).draw(n, seed=seed), seed=seed, progress=advance)
+    rich = mocks.with_min_galaxies(MIN_GALAXIES)
+    with stage(f"training on {len(rich)}", None, console) as advance:
+        return train(
+            rich,
+            flow=Tabulated(embedding=TrialMasses(0.5 * (LOW + HIGH), HIGH - LOW, trials=125)),
+            support=(LOW, HIGH),
+            members=members,
+            seed=seed,
+            progress=lambda look: advance(look.update, str(look)),
+        )
+
+
+def _measured(model: HaloModel, n: int, seed: int, console: Console) -> Selection:
+    """P(selected | mass) of as many haloes as make its error small beside a survey's."""
+    masses = FlatMasses(LOW, HIGH).draw(n, seed=seed + 1)
+    passed = np.zeros(n, bool)
+    with stage("measuring the selection", n, console) as advance:
+        for start in range(0, n, AT_ONCE):
+            mocks = model.simulate(masses[start : start + AT_ONCE], seed=seed + 1 + start)
+            passed[start : start + AT_ONCE] = mocks.with_min_galaxies(MIN_GALAXIES).attempted()[1]
+            advance(start + AT_ONCE)
+    return fit_selection(masses, passed)
+
+
+def _blank(estimator: MassEstimator) -> MassPosteriors:
+    grid = np.linspace(*estimator.support, 256)
+    return MassPosteriors(grid, np.zeros((0, 256)), estimator.prior.log_density(grid), ())

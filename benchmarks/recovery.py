@@ -1,0 +1,233 @@
+"""Injection and recovery over many mock surveys, from galaxies to hyperparameters: are the error bars true?
+
+    python benchmarks/recovery.py [--surveys 400] [--seed 11] [--out runs/recovery] [--quick] [MODEL:CLUSTERS ...]
+
+Hyperparameters are drawn from the priors of the model, clusters from 10^12.5 up from their mass function, observed as
+HaloModel.ho2019(dominant=True) with 20 galaxies or more, inferred by a trained ensemble and fitted; the volume is such
+that a survey at the middle of the priors has about 1000 or 10 000 clusters. Models: cosmology, mrp (mass functions),
+relation (mrp, and an observable). Each parameter's rank in its posterior is uniform if all is right: a
+Kolmogorov-Smirnov test, coverage, and pulls; `pp.png`. Posteriors are Laplace approximations with importance weights
+(Pareto k is printed). `--quick` takes a fiftieth of all and shows that it runs. Some hours on one core; what is done is
+kept in --out, and the same command goes on.
+"""
+
+import argparse
+import json
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import final
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from matplotlib.figure import Figure
+from mock_surveys import HIGH, LOW, Library, LogRate, Observatory, envelope
+from rich.console import Console
+from scipy.stats import kstest
+
+from sbi_clustermass import MassPosteriors, plots
+from sbi_clustermass.population import (
+    CosmologyMassFunction,
+    KnownSelection,
+    Laplace,
+    MassFunction,
+    Observable,
+    ObservedClusters,
+    Population,
+    ScalingRelation,
+    Survey,
+    fit,
+)
+from sbi_clustermass.population.masses import Masses
+from sbi_clustermass.progress import stage
+
+LEVELS = (0.5, 0.68, 0.9, 0.95)
+ERROR = 0.03  # of the observable [dex]
+COSMOLOGY = CosmologyMassFunction(Om0=(0.22, 0.40), sigma8=(0.70, 0.95))
+MRP = MassFunction(log10_m_star=(14.22, 0.15), alpha=(-1.91, 0.08), beta=(0.71, 0.08), log10_density=(-4.655, 0.1))
+RELATION = ScalingRelation("log_sigma", intercept=(2.9, 0.05), slope=(0.33, 0.05), scatter=0.06)
+MASSES: Mapping[str, Masses] = {"cosmology": COSMOLOGY, "mrp": MRP, "relation": MRP}
+CASES = ("cosmology:1000", "cosmology:10000", "mrp:1000", "mrp:10000", "relation:1000")
+TIMES = 10.0  # density of the library over that of the densest survey
+
+
+@final
+@dataclass(frozen=True)
+class Case:
+    """A model and the size of its surveys.
+
+    Attributes:
+        name: cosmology, mrp or relation.
+        clusters: Expected in a survey at the middle of the priors.
+    """
+
+    name: str
+    clusters: int
+
+    @classmethod
+    def parse(cls, text: str) -> "Case":
+        """From NAME:CLUSTERS."""
+        name, _, clusters = text.partition(":")
+        if name not in MASSES or not clusters.isdigit():
+            raise SystemExit(f"{text!r} is no MODEL:CLUSTERS, such as {CASES[0]}.")
+        return cls(name, int(clusters))
+
+    @property
+    def masses(self) -> Masses:
+        """The mass function."""
+        return MASSES[self.name]
+
+    def population(self, observatory: Observatory) -> Population:
+        """The model that is fitted."""
+        relations = (RELATION,) if self.name == "relation" else ()
+        return Population(
+            self.masses, relations, selection=KnownSelection(observatory.selection), mass_range=(LOW, HIGH)
+        )
+
+    def volume(self, observatory: Observatory) -> float:
+        """At which the middle of the priors gives so many clusters [h^-3 Mpc^3]."""
+        grid = np.linspace(LOW, HIGH, 621)
+        centre = self.masses.coordinates.parameters(self.masses.coordinates.centre)
+        density = np.exp(log_rate(self.masses, centre, 1.0)(grid)) * observatory.selection(grid)
+        return self.clusters / float(np.trapezoid(density, grid))
+
+
+def log_rate(masses: Masses, parameters: Mapping[str, torch.Tensor], volume: float) -> LogRate:
+    """Natural log of the haloes per dex in a volume."""
+    grid = np.linspace(LOW, HIGH, 311)
+    log_phi = masses.log_density(torch.as_tensor(grid), parameters, torch.tensor([0.117], dtype=torch.float64))
+    values = log_phi[0].numpy() + np.log(volume)
+    return lambda log10_mass: np.interp(log10_mass, grid, values)
+
+
+def drawn_truths(population: Population, n: int, seed: int) -> list[dict[str, torch.Tensor]]:
+    """Hyperparameters from the priors."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        return [{name: prior.sample() for name, prior in population.priors.items()} for _ in range(n)]
+
+
+def recovered(
+    population: Population,
+    truth: Mapping[str, torch.Tensor],
+    found: tuple[Float[np.ndarray, "cluster"], MassPosteriors],
+    volume: float,
+    *,
+    seed: int,
+) -> dict[str, object]:
+    """Fit one survey: each parameter's truth, mean, deviation and rank."""
+    true, posteriors = found
+    observables = {}
+    if population.relations:
+        rng = np.random.default_rng(seed)
+        a, b, s = (float(truth[RELATION.site(name)]) for name in ("intercept", "slope", "scatter"))
+        noise = rng.standard_normal(len(true)) * np.hypot(s, ERROR)
+        observables["log_sigma"] = Observable(a + b * (true - RELATION.pivot) + noise, ERROR)
+    clusters = ObservedClusters(posteriors, observables=observables)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # Pareto k is reported
+        idata = fit(population, clusters, Survey.of_volume(volume), sampler=Laplace(num_samples=600, seed=seed))
+    log_weight = idata["sample_stats"]["log_weight"].values.ravel()
+    weight = np.exp(log_weight - log_weight.max())
+    weight /= weight.sum()
+    derived = {**truth, **population.derived(truth)}
+    rows = {}
+    for name, values in idata["posterior"].data_vars.items():
+        draws, at = values.values.ravel(), float(derived[str(name)])
+        mean = float(weight @ draws)
+        std = float(np.sqrt(weight @ (draws - mean) ** 2))
+        rows[str(name)] = {"truth": at, "mean": mean, "std": std, "rank": float(weight @ (draws < at))}
+    return {"clusters": len(true), "pareto_k": idata.attrs["pareto_k"], "parameters": rows}
+
+
+def run_case(case: Case, observatory: Observatory, library: Library, *, surveys: int, seed: int, folder: Path) -> list:
+    """All surveys of a case; those that are done are read."""
+    population, volume = case.population(observatory), case.volume(observatory)
+    truths = drawn_truths(population, surveys, seed)
+    file = folder / f"{case.name}-{case.clusters}.jsonl"
+    done = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+    with stage(f"{case.name}, {case.clusters} clusters", surveys, Console()) as advance:
+        for number in range(len(done), surveys):
+            rng = np.random.default_rng((seed, case.clusters, number))
+            found = library.survey(log_rate(case.masses, truths[number], volume), rng)
+            done.append(recovered(population, truths[number], found, volume, seed=number))
+            with file.open("a") as out:
+                out.write(json.dumps(done[-1]) + "\n")
+            advance(number + 1)
+    return done[:surveys]
+
+
+def report(case: Case, results: list) -> Mapping[str, Float[np.ndarray, "survey"]]:
+    """Print a case's table and return the ranks."""
+    names = list(results[0]["parameters"])
+    clusters = np.array([one["clusters"] for one in results])
+    k = np.array([one["pareto_k"] for one in results])
+    print(f"\n{case.name}: {len(results)} surveys of {clusters.min()} to {clusters.max()} clusters, "
+          f"median {np.median(clusters):.0f}; Pareto k above .7 in {np.mean(k > 0.7):.1%}")  # fmt: skip
+    print(
+        f"  {'parameter':<22}{'KS p':>7}" + "".join(f"{level:>8.0%}" for level in LEVELS) + "   mean pull   its width"
+    )
+    ranks = {}
+    for name in names:
+        rows = [one["parameters"][name] for one in results]
+        rank = ranks[name] = np.array([row["rank"] for row in rows])
+        pull = np.array([(row["mean"] - row["truth"]) / row["std"] for row in rows])
+        shares = [np.mean(np.abs(rank - 0.5) <= level / 2) for level in LEVELS]
+        line = f"  {name:<22}{kstest(rank, 'uniform').pvalue:>7.3f}" + "".join(f"{share:>8.3f}" for share in shares)
+        print(f"{line}   {pull.mean():+.2f} ± {pull.std() / np.sqrt(len(pull)):.2f}   {pull.std():.2f}")
+    n = len(results)
+    errors = "".join(f"{np.sqrt(level * (1 - level) / n):>8.3f}" for level in LEVELS)
+    print(f"  {'Monte Carlo error':<29}{errors}    KS: above {0.01 / len(names):.4f}")
+    return ranks
+
+
+def picture(ranks: Mapping[str, Mapping[str, Float[np.ndarray, "survey"]]], path: Path) -> None:
+    """PP plot of every hyperparameter: its share of surveys below a rank, less that rank."""
+    figure = Figure(figsize=(3.4 * len(ranks), 3.4), layout="constrained")
+    for axes, (title, case) in zip(figure.subplots(1, len(ranks), squeeze=False)[0], ranks.items(), strict=True):
+        n = len(next(iter(case.values())))
+        at = np.linspace(0, 1, 200)
+        for level, alpha in ((1.36, 0.3), (1.63, 0.15)):  # Kolmogorov's 95 and 99 %
+            axes.fill_between(at, -level / np.sqrt(n), level / np.sqrt(n), color=plots.GREY, alpha=alpha, lw=0)
+        for name, rank in case.items():
+            axes.plot(at, np.searchsorted(np.sort(rank), at) / n - at, lw=1.2, label=name.replace("_", " "))
+        axes.axhline(0, color="k", lw=0.8)
+        axes.set(title=title, xlabel="rank of the truth", xlim=(0, 1), ylim=(-0.2, 0.2))
+        axes.legend(fontsize=6)
+    figure.axes[0].set_ylabel("share of surveys below, less the rank")
+    plots.save(figure, path)
+
+
+def main() -> None:
+    """Run the cases and print their tables."""
+    parser = argparse.ArgumentParser(description="Injection and recovery over many mock surveys.")
+    parser.add_argument("cases", nargs="*", default=CASES, help="MODEL:CLUSTERS")
+    parser.add_argument("--surveys", type=int, default=400)
+    parser.add_argument("--seed", type=int, default=11, help="of the mocks, the truths and the surveys")
+    parser.add_argument("--out", type=Path, default=Path("runs/recovery"))
+    parser.add_argument("--quick", action="store_true")
+    given = parser.parse_args()
+    shrink = 50 if given.quick else 1
+    given.out.mkdir(parents=True, exist_ok=True)
+    sizes = {"n_train": 40_000 // min(shrink, 20), "n_selection": 400_000 // shrink, "members": 1 if given.quick else 3}
+    observatory = Observatory.build(given.out, **sizes, seed=given.seed)
+    cases = [Case.parse(text) for text in given.cases]
+    surveys, ranks = max(8, given.surveys // shrink), {}
+    rates = [
+        log_rate(case.masses, truth, case.volume(observatory))
+        for case in cases
+        for truth in drawn_truths(case.population(observatory), surveys, given.seed)
+    ]
+    density = envelope(rates, observatory.selection, times=2.0 if given.quick else TIMES)
+    library = Library.simulate(observatory, density, seed=given.seed, file=given.out / "library.npz")
+    for case in cases:
+        results = run_case(case, observatory, library, surveys=surveys, seed=given.seed, folder=given.out)
+        ranks[f"{case.name}, {case.clusters}"] = report(case, results)
+    picture(ranks, given.out / "pp.png")
+    print(f"\nWrote {given.out}/pp.png.")
+
+
+if __name__ == "__main__":
+    main()
