@@ -157,11 +157,20 @@ class AboveCut:
         observable: Its name.
         cut: [unit of the observable].
         error: Standard deviation of the observational error near the cut [unit of the observable].
+
+    Raises:
+        ValueError: The cut is not finite, or the error negative or not finite.
     """
 
     observable: str
     cut: float
     error: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not (np.isfinite(self.cut) and 0 <= self.error < np.inf):
+            raise ValueError(
+                f"AboveCut: needs a finite cut and an error of at least 0, found {self.cut} and {self.error}."
+            )
 
     @property
     def of_data(self) -> bool:

@@ -99,10 +99,17 @@ class AboveSignificance:
     Attributes:
         observable: Name of ln zeta.
         cut: Of xi [1].
+
+    Raises:
+        ValueError: The cut is not finite.
     """
 
     observable: str
     cut: float
+
+    def __post_init__(self) -> None:
+        if not np.isfinite(self.cut):
+            raise ValueError(f"AboveSignificance: needs a finite cut, found {self.cut}.")
 
     @property
     def of_data(self) -> bool:
