@@ -16,6 +16,7 @@ from jaxtyping import Float
 from clustermocks import Catalogue, Cosmology, Observation
 from clustermocks.settings import installed_version
 from sbi_clustermass import storage
+from sbi_clustermass.device import resolve_device
 from sbi_clustermass.ensemble import Ensemble
 from sbi_clustermass.evaluate import leakage_of, log_prob_of
 from sbi_clustermass.flows import EmbedOnce, Flow, StackedAffine
@@ -25,7 +26,6 @@ from sbi_clustermass.posterior import MassPosteriors
 from sbi_clustermass.prior import EffectivePrior, fit_effective_prior
 from sbi_clustermass.rules import rule_for
 from sbi_clustermass.support import warn_of_gaps
-from sbi_clustermass.training import resolve_device
 from sbi_clustermass.training_set import TrainingSet, working_place
 
 if TYPE_CHECKING:

@@ -17,6 +17,7 @@ from sbi.utils import BoxUniform
 from torch import Tensor
 
 from clustermocks import Catalogue
+from sbi_clustermass.device import resolve_device
 from sbi_clustermass.flows import StackedAffine
 from sbi_clustermass.loop import Checkpoint, Data, History, Progress, Table, Training, fit, split_by_group
 
@@ -136,21 +137,6 @@ def as_tensors(catalogue: Catalogue) -> tuple[Float[Tensor, "cluster 1"], Float[
     """Masses and galaxies of a catalogue as sbi wants them, float32, padded to its richest cluster."""
     theta = torch.from_numpy(catalogue.log10_mass.astype(np.float32))[:, None]
     return theta, torch.from_numpy(catalogue.padded())
-
-
-def resolve_device(device: str) -> str:
-    """Turn "auto" into "cuda" where CUDA is present, else "cpu".
-
-    Raises:
-        ValueError: An unknown device, or CUDA where there is none.
-    """
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if device.split(":")[0] not in ("cpu", "cuda", "mps"):
-        raise ValueError(f"unknown device {device!r}. Choose from: auto, cpu, cuda.")
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise ValueError(f"device {device!r}: this machine, or this build of torch, has no CUDA. Use auto or cpu.")
-    return device
 
 
 class Silent:

@@ -40,6 +40,10 @@ class JointCalibration:
     coefficients: tuple[float, ...]
     pivot: float
 
+    def __post_init__(self) -> None:
+        if not (np.isfinite(self.coupling) and abs(self.correlation) < 1):
+            raise ValueError(f"joint calibration: needs a finite coupling and |correlation| < 1, found {self}.")
+
     @classmethod
     def from_mocks(
         cls, posteriors: MassPosteriors, log10_true: Float[np.ndarray, "cluster"], values: Float[np.ndarray, "cluster"]

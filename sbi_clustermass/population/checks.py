@@ -42,12 +42,6 @@ def refuse_mismatch(
         if not population.masses.counts:
             cure = f"{type(population.masses).__name__} is no density per volume: pass counts=False."
         raise ValueError(f"population: counts need the survey's volume [h^-3 Mpc^3]. {cure}")
-    names, given = set(population.named_relations), set(clusters.observables)
-    if names != given:
-        raise ValueError(
-            f"population: relations of {sorted(names) or 'nothing'}, observables {sorted(given) or 'none'}. Each "
-            "relation needs its observable, and the other way round."
-        )
     _refuse_leakage(clusters)
     for name, observed in clusters.observables.items():
         _refuse_shared(name, observed, population, same_galaxies_allowed)
@@ -111,13 +105,13 @@ def warn_of_coarse_grid(problem: Problem, clusters: ObservedClusters, parameters
             continue
         relation = problem.population.named_relations[name]
         scatter = relation.std(grid, parameters).amin()
-        width = torch.sqrt(scatter**2 + observed.variance.amin()) * observed.narrowing
+        width = torch.sqrt(scatter**2 + float(np.min(observed.errors)) ** 2) * observed.narrowing
         width = float(width / parameters[relation.site("slope")].abs())
         if width < step:
             warnings.warn(
                 f"population: {name} fixes a mass to {width:.4f} dex, less than a step of the posteriors' grid, "
                 f"{step:.4f} dex; the scatter comes out wrong.\n"
-                f"  try:    posteriors on {int(np.ceil((grid[-1] - grid[0]) / width))} masses or more: "
+                f"  try:    posteriors on {int(np.ceil(float(grid[-1] - grid[0]) / width))} masses or more: "
                 "estimator.posterior(catalogue, grid=...)",
                 UserWarning,
                 stacklevel=3,

@@ -5,6 +5,7 @@ Masses are M200c [h^-1 Msun] as log10_mass [dex]; volumes are comoving [h^-3 Mpc
 
 from typing import TYPE_CHECKING
 
+from sbi_clustermass.device import resolve_device
 from sbi_clustermass.population import checks
 from sbi_clustermass.population.clusters import ObservedClusters
 from sbi_clustermass.population.model import Population, Problem
@@ -28,6 +29,7 @@ def fit(
     counts: bool = True,
     sampler: Sampler = _SAMPLER,
     same_galaxies_allowed: bool = False,
+    device: str = "auto",
     tell: Tell | None = None,
 ) -> "InferenceData":
     """Posterior of a population's parameters, given each cluster's mass posterior and the survey's selection.
@@ -43,6 +45,7 @@ def fit(
         sampler: How to draw: `NUTS()`, `SVI()` or `Laplace()`.
         same_galaxies_allowed: Whether an observable from the mass posteriors' own galaxies may pass for independent:
             a consistency check, recorded as such.
+        device: Where the clusters' integrals are computed; "auto" takes CUDA where there is one.
         tell: Called with the number of the sampler's steps done, of `sampler.total`.
 
     Returns:
@@ -64,7 +67,7 @@ def fit(
     """
     clusters = ObservedClusters.of(clusters)
     checks.refuse_mismatch(population, clusters, survey, counts=counts, same_galaxies_allowed=same_galaxies_allowed)
-    problem = Problem.of(population, clusters, survey, counts=counts)
+    problem = Problem.of(population, clusters, survey, counts=counts, device=resolve_device(device))
     coordinates = population.coordinates
     checks.refuse_outside(problem, coordinates.parameters(coordinates.centre), "at the centre of the model's priors")
     draws = sampler.draw(problem.potential, coordinates.centre, tell)

@@ -13,7 +13,7 @@ Masses are M200c [h^-1 Msun] as log10_mass [dex]; `log_` is natural; everything 
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple, Self, final
 
@@ -102,6 +102,15 @@ class PopulationLikelihood:
     def __len__(self) -> int:
         return len(self.weighted)
 
+    def to(self, device: torch.device | str) -> Self:
+        """The same with what is of each cluster on a device; what is of the masses alone stays on the CPU."""
+        return replace(self, weighted=self.weighted.to(device), log_peak=self.log_peak.to(device))
+
+    @property
+    def device(self) -> torch.device:
+        """Where the clusters' integrals are computed."""
+        return self.weighted.device
+
     @cached_property
     def log_weighted(self) -> Float[Tensor, "cluster support"]:
         """Natural log of `weighted`, cluster by cluster in memory, as the sum over a block reads it."""
@@ -124,7 +133,7 @@ class PopulationLikelihood:
             log_factor: From the number of a block to the natural log of a further likelihood of its clusters at the
                 posteriors' masses.
         """
-        inside = log_rate[..., self.support]
+        inside = log_rate[..., self.support].to(self.device)
         parts = [
             self._product(inside[..., block.shell, :], block.rows)
             if log_factor is None

@@ -120,18 +120,33 @@ class Problem:
 
     @classmethod
     def of(
-        cls, population: Population, clusters: ObservedClusters, survey: Survey | None, *, counts: bool
+        cls,
+        population: Population,
+        clusters: ObservedClusters,
+        survey: Survey | None,
+        *,
+        counts: bool,
+        device: str = "cpu",
     ) -> "Problem":
         """Tabulate.
+
+        Args:
+            population: What is inferred.
+            clusters: What is known of each cluster.
+            survey: Where they come from; without one, volumes are 1.
+            counts: Whether their number counts.
+            device: Where the clusters' integrals are computed; parameters and what is of the masses alone stay on the
+                CPU.
 
         Raises:
             ValueError: Clusters, survey and population do not belong together.
         """
+        _refuse_other_names(population, clusters)
         sky, relations = survey or Survey.of_volume(1.0), population.named_relations
         shell, posteriors = sky.place(clusters.redshift, len(clusters)), clusters.posteriors
         likelihood = PopulationLikelihood.from_posteriors(
             posteriors, mass_range=population.mass_range, shell=shell, at_once=AT_ONCE if relations else None
-        )
+        ).to(device)
         order, point = likelihood.order, posteriors.mean
         blocks = [order[block.rows] for block in likelihood.blocks] if relations else []
         observed = [
@@ -140,7 +155,15 @@ class Problem:
         ]
         redshift = sky.redshift[shell] if clusters.redshift is None else clusters.redshift
         log_selected = population.selection.bound(likelihood.log10_mass.numpy(), sky, relations)
-        return cls(population, sky, counts, likelihood, tuple(observed), torch.as_tensor(redshift[order]), log_selected)
+        return cls(
+            population,
+            sky,
+            counts,
+            likelihood,
+            tuple(observed),
+            torch.as_tensor(redshift[order], device=device),
+            log_selected,
+        )
 
     # ---- rates ------------------------------------------------------------------------------------------------------
 
@@ -169,15 +192,16 @@ class Problem:
         seen = log_rate if self.population.selection.of_data else log_rate + log_selected
         factor = partial(self.log_observed, parameters) if self.observed else None
         log_clusters = self.likelihood.log_clusters(seen, factor)
-        terms = {"clusters": log_clusters - log_expected[..., None]}
+        terms = {"clusters": log_clusters - log_expected[..., None].to(log_clusters.device)}
         if self.counts:
             terms["count"] = len(self.likelihood) * log_expected - torch.exp(log_expected)
         return terms
 
     def log_observed(self, parameters: Parameters, block: int) -> Float[Tensor, "*draw some #support"]:
         """Natural log of the observables' likelihood of a block's clusters at the posteriors' masses."""
-        relations, observed = self.population.named_relations, self.observed[block]
-        grid, redshift = self.likelihood.grid, self.redshift[self.likelihood.blocks[block].rows]
+        relations, observed, device = self.population.named_relations, self.observed[block], self.likelihood.device
+        grid, redshift = self.likelihood.grid.to(device), self.redshift[self.likelihood.blocks[block].rows]
+        parameters = {name: value.to(device) for name, value in parameters.items()}
         means = [relations[name].mean(grid, parameters, redshift) for name in observed]
         stds = [relations[name].std(grid, parameters) for name in observed]
         each = list(observed.values())
@@ -192,8 +216,17 @@ class Problem:
         """Negative log posterior density in the sampler's coordinates."""
         coordinates = self.population.coordinates
         parameters = coordinates.parameters(position)
-        total = torch.stack([term.sum() for term in self.terms(parameters).values()]).sum()
+        total = torch.stack([term.sum().to(position.device) for term in self.terms(parameters).values()]).sum()
         return -coordinates.log_prior(position, parameters) - total
+
+
+def _refuse_other_names(population: Population, clusters: ObservedClusters) -> None:
+    names, given = sorted(population.named_relations), sorted(clusters.observables)
+    if names != given:
+        raise ValueError(
+            f"population: relations of {names or 'nothing'}, observables {given or 'none'}. Each relation needs its "
+            "observable, and the other way round."
+        )
 
 
 def population_model(problem: Problem) -> None:

@@ -91,7 +91,7 @@ class ScalingRelation:
 
     def _evolution(self, parameters: Parameters, redshift: Float[Tensor, "row"]) -> Float[Tensor, "*draw row 1"]:
         """Log10 of E(z) / E(z_p)."""
-        fixed = torch.tensor(self.cosmology.Om0, dtype=torch.float64)
+        fixed = redshift.new_tensor(self.cosmology.Om0)
         Om0 = parameters.get("Om0", fixed)[..., None, None]
         rates = (Om0 * (1 + z) ** 3 + 1 - Om0 for z in (redshift[:, None], self.redshift_pivot))
         here, there = rates

@@ -39,7 +39,7 @@ def inference_data(problem: Problem, clusters: ObservedClusters, draws: Draws, s
     log_likelihood, dims = _log_likelihood(problem, parameters, draws)
     predicted, prior, prior_predicted = _predictions(problem, parameters, draws)
     observed = {"log10_mass_mean": clusters.posteriors.mean, "log10_mass_std": clusters.posteriors.std}
-    observed |= {name: np.asarray(one.values) for name, one in clusters.observables.items()}  # pyright: ignore
+    observed |= {name: one.seen for name, one in clusters.observables.items()}
     middle = population.coordinates.parameters(draws.positions.mean(dim=(0, 1)))
     selected = problem.log_selected(middle).exp().mean(0)
     return arviz.from_dict(
@@ -74,7 +74,7 @@ def _log_likelihood(
     rows: dict[str, list[np.ndarray]] = {}
     for one in each_draw(parameters, shape):
         for name, term in problem.terms(one).items():
-            value = term.detach().numpy()
+            value = term.detach().cpu().numpy()
             if name == "clusters":
                 value = value[unsorted] if pointwise else value.sum()
             rows.setdefault(name, []).append(value)
@@ -118,10 +118,10 @@ def _observables(
     for parameters in some if problem.observed else []:
         rows: dict[str, list[Tensor]] = {name: [] for name in relations}
         for number, block in enumerate(problem.likelihood.blocks):
-            prob = log_shrunk(problem, parameters, number).softmax(-1)
+            prob = log_shrunk(problem, parameters, number).softmax(-1).cpu()
             cell = torch.multinomial(prob, 1, generator=generator)
             for name, observed in problem.observed[number].items():
-                mean = relations[name].mean(grid, parameters, problem.redshift[block.rows])
+                mean = relations[name].mean(grid, parameters, problem.redshift[block.rows].cpu())
                 std = relations[name].std(grid, parameters)
                 mean, std = (part.expand(len(cell), len(grid)).gather(-1, cell)[:, 0] for part in (mean, std))
                 rows[name].append(observed.predict(mean, std, generator))
@@ -135,7 +135,8 @@ def log_shrunk(problem: Problem, parameters: Parameters, number: int) -> Float[T
     if not problem.population.selection.of_data:
         rate = rate + problem.log_selected(parameters)
     block, inside = likelihood.blocks[number], likelihood.support
-    log_prob = likelihood.log_weighted[block.rows] - likelihood.weights[inside].log() + rate[block.shell, inside]
+    at_masses = rate[block.shell, inside] - likelihood.weights[inside].log()
+    log_prob = likelihood.log_weighted[block.rows] + at_masses.to(likelihood.device)
     return log_prob + problem.log_observed(parameters, number) if problem.observed else log_prob
 
 

@@ -54,7 +54,7 @@ def shrink(
     total, log_phi, number = 0.0, [], 0
     for parameters in _some(idata, population, draws):
         blocks = [log_shrunk(problem, parameters, block).softmax(-1) for block in range(len(problem.likelihood.blocks))]
-        total = total + torch.cat(blocks)
+        total = total + torch.cat(blocks).cpu()
         log_phi.append(problem.log_rate(parameters)[:, problem.likelihood.support].logsumexp(0))
         number += 1
     prob = torch.as_tensor(total)[torch.as_tensor(np.argsort(problem.likelihood.order))]

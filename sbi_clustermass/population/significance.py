@@ -10,6 +10,7 @@ mean falls in proportion to $\zeta$ instead. False detections are not haloes: le
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from math import pi
 from typing import final
 
@@ -62,6 +63,11 @@ class Significance:
         """It is of the gas."""
         return False
 
+    @property
+    def seen(self) -> Float[np.ndarray, "cluster"]:
+        """The significances."""
+        return np.asarray(self.values)
+
     def __len__(self) -> int:
         return len(self.values)
 
@@ -75,20 +81,27 @@ class Significance:
         self, mean: Float[Tensor, "*draw cluster mass"], std: Float[Tensor, "*draw #cluster #mass"]
     ) -> Float[Tensor, "*draw cluster mass"]:
         """Natural log of p(xi | mass), ln zeta normal with this mean and a scatter that is the same at every mass."""
-        ln_zeta = _ln_zeta(mean.device)
-        xi = torch.as_tensor(self.values, device=mean.device)
-        given_zeta = torch.exp(-0.5 * (xi[:, None] - expected(ln_zeta)) ** 2) / (2 * pi) ** 0.5
-        offset = torch.tensor(self.offset, device=mean.device)
-        table = torch.log(_smeared(given_zeta, std))
-        return _read_off(table, mean + offset[:, None])
+        given_zeta, offset = self._on(mean.device)
+        return _read_off(torch.log(_smeared(given_zeta, std)), mean + offset)
+
+    def _on(self, device: torch.device) -> tuple[Float[Tensor, "cluster zeta"], Float[Tensor, "cluster 1"]]:
+        """p(xi | ln zeta), and the offsets, on a device, where they are kept."""
+        if device not in self._kept:
+            xi, offset = (torch.tensor(part, device=device)[:, None] for part in (self.values, self.offset))
+            given_zeta = torch.exp(-0.5 * (xi - expected(_ln_zeta(device))) ** 2) / (2 * pi) ** 0.5
+            self._kept[device] = given_zeta, offset
+        return self._kept[device]
+
+    @cached_property
+    def _kept(self) -> dict[torch.device, tuple[Tensor, Tensor]]:
+        return {}
 
     def predict(
         self, mean: Float[Tensor, "*draw cluster"], std: Float[Tensor, "*draw cluster"], generator: torch.Generator
     ) -> Float[Tensor, "*draw cluster"]:
         """What might have been observed."""
         scatter, noise = (torch.randn(mean.shape, generator=generator, dtype=mean.dtype) for _ in range(2))
-        offset = torch.tensor(self.offset)
-        return expected(mean + offset + std * scatter) + noise
+        return expected(mean + self._on(mean.device)[1][:, 0] + std * scatter) + noise
 
 
 @final

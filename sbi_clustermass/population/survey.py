@@ -84,6 +84,9 @@ class Survey:
     ) -> Self:
         """Shells between rising redshifts on a part of the sky.
 
+        Mass function and selection are those of one redshift in a shell: a width of .1 is not too thin for a fit of how
+        something evolves.
+
         Args:
             area: [deg^2].
             redshifts: Edges of the shells, one more than there are shells.
@@ -96,7 +99,8 @@ class Survey:
         edges = np.asarray(redshifts, float)
         if not 0 < area <= _SKY:
             raise ValueError(f"survey: area must be positive and at most {_SKY:.0f} deg^2, got {area}.")
-        if edges.ndim != 1 or len(edges) < 2 or not (edges[0] >= 0 and np.all(np.diff(edges) > 0)):
+        rising = edges.ndim == 1 and len(edges) > 1 and np.isfinite(edges).all() and np.all(np.diff(edges) > 0)
+        if not (rising and edges[0] >= 0):
             raise ValueError(f"survey: redshifts are two or more edges of shells that rise from 0, got {redshifts}.")
         cubes = cosmology.comoving_distance(edges) ** 3
         volumes = 4 * pi / 3 * area / _SKY * np.diff(cubes)
@@ -106,7 +110,13 @@ class Survey:
 
     @classmethod
     def joined(cls, *parts: Self) -> Self:
-        """Several parts of the sky as one survey."""
+        """Several parts of the sky as one survey.
+
+        Raises:
+            ValueError: There are no parts, or they assume different cosmologies.
+        """
+        if len({part.cosmology for part in parts}) != 1:
+            raise ValueError(f"survey: needs parts of one cosmology, found {len(parts)} parts: {parts}.")
         return cls(sum((part.shells for part in parts), ()), parts[0].cosmology)
 
     def __len__(self) -> int:

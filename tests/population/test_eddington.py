@@ -46,7 +46,7 @@ def test_naive_numbers_of_true_masses_are_right():
     spread = np.hypot(EXAMPLE["SCATTER"], EXAMPLE["ERROR"]) * rng.standard_normal(masses.size)
     log_sigma = truth["intercept_log_sigma"] + truth["slope_log_sigma"] * (masses - EXAMPLE["PIVOT"]) + spread
     pulls = EXAMPLE["pulls"](EXAMPLE["naive"](EXAMPLE["Mock"](masses, log_sigma, VOLUME)))
-    # five unit normals: one is beyond 3.3 for 1 in 200 seeds; the cubic adds less than half a sigma
+    # five unit normals: one is beyond 3.3 for 1 in 200 seeds; the cubic adds half a sigma
     assert max(abs(pull) for pull in pulls.values()) < 3.3
 
 
@@ -54,7 +54,7 @@ def test_naive_slopes_fail_where_hierarchical_ones_do_not(mock):
     naive = EXAMPLE["pulls"](EXAMPLE["naive"](mock))
     fitted = EXAMPLE["hierarchical"](mock, Laplace(num_samples=100))  # means to a tenth of a sigma
     hierarchical = EXAMPLE["pulls"](EXAMPLE["summary"](fitted))
-    # expected at -5.6 and 12 sigma: within 3 of the truth for under 1 in 100 seeds
+    # -5.8 ± 1.0 and 12.3 ± .9 sigma over 200 seeds, none of which was within 3 of the truth
     assert naive["slope"] < -3
     assert naive["slope_log_sigma"] > 3
     assert naive["log10_density"] > 10
@@ -73,10 +73,12 @@ def test_example_prints_pulls_and_makes_its_picture(tmp_path, capsys):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:population fit")  # few draws on purpose
 def test_hierarchical_numbers_are_unbiased_over_many_surveys():
-    found = [EXAMPLE["hierarchical"](EXAMPLE["observe"](5e7, seed), Laplace(num_samples=400)) for seed in range(12)]
+    """40 surveys: the first 12 alone have intercepts low by one sigma on average, the 80 from seed 100 on by .2."""
+    found = [EXAMPLE["hierarchical"](EXAMPLE["observe"](5e7, seed), Laplace(num_samples=200)) for seed in range(40)]
     pulls = [EXAMPLE["pulls"](EXAMPLE["summary"](idata)) for idata in found]
     for name in EXAMPLE["truth"]():
         each = np.array([pull[name] for pull in pulls])
-        assert abs(each.mean()) < 3.3 / np.sqrt(12), name  # five means: fails 1 in 200
-        assert np.sum(each**2) < chi2.isf(1e-4, 12), name
+        assert abs(each.mean()) < 3.3 / np.sqrt(40), name  # five means: one is beyond for 1 in 200 sets of seeds
+        assert np.sum(each**2) < chi2.isf(1e-3, 40), name
