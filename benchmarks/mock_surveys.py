@@ -99,9 +99,10 @@ class Library:
                     kept.append(part[selected])
                     rows.append(log_prob.astype(np.float32))
                     advance((number + 1) * AT_ONCE)
-            np.savez(file, log10_mass=np.concatenate(kept), log_prob=np.concatenate(rows))
+            selected = np.concatenate(kept)
+            np.savez(file, log10_mass=selected, log_density=log_density(selected), log_prob=np.concatenate(rows))
         found = np.load(file)
-        return cls(found["log10_mass"], log_density(found["log10_mass"]), found["log_prob"], blank)
+        return cls(found["log10_mass"], found["log_density"], found["log_prob"], blank)
 
     def survey(
         self, log_rate: LogRate, rng: np.random.Generator

@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-NAMES = ("kde", "mocks", "jeans", "training", "inference")
+NAMES = ("kde", "mocks", "jeans", "training", "inference", "population")
 
 
 def main() -> None:

@@ -1,0 +1,275 @@
+"""Speed of the population likelihood: ours, and the mean over posterior samples in a Pyro model, as it is usually done.
+
+    python benchmarks/population.py [--clusters 100000] [--threads 1] [--quick]
+
+The peer is a Pyro model with a plate over clusters and the mean of phi(m) / prior(m) over 256 samples of each
+posterior, value and gradient through Pyro's own trace: what gwpopulation and SOLikeT compute. It takes the MRP function
+at each sample; that of a cosmology it interpolates between our masses. Then where our time goes, with a copy of the
+table as the yardstick, and a whole fit of Om and sigma8. Peak memory is the process' own. On a machine that is busy
+with other work one thread is faster than two: each small step of two waits until both have been let on.
+"""
+
+import argparse
+import os
+import resource
+from collections.abc import Callable
+from math import log
+from time import perf_counter
+from typing import NamedTuple
+
+import numpy as np
+import pyro
+import torch
+from jaxtyping import Float
+from pyro.infer.mcmc.util import initialize_model
+from pyro.ops.integrator import potential_grad
+from scipy.special import ndtr
+from torch import Tensor
+
+from clustermocks import MDPL2, HaloMassFunction
+from sbi_clustermass.population import (
+    NUTS,
+    CosmologyMassFunction,
+    KnownSelection,
+    MassFunction,
+    ObservedClusters,
+    Population,
+    Problem,
+    Survey,
+    fit,
+)
+from sbi_clustermass.population.masses import Masses
+from sbi_clustermass.population.parameters import Parameters, sample
+from sbi_clustermass.posterior import MassPosteriors
+
+GRID = np.linspace(13.0, 15.8, 256)
+ERROR, CUT = 0.12, 14.0  # of the mass estimates [dex]
+HALOES = HaloMassFunction(low=13.2, high=16.0)  # 6.7 errors below the cut
+SAMPLES = 256
+REPEATS = 15
+
+Gradient = Callable[[], float]
+
+
+class Mocks(NamedTuple):
+    """Clusters whose estimated mass exceeds the cut, and their volume [h^-3 Mpc^3]."""
+
+    posteriors: MassPosteriors
+    survey: Survey
+
+
+def observe(n: int, seed: int = 1) -> Mocks:
+    """A survey of Tinker's haloes that goes on until it has n clusters."""
+    estimates, volume = np.zeros(0), 0.0
+    for number in range(1000):
+        masses = HALOES.draw(10 * n + 1000, seed=1000 * seed + number)
+        found = masses + ERROR * np.random.default_rng([seed, number]).standard_normal(masses.size)
+        kept = np.flatnonzero(found > CUT)[: n - len(estimates)]
+        estimates = np.append(estimates, found[kept])
+        full = len(estimates) == n
+        volume += (kept[-1] + 1 if full else masses.size) / HALOES.number_density()
+        if full:
+            break
+    return Mocks(MassPosteriors.from_normal(estimates, ERROR, GRID), Survey.of_volume(volume))
+
+
+def of(masses: Masses) -> Population:
+    """Masses behind the cut on estimates."""
+    return Population(masses, selection=KnownSelection(lambda m: ndtr((m - CUT) / ERROR)))
+
+
+def tabulated(mocks: Mocks, masses: Masses) -> Problem:
+    """Our likelihood of the mocks."""
+    return Problem.of(of(masses), ObservedClusters.of(mocks.posteriors), mocks.survey, counts=True)
+
+
+# ---- value and gradient ---------------------------------------------------------------------------------------------
+
+
+def ours(problem: Problem) -> Gradient:
+    """Potential and gradient at the centre of the priors."""
+    start = problem.population.coordinates.centre
+
+    def run() -> float:
+        position = start.clone().requires_grad_()
+        value = problem.potential(position)
+        value.backward()
+        return value.item()
+
+    return run
+
+
+def usual(problem: Problem, mocks: Mocks) -> tuple[Gradient, Callable[[], float]]:
+    """The peer's potential with its gradient at the same place, and its log likelihood alone."""
+    model = _usual_model(problem, mocks)
+    start = problem.population.coordinates.parameters(problem.population.coordinates.centre)
+    unconstrained, potential, transforms, _ = initialize_model(model)
+    place = {name: transforms[name](start[name]) if name in transforms else start[name] for name in unconstrained}
+
+    def run() -> float:
+        return float(potential_grad(potential, place)[1])
+
+    def log_likelihood() -> float:
+        conditioned = pyro.poutine.condition(model, data=start)
+        with torch.no_grad():
+            trace = pyro.poutine.trace(conditioned).get_trace()
+        return float(trace.log_prob_sum(lambda name, site: name in ("each", "expected")))
+
+    return run, log_likelihood
+
+
+def _usual_model(problem: Problem, mocks: Mocks) -> Callable[[], None]:
+    """Clusters in a plate, each with the mean over samples of its posterior."""
+    masses = torch.as_tensor(mocks.posteriors.sample(SAMPLES, seed=1))
+    log_prior = torch.as_tensor(mocks.posteriors.log_prior)[0]  # flat
+    log_phi = (
+        _interpolated(problem, masses) if problem.population.masses.name == "cosmology" else _direct(problem, masses)
+    )
+
+    def model() -> None:
+        parameters = sample(problem.population.priors)
+        log_volume = problem.survey.log_volumes(parameters)[0]
+        with pyro.plate("clusters", len(masses)):
+            mean = torch.logsumexp(log_phi(parameters) - log_prior, -1) - log(SAMPLES)
+            pyro.factor("each", mean + log_volume)
+        pyro.factor("expected", -problem.likelihood.log_expected(problem.log_selected_rate(parameters)).exp())
+
+    return model
+
+
+def _direct(problem: Problem, masses: Float[Tensor, "cluster sample"]) -> Callable[[Parameters], Tensor]:
+    """Natural log of phi at every sample, by its formula."""
+    flat, redshift = masses.flatten(), torch.as_tensor(problem.survey.redshift)
+    return lambda parameters: problem.population.masses.log_density(flat, parameters, redshift).reshape(masses.shape)
+
+
+def _interpolated(problem: Problem, masses: Float[Tensor, "cluster sample"]) -> Callable[[Parameters], Tensor]:
+    """The same, linear between our masses: a cosmology's function costs too much at every sample."""
+    grid, redshift = problem.likelihood.log10_mass, torch.as_tensor(problem.survey.redshift)
+    left = torch.searchsorted(grid, masses.contiguous()).clamp(1, len(grid) - 1) - 1
+    share = (masses - grid[left]) / (grid[left + 1] - grid[left])
+
+    def log_phi(parameters: Parameters) -> Float[Tensor, "cluster sample"]:
+        table = problem.population.masses.log_density(grid, parameters, redshift)[0]
+        return torch.lerp(table[left], table[left + 1], share)
+
+    return log_phi
+
+
+# ---- measurements ---------------------------------------------------------------------------------------------------
+
+
+def seconds(run: Callable[[], object], repeats: int = REPEATS) -> float:
+    """Median time of a call, after one that is not counted."""
+    run()
+    times = []
+    for _ in range(repeats):
+        start = perf_counter()
+        run()
+        times.append(perf_counter() - start)
+    return float(np.median(times))
+
+
+def peak_memory() -> float:
+    """Largest memory the process ever had [MB]; Linux counts in kB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def print_growth(sizes: list[int]) -> None:
+    """Our time and memory against the number of clusters, the smallest number first."""
+    before = peak_memory()
+    print("growth: value and gradient of the MRP function; peak memory above what was held before, tables included")
+    for n in sizes:
+        time = seconds(ours(tabulated(observe(n), MassFunction())))
+        more = peak_memory() - before
+        print(
+            f"  {n:9d} clusters  {1e3 * time:8.2f} ms  {1e9 * time / n:7.0f} ns a cluster  {more:6.0f} MB", flush=True
+        )
+
+
+def print_comparison(mocks: Mocks, masses: Masses) -> None:
+    """Our time and the peer's, and what the samples' noise does to its log likelihood."""
+    problem = tabulated(mocks, masses)
+    our_time = seconds(ours(problem))
+    run, log_likelihood = usual(problem, mocks)
+    peer_time = seconds(run, repeats=3)
+    at_centre = problem.terms(problem.population.coordinates.parameters(problem.population.coordinates.centre))
+    difference = log_likelihood() - float(sum(term.sum() for term in at_centre.values()))
+    print(
+        f"value and gradient, {masses.name}: {len(mocks.posteriors)} clusters, {GRID.size} masses or {SAMPLES} samples"
+    )
+    print(f"  ours       {1e3 * our_time:8.1f} ms")
+    print(f"  usual way  {1e3 * peer_time:8.1f} ms    ratio {peer_time / our_time:6.0f}    (at least 30)")
+    print(f"             its log likelihood differs by {difference:.1f} nats: noise of the samples", flush=True)
+
+
+def print_profile(problem: Problem) -> None:
+    """Where our time goes, with a copy of the table as the yardstick."""
+    likelihood, population = problem.likelihood, problem.population
+    table, there = likelihood.weighted, torch.empty_like(likelihood.weighted)
+    rate, weight = torch.rand(table.shape[1], dtype=table.dtype), torch.rand(len(table), dtype=table.dtype)
+    parameters = population.coordinates.parameters(population.coordinates.centre)
+    parts = {
+        "whole": ours(problem),
+        "product forward": lambda: rate @ table.T,
+        "product backward": lambda: weight @ table,
+        "mass function": lambda: problem.log_rate(parameters),
+        "copy of the table": lambda: there.copy_(table),
+    }
+    times = {name: seconds(run) for name, run in parts.items()}
+    rest = times["whole"] - times["product forward"] - times["product backward"] - times["mass function"]
+    size = table.numel() * table.element_size() / 1e9
+    print(f"where the time goes, {population.masses.name}: a table of {1e3 * size:.0f} MB, read once a product")
+    for name, time in {**times, "rest": rest}.items():
+        print(f"  {name:<18} {1e3 * time:8.2f} ms    {time / times['copy of the table']:5.2f} copies")
+    print(
+        f"  copied at {2 * size / times['copy of the table']:.1f} GB/s, multiplied at "
+        f"{2 * size / (times['product forward'] + times['product backward']):.1f} GB/s",
+        flush=True,
+    )
+
+
+def print_fit(mocks: Mocks, sampler: NUTS) -> None:
+    """A fit of a cosmology, timed, against the truth."""
+    import arviz
+
+    start = perf_counter()
+    found = fit(of(CosmologyMassFunction()), mocks.posteriors, mocks.survey, sampler=sampler)
+    time = perf_counter() - start
+    print(f"NUTS of Om and sigma8, {len(mocks.posteriors)} clusters, {sampler.total} draws, warm-up included")
+    print(f"  {time:.0f} s    (at most 300)")
+    for name in ("Om0", "sigma8", "S8"):
+        draws = found["posterior"][name].values
+        truth = MDPL2.sigma8 * (MDPL2.Om0 / 0.3) ** 0.5 if name == "S8" else getattr(MDPL2, name)
+        pull, effective = (draws.mean() - truth) / draws.std(), float(arviz.ess(draws))
+        print(
+            f"  {name:<6} {draws.mean():.4f} ± {draws.std():.4f}, true {truth:.4f}: {pull:+.1f} sigma,"
+            f" {effective:.0f} effective draws, {effective / time:.1f} a second"
+        )
+
+
+def main() -> None:
+    """Print everything."""
+    parser = argparse.ArgumentParser(description="Population likelihood: ours and the usual way.")
+    parser.add_argument(
+        "--clusters", type=int, default=100_000, help="to compare and to fit; the growth goes to ten times as many"
+    )
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of torch")
+    parser.add_argument("--quick", action="store_true", help="1000 clusters and few draws: shows that all runs")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    n = 1000 if options.quick else options.clusters
+    load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
+    print(
+        f"population, {options.threads} threads on {os.cpu_count()} cores; load average {load} at the start", flush=True
+    )
+    print_growth([max(n // 100, 1), max(n // 10, 1), n, 10 * n])
+    mocks = observe(n)
+    for masses in (MassFunction(), CosmologyMassFunction()):
+        print_comparison(mocks, masses)
+        print_profile(tabulated(mocks, masses))
+    print_fit(mocks, NUTS(100, 50, 2) if options.quick else NUTS())
+
+
+if __name__ == "__main__":
+    main()

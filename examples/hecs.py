@@ -1,0 +1,147 @@
+"""Velocity dispersion against caustic mass of 58 observed clusters: a consistency check, beside the relation of haloes.
+
+python examples/hecs.py hecs2013.csv, with the clusters of the Hectospec Cluster Survey (Rines et al. 2013, ApJ 767, 15;
+VizieR J/ApJ/767/15): redshift, dispersion of the members [km/s] and its errors, and caustic M200c [1e14 h^-1 Msun].
+
+Evrard et al. 2008, ApJ 672, 122, find for dark matter log10 sigma = log10 1082.9 + .3361 log10(h(z) M200c / 10^15 Msun)
+with a scatter of .0426 in ln sigma. h(z) is H(z) in 100 km/s/Mpc, so that h(z) M200c is E(z) times the mass in
+h^-1 Msun, and that product is what is called mass here.
+
+Caustic masses come from the velocities that the dispersions come from. Given the true mass the two are not independent,
+and a scatter between them is none of nature. The errors of the masses are statistical, down to 0 (its last digit is
+.01): the fit is also made with an error of .1 dex at least, nearer to what projection does to caustic masses.
+"""
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from astropy.table import Table
+from matplotlib.figure import Figure
+
+from clustermocks.cosmology import MDPL2
+from sbi_clustermass import MassPosteriors
+from sbi_clustermass.plots import BLUE, GREY, ORANGE, save
+from sbi_clustermass.population import (
+    NUTS,
+    Laplace,
+    NormalMasses,
+    Observable,
+    ObservedClusters,
+    Population,
+    ScalingRelation,
+    fit,
+)
+
+if TYPE_CHECKING:
+    from arviz import InferenceData
+
+PIVOT = 15.0  # [dex]
+EVRARD = {"slope": 0.3361, "sigma": 1082.9, "scatter": 0.0426 / np.log(10)}
+FLOORS = {"statistical": 0.0, "0.1 dex at least": 0.1}
+MASSES = (13.2, 15.7)  # three errors beyond every cluster [dex]
+
+RELATION = ScalingRelation("log_sigma", intercept=(3.0, 0.3), slope=(0.3, 0.3), scatter=0.1, pivot=PIVOT)
+POPULATION = Population(NormalMasses(mean=(14.5, 0.5)), relations=(RELATION,), mass_range=MASSES)
+
+
+class Clusters(NamedTuple):
+    """Logs of masses and dispersions [dex], with errors."""
+
+    names: tuple[str, ...]
+    mass: np.ndarray
+    mass_error: np.ndarray
+    log_sigma: np.ndarray
+    log_sigma_error: np.ndarray
+
+
+def read(path: Path) -> Clusters:
+    """The table, its masses times E(z)."""
+    table = Table.read(path, format="ascii.csv")
+    mass, sigma = np.asarray(table["M200c_1e14_Msun_h"]), np.asarray(table["sigma_p_kms"])
+    error = np.maximum(table["M200_err"], 0.005)  # half of the last digit
+    sigma_error = 0.5 * (np.asarray(table["sigma_errp"]) + np.asarray(table["sigma_errm"]))
+    rate = MDPL2.hubble(np.asarray(table["z"])) / 100
+    return Clusters(
+        tuple(map(str, table["name"])),
+        14 + np.log10(rate * mass),
+        error / mass / np.log(10),
+        np.log10(sigma),
+        sigma_error / sigma / np.log(10),
+    )
+
+
+def observed(clusters: Clusters, floor: float) -> ObservedClusters:
+    """What is fitted, with errors of the masses of at least `floor` [dex]."""
+    error = np.maximum(clusters.mass_error, floor)
+    step = min(error.min() / 3, 0.01)
+    grid = np.linspace(*MASSES, round((MASSES[1] - MASSES[0]) / step) + 1)
+    posteriors = MassPosteriors.from_normal(clusters.mass, error, grid)
+    log_sigma = Observable(clusters.log_sigma, clusters.log_sigma_error, same_galaxies=True)
+    return ObservedClusters(posteriors, observables={"log_sigma": log_sigma})
+
+
+def values(idata: "InferenceData") -> dict[str, np.ndarray]:
+    """Draws of the slope, of sigma at the pivot [km/s] and of the scatter [dex]."""
+    draws = {name: idata["posterior"][RELATION.site(name)].values.ravel() for name in ("slope", "intercept", "scatter")}
+    return {"slope": draws["slope"], "sigma": 10 ** draws["intercept"], "scatter": draws["scatter"]}
+
+
+def show(found: Mapping[str, "InferenceData"]) -> None:
+    """Print the fits beside the relation of haloes."""
+    print("CONSISTENCY CHECK: masses and dispersions are of the same galaxies; the scatter means nothing.")
+    print(f"{'errors of the masses':24}{'slope':>16}{'sigma(1e15) [km/s]':>22}{'scatter [dex]':>18}")
+    for name, idata in found.items():
+        slope, sigma, scatter = ((each.mean(), each.std()) for each in values(idata).values())
+        row = f"{slope[0]:.3f} ± {slope[1]:.3f}", f"{sigma[0]:.0f} ± {sigma[1]:.0f}"
+        print(f"{name:24}{row[0]:>16}{row[1]:>22}{scatter[0]:>10.3f} ± {scatter[1]:.3f}")
+    print(f"{'Evrard et al. 2008':24}{EVRARD['slope']:>16}{EVRARD['sigma']:>22}{EVRARD['scatter']:>18.3f}")
+
+
+def draw(clusters: Clusters, found: Mapping[str, "InferenceData"]) -> Figure:
+    """The clusters, the fitted lines with their 68 %, and the line of haloes."""
+    figure = Figure(figsize=(5.4, 4.4), layout="constrained")
+    axes, x = figure.subplots(), np.linspace(13.7, 15.25, 50)
+    points = clusters.mass, clusters.log_sigma, clusters.log_sigma_error, clusters.mass_error
+    axes.errorbar(*points, fmt="o", ms=3, lw=0.7, color=GREY, label="HeCS, caustic masses")
+    for (name, idata), colour in zip(found.items(), (ORANGE, BLUE), strict=True):
+        draws = values(idata)
+        lines = np.log10(draws["sigma"])[:, None] + draws["slope"][:, None] * (x - PIVOT)
+        low, middle, high = np.percentile(lines, [16, 50, 84], axis=0)
+        axes.fill_between(x, low, high, color=colour, alpha=0.3, lw=0)
+        axes.plot(x, middle, color=colour, label=f"fit, mass errors {name}")
+    halo = np.log10(EVRARD["sigma"]) + EVRARD["slope"] * (x - PIVOT)
+    axes.plot(x, halo, "k--", lw=1.2, label="dark matter, Evrard et al. 2008")
+    axes.set(
+        xlabel=r"$\log_{10}\, E(z)\, M_{200c}\ [h^{-1}\,M_\odot]$",
+        ylabel=r"$\log_{10}\, \sigma_v\ [\mathrm{km\,s^{-1}}]$",
+        title="consistency check: both axes are of the same galaxies",
+    )
+    axes.title.set_fontsize(10)
+    axes.legend(fontsize=8, loc="upper left")
+    return figure
+
+
+def main(path: Path, picture: Path, sampler: NUTS | Laplace) -> dict[str, "InferenceData"]:
+    """Fit with both errors, print, and write the picture."""
+    clusters = read(path)
+    found = {
+        name: fit(POPULATION, observed(clusters, floor), counts=False, sampler=sampler, same_galaxies_allowed=True)
+        for name, floor in FLOORS.items()
+    }
+    show(found)
+    picture.parent.mkdir(parents=True, exist_ok=True)
+    save(draw(clusters, found), picture)
+    print(f"picture: {picture}")
+    return found
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="Velocity dispersion against mass of the HeCS clusters.")
+    parser.add_argument("table", type=Path, help="hecs2013.csv")
+    parser.add_argument("--picture", type=Path, default=Path("runs/examples/hecs.png"))
+    parser.add_argument("--fast", action="store_true", help="the Laplace approximation")
+    given = parser.parse_args()
+    main(given.table, given.picture, Laplace() if given.fast else NUTS(300, 150))
