@@ -140,23 +140,6 @@ def observed(clusters: Clusters) -> ObservedClusters:
     return ObservedClusters.without_masses({NAME: xi}, redshift=clusters.redshift, masses=MASSES, step=0.01)
 
 
-def weighed(idata: "InferenceData", seed: int = 0) -> "InferenceData":
-    """The Laplace approximation's draws, drawn again by their importance weights; those of NUTS as they are.
-
-    The degeneracy of Om, sigma8 and A is curved: a Gaussian is no good description of it, but a proposal. With the wide
-    prior of A some weights are large, and `fit` warns of them.
-    """
-    if "log_weight" not in idata["sample_stats"]:
-        return idata
-    log_weight = idata["sample_stats"]["log_weight"].values[0]
-    weight = np.exp(log_weight - log_weight.max())
-    rows = np.random.default_rng(seed).choice(len(weight), len(weight), p=weight / weight.sum())
-    found, posterior = idata.copy(), idata["posterior"]
-    del found.posterior
-    found.add_groups(posterior=posterior.isel(draw=rows).assign_coords(draw=posterior["draw"]))
-    return found
-
-
 def values(idata: "InferenceData") -> dict[str, np.ndarray]:
     """Draws of cosmology and relation, in the paper's parameters."""
     draws = {name: array.values.ravel() for name, array in idata["posterior"].data_vars.items()}
@@ -241,7 +224,7 @@ def main(path: Path, picture: Path, sampler: NUTS | Laplace) -> dict[str, "Infer
     clusters = read(path)
     found = {}
     for name in PRIORS:
-        found[name] = weighed(fit(population(name), observed(clusters), sky(), sampler=sampler))
+        found[name] = fit(population(name), observed(clusters), sky(), sampler=sampler)
     masses = shrink(found["calibrated"], population("calibrated"), observed(clusters), sky())
     show(clusters, found, masses)
     picture.parent.mkdir(parents=True, exist_ok=True)
@@ -258,4 +241,4 @@ if __name__ == "__main__":
         "--nuts", action="store_true", help="sample without approximation, which takes ten times as long"
     )
     given = parser.parse_args()
-    main(given.table, given.picture, NUTS(1000, 200) if given.nuts else Laplace(2000))
+    main(given.table, given.picture, NUTS(1000, 200) if given.nuts else Laplace(2000, rounds=5))

@@ -127,6 +127,9 @@ def warn_unless_converged(idata: "InferenceData", draws: Draws) -> None:
         k = draws.facts["pareto_k"]
         bad = not k < MAX_PARETO_K
         found = [f"the approximation is not the posterior: Pareto k is {k:.2f} (at most {MAX_PARETO_K})"] if bad else []
+        effective = draws.facts.get("effective_draws", float("inf"))
+        if effective < MIN_EFFECTIVE:
+            found.append(f"{effective:.0f} draws are effective (at least {MIN_EFFECTIVE})")
         cure = "Sample with NUTS()"
     else:
         rhat = {name: float(arviz.rhat(chains)) for name, chains in values.items() if len(chains) > 1}

@@ -212,11 +212,14 @@ class Problem:
 
     # ---- sampling ---------------------------------------------------------------------------------------------------
 
-    def potential(self, position: Float[Tensor, "coordinate"]) -> Float[Tensor, ""]:
+    def potential(self, position: Float[Tensor, "*draw coordinate"]) -> Float[Tensor, "*draw"]:
         """Negative log posterior density in the sampler's coordinates."""
+        if self.observed and position.ndim > 1:  # each observable has a table a draw, which would not fit the cache
+            return torch.stack([self.potential(one) for one in position])
         coordinates = self.population.coordinates
         parameters = coordinates.parameters(position)
-        total = torch.stack([term.sum().to(position.device) for term in self.terms(parameters).values()]).sum()
+        terms = self.terms(parameters)
+        total = terms["clusters"].sum(-1).to(position.device) + terms.get("count", 0.0)
         return -coordinates.log_prior(position, parameters) - total
 
 

@@ -5,7 +5,7 @@ are batched: a position (*draw, coordinate) gives parameters (*draw, *event).
 """
 
 from collections.abc import Mapping
-from typing import Protocol, final
+from typing import Any, Protocol, final
 
 import pyro
 import pyro.distributions as dist
@@ -14,6 +14,12 @@ from jaxtyping import Float
 from pyro.distributions.torch_distribution import TorchDistribution
 from torch import Tensor
 from torch.distributions import biject_to
+from torch.distributions.transforms import (
+    AffineTransform,
+    ComposeTransform,
+    CumulativeDistributionTransform,
+    Transform,
+)
 
 Priors = Mapping[str, TorchDistribution]
 Parameters = Mapping[str, Tensor]
@@ -38,11 +44,15 @@ class Coordinates(Protocol):
 
 @final
 class Separate:
-    """Each parameter by itself, taken from the whole line (or space) to its prior's support."""
+    """Each parameter by itself, taken from the whole line (or space) to its prior's support.
+
+    A flat prior becomes a standard normal one, so that a posterior that reaches a bound falls off there as a normal
+    density does.
+    """
 
     def __init__(self, priors: Priors) -> None:
         self._priors = dict(priors)
-        self._maps = {name: biject_to(prior.support) for name, prior in priors.items()}
+        self._maps: dict[str, Any] = {name: _from_the_line(prior) for name, prior in priors.items()}
         shapes = {name: self._maps[name].inverse_shape(prior.event_shape) for name, prior in priors.items()}
         self._scalar = {name: len(shape) == 0 for name, shape in shapes.items()}
         self._sizes = [max(torch.Size(shape).numel(), 1) for shape in shapes.values()]
@@ -150,6 +160,15 @@ def uniform(owner: str, name: str, prior: tuple[float, float]) -> dist.Uniform:
     if not low < high:
         raise ValueError(f"{owner}: the prior of {name} must rise from low to high, got {low} and {high}.")
     return dist.Uniform(_number(low), _number(high), validate_args=False)
+
+
+def _from_the_line(prior: TorchDistribution) -> Transform:
+    if not isinstance(prior, dist.Uniform):
+        return biject_to(prior.support)
+    normal = torch.distributions.Normal(_number(0.0), _number(1.0), validate_args=False)
+    return ComposeTransform(
+        [CumulativeDistributionTransform(normal), AffineTransform(prior.low, prior.high - prior.low)]
+    )
 
 
 def _finite(owner: str, name: str, prior: tuple[float, float]) -> tuple[float, float]:

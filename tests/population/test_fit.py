@@ -26,6 +26,7 @@ from sbi_clustermass.population import (
     mass_function_band,
     shrink,
 )
+from sbi_clustermass.population.sampling import Draws
 from sbi_clustermass.posterior import MassPosteriors
 
 GRID = np.linspace(13.0, 15.8, 256)
@@ -230,11 +231,20 @@ def test_too_few_effective_draws_are_warned_of_with_numbers():
         fit(BY_CHANCE, few, Survey.of_volume(1e5), sampler=NUTS(20, 20, 1))
 
 
-def test_an_approximation_that_does_not_fit_is_warned_of():
+class HeavyTailed:
+    """Draws by weights without a variance."""
+
+    total = 8
+
+    def draw(self, potential, start, tell=None):
+        return Draws(start.expand(1, 8, -1), facts={"pareto_k": 0.83, "effective_draws": 40.0})
+
+
+def test_an_approximation_that_does_not_fit_is_warned_of_with_numbers():
     few = MassPosteriors.from_normal([14.2, 14.5], [0.1, 0.1], GRID)
-    population = Population(NormalMasses(), selection=KnownSelection(lost_by_chance, of_data=False))
-    with pytest.warns(UserWarning, match=r"Pareto k is .* Sample with NUTS"):
-        fit(population, few, counts=False, sampler=Laplace(num_samples=2000))
+    message = r"Pareto k is 0\.83 \(at most 0\.7\); 40 draws are effective \(at least 100\)\. Sample with NUTS"
+    with pytest.warns(UserWarning, match=message):
+        fit(BY_CHANCE, few, counts=False, sampler=HeavyTailed())
 
 
 # ---- refusals -------------------------------------------------------------------------------------------------------

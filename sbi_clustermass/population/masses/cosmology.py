@@ -71,7 +71,7 @@ class CosmologyMassFunction:
 
     @property
     def coordinates(self) -> Separate:
-        """The logits of both between their bounds."""
+        """Both, with priors made normal."""
         return Separate(self.priors)
 
     def log_density(

@@ -12,8 +12,9 @@ from jaxtyping import Float
 from scipy.optimize import minimize
 from torch import Tensor
 
-Potential = Callable[[Float[Tensor, "coordinate"]], Float[Tensor, ""]]
+Potential = Callable[[Float[Tensor, "*draw coordinate"]], Float[Tensor, "*draw"]]
 Tell = Callable[[int], None]
+AT_ONCE = 20
 
 
 @final
@@ -24,9 +25,9 @@ class Draws:
     Attributes:
         positions: (chain, draw, coordinate).
         stats: Facts about each draw, (chain, draw): `diverging` of NUTS; `log_weight`, the log of target over
-            approximation up to a constant, of the others.
+            approximation up to a constant, of SVI.
         facts: Facts about the whole: `pareto_k` of an approximation (Vehtari et al. 2024, arXiv:1507.02646): below 0.7
-            it can be trusted, because importance weights would make it exact.
+            it can be trusted, because importance weights make it exact; `effective_draws` of draws by such weights.
     """
 
     positions: Float[Tensor, "chain draw coordinate"]
@@ -103,14 +104,28 @@ def check_at_least(owner: str, **settings: tuple[int, int]) -> None:
             raise ValueError(f"{owner}: {name} must be at least {least}, got {value}.")
 
 
-def weighed(log_target: Float[Tensor, "draw"], log_drawn: Float[Tensor, "draw"]) -> tuple[np.ndarray, float]:
-    """Log importance weights of draws from an approximation, and their Pareto shape."""
+@torch.no_grad()
+def log_density(
+    potential: Potential, positions: Float[Tensor, "draw coordinate"], tell: Tell | None = None, done: int = 0
+) -> Float[Tensor, "draw"]:
+    """-potential at many positions, some at once; `tell` goes on from the number that is done."""
+    found = []
+    for some in positions.split(AT_ONCE):
+        found.append(-potential(some))
+        if tell is not None:
+            for number in range(done + 1, done + 1 + len(some)):
+                tell(number)
+        done += len(some)
+    return torch.cat(found)
+
+
+def pareto_smoothed(log_weight: Float[Tensor, "draw"]) -> tuple[Float[Tensor, "draw"], float]:
+    """Log importance weights whose exponentials sum to 1, the largest smoothed, and their Pareto shape."""
     import warnings
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import arviz
 
-        log_weight = (log_target - log_drawn).detach().numpy()
-        k = float(arviz.psislw(log_weight - log_weight.max())[1])
-    return log_weight, k
+        smooth, k = arviz.psislw((log_weight - log_weight.max()).numpy())
+    return torch.as_tensor(np.array(smooth)), float(k)

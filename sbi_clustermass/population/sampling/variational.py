@@ -22,8 +22,9 @@ from sbi_clustermass.population.sampling.draws import (
     Tell,
     Whitened,
     check_at_least,
+    log_density,
     own_random_state,
-    weighed,
+    pareto_smoothed,
 )
 from sbi_clustermass.registry import lookup
 
@@ -86,10 +87,11 @@ class SVI:
             guide = GUIDES[self.guide](model)
             self._fit(model, guide, tell)
             u, log_drawn = _drawn(guide, self.num_samples)
-        with torch.no_grad():
-            log_target = torch.stack([-potential(whitened.position(one)) for one in u])
-        log_weight, k = weighed(log_target, log_drawn)
-        return Draws(whitened.position(u)[None], {"log_weight": log_weight[None]}, {"pareto_k": k})
+        positions = whitened.position(u)
+        log_weight = log_density(potential, positions) - log_drawn
+        return Draws(
+            positions[None], {"log_weight": log_weight[None].numpy()}, {"pareto_k": pareto_smoothed(log_weight)[1]}
+        )
 
     def _fit(self, model: Callable[[], None], guide: AutoContinuous, tell: Tell | None) -> None:
         decay = 0.01 ** (1 / self.steps)
