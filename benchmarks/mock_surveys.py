@@ -18,13 +18,16 @@ import numpy as np
 from jaxtyping import Float, Int
 from rich.console import Console
 
-from clustermocks import FlatMasses, HaloModel
+from clustermocks import FlatMasses, HaloModel, PowerLawMasses
 from clustermocks.selection import Selection, fit_selection
 from sbi_clustermass import MassEstimator, MassPosteriors, Tabulated, TrialMasses, train
 from sbi_clustermass.progress import stage
 
 LOW, HIGH, MIN_GALAXIES = 12.5, 15.6, 20
+TRAINED_FROM = 13.0  # one selected cluster in 4000 has a lower mass
 AT_ONCE = 50_000
+SIZES = {"n_train": 200_000, "n_selection": 400_000, "members": 3}
+QUICK_SIZES = {"n_train": 10_000, "n_selection": 8_000, "members": 1}
 LogRate = Callable[[Float[np.ndarray, "mass"]], Float[np.ndarray, "mass"]]
 
 
@@ -44,18 +47,24 @@ class Observatory:
     selection: Selection
 
     @classmethod
-    def build(cls, folder: Path, *, n_train: int, n_selection: int, members: int, seed: int) -> "Observatory":
+    def build(cls, folder: Path, *, seed: int, quick: bool = False) -> "Observatory":
         """Simulate, train and measure the selection, or read it from the folder."""
-        model, console = survey_model(), Console()
+        sizes = QUICK_SIZES if quick else SIZES
         if not (folder / "selection.json").exists():
-            estimator = _trained(model, n_train, members, seed, console)
+            model, console = survey_model(), Console()
+            estimator = _trained(model, sizes["n_train"], sizes["members"], seed, console)
             estimator.save(folder / "estimator")
-            selection = _measured(model, n_selection, seed, console)
+            selection = _measured(model, sizes["n_selection"], seed, console)
             parts = {"coefficients": selection.coefficients, "low": selection.low, "high": selection.high}
             (folder / "selection.json").write_text(json.dumps(parts), encoding="utf-8")
+        return cls.load(folder)
+
+    @classmethod
+    def load(cls, folder: Path) -> "Observatory":
+        """What was built."""
         parts = json.loads((folder / "selection.json").read_text(encoding="utf-8"))
         selection = Selection(tuple(parts["coefficients"]), parts["low"], parts["high"])
-        return cls(model, MassEstimator.load(folder / "estimator"), selection)
+        return cls(survey_model(), MassEstimator.load(folder / "estimator"), selection)
 
     def infer(
         self, log10_mass: Float[np.ndarray, "halo"], seed: int
@@ -87,7 +96,6 @@ class Library:
     @classmethod
     def simulate(cls, observatory: Observatory, log_density: LogRate, *, seed: int, file: Path) -> "Library":
         """Draw, observe and infer haloes of a density, or read them from a file."""
-        blank = _blank(observatory.estimator)
         if not file.exists():
             rng = np.random.default_rng(seed)
             masses = draw(log_density, rng)
@@ -101,8 +109,13 @@ class Library:
                     advance((number + 1) * AT_ONCE)
             selected = np.concatenate(kept)
             np.savez(file, log10_mass=selected, log_density=log_density(selected), log_prob=np.concatenate(rows))
+        return cls.load(file, observatory.estimator)
+
+    @classmethod
+    def load(cls, file: Path, estimator: MassEstimator) -> "Library":
+        """What was simulated."""
         found = np.load(file)
-        return cls(found["log10_mass"], found["log_density"], found["log_prob"], blank)
+        return cls(found["log10_mass"], found["log_density"], found["log_prob"], _blank(estimator))
 
     def survey(
         self, log_rate: LogRate, rng: np.random.Generator
@@ -140,9 +153,9 @@ def envelope(log_rates: list[LogRate], selection: Selection, *, times: float) ->
     return lambda log10_mass: np.interp(log10_mass, grid, top)
 
 
-def draw(log_density: LogRate, rng: np.random.Generator) -> Float[np.ndarray, "halo"]:
-    """Log10 masses of a Poisson draw [dex], in random order."""
-    grid = np.linspace(LOW, HIGH, 3101)
+def draw(log_density: LogRate, rng: np.random.Generator, low: float = LOW) -> Float[np.ndarray, "halo"]:
+    """Log10 masses of a Poisson draw above the lowest [dex], in random order."""
+    grid = np.linspace(low, HIGH, 3101)
     density = np.exp(log_density(grid))
     cumulative = np.concatenate([[0], np.cumsum(0.5 * (density[1:] + density[:-1]) * np.diff(grid))])
     n = rng.poisson(cumulative[-1])
@@ -151,13 +164,14 @@ def draw(log_density: LogRate, rng: np.random.Generator) -> Float[np.ndarray, "h
 
 def _trained(model: HaloModel, n: int, members: int, seed: int, console: Console) -> MassEstimator:
     with stage("simulating clusters to train on", n, console) as advance:
-        mocks = model.simulate(FlatMasses(LOW, HIGH).draw(n, seed=seed), seed=seed, progress=advance)
+        masses = PowerLawMasses(TRAINED_FROM, HIGH).draw(n, seed=seed)
+        mocks = model.simulate(masses, seed=seed, progress=advance)
     rich = mocks.with_min_galaxies(MIN_GALAXIES)
     with stage(f"training on {len(rich)}", None, console) as advance:
         return train(
             rich,
-            flow=Tabulated(embedding=TrialMasses(0.5 * (LOW + HIGH), HIGH - LOW, trials=125)),
-            support=(LOW, HIGH),
+            flow=Tabulated(embedding=TrialMasses(0.5 * (TRAINED_FROM + HIGH), HIGH - TRAINED_FROM, trials=105)),
+            support=(TRAINED_FROM, HIGH),
             members=members,
             seed=seed,
             progress=lambda look: advance(look.update, str(look)),

@@ -209,8 +209,7 @@ def main() -> None:
     given = parser.parse_args()
     shrink = 50 if given.quick else 1
     given.out.mkdir(parents=True, exist_ok=True)
-    sizes = {"n_train": 40_000 // min(shrink, 20), "n_selection": 400_000 // shrink, "members": 1 if given.quick else 3}
-    observatory = Observatory.build(given.out, **sizes, seed=given.seed)
+    observatory = Observatory.build(given.out, seed=given.seed, quick=given.quick)
     cases = [Case.parse(text) for text in given.cases]
     surveys, ranks = max(8, given.surveys // shrink), {}
     rates = [

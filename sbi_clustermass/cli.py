@@ -70,7 +70,13 @@ def simulate(
     n: Annotated[int, typer.Option("--n", help="Number of clusters to attempt.", min=1)] = 20_000,
     low: Annotated[float, typer.Option(help="Lowest log10 M200c [h^-1 Msun].")] = 13.0,
     high: Annotated[float, typer.Option(help="Highest log10 M200c [h^-1 Msun].")] = 15.6,
-    masses: Annotated[str, typer.Option(help="flat (in log10 mass) or mass-function (Tinker et al. 2008).")] = "flat",
+    masses: Annotated[
+        str,
+        typer.Option(
+            help="flat (in log10 mass), power-law (falling, to train for population fits) or mass-function "
+            "(Tinker et al. 2008)."
+        ),
+    ] = "flat",
     preset: Annotated[
         str, typer.Option(help="realistic (all galaxies, recentred) or ho2019 (the published mocks).")
     ] = "realistic",
@@ -88,7 +94,7 @@ def simulate(
 
     A folder takes any number of clusters in constant memory; the same command goes on with an interrupted one.
     """
-    from clustermocks import FlatMasses, HaloMassFunction, HaloModel
+    from clustermocks import FlatMasses, HaloMassFunction, HaloModel, PowerLawMasses
     from sbi_clustermass.progress import stage
     from sbi_clustermass.registry import lookup
 
@@ -97,7 +103,11 @@ def simulate(
         check_output(Path(out), (".parquet",))
     model = lookup("preset", preset, {"realistic": HaloModel, "ho2019": HaloModel.ho2019})()
     model = replace(model, dominant=dominant)
-    draws = {"flat": FlatMasses(low, high), "mass-function": HaloMassFunction(low=low, high=high)}
+    draws = {
+        "flat": FlatMasses(low, high),
+        "power-law": PowerLawMasses(low, high),
+        "mass-function": HaloMassFunction(low=low, high=high),
+    }
     drawn = lookup("mass distribution", masses, draws).draw(n, seed)
     console = Console()
     with stage("simulating clusters", n * lines, console) as advance:

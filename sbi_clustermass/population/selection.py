@@ -100,6 +100,7 @@ class KnownSelection:
         """
         shells = [(log10_mass, z) for z in survey.redshift] if self.of_redshift else [(log10_mass,)]
         rows = np.stack([_checked(self.function(*shell), log10_mass) for shell in shells])
+        _refuse_none(rows, log10_mass)
         with np.errstate(divide="ignore"):
             log_probability = torch.as_tensor(np.log(rows))
         return lambda parameters: log_probability
@@ -228,9 +229,12 @@ def _checked(found: object, log10_mass: Float[np.ndarray, "mass"]) -> Float[np.n
             f"population: selection must lie in [0, 1], got {selected[bad[0]]} at log10_mass {log10_mass[bad[0]]:.3f} "
             f"and at {bad.size - 1} other masses. Pass P(selected | log10_mass), as fit_selection returns it."
         )
+    return selected
+
+
+def _refuse_none(selected: Float[np.ndarray, "shell mass"], log10_mass: Float[np.ndarray, "mass"]) -> None:
     if not selected.any():
         raise ValueError(
             f"population: selection is zero from {log10_mass[0]:.2f} to {log10_mass[-1]:.2f}: such a survey holds "
             "no cluster. It takes log10_mass [dex], not a mass."
         )
-    return selected

@@ -8,7 +8,7 @@ from clustermocks.boxview import BoxView
 from clustermocks.catalogue import Catalogue
 from clustermocks.cosmology import MDPL2, Cosmology
 from clustermocks.effects import RadialCompleteness
-from clustermocks.masses import FlatMasses, HaloMassFunction, flatten
+from clustermocks.masses import FlatMasses, HaloMassFunction, PowerLawMasses, flatten
 from clustermocks.observation import Observation, lines_of_sight
 from clustermocks.simulator import HaloModel
 from clustermocks.spherical_jeans import JeansGalaxies, SphericalJeans
@@ -25,6 +25,7 @@ __all__ = [
     "HaloModel",
     "JeansGalaxies",
     "Observation",
+    "PowerLawMasses",
     "RadialCompleteness",
     "SphericalJeans",
     "StoredCatalogue",

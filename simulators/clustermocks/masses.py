@@ -49,6 +49,38 @@ class FlatMasses:
 
 @final
 @dataclass(frozen=True)
+class PowerLawMasses:
+    """Masses whose number per dex is a power of the mass: to train posteriors for a population fit.
+
+    Real clusters get rarer with mass, and most of a survey's are near its threshold. A flat training set has few of
+    those, and an error of their posteriors that is small for one cluster shifts the fit of thousands. A set that falls
+    half as steeply as nature does has many of them, and enough massive ones; its prior is divided out exactly.
+
+    Attributes:
+        low: Lower edge [dex of h^-1 Msun].
+        high: Upper edge [dex of h^-1 Msun].
+        slope: d log10(number per dex) / d log10 M [1]; 0 is flat, the mass function has -1 to -3.
+    """
+
+    low: float
+    high: float
+    slope: float = -0.8
+
+    def __post_init__(self) -> None:
+        _check("PowerLawMasses", self.low, self.high)
+        if not abs(self.slope) <= 10:
+            raise ValueError(f"PowerLawMasses: slope must lie between -10 and 10, found {self.slope!r}.")
+
+    def draw(self, n: int, seed: int | np.random.SeedSequence) -> Float[np.ndarray, "cluster"]:
+        """Draw n values of log10_mass [dex] by inverting the cumulative distribution."""
+        _check_n("PowerLawMasses", n)
+        u, rate = np.random.default_rng(seed).random(n), self.slope * np.log(10)
+        width = self.high - self.low
+        return self.low + (np.log1p(u * np.expm1(rate * width)) / rate if self.slope else u * width)
+
+
+@final
+@dataclass(frozen=True)
 class HaloMassFunction:
     """Masses drawn from the halo mass function between two limits (fit and its range: cosmology.mass_function).
 

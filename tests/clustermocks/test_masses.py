@@ -5,7 +5,7 @@ import pytest
 from scipy.integrate import quad
 from scipy.stats import kstest
 
-from clustermocks.masses import FlatMasses, HaloMassFunction, flatten
+from clustermocks.masses import FlatMasses, HaloMassFunction, PowerLawMasses, flatten
 
 FAILURE_RATE = 1e-3  # of each KS test, had the seed not been fixed
 
@@ -13,6 +13,23 @@ FAILURE_RATE = 1e-3  # of each KS test, had the seed not been fixed
 def test_flat_masses_are_flat():
     drawn = FlatMasses(13.5, 15.3).draw(5000, seed=1)
     assert kstest(drawn, "uniform", args=(13.5, 1.8)).pvalue > FAILURE_RATE
+
+
+@pytest.mark.parametrize("slope", [-2.0, -0.8, 0.0, 0.5])
+def test_power_law_masses_follow_their_law(slope):
+    def below(m):  # integral of 10^(slope m), which scipy's truncated exponential has for falling ones only
+        return (m - 13.0) / 2.6 if slope == 0 else (10 ** (slope * (m - 13.0)) - 1) / (10 ** (slope * 2.6) - 1)
+
+    drawn = PowerLawMasses(13.0, 15.6, slope).draw(5000, seed=1)
+    assert drawn.min() >= 13.0
+    assert drawn.max() <= 15.6
+    assert kstest(drawn, below).pvalue > FAILURE_RATE
+
+
+def test_a_power_law_without_a_slope_that_is_a_number_is_refused():
+    for slope in (np.nan, 11.0):
+        with pytest.raises(ValueError, match="slope"):
+            PowerLawMasses(13.0, 15.6, slope)
 
 
 def test_mass_function_draws_follow_the_integrated_density():
@@ -32,14 +49,14 @@ def test_mass_function_outside_its_limits_is_zero():
     assert masses.density(14.0) > 0
 
 
-@pytest.mark.parametrize("kind", [FlatMasses, HaloMassFunction])
+@pytest.mark.parametrize("kind", [FlatMasses, HaloMassFunction, PowerLawMasses])
 def test_limits_in_the_wrong_order_or_unit_are_refused(kind):
     for low, high in ((15.0, 13.0), (1e13, 1e15)):
         with pytest.raises(ValueError, match="low and high are log10"):
             kind(low=low, high=high)
 
 
-@pytest.mark.parametrize("masses", [FlatMasses(13, 15), HaloMassFunction()])
+@pytest.mark.parametrize("masses", [FlatMasses(13, 15), HaloMassFunction(), PowerLawMasses(13, 15)])
 def test_same_seed_same_masses(masses):
     np.testing.assert_array_equal(masses.draw(10, seed=3), masses.draw(10, seed=3))
     assert not np.array_equal(masses.draw(10, seed=3), masses.draw(10, seed=4))

@@ -18,6 +18,7 @@ from sbi_clustermass.population import (
     Observable,
     ObservedClusters,
     Population,
+    Problem,
     ScalingRelation,
     SoftThreshold,
     Survey,
@@ -220,6 +221,22 @@ def test_relation_and_mass_function_are_recovered_where_a_regression_on_estimate
     assert all(abs(pull) < 3 for pull in pulls.values()), pulls  # fails for 1 in 75 seeds, with five such
     (_slope, intercept), covariance = np.polyfit(estimates - 14.3, values, 1, cov=True)
     assert (intercept - A) / np.sqrt(covariance[1, 1]) < -8, "a steep mass function shifts masses more than it tilts"
+
+
+def test_a_shell_in_which_nothing_is_selected_adds_nothing():
+    near = Survey.of_sky(1000, [0.1, 0.3])
+    both = Survey.of_sky(1000, [0.1, 0.3, 0.5])
+    cut = KnownSelection(lambda m, z: np.where(z < 0.3, expit((m - 14.1) / 0.1), 0.0), of_redshift=True)
+    posteriors = MassPosteriors.from_normal([14.2, 14.6], [0.1, 0.1], np.linspace(13.3, 15.5, 150))
+    clusters = ObservedClusters(posteriors, redshift=np.array([0.15, 0.25]))
+    problems = [Problem.of(Population(selection=cut), clusters, survey, counts=True) for survey in (near, both)]
+    centre = problems[0].population.coordinates.centre
+    for shift in (0.0, 0.5):
+        (one, slope), (other, other_slope) = (
+            torch.func.grad_and_value(problem.potential)(centre + shift)[::-1] for problem in problems
+        )
+        assert float(one) == pytest.approx(float(other), abs=1e-9)
+        np.testing.assert_allclose(slope, other_slope, atol=1e-9)
 
 
 # ---- refusals -------------------------------------------------------------------------------------------------------

@@ -1,0 +1,165 @@
+"""The network's own bias, without the noise of surveys: how many clusters until it matters.
+
+    python benchmarks/network_bias.py [--out runs/recovery] [MODEL ...]
+
+Were every mass posterior the simulator's, the score of the population's likelihood (its gradient at the truth) would be
+zero on average, and so would its difference from the score of the true masses. Both are averaged over the library of
+recovery.py, whose command goes first, each cluster weighted as often as it is in a survey at the middle of the priors.
+A score times the parameters' covariance is the shift of a fit. Printed are the shifts, in units of the posterior's
+width, that the network causes and that the measured selection causes (with the library's noise), and the number of
+clusters at which the network's reaches .2. Models: cosmology, mrp.
+"""
+
+import argparse
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from mock_surveys import Library, Observatory
+from recovery import Case, log_rate
+
+from sbi_clustermass import MassPosteriors
+from sbi_clustermass.population import ObservedClusters, Problem, Survey
+
+AT_ONCE = 10_000
+STEP = 1e-3  # of a coordinate, whose prior is about 1 wide
+TOLERATED = 0.2
+SIZES = np.geomspace(100, 1e6, 161)  # clusters
+
+
+class Scores(NamedTuple):
+    """Gradients in the sampler's coordinates, at the middle of the priors.
+
+    Attributes:
+        inferred: Of each cluster's log integral of likelihood and rate, (coordinate, cluster).
+        true: Of the log rate at each true mass, (coordinate, cluster).
+        expected: Of the expected number, (coordinate,).
+    """
+
+    inferred: Float[np.ndarray, "coordinate cluster"]
+    true: Float[np.ndarray, "coordinate cluster"]
+    expected: Float[np.ndarray, "coordinate"]
+
+
+def scores(case: Case, observatory: Observatory, library: Library) -> Scores:
+    """By central differences, some clusters at a time."""
+    parts = [
+        _some_scores(case, observatory, library, rows)
+        for rows in np.array_split(np.arange(len(library.log10_mass)), -(-len(library.log10_mass) // AT_ONCE))
+    ]
+    inferred, true = (np.concatenate([part[i] for part in parts], axis=1) for i in (0, 1))
+    return Scores(inferred, true, parts[0].expected)
+
+
+def _some_scores(case: Case, observatory: Observatory, library: Library, rows: np.ndarray) -> Scores:
+    population, blank = case.population(observatory), library.blank
+    log_prob = library.log_prob[rows].astype(float)
+    posteriors = MassPosteriors.from_log_prob(blank.grid, log_prob, log_prior=blank.log_prior)
+    survey = Survey.of_volume(case.volume(observatory))
+    problem = Problem.of(population, ObservedClusters.of(posteriors), survey, counts=True)
+    masses, centre = library.log10_mass[rows], population.coordinates.centre
+    grid = problem.likelihood.log10_mass.numpy()
+
+    def values(position: torch.Tensor) -> tuple[np.ndarray, np.ndarray, float]:
+        parameters = population.coordinates.parameters(position)
+        log_expected = problem.likelihood.log_expected(problem.log_selected_rate(parameters))
+        each = problem.terms(parameters)["clusters"] + log_expected
+        return each.numpy(), np.interp(masses, grid, problem.log_rate(parameters)[0].numpy()), float(log_expected.exp())
+
+    steps = STEP * torch.eye(len(centre), dtype=torch.float64)
+    sides = [(values(centre + step), values(centre - step)) for step in steps]
+    found = [[(up[i] - down[i]) / (2 * STEP) for up, down in sides] for i in range(3)]
+    return Scores(*(np.array(each) for each in found))
+
+
+def prior_precision(case: Case) -> Float[np.ndarray, "coordinate coordinate"]:
+    """Curvature of the prior in the coordinates."""
+    coordinates = case.masses.coordinates
+
+    def log_prior(position: torch.Tensor) -> torch.Tensor:
+        return coordinates.log_prior(position, coordinates.parameters(position))
+
+    return -torch.func.hessian(log_prior)(coordinates.centre).numpy()
+
+
+class Shift(NamedTuple):
+    """What an average score that is not zero does to one parameter, over the width of its posterior.
+
+    Attributes:
+        clusters: For which the next three are sums.
+        score: Their score, (coordinate,).
+        noise: Its variance, (coordinate, coordinate).
+        information: Their Fisher information, (coordinate, coordinate).
+        prior: Curvature of the prior, (coordinate, coordinate).
+        direction: Gradient of the parameter, (coordinate,).
+    """
+
+    clusters: float
+    score: np.ndarray
+    noise: np.ndarray
+    information: np.ndarray
+    prior: np.ndarray
+    direction: np.ndarray
+
+    def at(self, clusters: float) -> tuple[float, float]:
+        """The shift in a survey of so many clusters, and its Monte Carlo error."""
+        times = clusters / self.clusters
+        covariance = np.linalg.inv(self.prior + times * self.information)
+        along = times * covariance @ self.direction / np.sqrt(self.direction @ covariance @ self.direction)
+        return float(along @ self.score), float(np.sqrt(along @ self.noise @ along))
+
+
+def report(case: Case, found: Scores, weight: Float[np.ndarray, "cluster"]) -> None:
+    """Print the shifts of surveys of 1000 and 10 000 clusters, and how many clusters are too many."""
+    causes = {
+        "network": (found.inferred - found.true, np.zeros(len(found.expected))),
+        "selection": (found.true, found.expected),
+    }
+    information, prior = (found.inferred * weight) @ found.inferred.T, prior_precision(case)
+    print(f"\n{case.name}: shift over the width of the posterior")
+    print(f"  {'parameter':<16}{'cause':<11}{'1000 clusters':>18}{'10 000 clusters':>18}   beyond {TOLERATED} from")
+    for name, direction in zip(*_directions(case), strict=True):
+        for cause, (gradient, expected) in causes.items():
+            score, noise = gradient @ weight - expected, (gradient * weight**2) @ gradient.T
+            shift = Shift(weight.sum(), score, noise, information, prior, direction)
+            texts = "".join(f"{value:>+10.3f} ± {error:.3f}" for value, error in (shift.at(1e3), shift.at(1e4)))
+            print(f"  {name:<16}{cause:<11}{texts}   {_beyond(shift)} clusters")
+
+
+def _beyond(shift: Shift) -> str:
+    too_many = [size for size in SIZES if abs(shift.at(size)[0]) > TOLERATED]
+    return f"{too_many[0]:.0f}" if too_many else f"more than {SIZES[-1]:.0f}"
+
+
+def _directions(case: Case) -> tuple[list[str], Float[np.ndarray, "parameter coordinate"]]:
+    """Names of parameters and what is derived, and their gradients in the coordinates."""
+    coordinates, masses = case.masses.coordinates, case.masses
+
+    def all_of(position: torch.Tensor) -> dict[str, torch.Tensor]:
+        parameters = coordinates.parameters(position)
+        return {**parameters, **masses.derived(parameters)}
+
+    gradients = torch.func.jacrev(all_of)(coordinates.centre)
+    return list(gradients), np.array([gradient.numpy() for gradient in gradients.values()])
+
+
+def main() -> None:
+    """Print a table for each model."""
+    parser = argparse.ArgumentParser(description="Bias of a population from the network alone.")
+    parser.add_argument("models", nargs="*", default=("cosmology", "mrp"))
+    parser.add_argument("--out", type=Path, default=Path("runs/recovery"), help="of recovery.py")
+    given = parser.parse_args()
+    observatory = Observatory.load(given.out)
+    library = Library.load(given.out / "library.npz", observatory.estimator)
+    for model in given.models:
+        case = Case(model, 1000)
+        centre = case.masses.coordinates.parameters(case.masses.coordinates.centre)
+        rate = log_rate(case.masses, centre, case.volume(observatory))
+        weight = np.exp(rate(library.log10_mass) - library.log_density)
+        report(case, scores(case, observatory, library), weight)
+
+
+if __name__ == "__main__":
+    main()
