@@ -18,6 +18,7 @@ from sbi_clustermass.population.masses import masses_config
 from sbi_clustermass.population.model import CORRELATION, Problem
 from sbi_clustermass.population.parameters import Parameters
 from sbi_clustermass.population.sampling import Draws, Sampler
+from sbi_clustermass.population.sampling.draws import AT_ONCE
 
 if TYPE_CHECKING:
     from arviz import InferenceData
@@ -59,9 +60,8 @@ def inference_data(problem: Problem, clusters: ObservedClusters, draws: Draws, s
 
 def each_draw(parameters: Parameters, shape: tuple[int, ...]) -> Iterator[dict[str, Tensor]]:
     """The parameters of one draw after another, chain by chain."""
-    flat = {name: value.reshape(-1, *value.shape[len(shape) :]) for name, value in parameters.items()}
-    for i in range(int(np.prod(shape))):
-        yield {name: value[i] for name, value in flat.items()}
+    for one in _some_draws(parameters, shape, 1):
+        yield {name: value[0] for name, value in one.items()}
 
 
 def _log_likelihood(
@@ -72,14 +72,22 @@ def _log_likelihood(
     pointwise = len(problem.likelihood) * shape[0] * shape[1] <= MOST_POINTWISE
     unsorted = np.argsort(problem.likelihood.order)
     rows: dict[str, list[np.ndarray]] = {}
-    for one in each_draw(parameters, shape):
-        for name, term in problem.terms(one).items():
+    for some in _some_draws(parameters, shape, 1 if problem.observed else AT_ONCE):
+        for name, term in problem.terms(some).items():
             value = term.detach().cpu().numpy()
             if name == "clusters":
-                value = value[unsorted] if pointwise else value.sum()
+                value = value[..., unsorted] if pointwise else value.sum(-1)
             rows.setdefault(name, []).append(value)
-    found = {name: np.reshape(values, (*shape, *np.shape(values[0]))) for name, values in rows.items()}
+    found = {name: np.concatenate(values) for name, values in rows.items()}
+    found = {name: value.reshape(*shape, *value.shape[1:]) for name, value in found.items()}
     return found, {"clusters": ["cluster"]} if pointwise else {}
+
+
+def _some_draws(parameters: Parameters, shape: tuple[int, ...], size: int) -> Iterator[dict[str, Tensor]]:
+    """The parameters of some draws after others, chain by chain."""
+    flat = {name: value.reshape(-1, *value.shape[len(shape) :]) for name, value in parameters.items()}
+    for start in range(0, int(np.prod(shape)), size):
+        yield {name: value[start : start + size] for name, value in flat.items()}
 
 
 def _predictions(
