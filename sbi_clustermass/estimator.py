@@ -17,6 +17,7 @@ from clustermocks import Catalogue, Cosmology, Observation
 from clustermocks.settings import installed_version
 from sbi_clustermass import storage
 from sbi_clustermass.device import resolve_device
+from sbi_clustermass.doubts import doubts
 from sbi_clustermass.ensemble import Ensemble
 from sbi_clustermass.evaluate import leakage_of, log_prob_of
 from sbi_clustermass.flows import EmbedOnce, Flow, StackedAffine
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
     from sbi.inference.posteriors import DirectPosterior
 
 _GRID = 256
-_EDGE = 0.05
-_REDSHIFT_REACH = 0.1
 
 
 @final
@@ -186,33 +185,7 @@ class MassEstimator:
 
     def warnings(self, catalogue: Catalogue, posteriors: MassPosteriors) -> list[tuple[str, ...]]:
         """Why an answer should not be trusted, with numbers, for each cluster; empty where nothing was found."""
-        edges = (
-            posteriors.pit(np.full(len(posteriors), self.prior.low + _EDGE)),
-            1 - posteriors.pit(np.full(len(posteriors), self.prior.high - _EDGE)),
-        )
-        redshift = catalogue.column("redshift") if "redshift" in catalogue.columns else np.full(len(catalogue), np.nan)
-        return [
-            tuple(self._doubts(int(n), z, below, above))
-            for n, z, below, above in zip(catalogue.n_galaxies, redshift, *edges, strict=True)
-        ]
-
-    def _doubts(self, n_galaxies: int, redshift: float, below: float, above: float) -> list[str]:
-        fewest, most = self.richness
-        found = []
-        if self.provenance.get("sample") == "members":
-            found.append("trained on true members only; galaxies of an observed cluster include interlopers")
-        if self.counts_galaxies:
-            found.append("the number of galaxies counts: right only for spectroscopy as complete as that of the mocks")
-        if not fewest <= n_galaxies <= most:
-            found.append(f"{n_galaxies} galaxies; the training clusters had {fewest} to {most}")
-        if abs(redshift - self.observation.redshift) > _REDSHIFT_REACH:
-            found.append(f"redshift {redshift:.3f}; the training clusters stood at {self.observation.redshift:.3f}")
-        for share, edge, side in ((below, self.prior.low, "low"), (above, self.prior.high, "high")):
-            if share > _EDGE:
-                found.append(
-                    f"{share:.0%} of the posterior lies within {_EDGE} dex of the {side} end of the prior, {edge}"
-                )
-        return found
+        return doubts(self, catalogue, posteriors)
 
     def save(self, folder: str | Path) -> None:
         """Write the estimator into a folder: weights as safetensors, everything else as JSON.

@@ -16,7 +16,6 @@ from sbi_clustermass.population import (
     Population,
     Problem,
     ScalingRelation,
-    Significance,
     fit,
     shrink,
 )
@@ -271,55 +270,3 @@ def test_clusters_without_masses_are_known_by_their_observable_alone():
     found = problem.terms(at_truth(NAMES[:1]))["clusters"].numpy()
     spread = np.sqrt((0.35 * 0.25) ** 2 + 0.06**2 + 0.05**2)
     np.testing.assert_allclose(found, norm.logpdf(values, 2.9, spread), atol=1e-8)  # 6 widths on either side
-
-
-# ---- refusals -------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("values", "errors", "row"),
-    [
-        ([2.9, np.nan], 0.1, "nan ± 0.1 in row 1"),
-        ([np.inf, 2.9], 0.1, "inf ± 0.1 in row 0"),
-        ([2.9, 3.0], [0.1, -0.1], "3.0 ± -0.1 in row 1"),
-        ([2.9, 3.0], [np.nan, 0.1], "2.9 ± nan in row 0"),
-    ],
-)
-def test_values_and_errors_that_are_none_are_refused_by_row(values, errors, row):
-    with pytest.raises(ValueError, match=rf"1 of 2 values are not finite, .*{row}[\s\S]*measured=False"):
-        Observable(np.array(values), errors)
-
-
-@pytest.mark.parametrize(
-    "bad",
-    [
-        {"values": np.zeros((2, 2)), "errors": 0.1},
-        {"values": np.float64(2.9), "errors": 0.1},
-        {"values": np.zeros(3), "errors": np.ones(2)},
-        {"values": np.zeros(3), "errors": 0.1, "measured": np.ones(2, bool)},
-    ],
-)
-def test_shapes_that_do_not_fit_are_refused(bad):
-    with pytest.raises(ValueError, match="one value a cluster, and one error for each or one for all; found shapes"):
-        Observable(**bad)
-
-
-def test_observables_of_another_number_of_clusters_are_refused_by_name():
-    posteriors = MassPosteriors.from_normal([14.1, 14.5], [0.1, 0.1], GRID)
-    with pytest.raises(ValueError, match="3 values of 'sigma' for 2 mass posteriors"):
-        ObservedClusters(posteriors, observables={"sigma": Observable(np.zeros(3), 0.1)})
-    with pytest.raises(ValueError, match="3 values of 'xi' for 2 mass posteriors"):
-        ObservedClusters.without_masses({"y": Observable(np.zeros(2), 0.1), "xi": Significance(np.full(3, 6.0))})
-
-
-def test_clusters_of_which_nothing_is_known_are_refused():
-    with pytest.raises(ValueError, match="need at least one observable"):
-        ObservedClusters.without_masses({})
-
-
-def test_correlated_scatter_with_a_significance_is_refused():
-    posteriors = MassPosteriors.from_normal([14.1, 14.5], [0.1, 0.1], GRID)
-    observables = {"sigma": Observable(np.full(2, 2.9), 0.1), "richness": Significance(np.array([5.0, 7.0]))}
-    population = Population(NormalMasses(), RELATIONS[:2], correlated=True)
-    with pytest.raises(ValueError, match="correlated scatter is for measured values; 'richness' is none"):
-        fit(population, ObservedClusters(posteriors, observables=observables), counts=False)

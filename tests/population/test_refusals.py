@@ -1,0 +1,131 @@
+"""What a fit and its clusters refuse, in words that say the cure."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import norm
+
+from sbi_clustermass.population import (
+    NUTS,
+    KnownSelection,
+    MassFunction,
+    NormalMasses,
+    Observable,
+    ObservedClusters,
+    Population,
+    ScalingRelation,
+    Significance,
+    Survey,
+    fit,
+)
+from sbi_clustermass.posterior import MassPosteriors
+
+GRID = np.linspace(13.0, 15.8, 256)
+
+
+def cut_on_data(log10_mass):
+    return norm.cdf((log10_mass - 14.0) / 0.15)
+
+
+BY_DATA = Population(selection=KnownSelection(cut_on_data))
+
+
+# ---- fit -------------------------------------------------------------------------------------------------------------
+def test_survey_below_the_posteriors_support_is_refused_with_numbers_and_the_cure():
+    posteriors = MassPosteriors.from_normal([14.2, 14.5], [0.1, 0.1], np.linspace(14.0, 15.6, 160))
+    with pytest.raises(
+        ValueError, match=r"below log10_mass 14\.00[\s\S]*richness cut[\s\S]*train the estimator on 13\.\d+"
+    ):
+        fit(BY_DATA, posteriors, Survey.of_volume(1e7))
+
+
+def test_refusal_comes_at_one_percent_of_the_expected_clusters():
+    """A hard floor placed at 0.9 % and at 1.1 % of the model's own expected clusters."""
+    model, grid = MassFunction(), np.linspace(12.5, 16, 3501)
+    at_centre = model.coordinates.parameters(model.coordinates.centre)
+    log_phi = model.log_density(torch.as_tensor(grid), at_centre, torch.zeros(1))[0]
+    expected = np.exp(log_phi.numpy()) * cut_on_data(grid)
+    below = np.cumsum(expected) / expected.sum()
+    floors = [np.interp(share, below, grid) for share in (0.009, 0.011)]
+    accepted, refused = (MassPosteriors.from_normal([14.5], [0.1], np.linspace(low, 15.8, 200)) for low in floors)
+    with pytest.raises(ValueError, match=r"1\.1% of the expected selected clusters .* centre of the model's priors"):
+        fit(BY_DATA, refused, Survey.of_volume(1e6))
+    # clusters that all lie near the floor make a steeper function than the prior's, with more below the floor
+    steep = MassPosteriors.from_normal(np.full(60, floors[0] + 0.1), 0.05, accepted.grid)
+    with pytest.raises(ValueError, match=r"outside .* fitted posterior mean"):
+        fit(BY_DATA, steep, Survey.of_volume(1e6), sampler=NUTS(20, 20, 1))
+
+
+def test_an_estimator_that_leaks_is_refused_with_the_cure():
+    posteriors = dataclasses.replace(MassPosteriors.from_normal([14.5], [0.1], GRID), leakage=0.03)
+    with pytest.raises(ValueError, match=r"3\.0% of its probability outside[\s\S]*truncated=True"):
+        fit(BY_DATA, posteriors, Survey.of_volume(1e6))
+
+
+def test_counts_without_a_survey_are_refused():
+    posteriors = MassPosteriors.from_normal([14.5], [0.1], GRID)
+    with pytest.raises(ValueError, match=r"volume.*counts=False"):
+        fit(BY_DATA, posteriors)
+    with pytest.raises(ValueError, match=r"NormalMasses is no density per volume.*counts=False"):
+        fit(Population(NormalMasses()), posteriors, Survey.of_volume(1e6))
+
+
+@pytest.mark.parametrize("volume", [0.0, -1.0, np.nan, np.inf])
+def test_impossible_volumes_are_refused(volume):
+    with pytest.raises(ValueError, match="positive finite volume"):
+        Survey.of_volume(volume)
+
+
+# ---- observables -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("values", "errors", "row"),
+    [
+        ([2.9, np.nan], 0.1, "nan ± 0.1 in row 1"),
+        ([np.inf, 2.9], 0.1, "inf ± 0.1 in row 0"),
+        ([2.9, 3.0], [0.1, -0.1], "3.0 ± -0.1 in row 1"),
+        ([2.9, 3.0], [np.nan, 0.1], "2.9 ± nan in row 0"),
+    ],
+)
+def test_values_and_errors_that_are_none_are_refused_by_row(values, errors, row):
+    with pytest.raises(ValueError, match=rf"1 of 2 values are not finite, .*{row}[\s\S]*measured=False"):
+        Observable(np.array(values), errors)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"values": np.zeros((2, 2)), "errors": 0.1},
+        {"values": np.float64(2.9), "errors": 0.1},
+        {"values": np.zeros(3), "errors": np.ones(2)},
+        {"values": np.zeros(3), "errors": 0.1, "measured": np.ones(2, bool)},
+    ],
+)
+def test_shapes_that_do_not_fit_are_refused(bad):
+    with pytest.raises(ValueError, match="one value a cluster, and one error for each or one for all; found shapes"):
+        Observable(**bad)
+
+
+def test_observables_of_another_number_of_clusters_are_refused_by_name():
+    posteriors = MassPosteriors.from_normal([14.1, 14.5], [0.1, 0.1], GRID)
+    with pytest.raises(ValueError, match="3 values of 'sigma' for 2 mass posteriors"):
+        ObservedClusters(posteriors, observables={"sigma": Observable(np.zeros(3), 0.1)})
+    with pytest.raises(ValueError, match="3 values of 'xi' for 2 mass posteriors"):
+        ObservedClusters.without_masses({"y": Observable(np.zeros(2), 0.1), "xi": Significance(np.full(3, 6.0))})
+
+
+def test_clusters_of_which_nothing_is_known_are_refused():
+    with pytest.raises(ValueError, match="need at least one observable"):
+        ObservedClusters.without_masses({})
+
+
+def test_correlated_scatter_with_a_significance_is_refused():
+    posteriors = MassPosteriors.from_normal([14.1, 14.5], [0.1, 0.1], GRID)
+    observables = {"sigma": Observable(np.full(2, 2.9), 0.1), "richness": Significance(np.array([5.0, 7.0]))}
+    relations = [ScalingRelation(name, (2.0, 0.3), (0.4, 0.3), 0.2) for name in observables]
+    population = Population(NormalMasses(), tuple(relations), correlated=True)
+    with pytest.raises(ValueError, match="correlated scatter is for measured values; 'richness' is none"):
+        fit(population, ObservedClusters(posteriors, observables=observables), counts=False)
