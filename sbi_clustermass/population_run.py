@@ -10,17 +10,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
+import torch
 from jaxtyping import Float
 from matplotlib.figure import Figure
 from rich.console import Console
 
-from clustermocks import Catalogue, HaloMassFunction
+from clustermocks import MDPL2, Catalogue, HaloMassFunction
 from clustermocks.files import replacing
 from clustermocks.selection import fit_selection
 from sbi_clustermass import plots
 from sbi_clustermass.population import (
     MASSES,
     SAMPLERS,
+    CosmologyMassFunction,
     KnownSelection,
     Observable,
     ObservedClusters,
@@ -186,12 +188,20 @@ class PopulationRun:
         with replacing(out / TABLE) as temporary:
             parameter_table(idata).write(temporary, format="ascii.ecsv", overwrite=True)
         shrink(idata, population, clusters, self._survey).to_parquet(out / SHRUNK)
-        plots.save(plots.corner(idata, parameter_names(idata)), out / "corner.png")
+        plots.save(plots.corner(idata, parameter_names(idata), truth=self._put_in()), out / "corner.png")
         if self._counts:
             plots.save(self._mass_function(idata, clusters.posteriors), out / "mass_function.png")
         for relation in population.relations:
             picture = _relation_picture(idata, relation, clusters)
             plots.save(picture, out / f"relation_{relation.observable}.png")
+
+    def _put_in(self) -> dict[str, float]:
+        """The cosmology of the truth."""
+        if self.truth is None or self.form != "cosmology":
+            return {}
+        put_in = {"Om0": MDPL2.Om0, "sigma8": MDPL2.sigma8}
+        derived = CosmologyMassFunction().derived({name: torch.tensor(value) for name, value in put_in.items()})
+        return {**put_in, **{name: float(value) for name, value in derived.items()}}
 
     def _mass_function(self, idata: "InferenceData", posteriors: MassPosteriors) -> Figure:
         points, volume = posteriors.mean, float(np.sum(idata["constant_data"]["volume"].values))
