@@ -9,7 +9,7 @@ _PAPER = Training()
 _NETWORK = Training(learning_rate=1e-3, patience=1000, max_updates=6000)  # slow to start, with long plateaus
 _STEADY = Training(learning_rate=5e-4, patience=1500, max_updates=6000)  # attention
 _IMAGE = Training(learning_rate=3e-4, patience=1000, max_updates=6000)  # convolutions
-_TABLE = Training(learning_rate=5e-3, batch_size=200, patience=1000, max_updates=2000)  # few weights on many counts
+_TABLE = Training(learning_rate=5e-3, batch_size=200, patience=1000, max_updates=5000)  # few weights on many counts
 
 RULES = {
     "kde": _PAPER,
