@@ -241,4 +241,4 @@ if __name__ == "__main__":
         "--nuts", action="store_true", help="sample without approximation, which takes ten times as long"
     )
     given = parser.parse_args()
-    main(given.table, given.picture, NUTS(1000, 200) if given.nuts else Laplace(2000, rounds=5))
+    main(given.table, given.picture, NUTS(1000, 200) if given.nuts else Laplace(500, rounds=4))
