@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Float
-from mock_surveys import HIGH, LOW, MIN_GALAXIES, TRAINED_FROM, Observatory, draw
+from mock_surveys import HIGH, MIN_GALAXIES, TRAINED_FROM, Observatory, draw
 from recovery import log_rate
 
 from clustermocks import Catalogue, Cosmology
@@ -81,10 +81,8 @@ def as_parameters(cosmology: Cosmology) -> dict[str, torch.Tensor]:
 
 def area_for(observatory: Observatory, clusters: int) -> float:
     """Of a survey that would hold so many clusters in the training cosmology [deg^2]."""
-    grid = np.linspace(LOW, HIGH, 621)
     one = Survey.of_sky(1.0, SHELL).shells[0].volume
-    density = np.exp(log_rate(MASSES, as_parameters(MDPL2), one)(grid)) * observatory.selection(grid)
-    return clusters / float(np.trapezoid(density, grid))
+    return clusters / observatory.expected(log_rate(MASSES, as_parameters(MDPL2), one))
 
 
 def fitted(observatory: Observatory, posteriors: MassPosteriors, area: float) -> Mapping[str, tuple[float, float]]:
@@ -102,7 +100,7 @@ def shifts(
     observatory: Observatory, cosmology: Cosmology, area: float, *, surveys: int, seed: int
 ) -> tuple[dict[str, Float[np.ndarray, "survey"]], dict[str, float], float]:
     """Posterior mean less truth of every survey, the posteriors' width, and the mean number of clusters."""
-    truth = {"Om0": cosmology.Om0, "sigma8": cosmology.sigma8, "S8": cosmology.sigma8 * (cosmology.Om0 / 0.3) ** 0.5}
+    truth = {name: getattr(cosmology, name) for name in ("Om0", "sigma8", "S8")}
     rows, sizes = [], []
     for number in range(surveys):
         posteriors = survey_of(observatory, cosmology, area, np.random.default_rng((seed, number)))

@@ -66,6 +66,11 @@ class Observatory:
         selection = Selection(tuple(parts["coefficients"]), parts["low"], parts["high"])
         return cls(survey_model(), MassEstimator.load(folder / "estimator"), selection)
 
+    def expected(self, log_rate: LogRate) -> float:
+        """Number of selected clusters of a rate of haloes."""
+        grid = np.linspace(LOW, HIGH, 621)
+        return float(np.trapezoid(np.exp(log_rate(grid)) * self.selection(grid), grid))
+
     def infer(
         self, log10_mass: Float[np.ndarray, "halo"], seed: int
     ) -> tuple[Int[np.ndarray, "selected"], Float[np.ndarray, "selected mass"]]:
@@ -129,12 +134,12 @@ class Library:
         if share.max() > 1:
             raise ValueError(f"the library has too few haloes: {share.max():.2f} of them are needed somewhere.")
         rows = np.flatnonzero(rng.random(len(share)) < share)
-        names = tuple(str(row) for row in rows)
-        log_prob = self.log_prob[rows].astype(float)
-        posteriors = MassPosteriors.from_log_prob(
-            self.blank.grid, log_prob, log_prior=self.blank.log_prior, names=names
-        )
-        return self.log10_mass[rows], posteriors
+        return self.log10_mass[rows], self.posteriors(rows)
+
+    def posteriors(self, rows: Int[np.ndarray, "some"]) -> MassPosteriors:
+        """Of some clusters."""
+        names, log_prob = tuple(str(row) for row in rows), self.log_prob[rows].astype(float)
+        return MassPosteriors.from_log_prob(self.blank.grid, log_prob, log_prior=self.blank.log_prior, names=names)
 
 
 def survey_model() -> HaloModel:

@@ -20,7 +20,6 @@ from jaxtyping import Float
 from mock_surveys import Library, Observatory
 from recovery import Case, log_rate
 
-from sbi_clustermass import MassPosteriors
 from sbi_clustermass.population import ObservedClusters, Problem, Survey
 
 AT_ONCE = 10_000
@@ -54,11 +53,9 @@ def scores(case: Case, observatory: Observatory, library: Library) -> Scores:
 
 
 def _some_scores(case: Case, observatory: Observatory, library: Library, rows: np.ndarray) -> Scores:
-    population, blank = case.population(observatory), library.blank
-    log_prob = library.log_prob[rows].astype(float)
-    posteriors = MassPosteriors.from_log_prob(blank.grid, log_prob, log_prior=blank.log_prior)
-    survey = Survey.of_volume(case.volume(observatory))
-    problem = Problem.of(population, ObservedClusters.of(posteriors), survey, counts=True)
+    population, survey = case.population(observatory), Survey.of_volume(case.volume(observatory))
+    clusters = ObservedClusters.of(library.posteriors(rows))
+    problem = Problem.of(population, clusters, survey, counts=True)
     masses, centre = library.log10_mass[rows], population.coordinates.centre
     grid = problem.likelihood.log10_mass.numpy()
 

@@ -240,7 +240,7 @@ def print_fit(mocks: Mocks, sampler: NUTS) -> None:
     print(f"  {time:.0f} s    (at most 300)")
     for name in ("Om0", "sigma8", "S8"):
         draws = found["posterior"][name].values
-        truth = MDPL2.sigma8 * (MDPL2.Om0 / 0.3) ** 0.5 if name == "S8" else getattr(MDPL2, name)
+        truth = getattr(MDPL2, name)
         pull, effective = (draws.mean() - truth) / draws.std(), float(arviz.ess(draws))
         print(
             f"  {name:<6} {draws.mean():.4f} ± {draws.std():.4f}, true {truth:.4f}: {pull:+.1f} sigma,"

@@ -88,10 +88,8 @@ class Case:
 
     def volume(self, observatory: Observatory) -> float:
         """At which the middle of the priors gives so many clusters [h^-3 Mpc^3]."""
-        grid = np.linspace(LOW, HIGH, 621)
         centre = self.masses.coordinates.parameters(self.masses.coordinates.centre)
-        density = np.exp(log_rate(self.masses, centre, 1.0)(grid)) * observatory.selection(grid)
-        return self.clusters / float(np.trapezoid(density, grid))
+        return self.clusters / observatory.expected(log_rate(self.masses, centre, 1.0))
 
 
 def log_rate(masses: Masses, parameters: Mapping[str, torch.Tensor], volume: float) -> LogRate:

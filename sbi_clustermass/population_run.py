@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
-import torch
 from jaxtyping import Float
 from matplotlib.figure import Figure
 from rich.console import Console
@@ -22,7 +21,6 @@ from sbi_clustermass import plots
 from sbi_clustermass.population import (
     MASSES,
     SAMPLERS,
-    CosmologyMassFunction,
     KnownSelection,
     Observable,
     ObservedClusters,
@@ -199,9 +197,7 @@ class PopulationRun:
         """The cosmology of the truth."""
         if self.truth is None or self.form != "cosmology":
             return {}
-        put_in = {"Om0": MDPL2.Om0, "sigma8": MDPL2.sigma8}
-        derived = CosmologyMassFunction().derived({name: torch.tensor(value) for name, value in put_in.items()})
-        return {**put_in, **{name: float(value) for name, value in derived.items()}}
+        return {name: getattr(MDPL2, name) for name in ("Om0", "sigma8", "S8")}
 
     def _mass_function(self, idata: "InferenceData", posteriors: MassPosteriors) -> Figure:
         points, volume = posteriors.mean, float(np.sum(idata["constant_data"]["volume"].values))

@@ -55,6 +55,11 @@ class Cosmology:
                 f"Cosmology: needs Ob0 < Om0 < 1 (flat LCDM), found Ob0={self.Ob0}, Om0={self.Om0}. Change one of them."
             )
 
+    @property
+    def S8(self) -> float:
+        """sigma8 (Om / .3)^.5 [1]."""
+        return self.sigma8 * (self.Om0 / 0.3) ** 0.5
+
     def hubble(self, redshift: ArrayLike) -> Values:
         """Hubble rate 100 E(z) [h km/s/Mpc]; E^2 = Om0 (1+z)^3 + 1 - Om0."""
         return 100 * np.sqrt(self.Om0 * (1 + np.asarray(redshift, float)) ** 3 + 1 - self.Om0)

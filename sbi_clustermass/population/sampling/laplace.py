@@ -56,14 +56,15 @@ class Laplace:
         """Propose, weigh, and draw by the weights."""
         whitened, size = Whitened.of(potential, start), len(start)
         proposals: list[MultivariateStudentT] = []
-        u = log_target = log_weight = torch.zeros(0, dtype=torch.float64)
+        u = torch.zeros(0, size, dtype=torch.float64)
+        log_target = log_weight = torch.zeros(0, dtype=torch.float64)
         proposal = _student(torch.zeros(size, dtype=torch.float64), torch.eye(size, dtype=torch.float64))
         with own_random_state(self.seed):
             for number in range(self.rounds):
                 proposals.append(proposal)
                 new = proposal.sample(torch.Size([self.num_samples]))
                 at_new = log_density(potential, whitened.position(new), tell, done=number * self.num_samples)
-                u, log_target = torch.cat([u.reshape(-1, size), new]), torch.cat([log_target, at_new])
+                u, log_target = torch.cat([u, new]), torch.cat([log_target, at_new])
                 log_weight = log_target - _log_mean(proposals, u)
                 proposal = _with_moments(u, log_weight.softmax(0))
             log_weight, k = pareto_smoothed(log_weight)

@@ -150,3 +150,9 @@ def test_volume_integral_agrees_with_quad():
     for shell, (low, high) in zip(survey.shells, [(0.25, 0.6), (0.6, 1.0)], strict=True):
         expected, _ = quad(lambda z: area * MDPL2.comoving_distance(z) ** 2 * 299_792.458 / MDPL2.hubble(z), low, high)
         assert shell.volume == pytest.approx(expected, rel=1e-10)
+
+
+def test_S8_of_the_draws_is_that_of_the_cosmology():
+    for cosmology in (MDPL2, replace(MDPL2, Om0=0.25, sigma8=0.9)):
+        at = {name: torch.tensor(getattr(cosmology, name), dtype=torch.float64) for name in ("Om0", "sigma8")}
+        assert float(CosmologyMassFunction().derived(at)["S8"]) == pytest.approx(cosmology.S8, rel=1e-14)
