@@ -1,0 +1,48 @@
+"""How good a set of posteriors is on clusters of known mass: residuals and coverage, each with its Monte Carlo error.
+
+Masses are M200c [h^-1 Msun] as log10_mass [dex].
+"""
+
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+from jaxtyping import Float
+
+from sbi_clustermass.posterior import MassPosteriors
+
+
+@final
+@dataclass(frozen=True)
+class Measured:
+    """A number and its Monte Carlo error over the test clusters."""
+
+    value: float
+    error: float
+
+    def __str__(self) -> str:
+        return f"{self.value:.3f} ± {self.error:.3f}"
+
+
+def residuals(
+    log10_predicted: Float[np.ndarray, "cluster"], log10_true: Float[np.ndarray, "cluster"]
+) -> tuple[Measured, Measured]:
+    """Mean and scatter (standard deviation) of log10(M_predicted / M_true) [dex].
+
+    The paper's epsilon (Kodi Ramanah et al. 2020, section 5) has the opposite sign.
+    """
+    residual = np.asarray(log10_predicted) - np.asarray(log10_true)
+    n, scatter = len(residual), float(np.std(residual, ddof=1))
+    kurtosis = float(np.mean((residual - residual.mean()) ** 4)) / scatter**4
+    error = scatter * np.sqrt(max(kurtosis - 1, 0) / (4 * n))
+    return Measured(float(residual.mean()), scatter / np.sqrt(n)), Measured(scatter, float(error))
+
+
+def coverage(posteriors: MassPosteriors, log10_true: Float[np.ndarray, "cluster"], level: float) -> Measured:
+    """Share of clusters whose true mass lies in the central interval of probability `level`.
+
+    Promised to be `level` only for test clusters drawn from the prior that the posteriors carry.
+    """
+    inside = np.abs(posteriors.pit(log10_true) - 0.5) <= level / 2
+    share = float(inside.mean())
+    return Measured(share, float(np.sqrt(level * (1 - level) / len(inside))))
