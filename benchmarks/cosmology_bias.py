@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Float
-from mock_surveys import HIGH, MIN_GALAXIES, TRAINED_FROM, Observatory, draw
+from mock_surveys import HIGH, LOW, MIN_GALAXIES, Observatory, draw
 from recovery import log_rate
 
 from clustermocks import Catalogue, Cosmology
@@ -70,7 +70,7 @@ def observed(observatory: Observatory, cosmology: Cosmology, masses: np.ndarray,
 def survey_of(observatory: Observatory, cosmology: Cosmology, area: float, rng: np.random.Generator) -> MassPosteriors:
     """Posteriors of one survey's clusters."""
     volume = Survey.of_sky(area, SHELL, cosmology=cosmology).shells[0].volume
-    masses = draw(log_rate(MASSES, as_parameters(cosmology), volume), rng, TRAINED_FROM)
+    masses = draw(log_rate(MASSES, as_parameters(cosmology), volume), rng)
     return observatory.estimator.posterior(observed(observatory, cosmology, masses, int(rng.integers(2**31))))
 
 
@@ -87,7 +87,7 @@ def area_for(observatory: Observatory, clusters: int) -> float:
 
 def fitted(observatory: Observatory, posteriors: MassPosteriors, area: float) -> Mapping[str, tuple[float, float]]:
     """Mean and deviation of Om0, sigma8 and S8."""
-    population = Population(MASSES, selection=KnownSelection(observatory.selection), mass_range=(TRAINED_FROM, HIGH))
+    population = Population(MASSES, selection=KnownSelection(observatory.selection), mass_range=(LOW, HIGH))
     sky = Survey.of_sky(area, SHELL)
     clusters = ObservedClusters(posteriors, redshift=np.full(len(posteriors), 0.117))
     with warnings.catch_warnings():

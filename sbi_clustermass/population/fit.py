@@ -63,7 +63,8 @@ def fit(
 
     Warns:
         UserWarning: R-hat exceeds 1.05, fewer than 100 draws are effective, trajectories diverged, an approximation's
-            Pareto k exceeds 0.7, or an observable is tighter than the grid of masses.
+            Pareto k exceeds 0.7, an observable is tighter than the grid of masses, or more clusters than a twentieth
+            of the square root of their number are expected outside the posteriors' grid.
     """
     clusters = ObservedClusters.of(clusters)
     checks.refuse_mismatch(population, clusters, survey, counts=counts, same_galaxies_allowed=same_galaxies_allowed)
@@ -73,6 +74,7 @@ def fit(
     draws = sampler.draw(problem.potential, coordinates.centre, tell)
     middle = coordinates.parameters(draws.positions.mean(dim=(0, 1)))
     checks.refuse_outside(problem, middle, "at the fitted posterior mean")
+    checks.warn_of_some_outside(problem, len(clusters.posteriors), middle)
     checks.warn_of_coarse_grid(problem, clusters, middle)
     idata = inference_data(problem, clusters, draws, sampler)
     checks.warn_unless_converged(idata, draws)

@@ -1,6 +1,8 @@
 """What a fit and its clusters refuse, in words that say the cure."""
 
 import dataclasses
+import re
+import warnings
 
 import numpy as np
 import pytest
@@ -15,11 +17,13 @@ from sbi_clustermass.population import (
     Observable,
     ObservedClusters,
     Population,
+    Problem,
     ScalingRelation,
     Significance,
     Survey,
     fit,
 )
+from sbi_clustermass.population.checks import warn_of_some_outside
 from sbi_clustermass.posterior import MassPosteriors
 
 GRID = np.linspace(13.0, 15.8, 256)
@@ -56,6 +60,24 @@ def test_refusal_comes_at_one_percent_of_the_expected_clusters():
     steep = MassPosteriors.from_normal(np.full(60, floors[0] + 0.1), 0.05, accepted.grid)
     with pytest.raises(ValueError, match=r"outside .* fitted posterior mean"):
         fit(BY_DATA, steep, Survey.of_volume(1e6), sampler=NUTS(20, 20, 1))
+
+
+@pytest.mark.parametrize(("clusters", "warned"), [(20, False), (2000, True)])
+def test_a_share_outside_that_a_small_survey_may_have_is_warned_of_in_a_large_one(clusters, warned):
+    """.4 % outside: .1 of 20 clusters, with .2 allowed, and 8 of 2000, with 2.2."""
+    model, grid = MassFunction(), np.linspace(12.5, 16, 3501)
+    parameters = model.coordinates.parameters(model.coordinates.centre)
+    log_phi = model.log_density(torch.as_tensor(grid), parameters, torch.zeros(1))[0]
+    below = np.cumsum(np.exp(log_phi.numpy()) * cut_on_data(grid))
+    floor = np.interp(0.004, below / below[-1], grid)
+    posteriors = MassPosteriors.from_normal(np.full(clusters, 14.5), 0.1, np.linspace(floor, 15.8, 200))
+    problem = Problem.of(BY_DATA, ObservedClusters.of(posteriors), Survey.of_volume(1e6), counts=True)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        warn_of_some_outside(problem, clusters, parameters)
+    assert [bool(re.search(r"\d of 2000 clusters are expected outside", str(each.message))) for each in caught] == (
+        [True] if warned else []
+    )
 
 
 def test_an_estimator_that_leaks_is_refused_with_the_cure():
