@@ -18,7 +18,7 @@ from clustermocks import Catalogue, FlatMasses, HaloMassFunction, HaloModel
 from clustermocks.files import replacing
 from clustermocks.selection import fit_selection
 from sbi_clustermass import plots
-from sbi_clustermass.baselines import InverseMSigma, MSigma
+from sbi_clustermass.baselines import MSigma
 from sbi_clustermass.diagnostics import Measured, coverage, residuals
 from sbi_clustermass.estimator import MassEstimator, train
 from sbi_clustermass.loop import Training
@@ -211,12 +211,13 @@ def _summarise(
 ) -> Summary:
     truth = test_set.log10_mass
     mean, scatter = residuals(posteriors.mean, truth)
+    inverse, inverted = (MSigma(direction=way).fit(train_set).predict(test_set) for way in ("inverse", "inverted"))
     slope = population["posterior"]["slope"].values
     return Summary(
         residual_mean=mean,
         residual_scatter=scatter,
-        inverse_scatter=residuals(InverseMSigma.fit(train_set).predict(test_set), truth)[1],
-        inverted_scatter=residuals(MSigma.fit(train_set).predict(test_set), truth)[1],
+        inverse_scatter=residuals(inverse.log10_mass, truth)[1],
+        inverted_scatter=residuals(inverted.log10_mass, truth)[1],
         coverage_68=coverage(posteriors, truth, 0.68),
         coverage_95=coverage(posteriors, truth, 0.95),
         slope=Measured(float(slope.mean()), float(slope.std())),

@@ -1,5 +1,59 @@
-"""Other ways to a cluster's mass, to compare with."""
+"""Other ways to a cluster's mass, to compare with.
 
-from sbi_clustermass.baselines.m_sigma import InverseMSigma, MSigma, evrard2008, velocity_dispersion
+`BASELINES` names the choices that stand in the tables; each is fitted to mocks and predicts the masses of clusters.
+"""
 
-__all__ = ["InverseMSigma", "MSigma", "evrard2008", "velocity_dispersion"]
+from sbi_clustermass.baselines.aperture import Aperture
+from sbi_clustermass.baselines.baseline import Baseline, Fitted, Prediction
+from sbi_clustermass.baselines.constant import Constant
+from sbi_clustermass.baselines.dispersion import velocity_dispersion
+from sbi_clustermass.baselines.interlopers import members, shifting_gapper, sigma_clipping
+from sbi_clustermass.baselines.m_sigma import MSigma
+from sbi_clustermass.baselines.published import PublishedMSigma, evrard2008, munari2013, saro2013
+from sbi_clustermass.baselines.richness import Richness
+from sbi_clustermass.baselines.virial import ProjectedMass, VirialTheorem
+
+BASELINES: dict[str, Baseline] = {
+    "constant": Constant(),
+    "constant_prior": Constant(prior="mass-function"),
+    "m_sigma": MSigma(),
+    "m_sigma_prior": MSigma(prior="mass-function"),
+    "m_sigma_inverse": MSigma(direction="inverse"),
+    "m_sigma_inverse_prior": MSigma(direction="inverse", prior="mass-function"),
+    "m_sigma_gapper": MSigma(method="gapper", direction="inverse", prior="mass-function"),
+    "m_sigma_biweight": MSigma(method="biweight", direction="inverse", prior="mass-function"),
+    "m_sigma_clipping": MSigma(interlopers="clipping", direction="inverse", prior="mass-function"),
+    "m_sigma_shifting_gapper": MSigma(interlopers="shifting_gapper", direction="inverse", prior="mass-function"),
+    "evrard2008": PublishedMSigma(evrard2008, interlopers="clipping"),
+    "munari2013": PublishedMSigma(munari2013, interlopers="clipping"),
+    "saro2013": PublishedMSigma(saro2013, interlopers="clipping"),
+    "virial_uncalibrated": VirialTheorem(calibrated=False),
+    "virial": VirialTheorem(prior="mass-function"),
+    "projected_mass_uncalibrated": ProjectedMass(calibrated=False),
+    "projected_mass": ProjectedMass(prior="mass-function"),
+    "richness": Richness(),
+    "richness_prior": Richness(prior="mass-function"),
+    "richness_bayes": Richness(direction="inverted", prior="mass-function"),
+    "aperture": Aperture(prior="mass-function"),
+}
+
+__all__ = [
+    "BASELINES",
+    "Aperture",
+    "Baseline",
+    "Constant",
+    "Fitted",
+    "MSigma",
+    "Prediction",
+    "ProjectedMass",
+    "PublishedMSigma",
+    "Richness",
+    "VirialTheorem",
+    "evrard2008",
+    "members",
+    "munari2013",
+    "saro2013",
+    "shifting_gapper",
+    "sigma_clipping",
+    "velocity_dispersion",
+]

@@ -1,0 +1,95 @@
+"""Masses from where the galaxies are, without velocities and without their number: what an aperture gives away.
+
+True members cut off at R_vir have the mass written in their outermost distance, M proportional to R^3. A result on pure
+catalogues means something only beside this one. Masses are M200c [h^-1 Msun] as log10_mass [dex], lengths comoving
+[h^-1 Mpc].
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, final
+
+import numpy as np
+from jaxtyping import Float
+
+from clustermocks.catalogue import Catalogue
+from sbi_clustermass.baselines.abundance import PRIORS, Prior, training_weights
+from sbi_clustermass.baselines.baseline import Prediction
+from sbi_clustermass.baselines.virial import NEAREST
+from sbi_clustermass.registry import lookup
+
+if TYPE_CHECKING:
+    from sklearn.linear_model import LinearRegression
+
+QUANTILES = (0.25, 0.5, 0.75)
+_FEATURES = 3 + len(QUANTILES)
+
+
+def radial_statistics(clusters: Catalogue) -> Float[np.ndarray, "cluster statistic"]:
+    """Log10 of outermost, mean and harmonic mean R_proj and of its quartiles [dex of h^-1 Mpc]; NaN without galaxies.
+
+    Distances under .01 h^-1 Mpc count as .01.
+    """
+    found = [_of_one(clusters.galaxies(i)[0].astype(float)) for i in range(len(clusters))]
+    return np.log10(np.array(found, float).reshape(len(clusters), _FEATURES))
+
+
+def _of_one(R_proj: Float[np.ndarray, "galaxy"]) -> list[float]:
+    if not R_proj.size:
+        return [np.nan] * _FEATURES
+    R = np.maximum(R_proj, NEAREST)
+    return [float(x) for x in (R.max(), R.mean(), 1 / np.mean(1 / R), *np.quantile(R, QUANTILES))]
+
+
+@final
+@dataclass(frozen=True)
+class FittedAperture:
+    """A linear regression of log10 mass on `radial_statistics`.
+
+    Attributes:
+        regression: scikit-learn's.
+        scatter: Standard deviation of log10 mass about it [dex].
+    """
+
+    regression: "LinearRegression"
+    scatter: float
+
+    def predict(self, clusters: Catalogue) -> Prediction:
+        """Masses, with the scatter as their error."""
+        statistics = radial_statistics(clusters)
+        found, mass = np.isfinite(statistics).all(axis=1), np.full(len(clusters), np.nan)
+        if found.any():
+            mass[found] = self.regression.predict(statistics[found])
+        return Prediction(mass, np.where(found, self.scatter, np.nan))
+
+
+@final
+@dataclass(frozen=True)
+class Aperture:
+    """Log10 M from `radial_statistics` by linear least squares.
+
+    Attributes:
+        prior: "flat", or "mass-function", under which training clusters are weighted (`training_weights`).
+    """
+
+    prior: Prior = "flat"
+
+    def __post_init__(self) -> None:
+        lookup("prior", self.prior, PRIORS)
+
+    def fit(self, mocks: Catalogue, *, seed: int = 1) -> FittedAperture:
+        """Fit the regression to mocks of known mass; nothing is random.
+
+        Raises:
+            ValueError: Not more clusters of known mass than coefficients.
+        """
+        from sklearn.linear_model import LinearRegression
+
+        statistics, mass = radial_statistics(mocks), mocks.log10_mass
+        known = np.isfinite(mass) & np.isfinite(statistics).all(axis=1)
+        n, free = int(known.sum()), _FEATURES + 1
+        if n <= free:
+            raise ValueError(f"an aperture mass needs more than {free} clusters of known mass, found {n}.")
+        weights = training_weights(mocks, self.prior)[known]
+        regression = LinearRegression().fit(statistics[known], mass[known], sample_weight=weights)
+        squares = (mass[known] - regression.predict(statistics[known])) ** 2
+        return FittedAperture(regression, float(np.sqrt(np.average(squares, weights=weights) * n / (n - free))))

@@ -1,0 +1,78 @@
+"""The mass that a cluster has before anybody looks at it: what every rival must beat.
+
+Masses are M200c [h^-1 Msun] as log10_mass [dex].
+"""
+
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+
+from clustermocks.catalogue import Catalogue
+from sbi_clustermass.baselines.abundance import PRIORS, Abundance, Prior
+from sbi_clustermass.baselines.baseline import Prediction
+from sbi_clustermass.registry import lookup
+
+
+@final
+@dataclass(frozen=True)
+class SameForAll:
+    """One mass for every cluster.
+
+    Attributes:
+        mean: Log10 mass [dex].
+        std: Its error [dex].
+    """
+
+    mean: float
+    std: float
+
+    def predict(self, clusters: Catalogue) -> Prediction:
+        """The mean and the error, as often as there are clusters."""
+        return Prediction(np.full(len(clusters), self.mean), np.full(len(clusters), self.std))
+
+
+@final
+@dataclass(frozen=True)
+class PriorForAll:
+    """The prior as every cluster's posterior.
+
+    Attributes:
+        abundance: The prior.
+    """
+
+    abundance: Abundance
+
+    def predict(self, clusters: Catalogue) -> Prediction:
+        """Mass function times P(selected | mass), as often as there are clusters."""
+        nothing = np.zeros((len(clusters), len(self.abundance.grid)))
+        return self.abundance.prediction(nothing, clusters, np.ones(len(clusters), bool))
+
+
+@final
+@dataclass(frozen=True)
+class Constant:
+    """The mean mass, whatever is observed.
+
+    Attributes:
+        prior: "flat", mean and standard deviation of the training masses; "mass-function", the mass function over their
+            range, under their selection (`Abundance`).
+    """
+
+    prior: Prior = "flat"
+
+    def __post_init__(self) -> None:
+        lookup("prior", self.prior, PRIORS)
+
+    def fit(self, mocks: Catalogue, *, seed: int = 1) -> SameForAll | PriorForAll:
+        """Look at the masses of mocks; nothing is random.
+
+        Raises:
+            ValueError: Fewer than three clusters of known mass, or all of one mass.
+        """
+        known = mocks.log10_mass[np.isfinite(mocks.log10_mass)]
+        if len(known) < 3 or np.ptp(known) == 0:
+            raise ValueError(f"a mean mass needs three or more clusters of different known mass, found {len(known)}.")
+        if self.prior == "mass-function":
+            return PriorForAll(Abundance.of(mocks))
+        return SameForAll(float(known.mean()), float(known.std(ddof=1)))

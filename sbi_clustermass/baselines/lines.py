@@ -1,0 +1,175 @@
+"""Masses read off one number a cluster shows, by a straight line between its logarithm and log10 mass.
+
+Masses are M200c [h^-1 Msun] as log10_mass [dex].
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, Self, final
+
+import numpy as np
+from jaxtyping import Float
+from numpy.typing import ArrayLike
+
+from clustermocks.catalogue import Catalogue
+from sbi_clustermass.baselines.abundance import PRIORS, Abundance, Prior, training_weights
+from sbi_clustermass.baselines.baseline import Prediction
+from sbi_clustermass.registry import lookup
+
+PIVOT_MASS = 15.0  # log10 of h^-1 Msun
+NARROWEST = 1e-4  # dex: velocities are kept in float32
+
+Observable = Callable[[Catalogue], Float[np.ndarray, "cluster"]]
+Direction = Literal["inverted", "inverse"]
+DIRECTIONS = {"inverted": "observable on mass, read backwards", "inverse": "mass on observable"}
+Values = Float[np.ndarray, "cluster"]
+
+
+@final
+@dataclass(frozen=True)
+class Line:
+    """y = intercept + slope (x - pivot), with a Gaussian scatter.
+
+    Attributes:
+        slope: dy / dx.
+        intercept: y at the pivot.
+        scatter: Standard deviation of y about the line; NaN where nobody says.
+        pivot: An x.
+    """
+
+    slope: float
+    intercept: float
+    scatter: float = np.nan
+    pivot: float = PIVOT_MASS
+
+    @classmethod
+    def fit(cls, x: Values, y: Values, *, weights: Values) -> Self:
+        """Weighted least squares of y on x, about the mean x.
+
+        Raises:
+            ValueError: Fewer than three pairs, or all x or all y alike.
+        """
+        if len(x) < 3 or min(np.ptp(x), np.ptp(y)) < NARROWEST:
+            found = f"{len(x)} clusters" if len(x) < 3 else "all of them alike"
+            raise ValueError(
+                "a line between mass and observable needs three or more clusters of different known mass and "
+                f"observable, found {found}."
+            )
+        share = weights / weights.sum()
+        pivot = float(share @ x)
+        slope, intercept = np.polyfit(x - pivot, y, 1, w=np.sqrt(share))
+        variance = share @ (y - intercept - slope * (x - pivot)) ** 2
+        number = 1 / (share @ share)  # of as many clusters of equal weight
+        scatter = np.sqrt(variance * number / max(number - 2, 1.0))
+        return cls(float(slope), float(intercept), float(scatter), pivot)
+
+    def __call__(self, x: ArrayLike) -> Values:
+        """y on the line."""
+        return self.intercept + self.slope * (np.asarray(x, float) - self.pivot)
+
+    def inverse(self, y: ArrayLike) -> Values:
+        """x at which the line has y."""
+        return self.pivot + (np.asarray(y, float) - self.intercept) / self.slope
+
+
+@final
+@dataclass(frozen=True)
+class Inverted:
+    """Masses at which the line of an observable on mass has what is observed.
+
+    Attributes:
+        observable: What clusters show [dex].
+        line: Of the observable on log10 mass.
+    """
+
+    observable: Observable
+    line: Line
+
+    def predict(self, clusters: Catalogue) -> Prediction:
+        """Masses, with scatter over slope as their error."""
+        mass = self.line.inverse(self.observable(clusters))
+        return Prediction(mass, np.where(np.isfinite(mass), self.line.scatter / abs(self.line.slope), np.nan))
+
+
+@final
+@dataclass(frozen=True)
+class Inverse:
+    """Masses on the line of mass on an observable.
+
+    Attributes:
+        observable: What clusters show [dex].
+        line: Of log10 mass on the observable.
+    """
+
+    observable: Observable
+    line: Line
+
+    def predict(self, clusters: Catalogue) -> Prediction:
+        """Masses, with the scatter as their error."""
+        mass = self.line(self.observable(clusters))
+        return Prediction(mass, np.where(np.isfinite(mass), self.line.scatter, np.nan))
+
+
+@final
+@dataclass(frozen=True)
+class Bayesian:
+    """Posteriors from the line of an observable on mass and the mass function.
+
+    Attributes:
+        observable: What clusters show [dex].
+        line: Of the observable on log10 mass; its scatter is that of a Gaussian.
+        abundance: The prior.
+    """
+
+    observable: Observable
+    line: Line
+    abundance: Abundance
+
+    def predict(self, clusters: Catalogue) -> Prediction:
+        """N(observable | line(log10 M), scatter) times the mass function and P(selected | M)."""
+        x = self.observable(clusters)
+        offset = (x[:, None] - self.line(self.abundance.grid)) / self.line.scatter
+        return self.abundance.prediction(-0.5 * offset**2, clusters, np.isfinite(x))
+
+
+FittedLine = Inverted | Inverse | Bayesian
+
+
+@final
+@dataclass(frozen=True)
+class Regression:
+    """Which line is drawn, and for which masses.
+
+    Attributes:
+        direction: "inverted", the line of the observable on mass, read backwards (Ho et al. 2019, ApJ 887, 25):
+            unbiased at fixed true mass, at the price of a larger scatter; or "inverse", the line of mass on the
+            observable: the best straight line to predict masses with, for clusters distributed in mass as those it was
+            fitted to.
+        prior: "flat", the masses as the mocks have them; or "mass-function" (Tinker et al. 2008, at the mocks' redshift
+            and in their cosmology, under their selection). The latter weights the training clusters, because the best
+            line depends on where they are as far as the relation is not straight; and with "inverted" the line becomes
+            a likelihood, which the mass function makes a posterior.
+    """
+
+    direction: Direction = "inverted"
+    prior: Prior = "flat"
+
+    def __post_init__(self) -> None:
+        lookup("direction", self.direction, DIRECTIONS)
+        lookup("prior", self.prior, PRIORS)
+
+    def fit(self, observable: Observable, mocks: Catalogue) -> FittedLine:
+        """Fit the line to mocks of known mass.
+
+        Raises:
+            ValueError: Fewer than three clusters of known and different mass and observable.
+        """
+        x, mass = observable(mocks), mocks.log10_mass
+        known = np.isfinite(x) & np.isfinite(mass)
+        pairs = (x[known], mass[known]) if self.direction == "inverse" else (mass[known], x[known])
+        line = Line.fit(*pairs, weights=np.ones(len(pairs[0])))  # which refuses what a prior cannot be measured on
+        if self.prior == "mass-function":
+            line = Line.fit(*pairs, weights=training_weights(mocks, self.prior)[known])
+        if self.direction == "inverse":
+            return Inverse(observable, line)
+        return Inverted(observable, line) if self.prior == "flat" else Bayesian(observable, line, Abundance.of(mocks))
