@@ -16,6 +16,7 @@ from rich.console import Console
 from sbi_clustermass.cli_compare import compare
 from sbi_clustermass.cli_infer import infer
 from sbi_clustermass.cli_population import population, posteriors
+from sbi_clustermass.cli_report import report
 
 app = typer.Typer(
     add_completion=False,
@@ -175,7 +176,7 @@ def train(
     console.print(f"Its history: {out / HISTORY}, {out / PICTURE}.", soft_wrap=True)
 
 
-for command in (infer, posteriors, population, compare):
+for command in (infer, posteriors, population, compare, report):
     app.command()(command)
 
 

@@ -6,9 +6,10 @@ import torch
 from sbi.inference import DirectPosterior
 from scipy import stats
 
-from sbi_clustermass import KDEImage, MassEstimator, StackedAffine, Training, as_tensors, mass_prior, train
+from sbi_clustermass import DeepSets, KDEImage, MassEstimator, StackedAffine, Training, as_tensors, mass_prior, train
 from sbi_clustermass.ensemble import Ensemble
 from sbi_clustermass.members import member_seed
+from sbi_clustermass.training import build
 
 SUPPORT = (13.0, 15.6)
 FLOW = StackedAffine(blocks=2, hidden=(16,), embedding=KDEImage(bins=8))
@@ -81,6 +82,22 @@ def test_members_differ_and_the_first_is_what_one_member_gives(clusters, trio):
     assert not torch.equal(weights[0], weights[1])
     assert len({member_seed(1, number) for number in range(50)}) == 50
     assert alone.members[0].network is alone.network
+
+
+def test_learned_embeddings_start_from_the_seed_and_differently_in_each_member():
+    """Whatever torch's own generator has given out before, and to the embedding when it was written down."""
+    theta, x = torch.rand(50, 1), torch.rand(50, 7, 3)
+    flow = StackedAffine(blocks=1, hidden=(8,), embedding=DeepSets())
+    torch.manual_seed(3)
+    one = build(flow, theta, x, seed=1).embedding
+    torch.manual_seed(4)
+    again = build(StackedAffine(blocks=1, hidden=(8,), embedding=DeepSets()), theta, x, seed=1).embedding
+    other = build(flow, theta, x, seed=2).embedding
+    states = [list(each.parameters()) for each in (one, again, other)]
+    assert all(torch.equal(a, b) for a, b in zip(states[0], states[1], strict=True))
+    drawn = [(a, c) for a, c in zip(states[0], states[2], strict=True) if a.std() > 0]  # not what starts at zero
+    assert drawn
+    assert not any(torch.equal(a, c) for a, c in drawn)
 
 
 def test_the_variance_of_the_mixture_is_the_members_own_and_the_variance_between_them(clusters, trio):

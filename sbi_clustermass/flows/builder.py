@@ -16,7 +16,7 @@ from jaxtyping import Float
 from sbi.neural_nets.estimators.base import ConditionalDensityEstimator
 from torch import Tensor, nn
 
-from sbi_clustermass.embeddings import KDEImage, embedding_config, embedding_from_config, stages
+from sbi_clustermass.embeddings import EMBEDDINGS, KDEImage, embedding_config, embedding_from_config, stages
 from sbi_clustermass.flows.embed_once import EmbedOnce
 from sbi_clustermass.flows.trunk import ACTIVATIONS, trunk
 from sbi_clustermass.registry import check_fields, lookup
@@ -151,19 +151,31 @@ def assemble(
     """Build embedding, head and inner estimator on one batch of pairs.
 
     Args:
-        embedding: Copied; its fixed stage becomes the summary.
+        embedding: Copied (`untrained`); its fixed stage becomes the summary.
         theta: Parameters.
         x: Observations.
         head: Builds the network on the features, from a batch of them and how many are standardised together.
         inner: Builds the estimator, from the parameters and a batch of the head's outputs.
     """
-    summary, learned = stages(deepcopy(embedding))
+    summary, learned = stages(untrained(embedding))
     rows = x[:: max(1, len(x) // STANDARDISED_ON)]
     with torch.no_grad():
         features = learned(summary(rows)).flatten(1).float()
         network = head(features, min(getattr(embedding, "shared_scale", 0), features.shape[1]))
         estimator = inner(theta, network(features))
     return EmbedOnce(summary, nn.Sequential(learned, nn.Flatten(), network), estimator, x.shape[1:])
+
+
+def untrained(embedding: nn.Module) -> nn.Module:
+    """A copy whose weights come from torch's generator now, so that the seed of the training decides them.
+
+    An embedding of `EMBEDDINGS` is made anew from its fields: the weights that it got when it was written down came
+    before any seed, and the members of an ensemble would all start from them. Any other module is copied as it is,
+    trained weights included.
+    """
+    if type(embedding) in EMBEDDINGS.values():
+        return embedding_from_config(embedding_config(embedding))
+    return deepcopy(embedding)
 
 
 def blank(theta: int, condition_shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,97 @@
+"""Sections on disk, so that any command can leave results that a report shows later: JSON, and PNG files beside it.
+
+`sections.json` holds texts, tables and captions; the picture NAME is the file NAME.png. Nothing is ever unpickled,
+and no file outside of the folder is read.
+"""
+
+from collections.abc import Sequence
+from json import dumps
+from pathlib import Path
+from typing import Any
+
+from clustermocks.files import read_header, replacing
+from sbi_clustermass.report.content import Picture, Section, Table
+
+FILE = "sections.json"
+_FORMAT = 1
+
+
+def save_sections(folder: str | Path, sections: Sequence[Section]) -> None:
+    """Write sections into a folder, which is made if it is missing; each file appears whole or not at all.
+
+    Raises:
+        ValueError: Two pictures have one name.
+        OSError: The folder cannot be written.
+    """
+    folder, pictures = Path(folder), [picture for section in sections for picture in section.pictures]
+    names = [picture.name.casefold() for picture in pictures]  # one file where case makes no difference
+    twice = [picture.name for picture in pictures if names.count(picture.name.casefold()) > 1]
+    if twice:
+        raise ValueError(f"{folder}: two pictures are named {twice[0]!r}. Give each its own name.")
+    for picture in pictures:
+        with replacing(folder / f"{picture.name}.png") as temporary:
+            temporary.write_bytes(picture.png())
+    card = {"format": _FORMAT, "sections": [_described(section) for section in sections]}
+    with replacing(folder / FILE) as temporary:
+        temporary.write_text(dumps(card, indent=1), encoding="utf-8")
+
+
+def load_sections(folder: str | Path) -> list[Section]:
+    """Read what `save_sections` wrote.
+
+    Raises:
+        FileNotFoundError: No such folder.
+        ValueError: There are no sections, or a file is missing, damaged, of another format or outside of the folder.
+    """
+    folder = Path(folder)
+    (cards,) = read_header(folder, FILE, form=_FORMAT, what="sections that save_sections wrote", fields=("sections",))
+    try:
+        return [_section(card, folder) for card in cards]
+    except (KeyError, TypeError, AttributeError, ValueError, OSError) as error:
+        raise ValueError(f"{folder / FILE}: damaged ({error}). Run again what wrote it.") from error
+
+
+def _described(section: Section) -> dict[str, Any]:
+    tables = [
+        {"title": each.title, "header": list(each.header), "rows": [*map(list, each.rows)], "note": each.note}
+        for each in section.tables
+    ]
+    pictures = [{"name": each.name, "alt": each.alt, "caption": each.caption} for each in section.pictures]
+    lists = {name: list(getattr(section, name)) for name in ("text", "commands", "warnings")}
+    return {"title": section.title, **lists, "tables": tables, "pictures": pictures}
+
+
+def _section(card: dict[str, Any], folder: Path) -> Section:
+    return Section(
+        title=_text(card["title"]),
+        text=_texts(card["text"]),
+        tables=tuple(map(_table, card["tables"])),
+        pictures=tuple(_picture(each, folder) for each in card["pictures"]),
+        commands=_texts(card["commands"]),
+        warnings=_texts(card["warnings"]),
+    )
+
+
+def _table(card: dict[str, Any]) -> Table:
+    rows = tuple(map(_texts, card["rows"]))
+    return Table(_text(card["title"]), _texts(card["header"]), rows, _text(card["note"]))
+
+
+def _picture(card: dict[str, Any], folder: Path) -> Picture:
+    name = _text(card["name"])
+    path = (folder / f"{name}.png").resolve()  # where a link in the folder leads, too
+    if path.parent != folder.resolve():
+        raise ValueError(f"picture {name!r} is not in the folder")
+    return Picture(name, path.read_bytes(), _text(card["alt"]), _text(card["caption"]))
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"text expected, found {value!r}")
+    return value
+
+
+def _texts(values: object) -> tuple[str, ...]:
+    if not isinstance(values, list):
+        raise TypeError(f"a list of texts expected, found {values!r}")
+    return tuple(map(_text, values))
