@@ -5,9 +5,11 @@
 
 from sbi_clustermass.baselines.aperture import Aperture
 from sbi_clustermass.baselines.baseline import Baseline, Fitted, Prediction
+from sbi_clustermass.baselines.caustic import Caustic, CausticProfile, caustic_members
 from sbi_clustermass.baselines.constant import Constant
 from sbi_clustermass.baselines.dispersion import velocity_dispersion
 from sbi_clustermass.baselines.interlopers import members, shifting_gapper, sigma_clipping
+from sbi_clustermass.baselines.jeans import FittedJeans, JeansLikelihood
 from sbi_clustermass.baselines.m_sigma import MSigma
 from sbi_clustermass.baselines.published import PublishedMSigma, evrard2008, munari2013, saro2013
 from sbi_clustermass.baselines.richness import Richness
@@ -35,20 +37,31 @@ BASELINES: dict[str, Baseline] = {
     "richness_prior": Richness(prior="mass-function"),
     "richness_bayes": Richness(direction="inverted", prior="mass-function"),
     "aperture": Aperture(prior="mass-function"),
+    "caustic": Caustic(),
+    "caustic(.7)": Caustic(filling=0.7),
+    "jeans_members": JeansLikelihood(interlopers="none", prior="mass-function"),
+    "jeans": JeansLikelihood(prior="mass-function"),
+    "jeans_richness": JeansLikelihood(prior="mass-function", richness=True),
+    "jeans_mamon2010": JeansLikelihood(interlopers="mamon2010", prior="mass-function"),
 }
 
 __all__ = [
     "BASELINES",
     "Aperture",
     "Baseline",
+    "Caustic",
+    "CausticProfile",
     "Constant",
     "Fitted",
+    "FittedJeans",
+    "JeansLikelihood",
     "MSigma",
     "Prediction",
     "ProjectedMass",
     "PublishedMSigma",
     "Richness",
     "VirialTheorem",
+    "caustic_members",
     "evrard2008",
     "members",
     "munari2013",

@@ -1,0 +1,113 @@
+r"""The likelihood of clusters of one mass: members and interlopers together.
+
+Lengths are comoving [h^-1 Mpc], velocities [km/s], `log_` is natural.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+from scipy.special import logsumexp
+
+from clustermocks.catalogue import Catalogue
+from clustermocks.counts import cluster_sums, log_process
+from clustermocks.observation import Observation
+from clustermocks.spherical_jeans import SphericalJeans
+from sbi_clustermass.baselines.jeans_densities import TrialHalo, log_mamon2010, log_uniform, mamon2010_number
+from sbi_clustermass.baselines.jeans_mixture import log_any_number, log_any_share
+
+_NEAREST = 1e-6  # smaller projected distances count as this one: the density diverges at 0 [h^-1 Mpc]
+
+
+class Galaxies(NamedTuple):
+    """Galaxies of some clusters on end, R_proj [h^-1 Mpc] and v_los [km/s], and how many each cluster has."""
+
+    R_proj: Float[np.ndarray, "galaxy"]
+    v_los: Float[np.ndarray, "galaxy"]
+    number: Int[np.ndarray, "cluster"]
+
+    @classmethod
+    def of(cls, clusters: Catalogue, rows: Int[np.ndarray, "row"]) -> "Galaxies":
+        """Those of some clusters of a catalogue."""
+        parts = [clusters.galaxies(int(i)) for i in rows]
+        R_proj, v_los = (np.concatenate(columns).astype(float) for columns in zip(*parts, strict=True))
+        return cls(np.maximum(R_proj, _NEAREST), v_los, clusters.n_galaxies[rows])
+
+
+class Population(NamedTuple):
+    """What a cluster's galaxies are: kind and number of interlopers, and what the number of galaxies says.
+
+    `amount` is B, the mean number in the cylinder, or "marginalised" or "law" (`JeansLikelihood`); `counts` holds the
+    numbers of members at each mass, or None where the number of galaxies does not count.
+    """
+
+    interlopers: str
+    amount: float | str | None
+    counts: SphericalJeans | None
+    observation: Observation
+
+
+def log_likelihood(
+    population: Population, galaxies: Galaxies, log10_mass: float, halos: list[TrialHalo]
+) -> Float[np.ndarray, "cluster"]:
+    """Natural log of the density of each cluster's galaxies, the mean over haloes of one mass."""
+    parts = [_of_halo(population, galaxies, log10_mass, halo) for halo in halos]
+    if len(parts) == 1:
+        return parts[0]
+    return np.asarray(logsumexp(np.array(parts) + np.array([halo.log_weight for halo in halos])[:, None], axis=0))
+
+
+def _of_halo(
+    population: Population, galaxies: Galaxies, log10_mass: float, halo: TrialHalo
+) -> Float[np.ndarray, "cluster"]:
+    log_members = halo.log_members(galaxies.R_proj, galaxies.v_los)
+    expected = _expected(population, log10_mass, halo)
+    if population.interlopers == "none":
+        return _one_population(population, log_members, galaxies.number, expected)
+    log_others = _log_interlopers(population, galaxies, halo)
+    if population.amount == "law":
+        per_member = mamon2010_number(halo, population.observation) / halo.inside
+        log_both = np.logaddexp(log_members, log_others + np.log(per_member)) - np.log1p(per_member)
+        return _one_population(population, log_both, galaxies.number, expected * (1 + per_member))
+    mixed = _two_populations(population, log_members - log_others, galaxies.number, expected)
+    return mixed + cluster_sums(log_others, galaxies.number)
+
+
+def _expected(population: Population, log10_mass: float, halo: TrialHalo) -> float:
+    """Mean number of members in the cylinder; 1 where it does not count."""
+    counts = population.counts
+    if counts is None:
+        return 1.0
+    number = float(counts.mean_number(log10_mass))
+    return number if counts.richness == "independent" else number * halo.per_virial * halo.inside
+
+
+def _log_interlopers(population: Population, galaxies: Galaxies, halo: TrialHalo) -> Float[np.ndarray, "galaxy"]:
+    if population.interlopers == "mamon2010":
+        return log_mamon2010(halo, galaxies.R_proj, galaxies.v_los, observation=population.observation)
+    return np.full(galaxies.R_proj.shape, log_uniform(population.observation))
+
+
+def _one_population(
+    population: Population, log_density: Float[np.ndarray, "galaxy"], n: Int[np.ndarray, "cluster"], expected: float
+) -> Float[np.ndarray, "cluster"]:
+    """Galaxies of one normalised density; their number counts or is given."""
+    if population.counts is None:
+        return cluster_sums(log_density, n)
+    shape = population.counts.shape
+    return log_process(np.log(expected) + log_density, n, expected=expected, shape=shape, background=(0.0, 0.0))
+
+
+def _two_populations(
+    population: Population, log_excess: Float[np.ndarray, "galaxy"], n: Int[np.ndarray, "cluster"], expected: float
+) -> Float[np.ndarray, "cluster"]:
+    """Members among interlopers, relative to the density of interlopers."""
+    amount = population.amount
+    if amount == "marginalised":
+        return log_any_share(np.exp(log_excess), n)
+    background = float(amount)  # type: ignore[arg-type]
+    if population.counts is None:
+        return log_any_number(np.exp(log_excess), n, background=background)
+    shape = population.counts.shape
+    number = (background, background)  # the density is in units of that of interlopers
+    return log_process(np.log(expected) + log_excess, n, expected=expected, shape=shape, background=number)
