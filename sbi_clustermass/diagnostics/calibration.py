@@ -1,0 +1,104 @@
+"""Whether posteriors hold the truth as often as they say: PIT values, and coverage of two kinds of interval.
+
+Masses are M200c [h^-1 Msun] as log10_mass [dex]. All of it is promised only for clusters drawn from the posteriors' own
+prior (`HeldOut`).
+"""
+
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+from jaxtyping import Float, Int
+from scipy.stats import binom, kstest, kstwo
+
+from sbi_clustermass.diagnostics.residuals import Measured
+from sbi_clustermass.posterior import MassPosteriors
+
+LEVELS = (0.5, 0.68, 0.9, 0.95, 0.99)
+_BAND = 0.95
+
+
+@final
+@dataclass(frozen=True)
+class Coverage:
+    """Share of clusters whose true mass lies in an interval of probability `level`.
+
+    Attributes:
+        level: What is promised.
+        central: With as much probability below the interval as above it.
+        highest: In the smallest region of that probability.
+    """
+
+    level: float
+    central: Measured
+    highest: Measured
+
+
+def central_level(posteriors: MassPosteriors, log10_true: Float[np.ndarray, "cluster"]) -> Float[np.ndarray, "cluster"]:
+    """Level of the central interval on whose edge the truth lies [1]: uniform when calibrated, as `hdr_level` is."""
+    return np.abs(2 * posteriors.pit(log10_true) - 1)
+
+
+def covered(levels: Float[np.ndarray, "cluster"], level: float) -> Measured:
+    """Share of truths inside their interval of probability `level`, with the error that a calibrated share has."""
+    return Measured(float(np.mean(levels <= level)), float(np.sqrt(level * (1 - level) / len(levels))))
+
+
+def coverages(
+    posteriors: MassPosteriors, log10_true: Float[np.ndarray, "cluster"], levels: tuple[float, ...] = LEVELS
+) -> tuple[Coverage, ...]:
+    """Coverage at several levels, by central interval and by highest density."""
+    central, highest = central_level(posteriors, log10_true), posteriors.hdr_level(log10_true)
+    return tuple(Coverage(level, covered(central, level), covered(highest, level)) for level in levels)
+
+
+def largest_deviation(values: Float[np.ndarray, "cluster"]) -> tuple[float, float]:
+    """Kolmogorov-Smirnov: how far the distribution of values is from a uniform one at most, and the p-value of that."""
+    found = kstest(values, "uniform")
+    return float(found.statistic), float(found.pvalue)
+
+
+def curve_band(n: int) -> float:
+    """Half-width around the diagonal that a calibrated coverage curve of n clusters leaves nowhere in 95 % of cases."""
+    return float(kstwo.ppf(_BAND, n))
+
+
+@final
+@dataclass(frozen=True)
+class PitHistogram:
+    """Counts of PIT values, and the range in which all of them lie in 95 % of calibrated test sets.
+
+    Attributes:
+        edges: Of the bins, from 0 to 1, (bin + 1,).
+        counts: Clusters in each bin, (bin,).
+        low: Lower end of the expected range of every bin's count.
+        high: Upper end.
+    """
+
+    edges: Float[np.ndarray, "edge"]
+    counts: Int[np.ndarray, "bin"]
+    low: int
+    high: int
+
+    @property
+    def expected(self) -> float:
+        """Mean count of a bin when calibrated."""
+        return float(self.counts.sum() / len(self.counts))
+
+    @property
+    def outside(self) -> int:
+        """Number of bins outside the range."""
+        return int(np.sum((self.counts < self.low) | (self.counts > self.high)))
+
+
+def pit_histogram(
+    posteriors: MassPosteriors, log10_true: Float[np.ndarray, "cluster"], *, bins: int = 20
+) -> PitHistogram:
+    """Histogram of PIT values: flat when calibrated, a valley when too narrow, a hill when too wide, a slope when off.
+
+    Counts are binomial, and the range of each is taken at .95^(1/bins), so that all of them keep to it in 95 % of
+    cases (Sidak 1967, JASA 62, 626; counts of one histogram are negatively correlated, which makes it a little more).
+    """
+    counts, edges = np.histogram(posteriors.pit(log10_true), bins=bins, range=(0, 1))
+    low, high = binom.interval(_BAND ** (1 / bins), len(log10_true), 1 / bins)
+    return PitHistogram(edges, counts, int(low), int(high))

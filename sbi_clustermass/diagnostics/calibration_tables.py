@@ -1,0 +1,155 @@
+"""Tables of calibration, for the terminal and the report. Marks stand only where something was promised.
+
+Masses are M200c [h^-1 Msun] as log10_mass [dex]; `log_` is natural.
+"""
+
+from collections.abc import Iterator, Sequence
+
+from sbi_clustermass.diagnostics.calibration import Coverage, coverages, largest_deviation, pit_histogram
+from sbi_clustermass.diagnostics.promise import COVERAGE_TOLERANCE, MEAN_TOLERANCE, HeldOut, mark
+from sbi_clustermass.diagnostics.reliability import Bin, SigmaBin, by_posterior_mean, by_richness, reliability
+from sbi_clustermass.diagnostics.reliability import standardised as standardised_residual
+from sbi_clustermass.diagnostics.residuals import Measured, residuals
+from sbi_clustermass.diagnostics.sbc import sbc, tarp
+from sbi_clustermass.diagnostics.scores import crps, information_gain, log_score
+from sbi_clustermass.report.content import Table
+
+_PROMISED = (
+    "Test clusters were drawn from the prior that the posteriors carry, so that calibration is promised. "
+    f"Passes: within {100 * COVERAGE_TOLERANCE:g} points or {MEAN_TOLERANCE:g} dex, known to half of that at 2 errors. "
+    "Fails: off by more than that and 2 errors. Between the two there are too few clusters to tell."
+)
+_NOT_PROMISED = (
+    "No marks: test clusters were drawn from another distribution of masses than the prior that the posteriors carry, "
+    "and calibration is not promised there, however good the posteriors are."
+)
+_SHARES = "Shares are of true masses inside the central interval."
+_DASH = "–"
+
+
+def calibration_tables(
+    clusters: HeldOut, *, title: str = "", bins: int = 5, samples: int = 1000, seed: int = 1
+) -> tuple[Table, ...]:
+    """Coverage; residuals, scores, SBC and TARP; bins of posterior mean and of richness; reliability of sigma.
+
+    Each number stands with its Monte Carlo error; the mark's column is there only if calibration is promised. The bins
+    of richness are there if it is known.
+
+    Args:
+        clusters: Posteriors of clusters of known mass.
+        title: Put before each title, such as the name of the estimator.
+        bins: Of posterior mean and richness.
+        samples: Of each posterior, for SBC and TARP.
+        seed: Of these samples.
+
+    Raises:
+        ValueError: There are fewer than 100 clusters.
+    """
+    start = f"{title}: " if title else ""
+    tables = [
+        _coverage(clusters, f"{start}coverage of {len(clusters)} test clusters"),
+        _summary(clusters, f"{start}residuals, scores and uniformity", samples, seed),
+        _bins(
+            by_posterior_mean(clusters, bins=bins), f"{start}by posterior mean", "posterior mean [dex]", ".2f", _SHARES
+        ),
+    ]
+    if clusters.n_galaxies is not None:
+        note = f"{_SHARES} Of posteriors that were not told the number of galaxies, nothing is promised in bins of it."
+        tables.append(_bins(by_richness(clusters, bins=bins), f"{start}by richness", "galaxies", ".0f", note))
+    return (*tables, _reliability(reliability(clusters), f"{start}predicted error against residual"))
+
+
+def _note(clusters: HeldOut) -> str:
+    return _PROMISED if clusters.drawn_from_prior else _NOT_PROMISED
+
+
+def _coverage(clusters: HeldOut, title: str) -> Table:
+    header = ("interval [%]", "central [%]", "highest density [%]")
+    found = coverages(clusters.posteriors, clusters.log10_mass)
+    rows = [(f"{100 * each.level:g}", _percent(each.central), _percent(each.highest)) for each in found]
+    if clusters.drawn_from_prior:
+        header = (*header[:2], "mark", header[2], "mark")
+        rows = [_marked(each) for each in found]
+    return Table(title, header, tuple(rows), _note(clusters))
+
+
+def _marked(found: Coverage) -> tuple[str, ...]:
+    kinds = [(each, mark(each, found.level, COVERAGE_TOLERANCE)) for each in (found.central, found.highest)]
+    return (f"{100 * found.level:g}", *(cell for each, verdict in kinds for cell in (_percent(each), str(verdict))))
+
+
+def _summary(clusters: HeldOut, title: str, samples: int, seed: int) -> Table:
+    mean, _ = residuals(clusters.posteriors.mean, clusters.log10_mass)
+    rows = [*_of_residuals(clusters), *_of_scores(clusters), *_of_uniformity(clusters, samples, seed)]
+    header = ("", "found", "if calibrated")
+    if clusters.drawn_from_prior:
+        header = (*header, "mark")
+        verdict = str(mark(mean, 0.0, MEAN_TOLERANCE))
+        rows = [(*row, verdict if i == 0 else "") for i, row in enumerate(rows)]
+    return Table(title, header, tuple(rows), _note(clusters))
+
+
+def _of_residuals(clusters: HeldOut) -> Iterator[tuple[str, str, str]]:
+    mean, scatter = residuals(clusters.posteriors.mean, clusters.log10_mass)
+    shift, width = standardised_residual(clusters)
+    yield "mean residual [dex]", _text(mean, 4), "0"
+    yield "scatter of the residual [dex]", _text(scatter, 4), _DASH
+    yield "mean of residual / predicted error", _text(shift), "0"
+    yield "scatter of residual / predicted error", _text(width), "1"
+
+
+def _of_scores(clusters: HeldOut) -> Iterator[tuple[str, str, str]]:
+    given = clusters.posteriors, clusters.log10_mass
+    yield "log density at the truth [nats]", _text(log_score(*given)), _DASH
+    yield "information gained over the prior [nats]", _text(information_gain(*given)), _DASH
+    yield "CRPS [dex]", _text(crps(*given), 4), _DASH
+
+
+def _of_uniformity(clusters: HeldOut, samples: int, seed: int) -> Iterator[tuple[str, str, str]]:
+    given = clusters.posteriors, clusters.log10_mass
+    histogram, (deviation, pvalue) = pit_histogram(*given), largest_deviation(clusters.posteriors.pit(given[1]))
+    ranks, regions = sbc(*given, samples=samples, seed=seed), tarp(*given, samples=samples, seed=seed)
+    yield "PIT bins outside their range", f"{histogram.outside} of {len(histogram.counts)}", "0 in 95 % of cases"
+    yield "PIT, largest deviation from uniform", f"{deviation:.4f}, p = {pvalue:.2g}", "p uniform"
+    yield "SBC ranks, Kolmogorov-Smirnov", f"p = {ranks.ks_pvalue:.2g}", "p uniform"
+    yield "SBC ranks, told from uniform", _text(ranks.c2st_ranks), "0.5"
+    yield "SBC masses, told from samples", _text(ranks.c2st_masses), "0.5"
+    yield "TARP, area above the diagonal", _text(regions.area, 4), "0"
+    yield "TARP, Kolmogorov-Smirnov", f"p = {regions.ks_pvalue:.2g}", "p uniform"
+
+
+def _bins(bins: Sequence[Bin], title: str, name: str, form: str, note: str) -> Table:
+    header = (name, "clusters", "in 68 % [%]", "in 95 % [%]", "mean residual [dex]", "scatter [dex]")
+    rows = tuple(
+        (
+            f"{each.low:{form}} to {each.high:{form}}",
+            str(each.n),
+            *(_percent(share) for share in (each.coverage_68, each.coverage_95)),
+            *(_text(number) for number in (each.mean, each.scatter)),
+        )
+        for each in bins
+    )
+    return Table(title, header, rows, note)
+
+
+def _reliability(bins: Sequence[SigmaBin], title: str) -> Table:
+    header = ("predicted [dex]", "clusters", "rms predicted [dex]", "rms residual [dex]", "residual / predicted")
+    rows = tuple(
+        (
+            f"{each.low:.3f} to {each.high:.3f}",
+            str(each.n),
+            f"{each.predicted:.3f}",
+            _text(each.found),
+            _text(each.ratio),
+        )
+        for each in bins
+    )
+    return Table(title, header, rows, "The ratio is 1 when calibrated: below, errors are too wide; above, too narrow.")
+
+
+def _text(found: Measured, digits: int = 3) -> str:
+    return f"{found.value:.{digits}f} ± {found.error:.{digits}f}"
+
+
+def _percent(found: Measured) -> str:
+    return f"{100 * found.value:.1f} ± {100 * found.error:.1f}"

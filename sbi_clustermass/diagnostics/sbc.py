@@ -1,0 +1,222 @@
+"""Simulation-based calibration and TARP, by sbi: of a network through its own samples, or of posteriors on their grid.
+
+Masses are M200c [h^-1 Msun] as log10_mass [dex]. Both are promised only for clusters drawn from the posteriors' own
+prior (`HeldOut`). `import sbi` takes seconds, so it is imported where it is used.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, final
+from warnings import warn
+
+import numpy as np
+from jaxtyping import Float, Int
+from scipy.stats import kstwo
+
+from clustermocks.catalogue import Catalogue
+from sbi_clustermass.diagnostics.residuals import Measured
+from sbi_clustermass.posterior import MassPosteriors
+from sbi_clustermass.posterior.cells import chunks
+
+if TYPE_CHECKING:
+    import torch
+
+    from sbi_clustermass.estimator import MassEstimator
+
+_SAMPLES = 1000  # of each posterior
+_CLASSIFIED = 1000  # clusters that sbi's random forests are shown: their time goes with the number
+_ACCEPTED = 0.1  # least share of a network's draws inside the prior
+_TARP_BINS = 50
+_TARP_VARIANCE = 5 / 192  # of the integral of a Brownian bridge from 1/2 to 1
+
+
+@final
+@dataclass(frozen=True)
+class SBC:
+    """What sbi's `check_sbc` finds (Talts et al. 2018, arXiv:1804.06788).
+
+    Attributes:
+        ks_pvalue: Kolmogorov-Smirnov p-value of uniform ranks.
+        c2st_ranks: Share of ranks and uniform numbers that a classifier tells apart: .5 when calibrated.
+        c2st_masses: The same of true masses and one sample of each posterior, the data-averaged posterior.
+    """
+
+    ks_pvalue: float
+    c2st_ranks: Measured
+    c2st_masses: Measured
+
+
+@final
+@dataclass(frozen=True)
+class TARP:
+    """What sbi's `run_tarp` and `check_tarp` find (Lemos et al. 2023, arXiv:2302.03026).
+
+    Attributes:
+        credibility: Levels of the regions around random reference masses, (level,).
+        coverage: Share of truths in them, (level,).
+        area: Integral of coverage - credibility above 1/2: negative when too narrow. Its error is that of a Brownian
+            bridge, sqrt(5 / 192 n).
+        ks_pvalue: Of the largest difference of the two, from the Kolmogorov distribution of n clusters. sbi's own
+            compares the points of the two curves as if they were samples, and hardly ever rejects anything.
+    """
+
+    credibility: Float[np.ndarray, "level"]
+    coverage: Float[np.ndarray, "level"]
+    area: Measured
+    ks_pvalue: float
+
+
+def sbc_ranks(
+    posteriors: MassPosteriors, log10_true: Float[np.ndarray, "cluster"], *, samples: int = _SAMPLES, seed: int
+) -> Int[np.ndarray, "cluster"]:
+    """Rank of each true mass among samples of its posterior, 0 to `samples`: uniform when calibrated.
+
+    The number of samples below the truth is binomial, with the PIT value as its probability: it is drawn from that, and
+    no sample is made.
+    """
+    pit = np.clip(posteriors.pit(log10_true), 0, 1)
+    return np.random.default_rng(seed).binomial(samples, pit)
+
+
+def sbc(
+    posteriors: MassPosteriors, log10_true: Float[np.ndarray, "cluster"], *, samples: int = _SAMPLES, seed: int
+) -> SBC:
+    """SBC of posteriors on their grid: Kolmogorov-Smirnov of all clusters, classifiers of the first 1000.
+
+    Raises:
+        ValueError: There are fewer than 100 clusters.
+    """
+    _check_number(len(posteriors))
+    ranks = sbc_ranks(posteriors, log10_true, samples=samples, seed=seed)
+    averaged = posteriors.sample(1, seed=seed + 1)
+    return _checked(_tensor(ranks), _tensor(log10_true), _tensor(averaged), samples=samples, seed=seed)
+
+
+def network_sbc(estimator: "MassEstimator", clusters: Catalogue, *, samples: int = _SAMPLES, seed: int) -> SBC:
+    """SBC by `run_sbc` on `estimator.to_sbi()`: the network's own samples, nothing of ours between.
+
+    Raises:
+        ValueError: There are fewer than 100 clusters.
+    """
+    from sbi.diagnostics import run_sbc
+
+    with _seeded(seed):
+        theta, x, posterior = _in_sbi(estimator, clusters)
+        ranks, averaged = run_sbc(theta, x, posterior, samples, show_progress_bar=False)
+    return _checked(ranks, theta, averaged, samples=samples, seed=seed)
+
+
+def tarp(
+    posteriors: MassPosteriors, log10_true: Float[np.ndarray, "cluster"], *, samples: int = _SAMPLES, seed: int
+) -> TARP:
+    """TARP of posteriors on their grid, from their samples.
+
+    Raises:
+        ValueError: There are fewer than 100 clusters.
+    """
+    import torch
+
+    _check_number(len(posteriors))
+    rows = torch.arange(len(posteriors), dtype=torch.float32)[:, None]
+    return _tarp(_tensor(log10_true), rows, _Sampler(posteriors, seed), samples=samples, seed=seed)
+
+
+def network_tarp(estimator: "MassEstimator", clusters: Catalogue, *, samples: int = _SAMPLES, seed: int) -> TARP:
+    """TARP by `run_tarp` on `estimator.to_sbi()`: the network's own samples.
+
+    Raises:
+        ValueError: There are fewer than 100 clusters.
+    """
+    return _tarp(*_in_sbi(estimator, clusters), samples=samples, seed=seed)
+
+
+@final
+@dataclass(frozen=True)
+class _Sampler:
+    """The one method of an sbi posterior that its diagnostics call: samples of each cluster, whatever x says."""
+
+    posteriors: MassPosteriors
+    seed: int
+
+    def sample_batched(self, sample_shape: tuple[int, ...], x: "torch.Tensor", **_: object) -> "torch.Tensor":
+        return _tensor(self.posteriors.sample(sample_shape[0], seed=self.seed).T)
+
+
+def _tarp(theta: "torch.Tensor", x: "torch.Tensor", posterior: Any, *, samples: int, seed: int) -> TARP:
+    from sbi.diagnostics import check_tarp, run_tarp
+
+    with _seeded(seed):
+        coverage, credibility = run_tarp(
+            theta, x, posterior, num_posterior_samples=samples, num_bins=_TARP_BINS, show_progress_bar=False
+        )
+    n = len(theta)
+    area, _ = check_tarp(coverage, credibility)
+    deviation = float((coverage - credibility).abs().max())
+    error = float(np.sqrt(_TARP_VARIANCE / n))
+    return TARP(credibility.numpy(), coverage.numpy(), Measured(area, error), float(kstwo.sf(deviation, n)))
+
+
+def _checked(ranks: "torch.Tensor", theta: "torch.Tensor", averaged: "torch.Tensor", *, samples: int, seed: int) -> SBC:
+    """sbi's verdicts: of all ranks by Kolmogorov-Smirnov, of some clusters by classifiers.
+
+    sbi holds ranks against continuous uniform numbers, and its random forests tell whole numbers from those (.71 of
+    right ones, where .5 is meant). With a uniform number added to each, ranks are uniform from 0 to samples + 1.
+    """
+    import torch
+    from sbi.diagnostics import check_sbc
+    from sbi.diagnostics.sbc import check_uniformity_frequentist
+
+    n = min(len(theta), _CLASSIFIED)
+    with _seeded(seed):
+        ranks = ranks + torch.rand(ranks.shape)
+        some = check_sbc(ranks[:n], theta[:n], averaged[:n], num_posterior_samples=samples + 1)
+    error = float(0.5 / np.sqrt(2 * n))  # of the share of 2n told right by chance
+    told = (Measured(float(some[name].mean()), error) for name in ("c2st_ranks", "c2st_dap"))
+    return SBC(float(check_uniformity_frequentist(ranks, samples + 1)[0]), *told)
+
+
+def _in_sbi(estimator: "MassEstimator", clusters: Catalogue) -> tuple[Any, Any, Any]:
+    """Masses (cluster, 1), observations padded to one width, and the network as sbi's posterior.
+
+    sbi samples the whole batch until the last cluster has enough of its draws inside the prior. Clusters of which
+    hardly any fall there are left out; that depends on the data alone, so that calibration is promised of the others.
+    """
+    import torch
+
+    _check_number(len(clusters))
+    width = max(estimator.richness[1], int(clusters.n_galaxies.max()))
+    posterior, x = estimator.to_sbi(width=width), torch.from_numpy(clusters.padded(width))
+    inside = torch.cat([posterior.leakage_correction(x[rows]) for rows in chunks(len(x))]) >= _ACCEPTED
+    if not inside.all():
+        warn(
+            f"{int((~inside).sum())} of {len(x)} clusters are left out: the network puts less than {100 * _ACCEPTED:g} "
+            "% of their probability inside the prior, and sbi's sampling would take very long. sbc and tarp hold all.",
+            UserWarning,
+            stacklevel=3,
+        )
+    _check_number(int(inside.sum()))
+    return _tensor(clusters.log10_mass)[inside], x[inside], posterior
+
+
+def _tensor(values: np.ndarray) -> "torch.Tensor":
+    """Float32 with a last axis for the one parameter, (..., 1); that of (cluster, 1) is there already."""
+    import torch
+
+    found = torch.as_tensor(np.array(values), dtype=torch.float32)
+    return found if found.shape[-1] == 1 else found[..., None]
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Torch's global random numbers from a seed, left as they were afterwards: sbi has no other way."""
+    import torch
+
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        yield
+
+
+def _check_number(n: int) -> None:
+    if n < 100:
+        raise ValueError(f"SBC and TARP need 100 clusters or more, found {n}.")

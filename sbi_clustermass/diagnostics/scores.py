@@ -1,0 +1,109 @@
+"""How much posteriors tell: log score, CRPS, information gained, and what is lacking to the exact posterior.
+
+Masses are M200c [h^-1 Msun] as log10_mass [dex]; densities per dex; `log_` is natural, scores in nats. Proper scores
+reward right posteriors under any distribution of test masses, and are best for the prior that these were drawn from.
+"""
+
+from typing import NamedTuple, Self
+
+import numpy as np
+from jaxtyping import Float
+
+from sbi_clustermass.diagnostics.residuals import Measured
+from sbi_clustermass.posterior import MassPosteriors
+from sbi_clustermass.posterior.cells import chunks, place
+
+
+def mean_of(values: Float[np.ndarray, "cluster"]) -> Measured:
+    """Mean over independent clusters and its standard error; the error is NaN where a value is infinite."""
+    values = np.asarray(values, float)
+    error = values.std(ddof=1) / np.sqrt(len(values)) if np.isfinite(values).all() else np.nan
+    return Measured(float(values.mean()), float(error))
+
+
+def log_score(posteriors: MassPosteriors, log10_true: Float[np.ndarray, "cluster"]) -> Measured:
+    """Mean log density at the truth [nats, of a density per dex]: higher is better; -inf if a truth is off the grid."""
+    return mean_of(posteriors.log_prob_at(log10_true))
+
+
+def information_gain(posteriors: MassPosteriors, log10_true: Float[np.ndarray, "cluster"]) -> Measured:
+    """Mean of log q(truth | data) - log π(truth) [nats]: what the data told beyond the effective prior.
+
+    π is the prior of clusters before the cuts, so that what passing them tells of the mass counts as told.
+    """
+    prior = MassPosteriors.from_log_prob(posteriors.grid, posteriors.log_prior[None])
+    of_each = prior[np.zeros(len(posteriors), int)].log_prob_at(log10_true)
+    with np.errstate(invalid="ignore"):  # a truth off the grid, where both densities are zero
+        return mean_of(posteriors.log_prob_at(log10_true) - of_each)
+
+
+def gap(posteriors: MassPosteriors, exact: MassPosteriors, log10_true: Float[np.ndarray, "cluster"]) -> Measured:
+    """What posteriors lack to the exact ones of the same clusters under the same prior [nats], by paired difference.
+
+    Its expectation is the mean Kullback-Leibler divergence from the exact posterior, never negative, if clusters were
+    drawn from that prior.
+
+    Raises:
+        ValueError: They are not as many.
+    """
+    if len(posteriors) != len(exact):
+        raise ValueError(f"gap: {len(posteriors)} posteriors and {len(exact)} exact ones; it needs the same clusters.")
+    return mean_of(exact.log_prob_at(log10_true) - posteriors.log_prob_at(log10_true))
+
+
+def crps(posteriors: MassPosteriors, log10_true: Float[np.ndarray, "cluster"]) -> Measured:
+    """Mean continuous ranked probability score [dex]: lower is better, the absolute error of a point estimate."""
+    return mean_of(crps_of_each(posteriors, log10_true))
+
+
+def crps_of_each(posteriors: MassPosteriors, log10_true: Float[np.ndarray, "cluster"]) -> Float[np.ndarray, "cluster"]:
+    r"""$\int (F(x) - [x \geq M])^2 dx$ of each cluster [dex], with F the distribution that `pit` and `sample` follow.
+
+    In a cell F is a parabola, whose square is integrated in closed form; off the grid a truth adds its distance.
+
+    References:
+        Gneiting & Raftery 2007, JASA 102, 359, eq. 20.
+    """
+    masses = np.broadcast_to(np.asarray(log10_true, float), (len(posteriors),))
+    prob, cdf, grid = posteriors.prob, posteriors.cdf, posteriors.grid
+    parts = [_crps(grid, prob[rows], cdf[rows], masses[rows]) for rows in chunks(len(prob))]
+    return np.concatenate(parts) + np.maximum(grid[0] - masses, 0) + np.maximum(masses - grid[-1], 0)
+
+
+class _Parabola(NamedTuple):
+    """a + b t + c t^2 at the place t in each cell, 0 to 1."""
+
+    a: np.ndarray
+    b: np.ndarray
+    c: np.ndarray
+
+    @classmethod
+    def of(cls, prob: Float[np.ndarray, "cluster mass"], cdf: Float[np.ndarray, "cluster mass"]) -> Self:
+        """The cumulative distribution in each cell, where the density is linear, scaled to the cell's share."""
+        low, high, mass = prob[:, :-1], prob[:, 1:], np.diff(cdf)
+        ends = low + high
+        tilt = np.divide(high - low, ends, out=np.zeros_like(ends), where=ends > 0)
+        return cls(cdf[:, :-1], mass * (1 - tilt), mass * tilt)
+
+    def rest(self) -> Self:
+        """One minus it."""
+        return type(self)(1 - self.a, -self.b, -self.c)
+
+    def at(self, row: np.ndarray, cell: np.ndarray) -> Self:
+        """Of one cell each."""
+        return type(self)(*(each[row, cell] for each in self))
+
+    def square(self, t: float | np.ndarray = 1.0) -> np.ndarray:
+        """Integral of its square from 0 to t."""
+        a, b, c = self
+        return t * (a * a + t * (a * b + t * ((b * b + 2 * a * c) / 3 + t * (b * c / 2 + t * (c * c / 5)))))
+
+
+def _crps(grid: np.ndarray, prob: np.ndarray, cdf: np.ndarray, masses: np.ndarray) -> Float[np.ndarray, "cluster"]:
+    steps, (cell, t) = np.diff(grid), place(grid, masses)
+    below = _Parabola.of(prob, cdf)
+    above = below.rest()
+    cells, here, own = np.arange(len(steps)), cell[:, None], (np.arange(len(prob)), cell)
+    whole = np.where(cells < here, below.square(), np.where(cells > here, above.square(), 0.0)) @ steps
+    last = above.at(*own)
+    return whole + steps[cell] * (below.at(*own).square(t) + last.square() - last.square(t))

@@ -1,0 +1,112 @@
+"""SBC and TARP on the grid against sbi's own on samples, on posteriors that are right or wrong by construction."""
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+from sbi_clustermass import MassPosteriors
+from sbi_clustermass.diagnostics.sbc import network_sbc, network_tarp, sbc, sbc_ranks, tarp
+
+GRID = np.linspace(13.0, 15.6, 256)
+FAILURE_RATE = 1e-3  # of each statistical test, had the seed not been fixed
+
+
+def gaussian_set(n, seed, *, width=1.0, shift=0.0):
+    """Exact posteriors under the flat prior on the grid, or Gaussians that are off."""
+    rng = np.random.default_rng(seed)
+    truth = rng.uniform(13.0, 15.6, n)
+    datum = truth + rng.normal(0, 0.15, n)
+    return MassPosteriors.from_normal(datum + shift, width * 0.15, GRID), truth
+
+
+def test_ranks_are_distributed_as_those_among_samples():
+    posteriors, truth = gaussian_set(4000, seed=1, width=0.6)  # not uniform: there is something to agree on
+    counted = (posteriors.sample(50, seed=2) < truth[:, None]).sum(axis=1)
+    drawn = sbc_ranks(posteriors, truth, samples=50, seed=3)
+    counts = np.stack([np.bincount(each, minlength=51) for each in (counted, drawn)])
+    assert stats.chi2_contingency(counts).pvalue > FAILURE_RATE
+    # of one cluster: both scatter around 50 PIT by at most sqrt(50) / 2, independently
+    assert np.mean(counted - drawn) == pytest.approx(0, abs=4 * 5 / np.sqrt(4000))
+
+
+def test_ranks_of_right_posteriors_are_uniform():
+    ranks = sbc_ranks(*gaussian_set(8000, seed=4), samples=19, seed=5)
+    assert stats.chisquare(np.bincount(ranks, minlength=20)).pvalue > FAILURE_RATE
+
+
+def test_sbc_passes_right_posteriors_and_fails_wrong_ones():
+    right = sbc(*gaussian_set(400, seed=6), samples=300, seed=7)
+    assert right.ks_pvalue > FAILURE_RATE
+    # 4 errors, once in 8000 seeds each: stock sbi finds .7 here, whole numbers told from continuous ones
+    assert abs(right.c2st_ranks.value - 0.5) < 4 * right.c2st_ranks.error
+    assert abs(right.c2st_masses.value - 0.5) < 4 * right.c2st_masses.error
+    wrong = sbc(*gaussian_set(400, seed=6, width=0.5), samples=300, seed=7)
+    assert wrong.ks_pvalue < FAILURE_RATE
+    assert wrong.c2st_ranks.value > 0.5 + 4 * wrong.c2st_ranks.error
+
+
+@pytest.mark.parametrize(("width", "sign"), [(1.0, 0), (0.7, -1), (1.5, 1)])
+def test_tarp_has_no_area_below_right_posteriors_and_its_sign_tells_narrow_from_wide(width, sign):
+    found = tarp(*gaussian_set(2000, seed=8, width=width), samples=300, seed=9)
+    assert len(found.coverage) == len(found.credibility)
+    if sign:
+        assert sign * found.area.value > 4 * found.area.error
+        assert found.ks_pvalue < FAILURE_RATE
+    else:
+        assert abs(found.area.value) < 4 * found.area.error  # once in 16 000 seeds
+        assert found.ks_pvalue > FAILURE_RATE
+
+
+def test_errors_of_the_area_are_those_of_repeated_sets():
+    found = [tarp(*gaussian_set(300, seed=100 + i), samples=100, seed=i) for i in range(100)]
+    # 100 repeats fix a standard deviation to 7 %; three of those
+    assert np.std([each.area.value for each in found]) == pytest.approx(found[0].area.error, rel=0.22)
+    assert stats.kstest([each.ks_pvalue for each in found], "uniform").pvalue > FAILURE_RATE
+
+
+@pytest.fixture(scope="module")
+def accepted(estimator, mocks):
+    """Clusters that the network leaves in the prior: of others sbi's sampling takes forever."""
+    some = mocks.select(np.arange(400))
+    posterior = estimator.to_sbi(width=int(mocks.n_galaxies.max()))
+    inside = posterior.leakage_correction(torch.from_numpy(some.padded(int(mocks.n_galaxies.max())))).numpy()
+    return some.select(inside >= 0.1)
+
+
+def test_sbi_on_the_networks_own_samples_agrees_with_the_grid(estimator, accepted):
+    """The small network is not quite calibrated: both must find the same, not that all is well."""
+    given = estimator.posterior(accepted), accepted.log10_mass
+    theirs, ours = network_sbc(estimator, accepted, samples=300, seed=1), sbc(*given, samples=300, seed=2)
+    largest = [stats.kstwo.isf(each.ks_pvalue, len(accepted)) for each in (theirs, ours)]
+    # noise of a rank among 300 is .03 of the range: of 400 clusters 12 cross any level, .012 up or down in each
+    assert largest[0] == pytest.approx(largest[1], abs=0.04)
+    for name in ("c2st_ranks", "c2st_masses"):
+        one, other = getattr(theirs, name), getattr(ours, name)
+        assert abs(one.value - other.value) < 4 * np.hypot(one.error, other.error)
+    networks, grids = network_tarp(estimator, accepted, samples=300, seed=1), tarp(*given, samples=300, seed=1)
+    assert abs(networks.area.value - grids.area.value) < 4 * np.sqrt(2) * grids.area.error  # other reference masses
+    assert networks.area.error == grids.area.error
+
+
+def test_clusters_that_sbi_cannot_sample_are_left_out_and_counted(estimator, accepted, mocks):
+    missing = 400 - len(accepted)
+    assert missing
+    with pytest.warns(UserWarning, match=f"{missing} of 400 clusters are left out"):
+        found = network_tarp(estimator, mocks.select(np.arange(400)), samples=100, seed=1)
+    assert found.area.error == pytest.approx(np.sqrt(5 / 192 / len(accepted)))
+
+
+def test_torchs_random_numbers_are_left_alone():
+    torch.manual_seed(3)
+    expected = torch.rand(1)
+    torch.manual_seed(3)
+    first, second = (tarp(*gaussian_set(200, seed=1), samples=100, seed=5) for _ in range(2))
+    assert torch.rand(1) == expected
+    assert first.area == second.area
+
+
+def test_too_few_clusters_are_refused():
+    for each in (sbc, tarp):
+        with pytest.raises(ValueError, match="100 clusters or more, found 50"):
+            each(*gaussian_set(50, seed=1), seed=1)
