@@ -1,4 +1,4 @@
-"""Tables of galaxies in, masses out, one answer a table: a mass, or the reason why there is none.
+"""Tables of galaxies in, masses out, one answer a cluster: a mass, or the reason why there is none.
 
 Masses are M200c [h^-1 Msun] as log10_mass [dex].
 """
@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, final
 
 import numpy as np
 
+from clustermocks import Catalogue
 from clustermocks.files import replacing
 from sbi_clustermass.baselines import evrard2008, velocity_dispersion
 from sbi_clustermass.estimator import MassEstimator
 from sbi_clustermass.posterior import MassPosteriors
-from sbi_clustermass.tables import ClusterTable, TableError, TableOptions, read_table
+from sbi_clustermass.tables import ClusterTable, TableOptions, Unreadable, read_clusters
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -43,7 +44,7 @@ class Mass:
 
     @property
     def name(self) -> str:
-        """Of the cluster's table."""
+        """Of the cluster."""
         return self.cluster.name
 
     @property
@@ -61,10 +62,10 @@ class Mass:
 @final
 @dataclass(frozen=True)
 class NoMass:
-    """A table that gave no mass.
+    """A cluster, or a whole table, that gave no mass.
 
     Attributes:
-        name: Of the table.
+        name: Of the cluster, or of the table.
         reason: Why; several lines where there is something to try.
         cluster: The cluster, where it could be read but has too few galaxies.
     """
@@ -75,33 +76,61 @@ class NoMass:
 
 
 def infer_tables(paths: Sequence[Path], estimator: MassEstimator, options: TableOptions) -> Iterator[Mass | NoMass]:
-    """Infer a mass from each table; a bad table costs only its own answer."""
+    """Infer the mass of each cluster of each table, one after the other; a bad one costs only its own answer."""
     for path in paths:
-        try:
-            cluster = read_table(
-                path, options=options, observation=estimator.observation, cosmology=estimator.cosmology
-            )
-        except TableError as error:
-            yield NoMass(path.stem, str(error))
-            continue
-        yield NoMass(path.stem, cluster.reason, cluster) if cluster.reason else infer_cluster(cluster, estimator)
+        for cluster in read_clusters(
+            path, options=options, observation=estimator.observation, cosmology=estimator.cosmology
+        ):
+            yield _answer(cluster, estimator)
+
+
+def _answer(cluster: ClusterTable | Unreadable, estimator: MassEstimator) -> Mass | NoMass:
+    if isinstance(cluster, Unreadable):
+        return NoMass(cluster.name, cluster.reason)
+    if cluster.reason:
+        return NoMass(cluster.name, cluster.reason, cluster)
+    try:
+        return infer_cluster(cluster, estimator)
+    except (ValueError, ArithmeticError) as error:  # of one cluster among ten thousand
+        return NoMass(cluster.name, f"{cluster.name}: {error}", cluster)
 
 
 def infer_cluster(cluster: ClusterTable, estimator: MassEstimator) -> Mass:
     """Infer the mass of one cluster that has enough galaxies."""
     galaxies, posterior = cluster.catalogue, estimator.posterior(cluster.catalogue)
-    relation = evrard2008(cluster.redshift, estimator.cosmology, method="clipped")
+    sigma = velocity_dispersion([galaxies.galaxies(0)[1]], method="clipped")
+    relation = evrard2008(cluster.redshift, estimator.cosmology)
     return Mass(
         cluster=cluster,
         posterior=posterior,
-        velocity_dispersion=float(velocity_dispersion([galaxies.galaxies(0)[1]], method="clipped")[0]),
-        log10_mass_m_sigma=float(relation.predict(galaxies)[0]),
-        warnings=cluster.warnings + estimator.warnings(galaxies, posterior)[0],
+        velocity_dispersion=float(sigma[0]),
+        log10_mass_m_sigma=float(relation.inverse(np.log10(sigma))[0]),
+        warnings=cluster.warnings + estimator.warnings(galaxies, posterior)[0] + _cut(cluster, estimator, posterior),
     )
 
 
+def _cut(cluster: ClusterTable, estimator: MassEstimator, posterior: MassPosteriors) -> tuple[str, ...]:
+    """What a field that ends inside the aperture may do to the mass: what the same cut does once more."""
+    if cluster.narrow is None:
+        return ()
+    R_proj, v_los = cluster.catalogue.galaxies(0)
+    edge = cluster.narrow.reach**2 / estimator.observation.aperture
+    inside = R_proj < edge
+    if inside.sum() < estimator.observation.min_galaxies:
+        return ()
+    smaller = Catalogue.from_arrays(
+        cluster.catalogue.observation,
+        cluster.catalogue.cosmology,
+        clusters={"log10_mass": np.array([np.nan]), "host_id": cluster.catalogue.host_id},
+        galaxies={"R_proj": R_proj[inside], "v_los": v_los[inside]},
+        offsets=np.array([0, inside.sum()]),
+    )
+    change = float(estimator.posterior(smaller).mean[0] - posterior.mean[0])
+    return (f"cut again by the same factor, at {edge:.2f} h^-1 Mpc, the mass moves by {change:+.2f} dex",)
+
+
 def as_table(masses: Sequence[Mass | NoMass]) -> "Table":
-    """One row a table, those without a mass included, with units and a description of each column."""
+    """One row a cluster, those without a mass included, with units and a description of each column."""
     from astropy.table import Column, Table
 
     table = Table(rows=[_row(mass) for mass in masses])
@@ -140,6 +169,9 @@ def _row(mass: Mass | NoMass) -> dict[str, str | float | int]:
         "centre_source": cluster.centre_source if cluster else "",
         "n_rows": cluster.n_rows if cluster else 0,
         "n_dropped": cluster.n_dropped if cluster else 0,
+        "n_duplicates": cluster.counts.duplicates if cluster else 0,
+        "n_outside_aperture": cluster.counts.outside_aperture if cluster else 0,
+        "n_outside_velocity": cluster.counts.outside_velocity if cluster else 0,
         "velocity_dispersion": mass.velocity_dispersion if found else np.nan,
         "log10_mass_m_sigma": mass.log10_mass_m_sigma if found else np.nan,
         "warnings": "; ".join(mass.warnings) if found else "",

@@ -1,21 +1,30 @@
 """Columns of an observer's table -> float64 arrays in our units, NaN where a value is missing."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias, cast, final
+from typing import TYPE_CHECKING, TypeAlias, final
 
 import numpy as np
 from jaxtyping import Bool, Float
 
+from sbi_clustermass.tables.access import column_of, meta_of
 from sbi_clustermass.tables.errors import problem, shorten
-from sbi_clustermass.tables.names import find_column, suggestion
+from sbi_clustermass.tables.names import ALIASES, base_name, choice, is_quantity, length_words, speed_word, suggestion
+from sbi_clustermass.tables.numbers import angles, is_sexagesimal, numbers
+from sbi_clustermass.tables.ucds import contradicts, is_main, meaning
+from sbi_clustermass.tables.units import Unit
 
 if TYPE_CHECKING:
     from astropy.table import Column, Table
 
-_MISSING = {"", "nan", "--", "-", "null", "none", "n/a", "na", "masked"}
 _NUMBERS = "iufb"
-_UNITS = {"ra": "deg", "dec": "deg", "ra_cluster": "deg", "dec_cluster": "deg", "cz": "km/s", "v_los": "km/s"}
+_HUGE = 1e30  # no quantity of ours is as large in any unit: a sign for a missing value, or damage
+_FACTORS: dict[str, Callable[[Unit], float]] = {
+    **dict.fromkeys(("ra", "dec", "ra_cluster", "dec_cluster"), Unit.degrees),
+    **dict.fromkeys(("cz", "v", "v_los", "v_err"), Unit.kilometres_per_second),
+    **dict.fromkeys(("z", "z_err", "z_cluster"), Unit.redshift),
+}
+_BY_UNIT = {"R_proj": lambda unit: length_words(unit)[0] is not None, "v": lambda unit: speed_word(unit) is not None}
 
 Values: TypeAlias = Float[np.ndarray, "row"]
 
@@ -36,24 +45,57 @@ class Reader:
     chosen: Mapping[str, str]
 
     def find(self, ours: str) -> str | None:
-        """Name of the column that holds one of our quantities, or None."""
-        return find_column(self.where, self.table.colnames, ours, self.chosen)
+        """Name of the column that holds one of our quantities, or None: the user's choice, by name, UCD or unit.
+
+        Raises:
+            TableError: The user's choice is not there, or several columns could be meant.
+        """
+        if ours in self.chosen:
+            return choice(self.where, self.table.colnames, ours, self.chosen[ours])
+        found = self.candidates(ours)
+        if len(found) > 1:
+            main = [name for name in found if is_main(self.ucd(name))]
+            found = main if len(main) == 1 else found
+        if len(found) > 1:
+            what, advice = f"more than one column could be {ours}.", f"--column {ours}={found[0]}"
+            raise problem(self.where, what, found=", ".join(found), advice=advice)
+        return found[0] if found else None
+
+    def candidates(self, ours: str) -> list[str]:
+        """Columns that could hold one of our quantities: by name, or else by UCD, or else by unit."""
+        taken = set(self.chosen.values())
+        names = [name for name in self.table.colnames if name not in taken]
+        found = [n for n in names if is_quantity(n, ours, self.unit(n).text) and not self._is_other(n, ours)]
+        return found or [name for name in names if meaning(self.ucd(name)) == ours] or self._by_unit(names, ours)
 
     def column(self, name: str) -> "Column":
         """A column as it is in the file."""
-        return cast("Column", self.table[name])
+        return column_of(self.table, name)
+
+    def unit(self, name: str) -> Unit:
+        """A column's unit."""
+        return Unit(self.where, name, self.column(name).unit)
+
+    def ucd(self, name: str) -> str:
+        """A column's UCD, "" if it has none."""
+        return str(meta_of(self.table, name).get("ucd", "") or "")
 
     def read(self, ours: str, name: str) -> Values:
-        """A column as float64 in our unit, NaN where a value is missing.
+        """A column as float64 in our unit (distances from the centre in their own), NaN where a value is missing.
 
         Raises:
             TableError: Not one number a row, or a unit that is no unit of this quantity.
         """
-        column = self.column(name)
-        values = self._numbers(column, _parser(ours))
-        if ours not in _UNITS or column.unit is None or column.dtype.kind not in _NUMBERS:
-            return values
-        return values * self._factor(column, _UNITS[ours])
+        values, converted = self._numbers(name, ours)
+        values = np.where(np.abs(values) < _HUGE, values, np.nan)
+        if not converted and ours in _FACTORS:
+            return values * _FACTORS[ours](self.unit(name))
+        return values
+
+    def optional(self, ours: str) -> Values | None:
+        """A column as `read` gives it, None if there is none."""
+        name = self.find(ours)
+        return None if name is None else self.read(ours, name)
 
     def constant(self, ours: str) -> float | None:
         """The one value of a column that describes the cluster, or None.
@@ -68,7 +110,7 @@ class Reader:
         values = values[np.isfinite(values)]
         if len(values) > 1:
             what, found = "more than one cluster in the table.", f"{name} from {values[0]:g} to {values[-1]:g}"
-            raise problem(self.where, what, found=found, advice="a table for each cluster")
+            raise problem(self.where, what, found=found, advice="--id COLUMN, or a table for each cluster")
         return float(values[0]) if len(values) else None
 
     def missing(self, what: str, ours: str) -> Exception:
@@ -83,47 +125,39 @@ class Reader:
             found = f"{values[row]:g} in row {row + 1} of {len(values)}"
             raise problem(self.where, what, found=found, advice=advice)
 
-    def _factor(self, column: "Column", unit: str) -> float:
-        from astropy import units as u
+    def _is_other(self, name: str, ours: str) -> bool:
+        """Whether UCD or unit say that a column is not what its name says."""
+        unit = self.unit(name).text.lower()
+        return contradicts(self.ucd(name), ours) or (ours in ("z", "v") and unit.startswith(("mag", "ab", "mmag")))
 
-        try:
-            return float(cast("float", u.Quantity(1.0, column.unit).to_value(unit)))
-        except (u.UnitConversionError, ValueError, TypeError) as error:
-            what, found = f"column {column.name} cannot be read in {unit}.", f"unit {column.unit}"
-            raise problem(self.where, what, found=found, advice=f"convert it to {unit}") from error
+    def _by_unit(self, names: Sequence[str], ours: str) -> list[str]:
+        if ours not in _BY_UNIT:
+            return []
+        known = {alias for aliases in ALIASES.values() for alias in aliases}
+        fits = [name for name in names if _BY_UNIT[ours](self.unit(name).text) and base_name(name) not in known]
+        return [n for n in fits if not any(word in n.lower() for word in ("err", "e_", "sig", "disp", "200", "500"))]
 
-    def _numbers(self, column: "Column", parse: Callable[[str], float]) -> Values:
+    def _numbers(self, name: str, ours: str) -> tuple[Values, bool]:
+        """A column's numbers, and whether they are in our unit already, as sexagesimal angles are."""
+        column = self.column(name)
         if column.ndim != 1:
             found = f"an array of shape {column.shape[1:]} in each row"
-            raise problem(self.where, f"column {column.name} is not one number a row.", found=found)
+            raise problem(self.where, f"column {name} is not one number a row.", found=found)
         masked = np.ma.getmaskarray(np.ma.asarray(column))
         if column.dtype.kind in _NUMBERS:
-            return np.where(masked, np.nan, np.asarray(column, dtype=float))
-        values = np.full(len(column), np.nan)
-        for row in np.flatnonzero(~masked):
-            values[row] = self._number(column, int(row), parse)
-        return values
-
-    def _number(self, column: "Column", row: int, parse: Callable[[str], float]) -> float:
-        """One field of text as a number, NaN if it is one of the usual signs for a missing value."""
-        value = column[row]
-        text = (value.decode(errors="replace") if isinstance(value, bytes) else str(value)).strip()
+            with np.errstate(over="ignore", invalid="ignore"):
+                return np.where(masked, np.nan, np.asarray(column, dtype=float)), False
+        texts = ["" if hidden else as_text(value) for value, hidden in zip(column, masked, strict=True)]
+        sky = ours in ("ra", "dec", "ra_cluster", "dec_cluster") and is_sexagesimal(texts)
         try:
-            return np.nan if text.lower() in _MISSING else parse(text)
+            return (angles(texts, hours=ours.startswith("ra")), True) if sky else (numbers(texts), False)
         except ValueError as error:
-            what, found = f"column {column.name} is not a number.", f"{text!r} in row {row + 1} of {len(column)}"
+            row = next(i for i, text in enumerate(texts) if text.strip() == str(error))
+            found = f"{texts[row].strip()!r} in row {row + 1} of {len(texts)}"
             advice = "correct it, or leave the field empty to drop the row"
-            raise problem(self.where, what, found=found, advice=advice) from error
+            raise problem(self.where, f"column {name} is not a number.", found=found, advice=advice) from error
 
 
-def _parser(ours: str) -> Callable[[str], float]:
-    """Text to number; angles may be sexagesimal, right ascensions then in hours."""
-    return {"ra": lambda text: _degrees(text, "hourangle"), "dec": lambda text: _degrees(text, "deg")}.get(ours, float)
-
-
-def _degrees(text: str, unit: str) -> float:
-    from astropy.coordinates import Angle
-
-    if len(text.replace(":", " ").split()) == 3:
-        return cast("float", Angle(text, unit=unit).to_value("deg"))
-    return float(text)
+def as_text(value: object) -> str:
+    """A field as text."""
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)

@@ -20,14 +20,16 @@ from clustermocks.observation import (
     robust_centre_velocity,
     subtract_velocity,
 )
-from sbi_clustermass.tables.centre import densest_point, densest_redshift, separation
+from sbi_clustermass.tables.centre import centre_error, densest_point, densest_redshift, redshift_error, separation
 from sbi_clustermass.tables.errors import problem
-from sbi_clustermass.tables.galaxies import Distances, Galaxies, Redshifts, Sky
-from sbi_clustermass.tables.options import TableOptions, check_centre, check_redshift
+from sbi_clustermass.tables.kinds import Angles, Distances, Galaxies, Redshifts, Sky
+from sbi_clustermass.tables.limits import check_centre, check_redshift
+from sbi_clustermass.tables.options import TableOptions
 
 Values: TypeAlias = Float[np.ndarray, "galaxy"]
 
 MAX_ITERATIONS = 20
+NEAREST = 0.002  # redshift: nearer ones say nothing about distance; Virgo has 0.0036
 
 
 @final
@@ -43,6 +45,8 @@ class Located:
         centre: Right ascension and declination [deg]; NaN if the table holds distances only.
         centre_source: Where it comes from.
         shift: Velocity by which the galaxies were recentred [km/s]; 0 where the redshift is their own.
+        redshift_error: Standard error of a redshift that is the galaxies' own [1], else NaN.
+        centre_error: Standard error of an estimated centre, along one axis [h^-1 Mpc], else NaN.
     """
 
     R_proj: Values
@@ -52,6 +56,8 @@ class Located:
     centre: tuple[float, float]
     centre_source: str
     shift: float = 0.0
+    redshift_error: float = np.nan
+    centre_error: float = np.nan
 
 
 @final
@@ -79,11 +85,14 @@ class View:
         Raises:
             TableError: A redshift, h or kind of distance is needed and missing, or no galaxy is near the redshift.
         """
+        return self._with_errors(self._locate())
+
+    def _locate(self) -> Located:
         redshift, source = self._known_redshift
         velocity, position = self.galaxies.velocity, self.galaxies.position
         if redshift is None and isinstance(velocity, Redshifts):
             return self._about_their_own_redshift(velocity)
-        if redshift is None and isinstance(position, Sky):
+        if redshift is None and isinstance(position, (Sky, Angles)):
             found = "velocities relative to the cluster, which do not say where it is"
             raise problem(self.where, "the cluster's redshift is needed.", found=found, advice="--redshift Z")
         located = replace(self._from(np.nan if redshift is None else redshift), redshift_source=source)
@@ -94,11 +103,26 @@ class View:
         v_los = subtract_velocity(located.v_los, centre)
         return replace(located, v_los=v_los, redshift_source=source, shift=-centre)
 
+    def _with_errors(self, located: Located) -> Located:
+        """Errors of what the galaxies themselves gave, by resampling them."""
+        near = in_cylinder(located.R_proj, located.v_los, self.observation)
+        position = self.galaxies.position
+        if self._known_redshift[0] is None and isinstance(self.galaxies.velocity, Redshifts):
+            located = replace(located, redshift_error=redshift_error(located.v_los[near], located.redshift))
+        if self.known_centre[0] is None and isinstance(position, Sky):
+            sky = position.values[np.abs(located.v_los) < self.observation.v_cut]
+            distance = float(self.cosmology.comoving_distance(located.redshift))
+            located = replace(located, centre_error=centre_error(sky, located.centre, distance))
+        return located
+
     def _about_their_own_redshift(self, redshifts: Redshifts) -> Located:
         """Iterate biweight redshift, centre and distances until the redshift stands still within 1 km/s."""
         redshift = densest_redshift(redshifts.values[self._near_axis(redshifts)])
         for _ in range(MAX_ITERATIONS):
             check_redshift(self.where, redshift)
+            if redshift < NEAREST:
+                found = f"the galaxies' redshifts centre on {redshift:.5f}"
+                raise problem(self.where, "no cluster is that near.", found=found, advice="--redshift Z, or check z")
             located = self._from(redshift)
             centre = self._centre_velocity(located)
             if abs(centre) < 1.0:
@@ -135,7 +159,7 @@ class View:
         velocity, position = self.galaxies.velocity, self.galaxies.position
         v_los = relative_velocity(velocity.values, redshift) if isinstance(velocity, Redshifts) else velocity.values
         centre, source = self.known_centre
-        if isinstance(position, Distances):
+        if not isinstance(position, Sky):
             R_proj = self._comoving(position, redshift)
             return Located(R_proj, v_los, redshift, "", centre or (np.nan, np.nan), "distances in the table")
         if centre is None:
@@ -153,7 +177,7 @@ class View:
         """Galaxies inside the aperture if each were at its own redshift; all where the centre is unknown or none is."""
         z = np.maximum(redshifts.values, 1e-3)
         position, (centre, _) = self.galaxies.position, self.known_centre
-        if isinstance(position, Distances):
+        if not isinstance(position, Sky):
             R_proj = self._comoving(position, z)
         elif centre is not None:
             R_proj = separation(position.values, centre) * self.cosmology.comoving_distance(z)
@@ -162,20 +186,30 @@ class View:
         inside = R_proj < self.observation.aperture
         return inside if inside.any() else np.ones(len(z), bool)
 
-    def _comoving(self, distances: Distances, redshift: ArrayLike) -> Values:
-        """The table's distances in comoving h^-1 Mpc: times h unless per h already, times 1 + z if physical."""
+    def _comoving(self, distances: Distances | Angles, redshift: ArrayLike) -> Values:
+        """Distances in comoving h^-1 Mpc: times h unless per h already, times 1 + z if physical; angles times D_c."""
+        if isinstance(distances, Angles):
+            return np.deg2rad(distances.values) * self.cosmology.comoving_distance(redshift)
         frame, h = self._frame(distances), 1.0 if distances.per_h else self.options.h
         needed = {}
         if h is None:
             needed["the h that its Mpc assume"] = "--h 0.7 (1 if they are h^-1 Mpc)"
         if frame is None:
             needed["whether it is physical or comoving"] = "--distance physical"
-        if frame != "comoving" and np.isnan(redshift).any():
+        if (frame != "comoving" or self.options.Om) and np.isnan(redshift).any():
             needed["the cluster's redshift"] = "--redshift Z"
         if h is None or needed:
             what = f"to convert {distances.column} to comoving h^-1 Mpc it needs {', '.join(needed)}."
             raise problem(self.where, what, advice=" ".join(needed.values()))
-        return distances.values * h * (1 + np.asarray(redshift) if frame == "physical" else 1)
+        expansion = 1 + np.asarray(redshift) if frame == "physical" else 1
+        return distances.values * h * expansion * self.rescaling(redshift)
+
+    def rescaling(self, redshift: ArrayLike) -> Values:
+        """Distance in our cosmology over that in the user's, for one angle [1]; 1 where the user named none."""
+        if self.options.Om is None:
+            return np.ones(np.shape(redshift))
+        theirs = replace(self.cosmology, Om0=self.options.Om)
+        return self.cosmology.comoving_distance(redshift) / theirs.comoving_distance(redshift)
 
     def _frame(self, distances: Distances) -> str | None:
         said, asked = distances.frame, self.options.distance

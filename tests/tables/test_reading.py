@@ -127,11 +127,6 @@ def test_a_field_smaller_than_the_aperture_is_told(columns, write):
     assert any("the mocks 1.6" in warning for warning in table.warnings)
 
 
-def test_rows_that_repeat_are_told(columns, write):
-    table = read_table(write({name: np.append(values, values[:5]) for name, values in columns.items()}))
-    assert any(warning.startswith("5 rows repeat") for warning in table.warnings)
-
-
 def test_a_redshift_far_from_the_galaxies_is_told(columns, write):
     table = read_table(write(columns), options=TableOptions(redshift=0.105, centre=CENTRE))
     assert any("km/s from redshift 0.105" in warning for warning in table.warnings)
