@@ -17,6 +17,7 @@ from sbi_clustermass.cli_compare import compare
 from sbi_clustermass.cli_infer import infer
 from sbi_clustermass.cli_population import population, posteriors
 from sbi_clustermass.cli_report import report
+from sbi_clustermass.cli_validate import validate
 
 app = typer.Typer(
     add_completion=False,
@@ -176,7 +177,7 @@ def train(
     console.print(f"Its history: {out / HISTORY}, {out / PICTURE}.", soft_wrap=True)
 
 
-for command in (infer, posteriors, population, compare, report):
+for command in (infer, posteriors, population, compare, validate, report):
     app.command()(command)
 
 
