@@ -6,12 +6,23 @@
 from sbi_clustermass.baselines.aperture import Aperture
 from sbi_clustermass.baselines.baseline import Baseline, Fitted, Prediction
 from sbi_clustermass.baselines.caustic import Caustic, CausticProfile, caustic_members
+from sbi_clustermass.baselines.cnn import CNN, DropoutCNN
 from sbi_clustermass.baselines.constant import Constant
 from sbi_clustermass.baselines.dispersion import velocity_dispersion
+from sbi_clustermass.baselines.distributions import SupportDistribution
+from sbi_clustermass.baselines.features import ARMITAGE_2019, CALDERON_BERLIND_2019, Features
 from sbi_clustermass.baselines.interlopers import members, shifting_gapper, sigma_clipping
 from sbi_clustermass.baselines.jeans import FittedJeans, JeansLikelihood
 from sbi_clustermass.baselines.m_sigma import MSigma
 from sbi_clustermass.baselines.published import PublishedMSigma, evrard2008, munari2013, saro2013
+from sbi_clustermass.baselines.regression import (
+    BoostedTrees,
+    KernelRidge,
+    LinearRegression,
+    NeuralNetwork,
+    RandomForest,
+    RidgeRegression,
+)
 from sbi_clustermass.baselines.richness import Richness
 from sbi_clustermass.baselines.virial import ProjectedMass, VirialTheorem
 
@@ -43,23 +54,50 @@ BASELINES: dict[str, Baseline] = {
     "jeans": JeansLikelihood(prior="mass-function"),
     "jeans_richness": JeansLikelihood(prior="mass-function", richness=True),
     "jeans_mamon2010": JeansLikelihood(interlopers="mamon2010", prior="mass-function"),
+    "linear": LinearRegression(),
+    "ridge": RidgeRegression(),
+    "kernel_ridge": KernelRidge(),
+    "trees": BoostedTrees(),
+    "forest": RandomForest(),
+    "network": NeuralNetwork(),
+    "sdm_1d": SupportDistribution(),
+    "sdm_2d": SupportDistribution(dimensions=2),
+    "sdm_kde_1d": SupportDistribution(distance="kde"),
+    "sdm_kde_2d": SupportDistribution(dimensions=2, distance="kde"),
+    "sdm_mmd_2d": SupportDistribution(dimensions=2, distance="mmd"),
+    "cnn_1d": CNN(dimensions=1),
+    "cnn_2d": CNN(),
+    "cnn_dropout_1d": DropoutCNN(dimensions=1),
+    "cnn_dropout_2d": DropoutCNN(),
 }
 
 __all__ = [
+    "ARMITAGE_2019",
     "BASELINES",
+    "CALDERON_BERLIND_2019",
+    "CNN",
     "Aperture",
     "Baseline",
+    "BoostedTrees",
     "Caustic",
     "CausticProfile",
     "Constant",
+    "DropoutCNN",
+    "Features",
     "Fitted",
     "FittedJeans",
     "JeansLikelihood",
+    "KernelRidge",
+    "LinearRegression",
     "MSigma",
+    "NeuralNetwork",
     "Prediction",
     "ProjectedMass",
     "PublishedMSigma",
+    "RandomForest",
     "Richness",
+    "RidgeRegression",
+    "SupportDistribution",
     "VirialTheorem",
     "caustic_members",
     "evrard2008",

@@ -1,29 +1,46 @@
 """How good posteriors are, and when not to trust one."""
 
+from sbi_clustermass.diagnostics.alarm_table import alarm_rates, alarm_table
 from sbi_clustermass.diagnostics.calibration import Coverage, PitHistogram, coverages, pit_histogram
+from sbi_clustermass.diagnostics.likeness import Likeness
+from sbi_clustermass.diagnostics.misspecification import Alarm, marginal_p_value, set_mmd
+from sbi_clustermass.diagnostics.plain_checks import PlainChecks
 from sbi_clustermass.diagnostics.promise import HeldOut, Mark, mark, reweighted
 from sbi_clustermass.diagnostics.recalibration import Recalibration
 from sbi_clustermass.diagnostics.reliability import by_posterior_mean, by_richness, reliability, standardised
 from sbi_clustermass.diagnostics.residuals import Measured, coverage, residuals
 from sbi_clustermass.diagnostics.richness import richness_r2
+from sbi_clustermass.diagnostics.robustness import robustness_table, simulator_robustness
+from sbi_clustermass.diagnostics.saliency import Saliency
 from sbi_clustermass.diagnostics.sbc import network_sbc, network_tarp, sbc, sbc_ranks, tarp
 from sbi_clustermass.diagnostics.scores import crps, gap, information_gain, log_score
+from sbi_clustermass.diagnostics.shot_noise import ShotNoise, dispersion_noise, fit_shot_noise
 
 __all__ = [
+    "Alarm",
     "Coverage",
     "HeldOut",
+    "Likeness",
     "Mark",
     "Measured",
     "PitHistogram",
+    "PlainChecks",
     "Recalibration",
+    "Saliency",
+    "ShotNoise",
+    "alarm_rates",
+    "alarm_table",
     "by_posterior_mean",
     "by_richness",
     "coverage",
     "coverages",
     "crps",
+    "dispersion_noise",
+    "fit_shot_noise",
     "gap",
     "information_gain",
     "log_score",
+    "marginal_p_value",
     "mark",
     "network_sbc",
     "network_tarp",
@@ -32,8 +49,11 @@ __all__ = [
     "residuals",
     "reweighted",
     "richness_r2",
+    "robustness_table",
     "sbc",
     "sbc_ranks",
+    "set_mmd",
+    "simulator_robustness",
     "standardised",
     "tarp",
 ]

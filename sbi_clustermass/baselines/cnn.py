@@ -1,0 +1,182 @@
+"""Convolutional networks on images of clusters: Ho et al. 2019 (ApJ 887, 25), and with dropout Ho et al. 2021.
+
+Masses are M200c [h^-1 Msun] as log10_mass [dex].
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal, final
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from sklearn.model_selection import GroupShuffleSplit
+from torch import Tensor, nn
+
+from clustermocks.catalogue import Catalogue
+from sbi_clustermass.baselines.baseline import Prediction
+from sbi_clustermass.baselines.cnn_images import Images, has_image
+from sbi_clustermass.baselines.cnn_network import Design, Pairs, Schedule, gaussian, keep_dropping, squared_error, train
+from sbi_clustermass.baselines.features import of_known_mass
+from sbi_clustermass.device import resolve_device
+
+LEAST = 20  # clusters to train on
+BLOCK = 1000  # images that go through the network at once
+POINTS = {1: Design((10, 5), pool=2, dropout=0.25), 2: Design((24, 10), pool=4, dropout=0.25)}
+L2 = 1e-4  # of the dropout networks in their public code; its gradient is twice that
+
+
+@final
+@dataclass(frozen=True)
+class CNN:
+    """The networks of Ho et al. 2019, ApJ 887, 25, as in their public code when it was submitted.
+
+    Commit 3779dba of McWilliamsCenter/halo_cnn: in two dimensions 24 filters of 5 velocity pixels and 10 of 3, the
+    largest of every 4, a quarter dropped, dense layers of 128 and 64; in one dimension 10 and 5 filters, and the
+    largest of every 2. Trained with the mean squared error. Left out is their bound on the weights; how training
+    differs is said in `Schedule`. The error is the rms residual of the clusters kept aside, the same for all.
+
+    Attributes:
+        dimensions: 1 for velocities; 2 for velocities and distances.
+        schedule: How it is trained.
+        device: "auto", "cpu" or "cuda".
+    """
+
+    dimensions: Literal[1, 2] = 2
+    schedule: Schedule = field(default_factory=Schedule)
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        _check_dimensions("CNN", self.dimensions)
+
+    def fit(self, mocks: Catalogue, *, seed: int = 1) -> "FittedCNN":
+        """Train; the seed is that of the weights, the batches and the clusters kept aside.
+
+        Raises:
+            ValueError: Too few clusters of known mass, or an unknown device.
+        """
+        known = of_known_mass("CNN", mocks, LEAST)
+        return _fit(self, known, POINTS[self.dimensions], seed)
+
+
+@final
+@dataclass(frozen=True)
+class DropoutCNN:
+    """Networks that say how sure they are: Ho et al. 2021, ApJ 908, 204 (arXiv:2006.13231), Gaussian with dropout.
+
+    As `GaussDropoutRegressor` of McWilliamsCenter/halo_cnn: 24 filters of 5 and 10 of 3, dense layers of 128 and 64, a
+    mean and a variance, dropout before every layer in training and in prediction, a penalty on squared weights (here on
+    biases too). The prediction is the mixture over many draws of what is dropped: its mean; and its variance, the mean
+    of the variances (noise) and the variance of the means (what the training set leaves open).
+
+    Attributes:
+        dimensions: 1 for velocities; 2 for velocities and distances.
+        dropout: Share of the numbers left out before each layer; that of their later notebooks.
+        passes: Draws for a prediction.
+        schedule: How it is trained.
+        device: "auto", "cpu" or "cuda".
+    """
+
+    dimensions: Literal[1, 2] = 2
+    dropout: float = 0.1
+    passes: int = 30
+    schedule: Schedule = field(default_factory=lambda: Schedule(weight_decay=2 * L2))
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        _check_dimensions("DropoutCNN", self.dimensions)
+        if not 0 < self.dropout < 1 or self.passes < 1:
+            found = f"dropout={self.dropout!r}, passes={self.passes!r}"
+            raise ValueError(f"DropoutCNN: found {found}. It needs 0 < dropout < 1, and 1 pass or more.")
+
+    def fit(self, mocks: Catalogue, *, seed: int = 1) -> "FittedCNN":
+        """Train; the seed is that of the weights, the batches, the dropout and the clusters kept aside.
+
+        Raises:
+            ValueError: Too few clusters of known mass, or an unknown device.
+        """
+        known = of_known_mass("DropoutCNN", mocks, LEAST)
+        return _fit(self, known, Design(outputs=2, everywhere=self.dropout), seed)
+
+
+@final
+@dataclass(frozen=True)
+class FittedCNN:
+    """A trained network.
+
+    Attributes:
+        images: What it sees.
+        network: From images to standardised masses.
+        centre: Mean of the training masses [dex].
+        scale: Their standard deviation [dex].
+        passes: Draws of the dropout for a prediction; 0 for a point with a constant error.
+        history: Loss of the clusters kept aside after each epoch, in standardised masses; the best epoch is used.
+        seed: Of the dropout.
+    """
+
+    images: Images
+    network: nn.Sequential
+    centre: float
+    scale: float
+    passes: int
+    history: tuple[float, ...]
+    seed: int
+
+    def predict(self, clusters: Catalogue) -> Prediction:
+        """Masses; NaN for clusters of fewer than two galaxies. The same call gives the same answer."""
+        image = self.images(clusters)
+        known = has_image(image)
+        mass, std = np.full((2, len(clusters)), np.nan)
+        moments = self._point if self.passes == 0 else self._mixture
+        mass[known], std[known] = self._in_blocks(moments, image[torch.from_numpy(known)])
+        return Prediction(self.centre + self.scale * mass, self.scale * std)
+
+    @torch.no_grad()
+    def _in_blocks(
+        self, moments: Callable[[Tensor], Float[Tensor, "block 2"]], image: Float[Tensor, "cluster channel pixel"]
+    ) -> Float[np.ndarray, "2 cluster"]:
+        device = next(self.network.parameters()).device
+        keep_dropping(self.network)
+        with torch.random.fork_rng():
+            torch.manual_seed(self.seed)
+            parts = [moments(block.to(device)).cpu() for block in image.split(BLOCK)]
+        return torch.cat([torch.zeros(0, 2), *parts]).T.double().numpy()
+
+    def _point(self, image: Float[Tensor, "block channel pixel"]) -> Float[Tensor, "block 2"]:
+        point = self.network(image)[:, 0]
+        return torch.stack([point, torch.full_like(point, min(self.history) ** 0.5)], 1)
+
+    def _mixture(self, image: Float[Tensor, "block channel pixel"]) -> Float[Tensor, "block 2"]:
+        mean, log_variance = torch.stack([self.network(image) for _ in range(self.passes)]).unbind(2)
+        variance = log_variance.exp().mean(0) + mean.var(0, correction=0)
+        return torch.stack([mean.mean(0), variance.sqrt()], 1)
+
+
+def fitted_and_aside(clusters: Catalogue, share: float, seed: int) -> tuple[Catalogue, Catalogue]:
+    """The clusters divided by host: those that are fitted, and a share, at least one, that chooses the epoch."""
+    split = GroupShuffleSplit(1, test_size=share, random_state=seed)
+    fitted, aside = next(split.split(clusters.host_id, groups=clusters.host_id))
+    return clusters.select(fitted), clusters.select(aside)
+
+
+def _fit(choice: CNN | DropoutCNN, known: Catalogue, design: Design, seed: int) -> FittedCNN:
+    device = resolve_device(choice.device)
+    observation, mass = known.observation, known.log10_mass
+    images = Images(choice.dimensions, observation.aperture, observation.v_cut)
+    centre, scale = float(np.mean(mass)), float(np.std(mass))
+    fitting, validating = (
+        Pairs(images(part).to(device), torch.tensor((part.log10_mass - centre) / scale, dtype=torch.float32).to(device))
+        for part in fitted_and_aside(known, choice.schedule.kept_aside, seed)
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        network = design.build(images.channels, images.bins).to(device)
+        loss = gaussian if design.outputs == 2 else squared_error
+        history = train(network, fitting, validating, choice.schedule, loss)
+    passes = choice.passes if isinstance(choice, DropoutCNN) else 0
+    return FittedCNN(images, network, centre, scale, passes, tuple(history), seed)
+
+
+def _check_dimensions(owner: str, dimensions: int) -> None:
+    if dimensions not in POINTS:
+        raise ValueError(f"{owner}: found dimensions={dimensions!r}. Choose 1 or 2.")

@@ -1,0 +1,273 @@
+"""What happens to masses when data, or nature, are not as the mocks were: changes of the same clusters' posteriors.
+
+Masses are M200c [h^-1 Msun] as log10_mass [dex], distances comoving [h^-1 Mpc], velocities [km/s]. Every number is a
+difference between two answers for the same clusters, with the error of that difference: what both share cancels.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, final
+
+import numpy as np
+import pyarrow as pa
+from jaxtyping import Bool, Float, Int
+
+from clustermocks import Catalogue, HaloModel, RadialCompleteness
+from clustermocks.ragged import with_column
+from sbi_clustermass.diagnostics.perturb import (
+    thinned,
+    with_centre_offset,
+    with_radial_incompleteness,
+    with_redshift_offset,
+    with_velocity_errors,
+    within_aperture,
+)
+from sbi_clustermass.diagnostics.residuals import Measured
+from sbi_clustermass.posterior import MassPosteriors
+from sbi_clustermass.report.content import Table
+
+if TYPE_CHECKING:
+    from sbi_clustermass.estimator import MassEstimator
+
+LEVEL = 0.68
+
+
+@final
+@dataclass(frozen=True)
+class Family:
+    """One kind of change, in several sizes.
+
+    Attributes:
+        name: What is changed.
+        unit: Of the size.
+        sizes: How much.
+        change: Catalogue, size and seed -> changed catalogue.
+    """
+
+    name: str
+    unit: str
+    sizes: tuple[float, ...]
+    change: Callable[[Catalogue, float, int], Catalogue]
+
+
+FAMILIES: tuple[Family, ...] = (
+    Family("share of galaxies kept", "1", (0.9, 0.7, 0.5, 0.3, 0.1), thinned),
+    Family("velocity errors", "km/s", (100.0, 200.0, 300.0, 500.0), with_velocity_errors),
+    Family("centre offset", "h^-1 Mpc", (0.1, 0.2, 0.3, 0.5), with_centre_offset),
+    Family("redshift offset", "km/s", (100.0, 200.0, 500.0), lambda c, dv, _: with_redshift_offset(c, dv)),
+    Family("radius of the field", "h^-1 Mpc", (1.4, 1.2, 1.0, 0.8), lambda c, R_max, _: within_aperture(c, R_max)),
+    Family(
+        "completeness at the edge", "1", (0.8, 0.5, 0.2),
+        lambda c, edge, seed: with_radial_incompleteness(c, RadialCompleteness(1.0, edge), seed),
+    ),
+)  # fmt: skip
+
+
+@final
+@dataclass(frozen=True)
+class Change:
+    """What one change does to posteriors, over the clusters that have an answer before and after.
+
+    Attributes:
+        family: What was changed.
+        label: How much, with its unit.
+        n: Clusters compared.
+        kept: Share of the clusters that still have an answer [1].
+        shift: Mean change of the posterior mean [dex].
+        width: Mean posterior standard deviation after over before [1].
+        scatter: Of the residuals after the change [dex].
+        scatter_change: After less before, of the same clusters [dex].
+        covered: Share of true masses inside the central 68 % after the change [1].
+        covered_change: After less before, of the same clusters [1].
+    """
+
+    family: str
+    label: str
+    n: int
+    kept: float
+    shift: Measured
+    width: Measured
+    scatter: Measured
+    scatter_change: Measured
+    covered: Measured
+    covered_change: Measured
+
+
+def robustness(
+    estimator: "MassEstimator", mocks: Catalogue, *, families: Sequence[Family] = FAMILIES, seed: int = 1
+) -> tuple[Change, ...]:
+    """Change the data of mock clusters and ask for their masses again.
+
+    Args:
+        estimator: A trained estimator.
+        mocks: Clusters of known mass, drawn as the training set was if coverage is to mean something.
+        families: What to change, and how much.
+        seed: Of the changes: the same for every size, so that sizes are paired, too.
+
+    Raises:
+        ValueError: A change leaves fewer than two clusters with an answer.
+    """
+    clusters = _numbered(mocks)
+    before = estimator.posterior(clusters)
+    found = []
+    for family in families:
+        for size in family.sizes:
+            changed = family.change(clusters, size, seed)
+            label = f"{size:g}" if family.unit == "1" else f"{size:g} {family.unit}"
+            pair = _Pair(before, clusters, estimator.posterior(_some(changed, family.name, label)), changed)
+            found.append(_compare(family.name, label, pair))
+    return tuple(found)
+
+
+def variants(model: HaloModel) -> dict[tuple[str, str], HaloModel]:
+    """The model with one of its assumptions changed, by what and how."""
+
+    def galaxies(**fields: object) -> HaloModel:
+        return replace(model, galaxies=replace(model.galaxies, **fields))  # type: ignore[arg-type]
+
+    ours, density = model.galaxies, model.tracer_density
+    return {
+        ("concentration of the galaxies", "1.8"): galaxies(galaxy_concentration=1.8),
+        ("concentration of the galaxies", "4"): galaxies(galaxy_concentration=4.0),
+        ("anisotropy", "-0.3"): galaxies(anisotropy=-0.3),
+        ("anisotropy", "0.3"): galaxies(anisotropy=0.3),
+        ("anisotropy", "Mamon & Lokas 2005"): galaxies(anisotropy="mamon_lokas"),
+        ("density of field galaxies", "x 0.7"): replace(model, tracer_density=0.7 * density),
+        ("density of field galaxies", "x 1.4"): replace(model, tracer_density=min(1.4 * density, 1.0)),
+        ("galaxies in haloes", "x 0.8"): galaxies(richness=0.8 * ours.richness),
+        ("galaxies in haloes", "x 1.2"): galaxies(richness=1.2 * ours.richness),
+        ("share of mergers", "0"): galaxies(mergers=replace(ours.mergers, fraction=0.0)),
+        ("share of mergers", "0.3"): galaxies(mergers=replace(ours.mergers, fraction=0.3)),
+    }
+
+
+def simulator_robustness(
+    estimator: "MassEstimator",
+    log10_masses: Float[np.ndarray, "cluster"],
+    *,
+    model: HaloModel | None = None,
+    changed: Mapping[tuple[str, str], HaloModel] | None = None,
+    seed: int = 1,
+    n_jobs: int | None = None,
+) -> tuple[Change, ...]:
+    """Simulate the same hosts with another model than that of the training, and ask for their masses.
+
+    Masses and seeds are the same, so that the halo shapes and, where the number of galaxies does not change, the
+    galaxies' random numbers are; where it does, hosts are paired, and only their masses are alike.
+
+    Args:
+        estimator: A trained estimator.
+        log10_masses: Of the hosts [dex].
+        model: Of the training set; `HaloModel()` as the estimator's clusters were observed by default.
+        changed: Models by what is changed and how; `variants(model)` by default.
+        seed: Of the simulations.
+        n_jobs: As for `HaloModel.simulate`.
+    """
+    model = model or HaloModel(observation=estimator.observation, cosmology=estimator.cosmology)
+    clusters = model.simulate(log10_masses, seed=seed, n_jobs=n_jobs)
+    before, found = estimator.posterior(clusters), []
+    for (name, label), other in (variants(model) if changed is None else changed).items():
+        after = _some(other.simulate(log10_masses, seed=seed, n_jobs=n_jobs), name, label)
+        found.append(_compare(name, label, _Pair(before, clusters, estimator.posterior(after), after)))
+    return tuple(found)
+
+
+def robustness_table(changes: Sequence[Change], title: str = "How masses change with data and mocks") -> Table:
+    """The changes as text."""
+    header = (
+        "change", "size", "still answered", "shift [dex]", "width ratio",
+        "scatter [dex]", "its change [dex]", "68 % coverage", "its change",
+    )  # fmt: skip
+    note = (
+        "The same clusters before and after; errors are those of the paired differences. Shift: of the posterior "
+        "mean. Width ratio: mean posterior standard deviation after over before. Scatter: standard deviation of "
+        "log10(predicted/true). Coverage: of the central 68 %, promised for clusters drawn as the training set was."
+    )
+    return Table(title, header, tuple(_cells(each) for each in changes), note)
+
+
+@final
+@dataclass(frozen=True)
+class _Pair:
+    """Posteriors of clusters before and after a change, with their catalogues."""
+
+    before: MassPosteriors
+    clusters: Catalogue
+    after: MassPosteriors
+    changed: Catalogue
+
+    def rows(self) -> tuple[Int[np.ndarray, "shared"], Int[np.ndarray, "shared"]]:
+        """Where the clusters with two answers are, before and after."""
+        return np.intersect1d(self.clusters.host_id, self.changed.host_id, assume_unique=True, return_indices=True)[1:]
+
+
+def _compare(family: str, label: str, pair: _Pair) -> Change:
+    first, second = pair.rows()
+    truth = pair.clusters.log10_mass[first]
+    before, after = pair.before[first], pair.after[second]
+    residuals = before.mean - truth, after.mean - truth
+    inside = _inside(before, truth), _inside(after, truth)
+    return Change(
+        family=family,
+        label=label,
+        n=len(first),
+        kept=len(first) / len(pair.clusters),
+        shift=_mean(after.mean - before.mean),
+        width=_ratio(after.std, before.std),
+        scatter=_scatter(residuals[1]),
+        scatter_change=_change_of_scatter(*residuals),
+        covered=_mean(inside[1].astype(float)),
+        covered_change=_mean(inside[1].astype(float) - inside[0]),
+    )
+
+
+def _inside(posteriors: MassPosteriors, truth: Float[np.ndarray, "cluster"]) -> Bool[np.ndarray, "cluster"]:
+    return np.abs(posteriors.pit(truth) - 0.5) <= LEVEL / 2
+
+
+def _mean(values: Float[np.ndarray, "cluster"]) -> Measured:
+    return Measured(float(values.mean()), float(values.std(ddof=1) / np.sqrt(len(values))))
+
+
+def _ratio(after: Float[np.ndarray, "cluster"], before: Float[np.ndarray, "cluster"]) -> Measured:
+    """Ratio of two means over the same clusters, its error by the delta method."""
+    ratio = float(after.mean() / before.mean())
+    return Measured(ratio, _mean((after - ratio * before) / before.mean()).error)
+
+
+def _influence(residual: Float[np.ndarray, "cluster"]) -> Float[np.ndarray, "cluster"]:
+    """What each cluster adds to the standard deviation: ((r - mean)^2 - s^2) / (2 s)."""
+    scatter = residual.std(ddof=1)
+    return ((residual - residual.mean()) ** 2 - scatter**2) / (2 * scatter)
+
+
+def _scatter(residual: Float[np.ndarray, "cluster"]) -> Measured:
+    return Measured(float(residual.std(ddof=1)), _mean(_influence(residual)).error)
+
+
+def _change_of_scatter(before: Float[np.ndarray, "cluster"], after: Float[np.ndarray, "cluster"]) -> Measured:
+    error = _mean(_influence(after) - _influence(before)).error
+    return Measured(_scatter(after).value - _scatter(before).value, error)
+
+
+def _numbered(catalogue: Catalogue) -> Catalogue:
+    """The clusters with their positions for host ids, by which they are found again; lines of sight count apart."""
+    numbers = pa.array(np.arange(len(catalogue)))
+    return replace(catalogue, clusters=with_column(catalogue.clusters, "host_id", numbers))
+
+
+def _some(changed: Catalogue, name: str, label: str) -> Catalogue:
+    if len(changed) < 2:
+        raise ValueError(f"robustness: {name} {label} leaves {len(changed)} clusters with enough galaxies.")
+    return changed
+
+
+def _cells(change: Change) -> tuple[str, ...]:
+    signed = (
+        f"{each.value:+.3f} ± {each.error:.3f}" for each in (change.shift, change.scatter_change, change.covered_change)
+    )
+    shift, scatter, covered = signed
+    return (
+        change.family, change.label, f"{change.kept:.1%}", shift, str(change.width),
+        str(change.scatter), scatter, str(change.covered), covered,
+    )  # fmt: skip
