@@ -138,6 +138,8 @@ def with_everything(sets: Sets) -> list[Section]:
     """Flows and all rivals on contaminated clusters, whose number of galaxies counts."""
     train_set, setting = sets.train_set(), sets.setting
     estimators = {name: trained(sets, name, flow, train_set) for name, flow in setting.flows().items()}
+    several = f"{BEST}, three networks"
+    estimators[several] = trained(sets, several, setting.flows()[BEST], train_set, members=3)
     validation = Validation(
         estimators,
         sets.test_set(),

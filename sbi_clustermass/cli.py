@@ -144,6 +144,14 @@ def train(
     plain_loss: Annotated[
         bool, typer.Option("--plain-loss", help="The paper's loss, blind to the prior's ends.")
     ] = False,
+    alarm: Annotated[
+        int,
+        typer.Option(
+            help="Mocks kept from the training, a tenth at most, to teach which clusters look like none; 0 for no "
+            "such warnings.",
+            min=0,
+        ),
+    ] = 3000,
     checkpoint: Annotated[Path | None, typer.Option(help="Folder for the training's state; by default in OUT.")] = None,
     seed: Annotated[int, _SEED] = 1,
     device: Annotated[str, _DEVICE] = "auto",
@@ -167,6 +175,7 @@ def train(
         min_galaxies=min_galaxies,
         pure=pure,
         truncated=not plain_loss,
+        alarm=alarm,
         seed=seed,
         device=device,
     )

@@ -113,6 +113,8 @@ def run(folder: Path, demo: Demo, console: Console) -> Summary:
     )
     train_set, test_set = mocks.split(0.8, seed=demo.seed)
     estimator = _train("training the stacked-affine flow", train_set, demo, console)
+    with stage("learning what mocks look like", None, console):
+        estimator = estimator.with_alarm(test_set, seed=demo.seed)
     estimator.save(folder)
     with stage("inferring held-out clusters", None, console):
         posteriors = estimator.posterior(test_set)

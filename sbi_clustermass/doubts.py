@@ -22,10 +22,17 @@ def doubts(estimator: "MassEstimator", catalogue: Catalogue, posteriors: MassPos
         1 - posteriors.pit(np.full(len(posteriors), high - _EDGE)),
     )
     redshift = catalogue.column("redshift") if "redshift" in catalogue.columns else np.full(len(catalogue), np.nan)
+    unlike = _of_alarm(estimator, catalogue, posteriors)
     return [
-        (*_of_training(estimator, int(n), z), *_of_edges(estimator, below, above))
-        for n, z, below, above in zip(catalogue.n_galaxies, redshift, *edges, strict=True)
+        (*_of_training(estimator, int(n), z), *_of_edges(estimator, below, above), *strange)
+        for n, z, below, above, strange in zip(catalogue.n_galaxies, redshift, *edges, unlike, strict=True)
     ]
+
+
+def _of_alarm(estimator: "MassEstimator", catalogue: Catalogue, posteriors: MassPosteriors) -> list[tuple[str, ...]]:
+    if estimator.alarm is None:
+        return [()] * len(catalogue)
+    return estimator.alarm.doubts(estimator, catalogue, posteriors)
 
 
 def _of_training(estimator: "MassEstimator", n_galaxies: int, redshift: float) -> list[str]:

@@ -1,7 +1,7 @@
 """A trained flow with all it needs to be used rightly: prior, observation settings, training range and provenance.
 
-Masses are M200c [h^-1 Msun] as log10_mass [dex]. A saved estimator is a folder with `estimator.json` and
-`estimator.safetensors`.
+Masses are M200c [h^-1 Msun] as log10_mass [dex]. A saved estimator is a folder with `estimator.json`,
+`estimator.safetensors` and, where it knows what mocks look like, `alarm.safetensors`.
 """
 
 from collections.abc import Iterable, Mapping
@@ -32,6 +32,8 @@ from sbi_clustermass.training_set import TrainingSet, working_place
 if TYPE_CHECKING:
     from sbi.inference.posteriors import DirectPosterior
 
+    from sbi_clustermass.diagnostics.misspecification import Alarm
+
 _GRID = 256
 
 
@@ -50,6 +52,7 @@ class MassEstimator:
         richness: Fewest and most galaxies of a training cluster, after any thinning.
         histories: What happened during the training of each member.
         provenance: Simulator, settings, seeds and versions, as text.
+        alarm: Knows what mocks look like, and so which clusters look like none; None where it was not taught.
     """
 
     network: EmbedOnce | Ensemble
@@ -60,6 +63,7 @@ class MassEstimator:
     richness: tuple[int, int]
     histories: tuple[History, ...]
     provenance: Mapping[str, str]
+    alarm: "Alarm | None" = None
 
     def __repr__(self) -> str:
         clusters = self.provenance.get("training_clusters", "?")
@@ -74,10 +78,10 @@ class MassEstimator:
 
     @property
     def members(self) -> tuple[Self, ...]:
-        """Each member of an ensemble as an estimator of its own; itself where it has one network."""
+        """Each member of an ensemble as an estimator of its own, without alarm; itself where it has one network."""
         networks = self.network.members if isinstance(self.network, Ensemble) else [self.network]
         pairs = zip(networks, self.histories, strict=True)
-        return tuple(replace(self, network=network, histories=(history,)) for network, history in pairs)
+        return tuple(replace(self, network=network, histories=(history,), alarm=None) for network, history in pairs)
 
     @property
     def counts_galaxies(self) -> bool:
@@ -94,6 +98,22 @@ class MassEstimator:
     def support(self) -> tuple[float, float]:
         """Lowest and highest log10 mass [dex]; a posterior is zero outside."""
         return self.prior.low, self.prior.high
+
+    def with_alarm(self, mocks: Catalogue, *, seed: int = 1) -> Self:
+        """Teach it what mocks look like, so that `warnings` names clusters that look like none.
+
+        Args:
+            mocks: Drawn and observed as the training set was, but not in it: 1000 or more, some thousand to know rare
+                ones.
+            seed: Of what is kept aside for the rate of false alarms.
+
+        Raises:
+            ValueError: Too few mocks.
+        """
+        from sbi_clustermass.diagnostics.misspecification import Alarm
+
+        made = {**self.provenance, "alarm_clusters": str(len(mocks))}
+        return replace(self, alarm=Alarm.fit(self, mocks, seed=seed), provenance=made)
 
     def to(self, device: str) -> Self:
         """Move the network to a device, in place; "auto" takes CUDA where there is one."""

@@ -6,7 +6,10 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from safetensors import SafetensorError
+from safetensors.numpy import load_file as load_arrays
+from safetensors.numpy import save_file as save_arrays
 from safetensors.torch import load_model, save_model
 
 from clustermocks import Cosmology, Observation
@@ -17,15 +20,16 @@ from sbi_clustermass.loop import History
 from sbi_clustermass.prior import EffectivePrior
 
 if TYPE_CHECKING:
+    from sbi_clustermass.diagnostics.misspecification import Alarm
     from sbi_clustermass.estimator import MassEstimator
     from sbi_clustermass.flows import Flow
 
 FORMAT = 2
-WEIGHTS, CARD = "estimator.safetensors", "estimator.json"
+WEIGHTS, ALARM, CARD = "estimator.safetensors", "alarm.safetensors", "estimator.json"
 
 
 def save(estimator: "MassEstimator", folder: Path) -> None:
-    """Write both files, each whole or not at all; the card, written last, holds the weights' checksum."""
+    """Write all files, each whole or not at all; the card, written last, holds the others' checksums."""
     card = {
         "format": FORMAT,
         "flow": estimator.flow.config(),
@@ -40,6 +44,11 @@ def save(estimator: "MassEstimator", folder: Path) -> None:
     with replacing(folder / WEIGHTS) as temporary:
         save_model(estimator.network, str(temporary))
         card["weights_sha256"] = _digest(temporary)
+    if estimator.alarm is not None:
+        with replacing(folder / ALARM) as temporary:
+            arrays = estimator.alarm.to_arrays()
+            save_arrays({name: np.ascontiguousarray(arrays[name]) for name in arrays}, str(temporary))  # raw memory
+            card["alarm_sha256"] = _digest(temporary)
     with replacing(folder / CARD) as temporary:
         temporary.write_text(json.dumps(card, indent=1), encoding="utf-8")
 
@@ -68,7 +77,8 @@ def load(folder: Path) -> dict[str, Any]:
     flow, prior = parts["flow"], parts["prior"]
     networks = [_template(folder, flow, shape) for _ in parts["histories"]]
     network = networks[0] if len(networks) == 1 else Ensemble(networks, (prior.low, prior.high))
-    return {**parts, "network": _with_weights(network, folder / WEIGHTS, card.get("weights_sha256"))}
+    network = _with_weights(network, folder / WEIGHTS, card.get("weights_sha256"))
+    return {**parts, "network": network, "alarm": _alarm(folder / ALARM, card.get("alarm_sha256"))}
 
 
 def _read_card(folder: Path) -> dict[str, Any]:
@@ -95,17 +105,36 @@ def _template(folder: Path, flow: "Flow", condition_shape: tuple[int, ...]) -> E
 
 
 def _with_weights(network: EmbedOnce | Ensemble, path: Path, digest: str | None) -> EmbedOnce | Ensemble:
-    if _digest(path) != digest:
-        raise ValueError(
-            f"{path}: damaged or truncated: its checksum is not the one in {CARD}.\n"
-            "  try:    copy the model folder again, or train anew"
-        )
+    _check_digest(path, digest)
     try:
         load_model(network, str(path))
     except (SafetensorError, RuntimeError) as error:
         raise ValueError(f"{path}: these weights do not fit the network that {CARD} describes ({error}).") from error
     network.eval()
     return network
+
+
+def _alarm(path: Path, digest: str | None) -> "Alarm | None":
+    """The alarm, for estimators that were saved with one."""
+    from sbi_clustermass.diagnostics.misspecification import Alarm
+
+    if digest is None:
+        return None
+    if not path.is_file():
+        raise FileNotFoundError(f"{path.parent}: no {path.name} in it, which {CARD} names. Copy the folder again.")
+    _check_digest(path, digest)
+    try:
+        return Alarm.from_arrays(load_arrays(str(path)))
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise ValueError(f"{path}: holds no alarm ({error}); the file is damaged.") from error
+
+
+def _check_digest(path: Path, digest: str | None) -> None:
+    if _digest(path) != digest:
+        raise ValueError(
+            f"{path}: damaged or truncated: its checksum is not the one in {CARD}.\n"
+            "  try:    copy the model folder again, or train anew"
+        )
 
 
 def _digest(path: Path) -> str:

@@ -1,15 +1,16 @@
 """A training from the command line: names in, a folder with the estimator and its history out."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import final
+from typing import cast, final
 
 from rich.console import Console
 
 from clustermocks import Catalogue
 from clustermocks.stored import StoredCatalogue
 from sbi_clustermass import plots
+from sbi_clustermass.diagnostics.likeness import FEWEST
 from sbi_clustermass.estimator import MassEstimator, train
 from sbi_clustermass.flows import Flow, flow_from_config
 from sbi_clustermass.loop import Augmentation, Training, write_histories
@@ -18,6 +19,7 @@ from sbi_clustermass.progress import stage
 from sbi_clustermass.rules import rule_for
 
 HISTORY, PICTURE, CHECKPOINT = "history.csv", "history.png", "checkpoint"
+_MOST_ASIDE = 0.1
 
 
 @final
@@ -37,6 +39,7 @@ class TrainingRun:
         max_updates: Weight updates at most.
         min_galaxies: Train on clusters of so many galaxies or more.
         pure: Train on true members only.
+        alarm: Clusters kept from the training, to teach the estimator which clusters look like no mock (`held_back`).
         truncated: Whether the loss knows the prior's ends.
         seed: Of everything.
         device: "auto", "cpu" or "cuda".
@@ -54,6 +57,7 @@ class TrainingRun:
     min_galaxies: int | None = None
     pure: bool = False
     truncated: bool = True
+    alarm: int = 3000
     seed: int = 1
     device: str = "auto"
 
@@ -90,9 +94,10 @@ class TrainingRun:
                 another training.
         """
         builder, training, folder = self.builder, self.training, checkpoint or out / CHECKPOINT
+        clusters = self._clusters(mocks)
         with stage("training", None, console) as advance:
             estimator = train(
-                self._clusters(mocks),
+                clusters.to_train_on(),
                 flow=builder,
                 training=training,
                 members=self.members,
@@ -100,17 +105,71 @@ class TrainingRun:
                 device=self.device,
                 progress=lambda look: advance(look.update, str(look)),
             )
+        estimator = self._with_alarm(estimator, clusters.aside, console)
         estimator.save(out)
         write_histories(estimator.histories, out / HISTORY)
         plots.save(plots.history(*estimator.histories), out / PICTURE)
         remove_checkpoints(folder)
         return estimator
 
-    def _clusters(self, mocks: Path) -> Catalogue | Iterable[Catalogue]:
+    def _with_alarm(self, estimator: MassEstimator, aside: Sequence[Catalogue], console: Console) -> MassEstimator:
+        if not aside:
+            return estimator
+        with stage("learning what mocks look like", None, console):
+            made = estimator.with_alarm(Catalogue.concatenate(aside), seed=self.seed)
+        return replace(made, provenance={**made.provenance, "alarm": str(self.alarm)})
+
+    def _clusters(self, mocks: Path) -> "_Clusters":
         if not mocks.is_dir():
-            return self._chosen(Catalogue.from_parquet(mocks))
-        return map(self._chosen, StoredCatalogue.open(mocks).whole())
+            whole = self._chosen(Catalogue.from_parquet(mocks))
+            return _Clusters([whole], _share(self.alarm, len(whole)), self.seed, in_memory=True)
+        stored = StoredCatalogue.open(mocks).whole()
+        return _Clusters(map(self._chosen, stored), _share(self.alarm, len(stored)), self.seed, in_memory=False)
 
     def _chosen(self, catalogue: Catalogue) -> Catalogue:
         catalogue = catalogue.pure() if self.pure else catalogue
         return catalogue if self.min_galaxies is None else catalogue.with_min_galaxies(self.min_galaxies)
+
+
+def held_back(clusters: Catalogue, n: int, *, seed: int) -> tuple[Catalogue, Catalogue | None]:
+    """About n clusters kept from the training, by host, but at most a tenth; none where too few are left for an alarm.
+
+    Args:
+        clusters: All mocks.
+        n: How many.
+        seed: Of the choice.
+
+    Returns:
+        Clusters to train on, and those kept aside.
+    """
+    parts = _Clusters([clusters], _share(n, len(clusters)), seed, in_memory=True)
+    return cast(Catalogue, parts.to_train_on()), parts.aside[0] if parts.aside else None
+
+
+def _share(n: int, total: int) -> float:
+    share = min(n / max(total, 1), _MOST_ASIDE)
+    return share if share * total >= FEWEST else 0.0
+
+
+@final
+@dataclass
+class _Clusters:
+    """Mocks on their way to a training, of which a share is put aside as they pass."""
+
+    parts: Iterable[Catalogue]
+    share: float
+    seed: int
+    in_memory: bool
+    aside: list[Catalogue] = field(default_factory=list)
+
+    def to_train_on(self) -> Catalogue | Iterable[Catalogue]:
+        """The rest, at once or part by part."""
+        rest = map(self._passed, self.parts)
+        return next(rest) if self.in_memory else rest
+
+    def _passed(self, part: Catalogue) -> Catalogue:
+        if not self.share or len(part) < 2:
+            return part
+        rest, aside = part.split(1 - self.share, seed=self.seed)
+        self.aside.append(aside)
+        return rest

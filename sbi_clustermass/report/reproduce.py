@@ -22,12 +22,16 @@ from sbi_clustermass import Augmentation, Training, train
 from sbi_clustermass.flows import flow_from_config
 
 mocks = Catalogue.from_parquet({mocks!r}){view}
-flow = flow_from_config(
+{aside}flow = flow_from_config(
     {flow}
 )
 training = {training}
-train(mocks, flow=flow, training=training, support={support}, mirror={mirror}, members={members}).save({out!r})
+estimator = train(mocks, flow=flow, training=training, support={support}, mirror={mirror}, members={members})
+estimator{alarm}.save({out!r})
 END"""
+_ASIDE = """from sbi_clustermass.training_run import held_back
+mocks, aside = held_back(mocks, {n}, seed={seed})
+"""
 
 
 def rule_of(estimator: "MassEstimator") -> Training | None:
@@ -86,6 +90,7 @@ def _run(estimator: "MassEstimator", rule: Training) -> TrainingRun:
         min_galaxies=None if least == Observation.min_galaxies else least,
         pure=estimator.provenance.get("sample") == "members",
         truncated=rule.truncated,
+        alarm=int(estimator.provenance.get("alarm", 0)),
         seed=rule.seed,
         **{name: value for name, value in given.items() if value != getattr(usual, name)},
     )
@@ -103,7 +108,7 @@ def _words(run: TrainingRun, mocks: str, out: str) -> Iterator[str]:
     """The command, without the options that would say what is so by default."""
     yield f"clustermass train {quote(mocks)} --out {quote(out)} --flow {run.flow} --embedding {run.embedding}"
     usual = TrainingRun()
-    for name in ("members", "completeness", "velocity_error", "learning_rate", "patience", "max_updates"):
+    for name in ("members", "completeness", "velocity_error", "learning_rate", "patience", "max_updates", "alarm"):
         if getattr(run, name) != getattr(usual, name):
             yield f"--{name.replace('_', '-')} {getattr(run, name)}"
     if run.min_galaxies is not None:
@@ -117,8 +122,11 @@ def _words(run: TrainingRun, mocks: str, out: str) -> Iterator[str]:
 def _script(estimator: "MassEstimator", rule: Training, mocks: str, out: str) -> str:
     least, pure = estimator.observation.min_galaxies, estimator.provenance.get("sample") == "members"
     cut = "" if least == Observation.min_galaxies else f".with_min_galaxies({least})"
+    kept, seed = int(estimator.provenance.get("alarm", 0)), rule.seed
     return _SCRIPT.format(
         mocks=mocks,
+        aside=_ASIDE.format(n=kept, seed=seed) if kept else "",
+        alarm=f".with_alarm(aside, seed={seed})" if kept else "",
         view=(".pure()" if pure else "") + cut,
         flow=estimator.flow.config(),
         training=rule,
