@@ -20,6 +20,7 @@ from clustermocks.selection import fit_selection
 from sbi_clustermass import plots
 from sbi_clustermass.baselines import MSigma
 from sbi_clustermass.diagnostics import Measured, coverage, residuals
+from sbi_clustermass.diagnostics.likeness import FEWEST
 from sbi_clustermass.estimator import MassEstimator, train
 from sbi_clustermass.loop import Training
 from sbi_clustermass.population import NUTS, KnownSelection, MassFunction, Population, Survey, fit, mass_function_band
@@ -113,8 +114,9 @@ def run(folder: Path, demo: Demo, console: Console) -> Summary:
     )
     train_set, test_set = mocks.split(0.8, seed=demo.seed)
     estimator = _train("training the stacked-affine flow", train_set, demo, console)
-    with stage("learning what mocks look like", None, console):
-        estimator = estimator.with_alarm(test_set, seed=demo.seed)
+    if len(test_set) >= FEWEST:
+        with stage("learning what mocks look like", None, console):
+            estimator = estimator.with_alarm(test_set, seed=demo.seed)
     estimator.save(folder)
     with stage("inferring held-out clusters", None, console):
         posteriors = estimator.posterior(test_set)

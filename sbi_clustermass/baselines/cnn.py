@@ -123,7 +123,10 @@ class FittedCNN:
     seed: int
 
     def predict(self, clusters: Catalogue) -> Prediction:
-        """Masses; NaN for clusters of fewer than two galaxies. The same call gives the same answer."""
+        """Masses, means over both ways round in velocity; NaN for clusters of fewer than two galaxies.
+
+        What is dropped in a pass is the same for all clusters: each has one answer, whoever stands beside it.
+        """
         image = self.images(clusters)
         known = has_image(image)
         mass, std = np.full((2, len(clusters)), np.nan)
@@ -136,20 +139,30 @@ class FittedCNN:
         self, moments: Callable[[Tensor], Float[Tensor, "block 2"]], image: Float[Tensor, "cluster channel pixel"]
     ) -> Float[np.ndarray, "2 cluster"]:
         device = next(self.network.parameters()).device
-        keep_dropping(self.network)
+        keep_dropping(self.network, alike=True)
         with torch.random.fork_rng():
-            torch.manual_seed(self.seed)
             parts = [moments(block.to(device)).cpu() for block in image.split(BLOCK)]
         return torch.cat([torch.zeros(0, 2), *parts]).T.double().numpy()
 
     def _point(self, image: Float[Tensor, "block channel pixel"]) -> Float[Tensor, "block 2"]:
-        point = self.network(image)[:, 0]
+        point = self._both_ways(image, number=0)[..., 0].mean(0)
         return torch.stack([point, torch.full_like(point, min(self.history) ** 0.5)], 1)
 
     def _mixture(self, image: Float[Tensor, "block channel pixel"]) -> Float[Tensor, "block 2"]:
-        mean, log_variance = torch.stack([self.network(image) for _ in range(self.passes)]).unbind(2)
+        draws = torch.cat([self._both_ways(image, number=number) for number in range(self.passes)])
+        mean, log_variance = draws.unbind(2)
         variance = log_variance.exp().mean(0) + mean.var(0, correction=0)
         return torch.stack([mean.mean(0), variance.sqrt()], 1)
+
+    def _both_ways(
+        self, image: Float[Tensor, "block channel pixel"], *, number: int
+    ) -> Float[Tensor, "2 block output"]:
+        """Of one pass, whose number decides what is dropped."""
+        outputs = []
+        for seen in (image, image.flip(2)):
+            torch.manual_seed(int(np.random.SeedSequence((self.seed, number)).generate_state(1)[0]))
+            outputs.append(self.network(seen))
+        return torch.stack(outputs)
 
 
 def fitted_and_aside(clusters: Catalogue, share: float, seed: int) -> tuple[Catalogue, Catalogue]:

@@ -50,7 +50,20 @@ class Design:
         return nn.Sequential(*layers[:-1])
 
     def _left_out(self) -> nn.Module:
-        return nn.Dropout(self.everywhere) if self.everywhere else nn.Identity()
+        return LeftOut(self.everywhere) if self.everywhere else nn.Identity()
+
+
+@final
+class LeftOut(nn.Dropout):
+    """Dropout that leaves out the same numbers of every cluster while `alike` is set: one smaller network for all."""
+
+    alike = False
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Drop, in training or while `alike` is set."""
+        if not self.alike:
+            return super().forward(input)
+        return input * F.dropout(torch.ones_like(input[:1]), self.p)
 
 
 @final
@@ -135,7 +148,7 @@ def train(network: nn.Sequential, fitting: Pairs, validating: Pairs, schedule: S
     return history
 
 
-def _epoch(network: nn.Module, pairs: Pairs, optimizer: torch.optim.Optimizer, batch_size: int, loss: Loss) -> None:
+def _epoch(network: nn.Sequential, pairs: Pairs, optimizer: torch.optim.Optimizer, batch_size: int, loss: Loss) -> None:
     network.train()
     device = pairs.mass.device
     for rows in torch.randperm(len(pairs.mass)).split(batch_size):
@@ -149,9 +162,18 @@ def _epoch(network: nn.Module, pairs: Pairs, optimizer: torch.optim.Optimizer, b
 @torch.no_grad()
 def _loss(network: nn.Sequential, pairs: Pairs, loss: Loss) -> float:
     keep_dropping(network)
-    return float(loss(network(pairs.image), pairs.mass))
+    both_ways = 0.5 * (network(pairs.image) + network(pairs.image.flip(2)))
+    return float(loss(both_ways, pairs.mass))
 
 
-def keep_dropping(network: nn.Sequential) -> None:
-    """Ready for prediction: dropout before every layer stays on (Monte Carlo dropout), any other goes off."""
-    network.train(isinstance(network[0], nn.Dropout))
+def keep_dropping(network: nn.Sequential, *, alike: bool = False) -> None:
+    """Ready for prediction: dropout before every layer stays on (Monte Carlo dropout), any other goes off.
+
+    Args:
+        network: Of `Design.build`.
+        alike: Whether it drops the same numbers of every cluster.
+    """
+    network.train(isinstance(network[0], LeftOut))
+    for layer in network:
+        if isinstance(layer, LeftOut):
+            layer.alike = alike

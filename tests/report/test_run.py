@@ -218,7 +218,7 @@ def test_every_flow_of_the_command_line_is_told_by_its_command(estimator, flow):
     run = TrainingRun(flow=flow, seed=7)
     made = {**estimator.provenance, "training": repr(run.training)}
     command = training_command(replace(estimator, flow=run.builder, provenance=made), "mocks.parquet", "run")
-    assert command == f"clustermass train mocks.parquet --out run --flow {flow} --embedding kde --seed 7"
+    assert command == f"clustermass train mocks.parquet --out run --flow {flow} --embedding kde --alarm 0 --seed 7"
 
 
 # ---- the command --------------------------------------------------------------------------------------------------
