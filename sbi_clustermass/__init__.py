@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from sbi_clustermass.loop import Augmentation, Training
     from sbi_clustermass.posterior import MassPosteriors
     from sbi_clustermass.prior import mass_prior
-    from sbi_clustermass.tables import read_cluster
+    from sbi_clustermass.tables import TableError, TableOptions, read_cluster, read_clusters
     from sbi_clustermass.tasks import JeansTask
     from sbi_clustermass.training import ClusterNPE, as_tensors
 
@@ -82,7 +82,10 @@ _HOME = {
     "ZukoUNAF": "sbi_clustermass.flows",
     "as_tensors": "sbi_clustermass.training",
     "mass_prior": "sbi_clustermass.prior",
+    "TableError": "sbi_clustermass.tables",
+    "TableOptions": "sbi_clustermass.tables",
     "read_cluster": "sbi_clustermass.tables",
+    "read_clusters": "sbi_clustermass.tables",
     "register": "sbi_clustermass.flows",
     "train": "sbi_clustermass.estimator",
 }
@@ -109,6 +112,8 @@ __all__ = [
     "SetTransformer",
     "StackedAffine",
     "SummaryStatistics",
+    "TableError",
+    "TableOptions",
     "Tabulated",
     "Training",
     "TrialMasses",
@@ -123,6 +128,7 @@ __all__ = [
     "as_tensors",
     "mass_prior",
     "read_cluster",
+    "read_clusters",
     "register",
     "train",
 ]
