@@ -12,7 +12,7 @@ import numpy as np
 
 from clustermocks.files import replacing
 from sbi_clustermass.compare.entry import Entry, Failure, Score
-from sbi_clustermass.diagnostics import Measured
+from sbi_clustermass.diagnostics import Measured, mean_of
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -75,8 +75,8 @@ class Comparison:
 
     def _row(self, entry: Entry, best: Entry) -> Row:
         log_prob = entry.score.log_prob
-        gap = None if self.exact is None else _mean(self.exact.log_prob - log_prob)
-        return Row(entry, _mean(log_prob), _mean(best.score.log_prob - log_prob), gap)
+        gap = None if self.exact is None else mean_of(self.exact.log_prob - log_prob)
+        return Row(entry, mean_of(log_prob), mean_of(best.score.log_prob - log_prob), gap)
 
     def markdown(self) -> str:
         """As a padded Markdown table, failures below it."""
@@ -89,7 +89,7 @@ class Comparison:
 
     def _cells(self) -> Iterator[tuple[str, ...]]:
         if self.exact is not None:
-            yield "exact posterior", str(_mean(self.exact.log_prob)), "", "", *_quality(self.exact), *[""] * 6
+            yield "exact posterior", str(mean_of(self.exact.log_prob)), "", "", *_quality(self.exact), *[""] * 6
         for row in self.rows:
             entry, gap = row.entry, "" if row.gap is None else str(row.gap)
             rate = f"{entry.updates / entry.training_seconds:.1f}"
@@ -122,10 +122,6 @@ class Comparison:
             temporary.write_text(self.markdown() + "\n", encoding="utf-8")
         with replacing(folder / "comparison.ecsv") as temporary:
             self.as_table().write(temporary, format="ascii.ecsv", overwrite=True)
-
-
-def _mean(values: np.ndarray) -> Measured:
-    return Measured(float(values.mean()), float(values.std(ddof=1) / np.sqrt(len(values))))
 
 
 def _quality(score: Score) -> tuple[str, str, str]:

@@ -8,7 +8,7 @@ from sbi_clustermass.diagnostics.plain_checks import PlainChecks
 from sbi_clustermass.diagnostics.promise import HeldOut, Mark, mark, reweighted
 from sbi_clustermass.diagnostics.recalibration import Recalibration
 from sbi_clustermass.diagnostics.reliability import by_posterior_mean, by_richness, reliability, standardised
-from sbi_clustermass.diagnostics.residuals import Measured, coverage, residuals
+from sbi_clustermass.diagnostics.residuals import Measured, coverage, mean_of, residuals
 from sbi_clustermass.diagnostics.richness import richness_r2
 from sbi_clustermass.diagnostics.robustness import robustness_table, simulator_robustness
 from sbi_clustermass.diagnostics.saliency import Saliency
@@ -42,6 +42,7 @@ __all__ = [
     "log_score",
     "marginal_p_value",
     "mark",
+    "mean_of",
     "network_sbc",
     "network_tarp",
     "pit_histogram",

@@ -12,7 +12,7 @@ import numpy as np
 from clustermocks import Catalogue
 from sbi_clustermass.diagnostics.corruptions import CORRUPTIONS, Corruption, from_wider_tables
 from sbi_clustermass.diagnostics.misspecification import Alarm, together
-from sbi_clustermass.diagnostics.residuals import Measured
+from sbi_clustermass.diagnostics.residuals import Measured, mean_of
 from sbi_clustermass.report.content import Table
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ def share_of(flags: np.ndarray) -> Measured:
 
 
 def _mean(values: np.ndarray) -> Measured | None:
-    return Measured(float(values.mean()), float(values.std(ddof=1) / np.sqrt(len(values)))) if len(values) > 1 else None
+    return mean_of(values) if len(values) > 1 else None
 
 
 def _cells(row: AlarmRate, n_tests: int) -> tuple[str, ...]:

@@ -24,6 +24,15 @@ class Measured:
         return f"{self.value:.3f} ± {self.error:.3f}"
 
 
+def mean_of(values: Float[np.ndarray, "cluster"]) -> Measured:
+    """Mean over independent clusters and its standard error; NaN for fewer than two, the error also beside infinities."""
+    if len(values) < 2:
+        return Measured(np.nan, np.nan)
+    values = np.asarray(values, float)
+    error = values.std(ddof=1) / np.sqrt(len(values)) if np.isfinite(values).all() else np.nan
+    return Measured(float(values.mean()), float(error))
+
+
 def residuals(
     log10_predicted: Float[np.ndarray, "cluster"], log10_true: Float[np.ndarray, "cluster"]
 ) -> tuple[Measured, Measured]:

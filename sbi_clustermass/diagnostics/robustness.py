@@ -22,7 +22,7 @@ from sbi_clustermass.diagnostics.perturb import (
     with_velocity_errors,
     within_aperture,
 )
-from sbi_clustermass.diagnostics.residuals import Measured
+from sbi_clustermass.diagnostics.residuals import Measured, mean_of
 from sbi_clustermass.posterior import MassPosteriors
 from sbi_clustermass.report.content import Table
 
@@ -212,12 +212,12 @@ def _compare(family: str, label: str, pair: _Pair) -> Change:
         label=label,
         n=len(first),
         kept=len(first) / len(pair.clusters),
-        shift=_mean(after.mean - before.mean),
+        shift=mean_of(after.mean - before.mean),
         width=_ratio(after.std, before.std),
         scatter=_scatter(residuals[1]),
         scatter_change=_change_of_scatter(*residuals),
-        covered=_mean(inside[1].astype(float)),
-        covered_change=_mean(inside[1].astype(float) - inside[0]),
+        covered=mean_of(inside[1].astype(float)),
+        covered_change=mean_of(inside[1].astype(float) - inside[0]),
     )
 
 
@@ -225,14 +225,10 @@ def _inside(posteriors: MassPosteriors, truth: Float[np.ndarray, "cluster"]) -> 
     return np.abs(posteriors.pit(truth) - 0.5) <= LEVEL / 2
 
 
-def _mean(values: Float[np.ndarray, "cluster"]) -> Measured:
-    return Measured(float(values.mean()), float(values.std(ddof=1) / np.sqrt(len(values))))
-
-
 def _ratio(after: Float[np.ndarray, "cluster"], before: Float[np.ndarray, "cluster"]) -> Measured:
     """Ratio of two means over the same clusters, its error by the delta method."""
     ratio = float(after.mean() / before.mean())
-    return Measured(ratio, _mean((after - ratio * before) / before.mean()).error)
+    return Measured(ratio, mean_of((after - ratio * before) / before.mean()).error)
 
 
 def _influence(residual: Float[np.ndarray, "cluster"]) -> Float[np.ndarray, "cluster"]:
@@ -242,11 +238,11 @@ def _influence(residual: Float[np.ndarray, "cluster"]) -> Float[np.ndarray, "clu
 
 
 def _scatter(residual: Float[np.ndarray, "cluster"]) -> Measured:
-    return Measured(float(residual.std(ddof=1)), _mean(_influence(residual)).error)
+    return Measured(float(residual.std(ddof=1)), mean_of(_influence(residual)).error)
 
 
 def _change_of_scatter(before: Float[np.ndarray, "cluster"], after: Float[np.ndarray, "cluster"]) -> Measured:
-    error = _mean(_influence(after) - _influence(before)).error
+    error = mean_of(_influence(after) - _influence(before)).error
     return Measured(_scatter(after).value - _scatter(before).value, error)
 
 

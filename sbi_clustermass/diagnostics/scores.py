@@ -9,16 +9,9 @@ from typing import NamedTuple, Self
 import numpy as np
 from jaxtyping import Float
 
-from sbi_clustermass.diagnostics.residuals import Measured
+from sbi_clustermass.diagnostics.residuals import Measured, mean_of
 from sbi_clustermass.posterior import MassPosteriors
 from sbi_clustermass.posterior.cells import chunks, place
-
-
-def mean_of(values: Float[np.ndarray, "cluster"]) -> Measured:
-    """Mean over independent clusters and its standard error; the error is NaN where a value is infinite."""
-    values = np.asarray(values, float)
-    error = values.std(ddof=1) / np.sqrt(len(values)) if np.isfinite(values).all() else np.nan
-    return Measured(float(values.mean()), float(error))
 
 
 def log_score(posteriors: MassPosteriors, log10_true: Float[np.ndarray, "cluster"]) -> Measured:

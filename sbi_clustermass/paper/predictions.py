@@ -12,9 +12,9 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.figure import Figure
 
-from sbi_clustermass.diagnostics.residuals import Measured, residuals
+from sbi_clustermass.diagnostics.residuals import Measured, mean_of, residuals
 from sbi_clustermass.paper.published import INTERMEDIATE, MASSIVE, OTHER_SIGN, OTHER_SIMULATOR, PUBLISHED, Kind
-from sbi_clustermass.paper.sample import Sample, cell, mean_of, published_cell, slug
+from sbi_clustermass.paper.sample import Sample, cell, published_cell, slug
 from sbi_clustermass.plots import masses
 from sbi_clustermass.plots.style import ORANGE
 from sbi_clustermass.report import Picture, Section, Table

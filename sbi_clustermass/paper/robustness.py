@@ -14,10 +14,10 @@ from matplotlib.figure import Figure
 
 from clustermocks import Catalogue
 from sbi_clustermass.diagnostics.perturb import thinned, with_velocity_errors
-from sbi_clustermass.diagnostics.residuals import Measured, residuals
+from sbi_clustermass.diagnostics.residuals import Measured, mean_of, residuals
 from sbi_clustermass.estimator import MassEstimator
 from sbi_clustermass.paper.published import OTHER_SIMULATOR
-from sbi_clustermass.paper.sample import COLOURS, cell, mean_of
+from sbi_clustermass.paper.sample import COLOURS, cell
 from sbi_clustermass.plots.style import MASS
 from sbi_clustermass.posterior import MassPosteriors
 from sbi_clustermass.report import Picture, Section, Table

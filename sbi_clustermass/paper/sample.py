@@ -67,13 +67,6 @@ def n_members(clusters: Catalogue) -> Int[np.ndarray, "cluster"]:
     return np.bincount(cluster[clusters.galaxy_column("is_member")], minlength=len(clusters))
 
 
-def mean_of(values: Float[np.ndarray, "cluster"]) -> Measured:
-    """Mean over clusters, with its Monte Carlo error; NaN where there are too few."""
-    if len(values) < 2:
-        return Measured(float("nan"), float("nan"))
-    return Measured(float(np.mean(values)), float(np.std(values, ddof=1) / np.sqrt(len(values))))
-
-
 def cell(measured: Measured) -> str:
     """A number with its error for a table; a dash where there is none."""
     return str(measured) if np.isfinite(measured.value) else "–"

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float
 from scipy.stats import norm
 
 from sbi_clustermass.baselines.baseline import Prediction
-from sbi_clustermass.diagnostics import Measured, residuals
+from sbi_clustermass.diagnostics import Measured, mean_of, residuals
 
 MIDDLE = (14.0, 15.0)  # dex: the range of the paper's .089
 MASSIVE = (14.8, 15.2)  # dex: the range of the paper's |epsilon| = .067
@@ -100,9 +100,7 @@ def _moments(residual: np.ndarray) -> tuple[Measured, Measured] | tuple[None, No
 
 
 def _mean(values: np.ndarray) -> Measured | None:
-    if len(values) < _FEWEST:
-        return None
-    return Measured(float(values.mean()), float(values.std(ddof=1) / np.sqrt(len(values))))
+    return None if len(values) < _FEWEST else mean_of(values)
 
 
 def _share(hits: np.ndarray, expected: float | None = None) -> Measured | None:

@@ -8,8 +8,9 @@ from matplotlib.figure import Figure
 from scipy.stats import gaussian_kde
 
 from clustermocks import HaloMassFunction
+from sbi_clustermass.diagnostics import mean_of
 from sbi_clustermass.paper import Sample, Sets, individuals, mass_functions, nearest, phase_space
-from sbi_clustermass.paper.sample import mean_of, n_members, slug
+from sbi_clustermass.paper.sample import n_members, slug
 
 
 def axes_of(picture) -> Any:
