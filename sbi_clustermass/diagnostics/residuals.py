@@ -25,7 +25,7 @@ class Measured:
 
 
 def mean_of(values: Float[np.ndarray, "cluster"]) -> Measured:
-    """Mean over independent clusters and its standard error; NaN for fewer than two, the error also beside infinities."""
+    """Mean over independent clusters and its standard error; NaN for fewer than two, the error beside infinities."""
     if len(values) < 2:
         return Measured(np.nan, np.nan)
     values = np.asarray(values, float)
