@@ -5,7 +5,7 @@ Libraries that are slow to import are imported inside the commands, so that `clu
 
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -18,6 +18,7 @@ from sbi_clustermass.cli_infer import infer
 from sbi_clustermass.cli_population import population, posteriors
 from sbi_clustermass.cli_report import report
 from sbi_clustermass.cli_validate import validate
+from sbi_clustermass.outputs import check_output
 
 app = typer.Typer(
     add_completion=False,
@@ -188,22 +189,6 @@ def train(
 
 for command in (infer, posteriors, population, compare, validate, report):
     app.command()(command)
-
-
-def check_output(path: Path, suffixes: Iterable[str]) -> None:
-    """Refuse, before any work, an output file that could not be written.
-
-    Raises:
-        ValueError: The suffix is of another kind of file, or the path is a folder.
-        OSError: Its folder cannot be written.
-    """
-    if path.suffix not in suffixes:
-        raise ValueError(f"{path}: unknown kind of file {path.suffix!r}. Choose from: {', '.join(suffixes)}.")
-    if path.is_dir():
-        raise ValueError(f"{path}: is a folder; name a file in it.")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if not os.access(path.parent, os.W_OK):
-        raise PermissionError(f"{path.parent}: this folder cannot be written.")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -54,9 +54,9 @@ def infer(
     their names (cluster, cluster_id, ...) tells apart. Columns are recognised by name, UCD and unit. Options hold for
     every table of the call.
     """
-    from sbi_clustermass.cli import check_output
     from sbi_clustermass.estimator import MassEstimator
     from sbi_clustermass.infer import SUFFIXES, NoMass, infer_tables, write_table
+    from sbi_clustermass.outputs import check_output
 
     options = _table_options(column, id, clusters)
     options = replace(

@@ -18,8 +18,8 @@ def posteriors(
 ) -> None:
     """Infer the masses of a whole catalogue, each as a posterior on a grid, for `clustermass population`."""
     from clustermocks import Catalogue
-    from sbi_clustermass.cli import check_output
     from sbi_clustermass.estimator import MassEstimator
+    from sbi_clustermass.outputs import check_output
 
     check_output(out, (".parquet",))
     clusters = Catalogue.from_parquet(catalogue)

@@ -160,8 +160,7 @@ class VirialTheorem:
         Raises:
             ValueError: Fewer than three clusters of known and different masses and estimates.
         """
-        estimate = LogEstimate(virial_mass, self.interlopers)
-        return Regression(self.direction, self.prior).fit(estimate, mocks) if self.calibrated else AsItIs(estimate)
+        return _fit(virial_mass, self, mocks)
 
 
 @final
@@ -191,5 +190,11 @@ class ProjectedMass:
         Raises:
             ValueError: Fewer than three clusters of known and different masses and estimates.
         """
-        estimate = LogEstimate(projected_mass, self.interlopers)
-        return Regression(self.direction, self.prior).fit(estimate, mocks) if self.calibrated else AsItIs(estimate)
+        return _fit(projected_mass, self, mocks)
+
+
+def _fit(
+    estimator: Callable[[Galaxies, Galaxies], float], choice: VirialTheorem | ProjectedMass, mocks: Catalogue
+) -> FittedLine | AsItIs:
+    estimate = LogEstimate(estimator, choice.interlopers)
+    return Regression(choice.direction, choice.prior).fit(estimate, mocks) if choice.calibrated else AsItIs(estimate)
