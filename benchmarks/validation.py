@@ -26,7 +26,7 @@ from sbi_clustermass.diagnostics import richness_r2
 from sbi_clustermass.flows import Flow
 from sbi_clustermass.report import Section, markdown, save_sections
 from sbi_clustermass.rules import rule_for
-from sbi_clustermass.validation import Validation, validation_table
+from sbi_clustermass.validation import Validation, trust_section, validation_table
 
 CONSOLE = Console(soft_wrap=True, highlight=False)
 FEW = 10  # galaxies, at least, that clusters are thinned to where their number must say nothing
@@ -140,15 +140,14 @@ def with_everything(sets: Sets) -> list[Section]:
     estimators = {name: trained(sets, name, flow, train_set) for name, flow in setting.flows().items()}
     several = f"{BEST}, three networks"
     estimators[several] = trained(sets, several, setting.flows()[BEST], train_set, members=3)
-    validation = Validation(
-        estimators,
-        sets.test_set(),
-        HaloMassFunction(low=setting.low, high=setting.high),
-        train_set,
-        BASELINES,
-        _some(sets.flat(3, 12_000), 6000) if sets.shrink == 1 else None,
-    )
-    return validation.sections(tell=lambda what: CONSOLE.print(f"{what} ...", markup=False))
+    masses = HaloMassFunction(low=setting.low, high=setting.high)
+    validation = Validation(estimators, sets.test_set(), masses, train_set, BASELINES)
+    sections = validation.sections(tell=lambda what: CONSOLE.print(f"{what} ...", markup=False))
+    if sets.shrink == 1:
+        CONSOLE.print("trust ...")
+        held_out = _some(sets.flat(3, 12_000), 6000)
+        sections.append(trust_section(several, estimators[several], held_out, seed=sets.seed, model=setting.model))
+    return sections
 
 
 def of_members(sets: Sets) -> Section:

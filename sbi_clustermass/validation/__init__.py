@@ -2,6 +2,7 @@
 
 from sbi_clustermass.validation.run import Result, check_apart, score_baselines, score_estimator
 from sbi_clustermass.validation.scores import Scores
+from sbi_clustermass.validation.sections import calibration_section, rivals_section, trust_section
 from sbi_clustermass.validation.table import validation_table
 from sbi_clustermass.validation.validation import Validation
 
@@ -9,8 +10,11 @@ __all__ = [
     "Result",
     "Scores",
     "Validation",
+    "calibration_section",
     "check_apart",
+    "rivals_section",
     "score_baselines",
     "score_estimator",
+    "trust_section",
     "validation_table",
 ]

@@ -4,18 +4,23 @@ Masses are M200c [h^-1 Msun] as log10_mass [dex].
 """
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from clustermocks import Catalogue
+from clustermocks import Catalogue, HaloModel
 from sbi_clustermass.diagnostics.calibration_tables import calibration_tables
 from sbi_clustermass.diagnostics.promise import HeldOut, MassDistribution
 from sbi_clustermass.estimator import MassEstimator
 from sbi_clustermass.plots.calibration import calibration_pictures
 from sbi_clustermass.posterior import MassPosteriors
-from sbi_clustermass.report import Section
+from sbi_clustermass.report import Picture, Section
 from sbi_clustermass.validation.run import Result
 from sbi_clustermass.validation.table import validation_table
+
+if TYPE_CHECKING:
+    from sbi_clustermass.diagnostics.alarm_table import AlarmRates
+    from sbi_clustermass.diagnostics.robustness import Change
 
 _ALARM_RATE = 0.01
 _POSITIONS_AND_NUMBERS = (
@@ -60,7 +65,7 @@ def _calibration(name: str, clusters: HeldOut, tables: Sequence) -> Section:
 
 
 def trust_section(
-    name: str, estimator: MassEstimator, held_out: Catalogue, *, seed: int = 1, jobs: int | None = None
+    name: str, estimator: MassEstimator, held_out: Catalogue, *, seed: int = 1, model: HaloModel | None = None
 ) -> Section:
     """When not to trust an answer: what the alarm fires on, and how masses change with the data and with the mocks.
 
@@ -70,21 +75,41 @@ def trust_section(
         held_out: Mocks drawn as its training set was, that it was not trained on: two thirds teach the alarm, the rest
             tests it. At least 1500; some thousand to know a rate of 1 %.
         seed: Of the parts and the changes.
-        jobs: Processes for the simulator; None leaves out the changes that need new mocks.
+        model: That made the mocks, to change it; None leaves out the changes that need new mocks.
     """
-    from sbi_clustermass.diagnostics.alarm_table import alarm_table
+    from sbi_clustermass.diagnostics.alarm_table import alarm_rates
     from sbi_clustermass.diagnostics.misspecification import Alarm
     from sbi_clustermass.diagnostics.robustness import robustness, robustness_table, simulator_robustness
 
     known, tested = held_out.split(2 / 3, seed=seed)
     alarm = Alarm.fit(estimator, known, seed=seed)
     changes = robustness(estimator, tested, seed=seed)
-    if jobs is not None:
-        masses = tested.log10_mass
-        changes = (*changes, *simulator_robustness(estimator, masses, seed=seed, n_jobs=jobs))
+    if model is not None:
+        changes = (*changes, *simulator_robustness(estimator, tested.log10_mass, model=model, seed=seed))
+    rates = alarm_rates(alarm, estimator, tested, rate=_ALARM_RATE, seed=seed)
     return Section(
         f"When not to trust {name}",
-        tables=(alarm_table(alarm, estimator, tested, rate=_ALARM_RATE, seed=seed), robustness_table(changes)),
+        tables=(rates.table(), robustness_table(changes)),
+        pictures=_trust_pictures(_file_name(name), rates, changes),
+    )
+
+
+def _trust_pictures(name: str, rates: "AlarmRates", changes: Sequence["Change"]) -> tuple[Picture, ...]:
+    from sbi_clustermass.plots import likeness
+
+    return (
+        Picture(
+            f"alarms-{name}",
+            likeness.alarms(rates),
+            "Share of clusters on which the alarm and each of its tests fire, for each way to spoil the data.",
+            f"At a false-alarm rate of {_ALARM_RATE:.0%} on unspoilt mocks, in the first row.",
+        ),
+        Picture(
+            f"robustness-{name}",
+            likeness.robustness(changes),
+            "Shift of the posterior mean and ratio of the posterior widths, against the size of each change.",
+            "The same clusters before and after.",
+        ),
     )
 
 
