@@ -76,7 +76,7 @@ def test_the_command_writes_what_the_report_shows(model, mocks, test_set, held_o
     titles = [section.title for section in sections]
     assert titles[0] == "Flows and their rivals, on the same clusters"
     assert titles[-1] == "When not to trust run"
-    assert sections[0].commands[0].startswith("clustermass ")
+    assert sections[0].commands[0].startswith("clustermass")
     assert sections[-1].tables[0].rows[0][0].startswith("held-out mocks")
     assert [title for title in (each.title for each in sections_of_run(run)) if title in titles] == titles
 
