@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from arviz import InferenceData
 
 _FILES = {
-    "estimator.json, estimator.safetensors": "the trained estimator; this folder is a valid `--model`",
+    "estimator.json, estimator.safetensors, alarm.safetensors": "the trained estimator, and what mocks look like; this "
+    "folder is a valid `--model`",
     "masses.parquet": "posteriors of the held-out test clusters (`MassPosteriors.from_parquet`)",
     "clusters.png": "three test clusters: phase space (members, interlopers, kernel density) and mass posterior",
     "masses.png": "inferred against true mass for all test clusters",
