@@ -47,7 +47,11 @@ def as_markdown(text: str) -> str:
 
 def escaped(text: str) -> str:
     """A plain text for a Markdown file, in one line: no character has a meaning."""
-    return _SPECIAL.sub(r"\\\g<0>", " ".join(text.split()))
+    return _without_meaning(" ".join(text.split()))
+
+
+def _without_meaning(text: str) -> str:
+    return _SPECIAL.sub(r"\\\g<0>", text)
 
 
 def _markdown(piece: Piece) -> str:
@@ -55,4 +59,4 @@ def _markdown(piece: Piece) -> str:
         return f"`{piece.text}`"
     if piece.kind == "link":
         return f"[{escaped(piece.text)}]({piece.address})"
-    return escaped(piece.text)
+    return _without_meaning(piece.text)  # with the blanks between it and what stands beside it

@@ -83,6 +83,11 @@ def test_code_and_links_stay_what_they_are():
     assert [each.attrs["href"] for each in children if each.type == "link_open"] == ["https://x.org/a_b_c"]
 
 
+def test_blanks_around_code_and_links_stay():
+    text = "the column `v_los` of [a survey](https://example.org) in km/s"
+    assert text in markdown([Section("title", text=(text,))])
+
+
 def test_ordinary_physics_stays_readable_in_the_raw_file():
     text = "Scatter of log10_mass: -0.12 ± 0.01 [dex], |res.| < 0.3 & falling; P(M) = 10^-3 (h^-1 Msun)."
     shown = markdown([Section("T", [text])])
