@@ -3,7 +3,7 @@
 Masses are M200c [h^-1 Msun] as log10_mass [dex].
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -104,13 +104,26 @@ def _trust_pictures(name: str, rates: "AlarmRates", changes: Sequence["Change"])
             "Share of clusters on which the alarm and each of its tests fire, for each way to spoil the data.",
             f"At a false-alarm rate of {_ALARM_RATE:.0%} on unspoilt mocks, in the first row.",
         ),
-        Picture(
-            f"robustness-{name}",
-            likeness.robustness(changes),
-            "Shift of the posterior mean and ratio of the posterior widths, against the size of each change.",
-            "The same clusters before and after.",
+        *(
+            Picture(
+                f"{what}-{name}",
+                likeness.robustness(some),
+                f"Shift of the posterior mean and ratio of widths, against the size of each change of {of}.",
+                "The same clusters before and after.",
+            )
+            for what, of, some in _parted(changes)
+            if some
         ),
     )
+
+
+def _parted(changes: Sequence["Change"]) -> Iterator[tuple[str, str, list["Change"]]]:
+    """Changes of the data, and of the simulator."""
+    from sbi_clustermass.diagnostics.robustness import FAMILIES
+
+    data = {family.name for family in FAMILIES}
+    yield "robustness", "the data", [each for each in changes if each.family in data]
+    yield "simulators", "the simulator", [each for each in changes if each.family not in data]
 
 
 def inside(clusters: Catalogue, support: tuple[float, float]) -> Catalogue:
