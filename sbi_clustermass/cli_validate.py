@@ -94,10 +94,8 @@ def _rivals(names: str) -> Mapping[str, "Baseline"]:
 
 def _mass_function(clusters: "Catalogue") -> "MassDistribution":
     """Over the attempted masses of the test set."""
-    import numpy as np
-
     from clustermocks import HaloMassFunction
+    from sbi_clustermass.training_set import attempted_range
 
-    attempted = clusters.attempted()[0]
-    low, high = (float(end) for end in (np.floor(attempted.min() * 100) / 100, np.ceil(attempted.max() * 100) / 100))
+    low, high = attempted_range(clusters)
     return HaloMassFunction(low=low, high=high, redshift=clusters.observation.redshift, cosmology=clusters.cosmology)

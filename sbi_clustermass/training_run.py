@@ -1,9 +1,9 @@
 """A training from the command line: names in, a folder with the estimator and its history out."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import cast, final
+from typing import final
 
 from rich.console import Console
 
@@ -94,10 +94,10 @@ class TrainingRun:
                 another training.
         """
         builder, training, folder = self.builder, self.training, checkpoint or out / CHECKPOINT
-        clusters = self._clusters(mocks)
+        clusters, aside = self._clusters(mocks)
         with stage("training", None, console) as advance:
             estimator = train(
-                clusters.to_train_on(),
+                clusters,
                 flow=builder,
                 training=training,
                 members=self.members,
@@ -105,7 +105,7 @@ class TrainingRun:
                 device=self.device,
                 progress=lambda look: advance(look.update, str(look)),
             )
-        estimator = self._with_alarm(estimator, clusters.aside, console)
+        estimator = self._with_alarm(estimator, aside, console)
         estimator.save(out)
         write_histories(estimator.histories, out / HISTORY)
         plots.save(plots.history(*estimator.histories), out / PICTURE)
@@ -115,16 +115,29 @@ class TrainingRun:
     def _with_alarm(self, estimator: MassEstimator, aside: Sequence[Catalogue], console: Console) -> MassEstimator:
         if not aside:
             return estimator
-        with stage("learning what mocks look like", None, console):
-            made = estimator.with_alarm(Catalogue.concatenate(aside), seed=self.seed)
-        return replace(made, provenance={**made.provenance, "alarm": str(self.alarm)})
+        kept = Catalogue.concatenate(aside)
+        if len(kept) < FEWEST:  # parts are counted before a richness cut; a finished training is not lost for that
+            console.print(f"{len(kept)} mocks kept aside are too few to learn what mocks look like; it takes {FEWEST}.")
+        else:
+            with stage("learning what mocks look like", None, console):
+                estimator = estimator.with_alarm(kept, seed=self.seed)
+        return replace(estimator, provenance={**estimator.provenance, "alarm": str(self.alarm)})
 
-    def _clusters(self, mocks: Path) -> "_Clusters":
+    def _clusters(self, mocks: Path) -> tuple[Catalogue | Iterable[Catalogue], list[Catalogue]]:
+        """Clusters to train on, and those kept aside; of a folder, put there while the others are read."""
         if not mocks.is_dir():
-            whole = self._chosen(Catalogue.from_parquet(mocks))
-            return _Clusters([whole], _share(self.alarm, len(whole)), self.seed, in_memory=True)
-        stored = StoredCatalogue.open(mocks).whole()
-        return _Clusters(map(self._chosen, stored), _share(self.alarm, len(stored)), self.seed, in_memory=False)
+            rest, kept = held_back(self._chosen(Catalogue.from_parquet(mocks)), self.alarm, seed=self.seed)
+            return rest, [] if kept is None else [kept]
+        stored, aside = StoredCatalogue.open(mocks).whole(), []
+        share = _share(self.alarm, len(stored))
+
+        def passed(part: Catalogue) -> Catalogue:
+            rest, kept = part.split(1 - share, seed=self.seed)
+            aside.append(kept)
+            return rest
+
+        parts = map(self._chosen, stored)
+        return (map(passed, parts) if share else parts), aside
 
     def _chosen(self, catalogue: Catalogue) -> Catalogue:
         catalogue = catalogue.pure() if self.pure else catalogue
@@ -142,34 +155,13 @@ def held_back(clusters: Catalogue, n: int, *, seed: int) -> tuple[Catalogue, Cat
     Returns:
         Clusters to train on, and those kept aside.
     """
-    parts = _Clusters([clusters], _share(n, len(clusters)), seed, in_memory=True)
-    return cast(Catalogue, parts.to_train_on()), parts.aside[0] if parts.aside else None
+    share = _share(n, len(clusters))
+    if not share:
+        return clusters, None
+    rest, aside = clusters.split(1 - share, seed=seed)
+    return (rest, aside) if len(aside) >= FEWEST else (clusters, None)
 
 
 def _share(n: int, total: int) -> float:
     share = min(n / max(total, 1), _MOST_ASIDE)
     return share if share * total >= FEWEST else 0.0
-
-
-@final
-@dataclass
-class _Clusters:
-    """Mocks on their way to a training, of which a share is put aside as they pass."""
-
-    parts: Iterable[Catalogue]
-    share: float
-    seed: int
-    in_memory: bool
-    aside: list[Catalogue] = field(default_factory=list)
-
-    def to_train_on(self) -> Catalogue | Iterable[Catalogue]:
-        """The rest, at once or part by part."""
-        rest = map(self._passed, self.parts)
-        return next(rest) if self.in_memory else rest
-
-    def _passed(self, part: Catalogue) -> Catalogue:
-        if not self.share or len(part) < 2:
-            return part
-        rest, aside = part.split(1 - self.share, seed=self.seed)
-        self.aside.append(aside)
-        return rest

@@ -12,7 +12,7 @@ from sbi_clustermass.baselines.baseline import Baseline
 from sbi_clustermass.diagnostics.promise import MassDistribution
 from sbi_clustermass.estimator import MassEstimator
 from sbi_clustermass.report import Section
-from sbi_clustermass.validation.run import Result, check_apart, score_baselines, score_estimator
+from sbi_clustermass.validation.run import TRAINED, Result, check_apart, score_baselines, score_estimator
 from sbi_clustermass.validation.sections import calibration_section, inside, rivals_section, trust_section
 
 
@@ -59,7 +59,10 @@ class Validation:
         Args:
             tell: Called with what is done next.
         """
-        clusters, found = self.clusters(), []
+        return self._results(self.clusters(), tell)
+
+    def _results(self, clusters: Catalogue, tell: Callable[[str], None]) -> tuple[Result, ...]:
+        found = []
         for name, estimator in self.estimators.items():
             tell(name)
             found += score_estimator(name, estimator, clusters, masses=self.masses)
@@ -69,11 +72,15 @@ class Validation:
 
     def sections(self, tell: Callable[[str], None] = lambda what: None) -> list[Section]:
         """All of it as a report: the table of methods, calibration, and trust."""
-        results, clusters = self.results(tell), self.clusters()
+        clusters = self.clusters()
+        results = self._results(clusters, tell)
         sections = [rivals_section(results, test_set=clusters)]
-        for name, estimator in self.estimators.items():
+        own = [each for each in results if each.prior == TRAINED][: len(self.estimators)]  # estimators come first
+        for name, result in zip(self.estimators, own, strict=True):
             tell(f"calibration of {name}")
-            sections.append(calibration_section(name, estimator.posterior(clusters), clusters, masses=self.masses))
+            if result.prediction is not None and result.prediction.posteriors is not None:
+                posteriors = result.prediction.posteriors
+                sections.append(calibration_section(name, posteriors, clusters, masses=self.masses))
         if self.held_out is not None:
             for name, estimator in self.estimators.items():
                 tell(f"trust in {name}")
