@@ -70,7 +70,7 @@ class PlainChecks:
         shape = LedoitWolf().fit(_scores(*percentiles.shares(*_seen(*reference))).T)
         middle, precision = np.asarray(shape.location_), np.asarray(shape.precision_)
         blank = cls(percentiles, middle, precision, least=_NONE, together=_NONE, either=_NONE)
-        least, together = blank._extremes(*aside)
+        least, together = blank._extremes(*percentiles.shares(*_seen(*aside)))
         blank = replace(blank, least=np.sort(least), together=np.sort(together))
         return replace(blank, either=np.sort(blank._rank(least, together)))
 
@@ -88,7 +88,10 @@ class PlainChecks:
             catalogue: Mock or observed clusters.
             posteriors: Theirs, by the estimator that this was fitted with.
         """
-        return _rank(self.either, self._rank(*self._extremes(catalogue, posteriors)))
+        return self._p_value(*self.percentiles.shares(*_seen(catalogue, posteriors)))
+
+    def _p_value(self, below: Scaled, above: Scaled) -> Float[np.ndarray, "cluster"]:
+        return _rank(self.either, self._rank(*self._extremes(below, above)))
 
     def scores(self, catalogue: Catalogue, posteriors: MassPosteriors) -> Scaled:
         """Percentile of each statistic of each cluster as a Gaussian's: -2 where 2.3 % of the mocks are lower."""
@@ -112,8 +115,8 @@ class PlainChecks:
             rate: Share of mocks of which anything at all would be said [1].
         """
         scaled, where = _seen(catalogue, posteriors)
-        flagged = np.flatnonzero(self.p_value(catalogue, posteriors) <= rate)
         shares, usual = np.stack(self.percentiles.shares(scaled, where)), self.percentiles.usual(where)
+        flagged = np.flatnonzero(self._p_value(*shares) <= rate)
         told: list[tuple[str, ...]] = [()] * len(catalogue)
         for j in flagged:
             told[j] = tuple(
@@ -127,12 +130,11 @@ class PlainChecks:
         return rare if rare.size else np.argsort(p)[:2]
 
     def _extremes(
-        self, catalogue: Catalogue, posteriors: MassPosteriors
+        self, below: Scaled, above: Scaled
     ) -> tuple[Float[np.ndarray, "cluster"], Float[np.ndarray, "cluster"]]:
         """Least p-value, and squared distance of the normal scores."""
-        shares = self.percentiles.shares(*_seen(catalogue, posteriors))
-        offset = _scores(*shares) - self.middle[:, None]
-        return _two_sided(*shares).min(0), np.einsum("in,ij,jn->n", offset, self.precision, offset)
+        offset = _scores(below, above) - self.middle[:, None]
+        return _two_sided(below, above).min(0), np.einsum("in,ij,jn->n", offset, self.precision, offset)
 
     def _rank(
         self, least: Float[np.ndarray, "cluster"], together: Float[np.ndarray, "cluster"]
