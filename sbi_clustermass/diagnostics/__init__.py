@@ -1,14 +1,14 @@
 """How good posteriors are, and when not to trust one."""
 
 from sbi_clustermass.diagnostics.alarm_table import alarm_rates, alarm_table
-from sbi_clustermass.diagnostics.calibration import Coverage, PitHistogram, coverages, pit_histogram
+from sbi_clustermass.diagnostics.calibration import Coverage, PitHistogram, coverage, coverages, pit_histogram
 from sbi_clustermass.diagnostics.likeness import Likeness
 from sbi_clustermass.diagnostics.misspecification import Alarm, marginal_p_value, set_mmd
 from sbi_clustermass.diagnostics.plain_checks import PlainChecks
 from sbi_clustermass.diagnostics.promise import HeldOut, Mark, mark, reweighted
 from sbi_clustermass.diagnostics.recalibration import Recalibration
 from sbi_clustermass.diagnostics.reliability import by_posterior_mean, by_richness, reliability, standardised
-from sbi_clustermass.diagnostics.residuals import Measured, coverage, mean_of, residuals
+from sbi_clustermass.diagnostics.residuals import Measured, mean_of, residuals
 from sbi_clustermass.diagnostics.richness import richness_r2
 from sbi_clustermass.diagnostics.robustness import robustness_table, simulator_robustness
 from sbi_clustermass.diagnostics.saliency import Saliency

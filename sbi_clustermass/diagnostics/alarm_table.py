@@ -160,9 +160,5 @@ def _mean(values: np.ndarray) -> Measured | None:
 
 def _cells(row: AlarmRate, n_tests: int) -> tuple[str, ...]:
     fired = [str(each) for each in (*row.fired, row.any)] if row.n else [_DASH] * (n_tests + 1)
-    costs = [_DASH if each is None else _signed(each) for each in (row.residual, row.silent_residual)]
+    costs = [_DASH if each is None else f"{each:+.3f}" for each in (row.residual, row.silent_residual)]
     return (row.name, str(row.n), f"{row.refused:.1%}", *fired, *costs)
-
-
-def _signed(measured: Measured) -> str:
-    return f"{measured.value:+.3f} ± {measured.error:.3f}"

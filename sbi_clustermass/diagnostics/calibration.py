@@ -44,6 +44,14 @@ def covered(levels: Float[np.ndarray, "cluster"], level: float) -> Measured:
     return Measured(float(np.mean(levels <= level)), float(np.sqrt(level * (1 - level) / len(levels))))
 
 
+def coverage(posteriors: MassPosteriors, log10_true: Float[np.ndarray, "cluster"], level: float) -> Measured:
+    """Share of clusters whose true mass lies in the central interval of probability `level`.
+
+    Promised to be `level` only for test clusters drawn from the prior that the posteriors carry.
+    """
+    return covered(central_level(posteriors, log10_true), level)
+
+
 def coverages(
     posteriors: MassPosteriors, log10_true: Float[np.ndarray, "cluster"], levels: tuple[float, ...] = LEVELS
 ) -> tuple[Coverage, ...]:

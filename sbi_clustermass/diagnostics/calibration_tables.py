@@ -9,7 +9,7 @@ from sbi_clustermass.diagnostics.calibration import Coverage, coverages, largest
 from sbi_clustermass.diagnostics.promise import COVERAGE_TOLERANCE, MEAN_TOLERANCE, HeldOut, mark
 from sbi_clustermass.diagnostics.reliability import Bin, SigmaBin, by_posterior_mean, by_richness, reliability
 from sbi_clustermass.diagnostics.reliability import standardised as standardised_residual
-from sbi_clustermass.diagnostics.residuals import Measured, residuals
+from sbi_clustermass.diagnostics.residuals import residuals
 from sbi_clustermass.diagnostics.sbc import sbc, tarp
 from sbi_clustermass.diagnostics.scores import crps, information_gain, log_score
 from sbi_clustermass.report.content import Table
@@ -66,7 +66,7 @@ def _note(clusters: HeldOut) -> str:
 def _coverage(clusters: HeldOut, title: str) -> Table:
     header = ("interval [%]", "central [%]", "highest density [%]")
     found = coverages(clusters.posteriors, clusters.log10_mass)
-    rows = [(f"{100 * each.level:g}", _percent(each.central), _percent(each.highest)) for each in found]
+    rows = [(f"{100 * each.level:g}", f"{each.central.percent:.1f}", f"{each.highest.percent:.1f}") for each in found]
     if clusters.drawn_from_prior:
         header = (*header[:2], "mark", header[2], "mark")
         rows = [_marked(each) for each in found]
@@ -75,7 +75,8 @@ def _coverage(clusters: HeldOut, title: str) -> Table:
 
 def _marked(found: Coverage) -> tuple[str, ...]:
     kinds = [(each, mark(each, found.level, COVERAGE_TOLERANCE)) for each in (found.central, found.highest)]
-    return (f"{100 * found.level:g}", *(cell for each, verdict in kinds for cell in (_percent(each), str(verdict))))
+    cells = (cell for each, verdict in kinds for cell in (f"{each.percent:.1f}", str(verdict)))
+    return (f"{100 * found.level:g}", *cells)
 
 
 def _summary(clusters: HeldOut, title: str, samples: int, seed: int) -> Table:
@@ -92,17 +93,17 @@ def _summary(clusters: HeldOut, title: str, samples: int, seed: int) -> Table:
 def _of_residuals(clusters: HeldOut) -> Iterator[tuple[str, str, str]]:
     mean, scatter = residuals(clusters.posteriors.mean, clusters.log10_mass)
     shift, width = standardised_residual(clusters)
-    yield "mean residual [dex]", _text(mean, 4), "0"
-    yield "scatter of the residual [dex]", _text(scatter, 4), _DASH
-    yield "mean of residual / predicted error", _text(shift), "0"
-    yield "scatter of residual / predicted error", _text(width), "1"
+    yield "mean residual [dex]", f"{mean:.4f}", "0"
+    yield "scatter of the residual [dex]", f"{scatter:.4f}", _DASH
+    yield "mean of residual / predicted error", str(shift), "0"
+    yield "scatter of residual / predicted error", str(width), "1"
 
 
 def _of_scores(clusters: HeldOut) -> Iterator[tuple[str, str, str]]:
     given = clusters.posteriors, clusters.log10_mass
-    yield "log density at the truth [nats]", _text(log_score(*given)), _DASH
-    yield "information gained over the prior [nats]", _text(information_gain(*given)), _DASH
-    yield "CRPS [dex]", _text(crps(*given), 4), _DASH
+    yield "log density at the truth [nats]", str(log_score(*given)), _DASH
+    yield "information gained over the prior [nats]", str(information_gain(*given)), _DASH
+    yield "CRPS [dex]", f"{crps(*given):.4f}", _DASH
 
 
 def _of_uniformity(clusters: HeldOut, samples: int, seed: int) -> Iterator[tuple[str, str, str]]:
@@ -112,9 +113,9 @@ def _of_uniformity(clusters: HeldOut, samples: int, seed: int) -> Iterator[tuple
     yield "PIT bins outside their range", f"{histogram.outside} of {len(histogram.counts)}", "0 in 95 % of cases"
     yield "PIT, largest deviation from uniform", f"{deviation:.4f}, p = {pvalue:.2g}", "p uniform"
     yield "SBC ranks, Kolmogorov-Smirnov", f"p = {ranks.ks_pvalue:.2g}", "p uniform"
-    yield "SBC ranks, told from uniform", _text(ranks.c2st_ranks), "0.5"
-    yield "SBC masses, told from samples", _text(ranks.c2st_masses), "0.5"
-    yield "TARP, area above the diagonal", _text(regions.area, 4), "0"
+    yield "SBC ranks, told from uniform", str(ranks.c2st_ranks), "0.5"
+    yield "SBC masses, told from samples", str(ranks.c2st_masses), "0.5"
+    yield "TARP, area above the diagonal", f"{regions.area:.4f}", "0"
     yield "TARP, Kolmogorov-Smirnov", f"p = {regions.ks_pvalue:.2g}", "p uniform"
 
 
@@ -124,8 +125,8 @@ def _bins(bins: Sequence[Bin], title: str, name: str, form: str, note: str) -> T
         (
             f"{each.low:{form}} to {each.high:{form}}",
             str(each.n),
-            *(_percent(share) for share in (each.coverage_68, each.coverage_95)),
-            *(_text(number) for number in (each.mean, each.scatter)),
+            *(f"{share.percent:.1f}" for share in (each.coverage_68, each.coverage_95)),
+            *(str(number) for number in (each.mean, each.scatter)),
         )
         for each in bins
     )
@@ -139,17 +140,9 @@ def _reliability(bins: Sequence[SigmaBin], title: str) -> Table:
             f"{each.low:.3f} to {each.high:.3f}",
             str(each.n),
             f"{each.predicted:.3f}",
-            _text(each.found),
-            _text(each.ratio),
+            str(each.found),
+            str(each.ratio),
         )
         for each in bins
     )
     return Table(title, header, rows, "The ratio is 1 when calibrated: below, errors are too wide; above, too narrow.")
-
-
-def _text(found: Measured, digits: int = 3) -> str:
-    return f"{found.value:.{digits}f} ± {found.error:.{digits}f}"
-
-
-def _percent(found: Measured) -> str:
-    return f"{100 * found.value:.1f} ± {100 * found.error:.1f}"

@@ -1,4 +1,4 @@
-"""How good a set of posteriors is on clusters of known mass: residuals and coverage, each with its Monte Carlo error.
+"""How far point estimates are from clusters of known mass: residuals, each with its Monte Carlo error.
 
 Masses are M200c [h^-1 Msun] as log10_mass [dex].
 """
@@ -8,8 +8,6 @@ from typing import final
 
 import numpy as np
 from jaxtyping import Float
-
-from sbi_clustermass.posterior import MassPosteriors
 
 
 @final
@@ -21,7 +19,15 @@ class Measured:
     error: float
 
     def __str__(self) -> str:
-        return f"{self.value:.3f} ± {self.error:.3f}"
+        return format(self, ".3f")
+
+    def __format__(self, spec: str) -> str:
+        return f"{self.value:{spec}} ± {self.error:{spec.lstrip('+')}}"
+
+    @property
+    def percent(self) -> "Measured":
+        """A share in percent."""
+        return Measured(100 * self.value, 100 * self.error)
 
 
 def mean_of(values: Float[np.ndarray, "cluster"]) -> Measured:
@@ -45,13 +51,3 @@ def residuals(
     kurtosis = float(np.mean((residual - residual.mean()) ** 4)) / scatter**4
     error = scatter * np.sqrt(max(kurtosis - 1, 0) / (4 * n))
     return Measured(float(residual.mean()), scatter / np.sqrt(n)), Measured(scatter, float(error))
-
-
-def coverage(posteriors: MassPosteriors, log10_true: Float[np.ndarray, "cluster"], level: float) -> Measured:
-    """Share of clusters whose true mass lies in the central interval of probability `level`.
-
-    Promised to be `level` only for test clusters drawn from the prior that the posteriors carry.
-    """
-    inside = np.abs(posteriors.pit(log10_true) - 0.5) <= level / 2
-    share = float(inside.mean())
-    return Measured(share, float(np.sqrt(level * (1 - level) / len(inside))))

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, final
 
 import numpy as np
 import pyarrow as pa
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 
 from clustermocks import Catalogue, HaloModel, RadialCompleteness
 from clustermocks.ragged import with_column
+from sbi_clustermass.diagnostics.calibration import central_level
 from sbi_clustermass.diagnostics.perturb import (
     thinned,
     with_centre_offset,
@@ -206,7 +207,7 @@ def _compare(family: str, label: str, pair: _Pair) -> Change:
     truth = pair.clusters.log10_mass[first]
     before, after = pair.before[first], pair.after[second]
     residuals = before.mean - truth, after.mean - truth
-    inside = _inside(before, truth), _inside(after, truth)
+    inside = tuple(central_level(each, truth) <= LEVEL for each in (before, after))
     return Change(
         family=family,
         label=label,
@@ -219,10 +220,6 @@ def _compare(family: str, label: str, pair: _Pair) -> Change:
         covered=mean_of(inside[1].astype(float)),
         covered_change=mean_of(inside[1].astype(float) - inside[0]),
     )
-
-
-def _inside(posteriors: MassPosteriors, truth: Float[np.ndarray, "cluster"]) -> Bool[np.ndarray, "cluster"]:
-    return np.abs(posteriors.pit(truth) - 0.5) <= LEVEL / 2
 
 
 def _ratio(after: Float[np.ndarray, "cluster"], before: Float[np.ndarray, "cluster"]) -> Measured:
@@ -259,11 +256,7 @@ def _some(changed: Catalogue, name: str, label: str) -> Catalogue:
 
 
 def _cells(change: Change) -> tuple[str, ...]:
-    signed = (
-        f"{each.value:+.3f} ± {each.error:.3f}" for each in (change.shift, change.scatter_change, change.covered_change)
-    )
-    shift, scatter, covered = signed
     return (
-        change.family, change.label, f"{change.kept:.1%}", shift, str(change.width),
-        str(change.scatter), scatter, str(change.covered), covered,
+        change.family, change.label, f"{change.kept:.1%}", f"{change.shift:+.3f}", str(change.width),
+        str(change.scatter), f"{change.scatter_change:+.3f}", str(change.covered), f"{change.covered_change:+.3f}",
     )  # fmt: skip

@@ -117,8 +117,7 @@ def _moments(sample: Sample, chosen: Float[np.ndarray, "cluster"]) -> tuple[Meas
 
 def _column(scores: Scores) -> tuple[str, ...]:
     numbers = (scores.mean, scores.scatter, scores.intermediate, scores.massive, scores.width)
-    outliers = f"{100 * scores.outliers.value:.2f} ± {100 * scores.outliers.error:.2f}"
-    return (*map(cell, numbers), outliers, ", ".join(map(str, scores.n)))
+    return (*map(cell, numbers), f"{scores.outliers.percent:.2f}", ", ".join(map(str, scores.n)))
 
 
 def _published(kind: Kind) -> tuple[str, ...]:

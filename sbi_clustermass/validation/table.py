@@ -55,4 +55,4 @@ def _text(each: Measured | None) -> str:
 
 
 def _percent(each: Measured | None) -> str:
-    return "" if each is None else f"{100 * each.value:.1f} ± {100 * each.error:.1f}"
+    return "" if each is None else f"{each.percent:.1f}"
