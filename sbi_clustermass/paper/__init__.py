@@ -6,7 +6,7 @@ Every function returns the numbers it measured, with a method `section` that sho
 from sbi_clustermass.paper.individual import Individuals, individuals
 from sbi_clustermass.paper.mass_functions import MassFunctions, Sets, mass_functions
 from sbi_clustermass.paper.phase_space import PhaseSpace, phase_space
-from sbi_clustermass.paper.predictions import Predictions, Scores, predictions
+from sbi_clustermass.paper.predictions import Predictions, predictions
 from sbi_clustermass.paper.published import OTHER_SIMULATOR, PUBLISHED, TABLE_1
 from sbi_clustermass.paper.real_clusters import Inferred, RealClusters, real_clusters
 from sbi_clustermass.paper.richness_scaling import RichnessScaling, richness_scaling
@@ -28,7 +28,6 @@ __all__ = [
     "Robustness",
     "SaliencyMaps",
     "Sample",
-    "Scores",
     "Sets",
     "Shift",
     "individuals",

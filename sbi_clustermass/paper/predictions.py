@@ -9,43 +9,18 @@ from itertools import pairwise
 from typing import final
 
 import numpy as np
-from jaxtyping import Float
 from matplotlib.figure import Figure
 
-from sbi_clustermass.diagnostics.residuals import Measured, mean_of, residuals
-from sbi_clustermass.paper.published import INTERMEDIATE, MASSIVE, OTHER_SIGN, OTHER_SIMULATOR, PUBLISHED, Kind
+from sbi_clustermass.baselines import Prediction
+from sbi_clustermass.diagnostics.residuals import mean_of
+from sbi_clustermass.paper.published import OTHER_SIGN, OTHER_SIMULATOR, PUBLISHED, Kind
 from sbi_clustermass.paper.sample import Sample, cell, published_cell, slug
 from sbi_clustermass.plots import masses
 from sbi_clustermass.plots.style import ORANGE
 from sbi_clustermass.report import Picture, Section, Table
+from sbi_clustermass.validation.scores import MASSIVE, MIDDLE, OUTLIER, Scores, within
 
-OUTLIER = 0.3  # [dex]
 _BINS = 13
-_NONE = Measured(float("nan"), float("nan"))
-
-
-@final
-@dataclass(frozen=True)
-class Scores:
-    """Residuals of one sample, as section 5 of the paper gives them; NaN where there are too few clusters.
-
-    Attributes:
-        mean: Mean residual [dex].
-        scatter: Standard deviation of the residuals [dex].
-        intermediate: The same for true masses of 10^14 to 10^15 [dex].
-        massive: Mean absolute residual for 10^14.8 to 10^15.2 [dex].
-        width: Mean standard deviation of those posteriors [dex].
-        outliers: Share of residuals beyond .3 dex [1].
-        n: Clusters: all, intermediate, massive.
-    """
-
-    mean: Measured
-    scatter: Measured
-    intermediate: Measured
-    massive: Measured
-    width: Measured
-    outliers: Measured
-    n: tuple[int, int, int]
 
 
 @final
@@ -69,12 +44,12 @@ class Predictions:
 
     def _table(self) -> Table:
         kinds: list[Kind] = [kind for kind in PUBLISHED if any(sample.kind == kind for sample in self.samples)]
-        columns = [*map(_column, self.scores), *map(_published, kinds)]
+        columns = [*map(_column, self.samples, self.scores), *map(_published, kinds)]
         names = [*(sample.name for sample in self.samples), *(f"paper, {kind}" for kind in kinds)]
         labels = (
             "mean residual [dex]",
             "scatter [dex]",
-            f"scatter, {INTERMEDIATE[0]:g} to {INTERMEDIATE[1]:g} [dex]",
+            f"scatter, {MIDDLE[0]:g} to {MIDDLE[1]:g} [dex]",
             f"mean |residual|, {MASSIVE[0]:g} to {MASSIVE[1]:g} [dex]",
             f"posterior std, {MASSIVE[0]:g} to {MASSIVE[1]:g} [dex]",
             f"beyond {OUTLIER:g} dex [%]",
@@ -94,30 +69,15 @@ def predictions(samples: Sequence[Sample]) -> Predictions:
 
 
 def _scores(sample: Sample) -> Scores:
-    residual, true = sample.residual, sample.log10_true
-    intermediate = (true >= INTERMEDIATE[0]) & (true <= INTERMEDIATE[1])
-    massive = (true >= MASSIVE[0]) & (true < MASSIVE[1])
-    mean, scatter = _moments(sample, np.ones(len(true), bool))
-    return Scores(
-        mean=mean,
-        scatter=scatter,
-        intermediate=_moments(sample, intermediate)[1],
-        massive=mean_of(np.abs(residual[massive])),
-        width=mean_of(sample.posteriors.std[massive]),
-        outliers=mean_of((np.abs(residual) > OUTLIER).astype(float)),
-        n=(len(true), int(intermediate.sum()), int(massive.sum())),
-    )
+    return Scores.of(Prediction.of(sample.posteriors), sample.log10_true, seconds=0.0)
 
 
-def _moments(sample: Sample, chosen: Float[np.ndarray, "cluster"]) -> tuple[Measured, Measured]:
-    if chosen.sum() < 2:
-        return _NONE, _NONE
-    return residuals(sample.posteriors.mean[chosen], sample.log10_true[chosen])
-
-
-def _column(scores: Scores) -> tuple[str, ...]:
-    numbers = (scores.mean, scores.scatter, scores.intermediate, scores.massive, scores.width)
-    return (*map(cell, numbers), f"{scores.outliers.percent:.2f}", ", ".join(map(str, scores.n)))
+def _column(sample: Sample, scores: Scores) -> tuple[str, ...]:
+    massive = within(sample.log10_true, MASSIVE)
+    numbers = (scores.mean, scores.scatter, scores.middle, scores.massive, mean_of(sample.posteriors.std[massive]))
+    outliers = "–" if scores.outliers is None else f"{scores.outliers.percent:.2f}"
+    counts = len(massive), int(within(sample.log10_true, MIDDLE).sum()), int(massive.sum())
+    return (*map(cell, numbers), outliers, ", ".join(map(str, counts)))
 
 
 def _published(kind: Kind) -> tuple[str, ...]:

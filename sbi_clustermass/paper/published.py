@@ -17,8 +17,6 @@ OTHER_SIMULATOR = (
 OTHER_SIGN = (
     "Residuals are log10(predicted/true), the negative of the paper's epsilon; its means stand here with our sign."
 )
-INTERMEDIATE = (14.0, 15.0)  # [dex]
-MASSIVE = (14.8, 15.2)  # [dex]
 GCMRP_AT_100 = 0.15  # [dex] total scatter of the best traditional methods at N = 100 (section 1, after Old et al. 2015)
 
 

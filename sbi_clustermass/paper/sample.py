@@ -67,9 +67,9 @@ def n_members(clusters: Catalogue) -> Int[np.ndarray, "cluster"]:
     return np.bincount(cluster[clusters.galaxy_column("is_member")], minlength=len(clusters))
 
 
-def cell(measured: Measured) -> str:
+def cell(measured: Measured | None) -> str:
     """A number with its error for a table; a dash where there is none."""
-    return str(measured) if np.isfinite(measured.value) else "–"
+    return "–" if measured is None or not np.isfinite(measured.value) else str(measured)
 
 
 def published_cell(value: float | None, digits: int = 3) -> str:

@@ -68,8 +68,8 @@ class Scores:
         return cls(
             mean=mean,
             scatter=scatter,
-            middle=_moments(residual[known & _within(log10_true, MIDDLE)])[1],
-            massive=_mean(np.abs(residual[known & _within(log10_true, MASSIVE)])),
+            middle=_moments(residual[known & within(log10_true, MIDDLE)])[1],
+            massive=_mean(np.abs(residual[known & within(log10_true, MASSIVE)])),
             outliers=_share(np.abs(residual[known]) > OUTLIER),
             answered=float(known.mean()),
             log_prob=None if log_prob is None else _mean(log_prob),
@@ -91,7 +91,8 @@ def _density(
     return norm.logpdf(pull) - np.log(found.std[known]), np.abs(pull) <= norm.ppf(0.5 + LEVEL / 2)
 
 
-def _within(values: np.ndarray, ends: tuple[float, float]) -> Bool[np.ndarray, "cluster"]:
+def within(values: np.ndarray, ends: tuple[float, float]) -> Bool[np.ndarray, "cluster"]:
+    """Which values lie between two ends, both included."""
     return (values >= ends[0]) & (values <= ends[1])
 
 
