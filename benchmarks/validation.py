@@ -93,13 +93,13 @@ class Sets:
 
     def train_set(self) -> Catalogue:
         """20 000 flat clusters."""
-        return _some(self.flat(0), 20_000 // self.shrink)
+        return some(self.flat(0), 20_000 // self.shrink)
 
     def test_set(self) -> Catalogue:
         """20 000 from the mass function, between the ends of the training prior."""
         low, high = self.setting.low, self.setting.high
         masses = HaloMassFunction(low=low, high=high).draw(60_000 // self.shrink, 10 * self.seed + 5)
-        return _some(self._kept("test", lambda: self._simulate(masses, 5)), 20_000 // self.shrink)
+        return some(self._kept("test", lambda: self._simulate(masses, 5)), 20_000 // self.shrink)
 
     def thinned(self, stream: int) -> Catalogue:
         """In which the number of galaxies says nothing about the mass."""
@@ -118,7 +118,8 @@ class Sets:
         return Catalogue.from_parquet(path)
 
 
-def _some(catalogue: Catalogue, n: int) -> Catalogue:
+def some(catalogue: Catalogue, n: int) -> Catalogue:
+    """The first n clusters."""
     return catalogue.select(np.arange(min(n, len(catalogue))))
 
 
@@ -145,7 +146,7 @@ def with_everything(sets: Sets) -> list[Section]:
     sections = validation.sections(tell=lambda what: CONSOLE.print(f"{what} ...", markup=False))
     if sets.shrink == 1:
         CONSOLE.print("trust ...")
-        held_out = _some(sets.flat(3, 12_000), 6000)
+        held_out = some(sets.flat(3, 12_000), 6000)
         sections.append(trust_section(several, estimators[several], held_out, seed=sets.seed, model=setting.model))
     return sections
 
@@ -171,7 +172,7 @@ def without_number(sets: Sets) -> Section:
         f"{name}, thinned": trained(sets, f"{name}, thinned", flows[name], train_set) for name in (BEST, PAPER)
     }
     results = Validation(estimators, test_set, None, train_set, {each: BASELINES[each] for each in BLIND}).results()
-    told = {name: richness_r2(each.network.embedding_net, _some(test_set, 1500)) for name, each in estimators.items()}
+    told = {name: richness_r2(each.network.embedding_net, some(test_set, 1500)) for name, each in estimators.items()}
     note = (
         f"{len(train_set)} clusters to train on, {len(test_set)} for the test, flat in mass, thinned to {FEW} to "
         f"{sets.setting.most} galaxies whatever their mass. R^2 of log N from what the flow sees: "
