@@ -15,13 +15,15 @@ from rich.console import Console
 from rich.table import Table
 
 from clustermocks import Catalogue, FlatMasses, HaloMassFunction, HaloModel
+from clustermocks.claim import claimed
 from clustermocks.files import replacing
 from clustermocks.selection import fit_selection
 from sbi_clustermass import plots
 from sbi_clustermass.baselines import MSigma
 from sbi_clustermass.diagnostics import Measured, coverage, residuals
 from sbi_clustermass.diagnostics.likeness import FEWEST
-from sbi_clustermass.estimator import MassEstimator, train
+from sbi_clustermass.estimator import MassEstimator
+from sbi_clustermass.fitting import train
 from sbi_clustermass.loop import Training
 from sbi_clustermass.population import NUTS, KnownSelection, MassFunction, Population, Survey, fit, mass_function_band
 from sbi_clustermass.posterior import MassPosteriors
@@ -109,7 +111,16 @@ def run(folder: Path, demo: Demo, console: Console) -> Summary:
         folder: Where the run goes; made if it is missing.
         demo: Sizes and seed.
         console: For progress.
+
+    Raises:
+        BlockingIOError: Another process writes into the folder.
+        OSError: The folder cannot be written.
     """
+    with claimed(folder):
+        return _chain(folder, demo, console)
+
+
+def _chain(folder: Path, demo: Demo, console: Console) -> Summary:
     mocks = _simulate(
         "simulating mock clusters", FlatMasses(13.0, 15.6).draw(demo.n_clusters, demo.seed), demo, console, stream=0
     )

@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from torch import Tensor
 
+from clustermocks.claim import claimed
 from sbi_clustermass.flows import EmbedOnce, Flow
 from sbi_clustermass.loop import Checkpoint, History, Progress, Training, fit, with_summaries
 from sbi_clustermass.training import build
@@ -39,7 +41,20 @@ def train_members(
 
     Raises:
         TypeError: The flow builds something other than `EmbedOnce`.
+        BlockingIOError: Another process trains with this folder of states.
     """
+    with nullcontext() if checkpoint is None else claimed(checkpoint):
+        return _trained(clusters, flow, training, members, checkpoint, progress)
+
+
+def _trained(
+    clusters: TrainingSet,
+    flow: Flow,
+    training: Training,
+    members: int,
+    checkpoint: Path | None,
+    progress: Progress | None,
+) -> tuple[list[EmbedOnce], tuple[History, ...]]:
     settings = _settings(clusters, flow) if checkpoint is not None else {}
     low, high = (float(np.float32(bound)) for bound in clusters.support)  # as sbi's box prior has them
     rows, networks, histories = clusters.rows, [], []

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from rich.console import Console
 
 from clustermocks import MDPL2, Catalogue, HaloMassFunction
+from clustermocks.claim import claimed
 from clustermocks.files import replacing
 from clustermocks.selection import fit_selection
 from sbi_clustermass import plots
@@ -97,22 +98,25 @@ class PopulationRun:
 
         Raises:
             ValueError: The choices contradict each other or the files.
+            BlockingIOError: Another process writes into the folder.
+            OSError: The folder cannot be written.
         """
         clusters, population, sampler = self._clusters(masses), self._population(), self._sampler()
         population = replace(population, relations=self._relations(clusters))
-        with stage(f"fitting {len(clusters)} clusters", sampler.total, console) as advance:
-            idata = fit(
-                population,
-                clusters,
-                self._survey,
-                counts=self._counts,
-                sampler=sampler,
-                same_galaxies_allowed=self.consistency_check,
-                tell=advance,
-            )
-        if "consistency_check" in idata.attrs:
-            console.print(f"A consistency check only: {idata.attrs['consistency_check']}.", soft_wrap=True)
-        self._write(out, idata, population, clusters)
+        with claimed(out):
+            with stage(f"fitting {len(clusters)} clusters", sampler.total, console) as advance:
+                idata = fit(
+                    population,
+                    clusters,
+                    self._survey,
+                    counts=self._counts,
+                    sampler=sampler,
+                    same_galaxies_allowed=self.consistency_check,
+                    tell=advance,
+                )
+            if "consistency_check" in idata.attrs:
+                console.print(f"A consistency check only: {idata.attrs['consistency_check']}.", soft_wrap=True)
+            self._write(out, idata, population, clusters)
         return idata
 
     # ---- the model --------------------------------------------------------------------------------------------------
@@ -180,7 +184,6 @@ class PopulationRun:
     # ---- results ----------------------------------------------------------------------------------------------------
 
     def _write(self, out: Path, idata: "InferenceData", population: Population, clusters: ObservedClusters) -> None:
-        out.mkdir(parents=True, exist_ok=True)
         with replacing(out / FIT) as temporary:
             idata.to_netcdf(str(temporary), engine="h5netcdf")
         with replacing(out / TABLE) as temporary:

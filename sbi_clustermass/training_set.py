@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import gettempdir
 from typing import Self, final
 
 import numpy as np
@@ -16,6 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from clustermocks import Catalogue, Observation
+from clustermocks.files import scratch_folder
 from sbi_clustermass.loop import Augmentation, Data, Galaxies, GalaxyWriter, Place, Training, split_by_group
 from sbi_clustermass.loop.rows import Picked
 
@@ -121,10 +122,8 @@ def working_place(device: str, *, mapped: bool, beside: Path | None) -> Iterator
     if not mapped:
         yield Place(torch.device(device))
         return
-    if beside is not None:
-        beside.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=".clusters-", dir=beside) as folder:
-        yield Place(torch.device(device), Path(folder))
+    with scratch_folder(Path(gettempdir()) if beside is None else beside, "clusters") as folder:
+        yield Place(torch.device(device), folder)
 
 
 def attempted_range(catalogue: Catalogue) -> tuple[float, float]:

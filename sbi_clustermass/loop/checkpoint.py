@@ -61,7 +61,7 @@ class Checkpoint:
             if header.get("format") != FORMAT:
                 raise ValueError(f"checkpoint format {header.get('format')!r}; this version reads format {FORMAT}")
             settings, facts = json.loads(header["settings"]), json.loads(header["facts"])
-        except (SafetensorError, OSError, KeyError, ValueError) as error:
+        except (SafetensorError, OSError, KeyError, ValueError, RecursionError) as error:
             raise ValueError(
                 f"{self.path}: not a readable checkpoint, or damaged ({error}).\n"
                 "  try:    delete it, to train from the beginning"

@@ -3,6 +3,7 @@
 Distances are comoving [h^-1 Mpc], velocities [km/s]. All numbers are float32.
 """
 
+import os
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -15,6 +16,8 @@ import numpy as np
 import torch
 from jaxtyping import Float, Float32, Int
 from torch import Tensor
+
+from clustermocks.files import unwritable
 
 CHUNK = 2000
 
@@ -151,10 +154,15 @@ class Place:
     folder: Path | None = None
 
     def empty(self, *shape: int) -> Float32[Tensor, "..."]:
-        """Room for numbers."""
+        """Room for numbers.
+
+        Raises:
+            OSError: There is no room for the file.
+        """
         if self.folder is None or prod(shape) == 0:
             return torch.empty(shape, device=self.device)
         file = self.folder / f"{secrets.token_hex(8)}.f32"
+        _reserve(file, 4 * prod(shape))
         return torch.from_file(str(file), shared=True, size=prod(shape), dtype=torch.float32).reshape(shape)
 
 
@@ -175,8 +183,11 @@ class GalaxyWriter:
         if self._file is None:
             self._flat.append(flat)
         else:
-            with self._file.open("ab") as file:
-                flat.tofile(file)
+            try:
+                with self._file.open("ab") as file:
+                    file.write(flat.tobytes())  # tofile would not say that the disk is full
+            except OSError as error:
+                raise unwritable(self._file, error) or error from error
 
     def finish(self, theta: Float[Tensor, "row theta"]) -> Galaxies:
         """All clusters added, with their parameters."""
@@ -189,6 +200,16 @@ class GalaxyWriter:
         first = (count.cumsum(0) - count).to(flat.device)
         sign = torch.ones(len(count), device=flat.device)
         return Galaxies(theta.to(place.device), flat, first, sign, count)
+
+
+def _reserve(file: Path, size: int) -> None:
+    """Take the room on the disk now: to write into a mapped file that finds none ends the process, without a word."""
+    try:
+        with file.open("wb") as opened:
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(opened.fileno(), 0, size)
+    except OSError as error:
+        raise unwritable(file, error) or error from error
 
 
 def _digest(*tensors: Tensor) -> str:

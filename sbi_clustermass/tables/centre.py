@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from clustermocks.cosmology import SPEED_OF_LIGHT
+from sbi_clustermass.tables.biweight import biweight_location
 
 WINDOW = 2000.0  # km/s: two velocity dispersions of a 10^15 cluster, four of a group
 SMOOTHING = 0.25  # h^-1 Mpc: a cluster's core
@@ -14,6 +15,7 @@ CIRCLES = (1.0, 0.8, 0.6, 0.5, 0.4)
 CORE = 0.5
 FEWEST = 5
 MANY, FULLEST = 3000, 20  # galaxies whose pairs fit in memory; cells of the crowded places where there are more
+FEW = 500  # galaxies whose pairs are quicker to list than to search
 RESAMPLINGS = 50  # an error is known to 10 %
 REACH = 2.0  # h^-1 Mpc: from the centre, of the galaxies that could move it
 
@@ -54,7 +56,12 @@ def densest_point(sky: Float[np.ndarray, "galaxy 2"], distance: float) -> tuple[
 def _densest(points: Float[np.ndarray, "galaxy 3"]) -> Float[np.ndarray, "3"]:
     """The point with the densest surroundings."""
     from scipy.spatial import KDTree
+    from scipy.spatial.distance import cdist
 
+    if len(points) <= FEW:
+        apart = cdist(points, points)
+        weights = np.where(apart <= 3 * SMOOTHING, np.exp(-0.5 * (apart / SMOOTHING) ** 2), 0)
+        return points[np.argmax(weights.sum(axis=1))]
     tree = KDTree(points)
     near = tree.sparse_distance_matrix(tree, 3 * SMOOTHING, output_type="ndarray")
     weight = np.exp(-0.5 * (near["v"] / SMOOTHING) ** 2)
@@ -86,19 +93,21 @@ def centre_error(sky: Float[np.ndarray, "galaxy 2"], centre: tuple[float, float]
     References:
         Efron 1979, Annals of Statistics 7, 1 (bootstrap).
     """
+    from scipy.spatial.distance import cdist
+
     near = sky[distance * separation(sky, centre) < REACH]
     if len(near) < FEWEST:
         return np.nan
     step = -(-len(near) // (MANY // 3))
     points = distance * (unit_vectors(near[::step]) - unit_vectors(np.array([centre])))
     count = np.random.default_rng(0).multinomial(len(points), np.full(len(points), 1 / len(points)), size=RESAMPLINGS)
-    squares = np.sum((points[:, None] - points) ** 2, axis=2)
-    density = np.where(count > 0, count @ np.exp(-0.5 * squares / SMOOTHING**2), 0)
+    kernel = np.exp(-0.5 * cdist(points, points, "sqeuclidean") / SMOOTHING**2)
+    density = np.where(count > 0, count @ kernel, 0)
     centres = points[np.argmax(density, axis=1)]
     for radius in CIRCLES:
-        apart = np.sum((points - centres[:, None]) ** 2, axis=2)
-        weight = np.where(apart < radius**2, count, 0)
-        centres = weight @ points / weight.sum(axis=1, keepdims=True)  # the start itself is in every circle
+        weight = np.where(cdist(centres, points, "sqeuclidean") < radius**2, count, 0)
+        total = weight.sum(axis=1, keepdims=True)
+        centres = np.where(total > 0, weight @ points / np.maximum(total, 1), centres)
     scatter = np.sqrt(np.sum(np.var(centres, axis=0, ddof=1)) / 2)
     return float(scatter / np.sqrt(step))  # every step-th galaxy was used: errors fall as the root of their number
 
@@ -110,12 +119,10 @@ def redshift_error(v_los: Float[np.ndarray, "galaxy"], redshift: float) -> float
         v_los: Velocities relative to the cluster [km/s].
         redshift: The cluster's [1].
     """
-    from astropy.stats import biweight_location
-
     if len(v_los) < FEWEST:
         return np.nan
     rows = np.random.default_rng(0).integers(len(v_los), size=(RESAMPLINGS, len(v_los)))
-    centres = biweight_location(v_los[rows], axis=1)
+    centres = biweight_location(v_los[rows])
     return float(np.std(centres, ddof=1) / SPEED_OF_LIGHT * (1 + redshift))
 
 

@@ -89,8 +89,9 @@ def cluster_table(name: str, view: View, located: Located) -> ClusterTable:
     counts, least = Counts.of(view.galaxies, located, view.observation), view.observation.min_galaxies
     reason = f"{counts.used} galaxies in the cylinder {cylinder(view.observation)}; a mass needs at least {least}"
     errors = view.galaxies.errors[inside]
+    error = float(np.nanmedian(errors)) if np.isfinite(errors).any() else np.nan
     return ClusterTable(
-        catalogue=_catalogue(name, view, located, counts),
+        catalogue=_catalogue(name, view, located, counts, error),
         name=name,
         redshift=located.redshift,
         redshift_error=located.redshift_error,
@@ -99,7 +100,7 @@ def cluster_table(name: str, view: View, located: Located) -> ClusterTable:
         dec=located.centre[1],
         centre_error=located.centre_error,
         centre_source=located.centre_source,
-        velocity_error=float(np.nanmedian(errors)) if np.isfinite(errors).any() else np.nan,
+        velocity_error=error,
         counts=counts,
         narrow=narrow_field(located.R_proj, view.observation.aperture),
         reason=reason if counts.used < least else None,
@@ -108,7 +109,7 @@ def cluster_table(name: str, view: View, located: Located) -> ClusterTable:
     )
 
 
-def _catalogue(name: str, view: View, located: Located, counts: Counts) -> Catalogue:
+def _catalogue(name: str, view: View, located: Located, counts: Counts, velocity_error: float) -> Catalogue:
     inside = in_cylinder(located.R_proj, located.v_los, view.observation)
     columns = {
         "log10_mass": np.nan,
@@ -122,6 +123,8 @@ def _catalogue(name: str, view: View, located: Located, counts: Counts) -> Catal
         "n_rows": counts.rows,
         "n_dropped": counts.without_position + counts.without_redshift + counts.without_weight,
         "n_used": counts.used,
+        "n_outside_velocity": counts.outside_velocity,
+        "velocity_error": velocity_error,
     }
     return Catalogue.from_arrays(
         view.observation,

@@ -113,6 +113,8 @@ def _format(path: Path) -> str:
 
 
 def _read(path: Path, kind: str, wanted: str | None) -> "Table":
+    import astropy.table  # noqa: F401  (first imported inside, its logger would print what is caught here)
+
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")  # odd units and headers are checked later, for the columns that are ours
         if kind in CONTAINERS:

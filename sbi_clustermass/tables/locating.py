@@ -17,9 +17,9 @@ from clustermocks.observation import (
     in_cylinder,
     observed_redshift,
     relative_velocity,
-    robust_centre_velocity,
     subtract_velocity,
 )
+from sbi_clustermass.tables.biweight import centre_velocity
 from sbi_clustermass.tables.centre import centre_error, densest_point, densest_redshift, redshift_error, separation
 from sbi_clustermass.tables.errors import problem
 from sbi_clustermass.tables.kinds import Angles, Distances, Galaxies, Redshifts, Sky
@@ -133,7 +133,7 @@ class View:
 
     def _centre_velocity(self, located: Located) -> float:
         inside = located.R_proj < self.observation.aperture
-        return float(robust_centre_velocity(located.v_los[None], inside[None], self.observation.v_cut)[0])
+        return centre_velocity(located.v_los[inside], self.observation.v_cut)
 
     @cached_property
     def _known_redshift(self) -> tuple[float | None, str]:

@@ -66,6 +66,7 @@ def _decoded(raw: bytes) -> str:
             text = raw.decode("utf-8-sig")
         except UnicodeDecodeError:
             text = raw.decode("latin-1")
+    text = text.rstrip("\x1a")  # the end of a file, as DOS marked it
     if re.search(r"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f-\x84\x86-\x9f]", text):
         raise ValueError("binary data instead of text")
     return text.replace("\N{MINUS SIGN}", "-")

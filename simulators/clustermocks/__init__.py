@@ -8,8 +8,12 @@ from clustermocks.boxview import BoxView
 from clustermocks.catalogue import Catalogue
 from clustermocks.cosmology import MDPL2, Cosmology
 from clustermocks.effects import RadialCompleteness
+from clustermocks.environment import Neighbours
+from clustermocks.halo import HaloGalaxies
 from clustermocks.masses import FlatMasses, HaloMassFunction, PowerLawMasses, flatten
+from clustermocks.mergers import Mergers
 from clustermocks.observation import Observation, lines_of_sight
+from clustermocks.shapes import Shapes
 from clustermocks.simulator import HaloModel
 from clustermocks.spherical_jeans import JeansGalaxies, SphericalJeans
 from clustermocks.stored import StoredCatalogue
@@ -21,12 +25,16 @@ __all__ = [
     "Catalogue",
     "Cosmology",
     "FlatMasses",
+    "HaloGalaxies",
     "HaloMassFunction",
     "HaloModel",
     "JeansGalaxies",
+    "Mergers",
+    "Neighbours",
     "Observation",
     "PowerLawMasses",
     "RadialCompleteness",
+    "Shapes",
     "SphericalJeans",
     "StoredCatalogue",
     "flatten",

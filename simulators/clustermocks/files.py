@@ -1,13 +1,33 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all, whatever happens while they are written.
 
+A temporary file beside the one to come is named after the process that writes it, so that the next writer can tell
+what a killed process left from what a living one is busy with.
+"""
+
+import errno
 import json
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from platform import node
+from stat import S_IMODE
 from typing import Any
+from zlib import crc32
+
+_SHOWN = 40  # characters of a name in its temporary one, which must fit into 255 bytes
+_MARK = re.compile(r"\..+\.(?P<host>[0-9a-f]{8})-(?P<process>\d+)-[0-9a-f]{8}(\.\w+)?")
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
+_CODES = (*_FULL, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG)
+_CURE = {
+    errno.ENOSPC: "free some space, or write elsewhere",
+    errno.EDQUOT: "free some space, or write elsewhere",
+    errno.EFBIG: "raise the limit on the size of files (ulimit -f), or write elsewhere",
+    errno.ENAMETOOLONG: "a shorter name",
+}
 
 
 def read_header(folder: Path, name: str, *, form: int, what: str, fields: tuple[str, ...]) -> list[Any]:
@@ -31,7 +51,9 @@ def read_header(folder: Path, name: str, *, form: int, what: str, fields: tuple[
         if header["format"] != form:
             raise ValueError(f"format {header['format']!r}; this version reads format {form}")
         return [header[each] for each in fields]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except FileNotFoundError as error:
+        raise ValueError(f"{folder}: not {what}, or damaged (no {name} in it).") from error
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"{folder}: not {what}, or damaged ({error}).") from error
 
 
@@ -39,16 +61,27 @@ def read_header(folder: Path, name: str, *, form: int, what: str, fields: tuple[
 def replacing(path: Path) -> Iterator[Path]:
     """Give a temporary path beside `path`; on success it takes the name `path`, on failure nothing is left.
 
+    What killed processes left of earlier attempts at the same path is removed.
+
+    Raises:
+        OSError: The disk is full or cannot be written; a file that was there before is as it was.
+
     Example:
         >>> with replacing(Path("table.csv")) as temporary:  # doctest: +SKIP
         ...     temporary.write_text("a,b")
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.parent / f".{path.name}.{secrets.token_hex(4)}"
-    os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+    temporary = _beside(path)
     try:
+        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+        mode = temporary.stat().st_mode
         yield temporary
+        temporary.chmod(S_IMODE(mode))  # safetensors writes files that only their owner may read
+        _to_disk(temporary)
         temporary.replace(path)
+    except Exception as error:
+        if told := unwritable(path, error, own=temporary):
+            raise told from error
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -59,14 +92,138 @@ def new_folder(path: Path) -> Iterator[Path]:
 
     Raises:
         FileExistsError: There is something at `path`; a folder is never written over.
+        OSError: The disk is full or cannot be written.
     """
     if path.exists():
         raise FileExistsError(f"{path}: exists already. Choose another name, or remove it first.")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.parent / f".{path.name}.{secrets.token_hex(4)}"
-    temporary.mkdir()
+    temporary = _beside(path)
     try:
+        temporary.mkdir()
         yield temporary
         temporary.replace(path)
+    except Exception as error:
+        if told := unwritable(path, error, own=temporary):
+            raise told from error
+        raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def make_folder(path: Path) -> Path:
+    """Make a folder, and those above it, where they are not there.
+
+    Raises:
+        OSError: It cannot be made, or something else has its name.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        said = "something else has this name" if isinstance(error, FileExistsError) else error.strerror or str(error)
+        raise type(error)(f"{path}: no folder can be made here ({said}).\n  try:    another folder") from error
+    return path
+
+
+@contextmanager
+def scratch_folder(folder: Path, name: str) -> Iterator[Path]:
+    """A temporary folder that is removed in the end; what killed processes left of the same is removed before.
+
+    Args:
+        folder: Where to make it.
+        name: What it is for.
+
+    Raises:
+        OSError: The folder cannot be written.
+    """
+    temporary = _beside(folder / name)
+    try:
+        temporary.mkdir()
+    except OSError as error:
+        raise unwritable(folder, error) or error from error
+    try:
+        yield temporary
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def unwritable(path: Path, error: Exception, *, own: Path | None = None) -> OSError | None:
+    """What to tell of an error that comes from the disk; None for another.
+
+    Libraries wrap such an error in exceptions of their own, and keep the system's words for it.
+
+    Args:
+        path: What was being written.
+        error: What a writer raised.
+        own: The temporary file or folder; an error that names something else is another.
+    """
+    if isinstance(error, OSError) and error.errno is None and own and str(own) in str(error):  # told already
+        return type(error)(str(error).replace(str(own), str(path)))
+    code = next((code for code in _FULL if os.strerror(code) in str(error)), None)
+    if isinstance(error, OSError) and code is None:
+        elsewhere = error.filename and own and not str(error.filename).startswith(str(own))
+        code = error.errno if error.errno in _CODES and not elsewhere else None
+    if code is None:
+        return None
+    kind = PermissionError if code in (errno.EACCES, errno.EPERM) else OSError
+    said = f"{path}: cannot be written ({os.strerror(code).lower()}); what was there before is as it was."
+    return kind(f"{said}\n  try:    {_CURE.get(code, 'another folder')}")
+
+
+def remove_leftovers(folder: Path, name: str = "") -> None:
+    """Remove what killed processes of this machine left of temporary files, of one name or of all.
+
+    Args:
+        folder: Where they wrote.
+        name: Of the file that they were to become.
+    """
+    start = f".{name[:_SHOWN]}."
+    with os.scandir(folder) as entries:
+        found = [entry.name for entry in entries if entry.name.startswith(start if name else ".")]
+    for each in found:
+        mark = _MARK.fullmatch(each)
+        if mark and mark["host"] == _host() and not _lives(int(mark["process"])):
+            _remove(folder / each)
+
+
+def _beside(path: Path) -> Path:
+    """A name for a temporary file in the same folder, which is made; leftovers of the same are removed."""
+    make_folder(path.parent)
+    remove_leftovers(path.parent, path.name)
+    return path.parent / f".{path.name[:_SHOWN]}.{_host()}-{os.getpid()}-{secrets.token_hex(4)}"
+
+
+def _host() -> str:
+    """Eight letters for this machine: folders are shared between machines, numbers of processes are not."""
+    return f"{crc32(node().encode()):08x}"
+
+
+def _lives(process: int) -> bool:
+    """Whether a process of this machine is alive; one of somebody else counts, and any where nobody can tell."""
+    if os.name != "posix":  # there, signal 0 would end it
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        return True
+    return True
+
+
+def _remove(path: Path) -> None:
+    """Of a leftover that somebody else may be removing, too."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+        return
+    try:
+        path.unlink(missing_ok=True)
+    except OSError:
+        return
+
+
+def _to_disk(path: Path) -> None:
+    """Wait until the file is on the disk: a rename may be there before the file's content when the power fails."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

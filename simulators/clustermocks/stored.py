@@ -8,7 +8,8 @@ from typing import Self, final
 
 from clustermocks import parquet
 from clustermocks.catalogue import Catalogue
-from clustermocks.files import read_header, replacing
+from clustermocks.claim import holds_only_a_claim
+from clustermocks.files import make_folder, read_header, replacing
 
 HEADER = "_catalogue.json"
 FORMAT = 1
@@ -57,11 +58,11 @@ class StoredCatalogue:
             OSError: The folder cannot be written.
         """
         folder = Path(folder)
-        if folder.is_dir() and not (folder / HEADER).exists() and any(folder.iterdir()):
+        if folder.is_dir() and not (folder / HEADER).exists() and not holds_only_a_claim(folder):
             raise ValueError(f"{folder}: holds other files. Choose a new folder.")
         if folder.is_dir() and (folder / HEADER).exists():
             return cls.open(folder)._checked(counts, settings)
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         header = {"format": FORMAT, "counts": list(counts), "settings": dict(settings)}
         with replacing(folder / HEADER) as temporary:
             temporary.write_text(json.dumps(header, indent=1), encoding="utf-8")
@@ -78,9 +79,11 @@ class StoredCatalogue:
             cure = "the version of this package that began it" if code else "the same settings, to go on with it"
             lines = [f"{self.folder}: begun with other settings.", *lines, f"  try:    {cure}; or another folder"]
             raise ValueError("\n".join(lines))
-        for stale in self.folder.glob(".*.parquet.*"):  # of a run that was killed while it wrote
-            stale.unlink(missing_ok=True)
         return self
+
+    def is_whole(self, counts: Sequence[int], settings: Mapping[str, str]) -> bool:
+        """Whether this is the catalogue of these settings and no part of it is missing."""
+        return self.counts == tuple(counts) and self.settings == settings and not self.missing()
 
     def path(self, index: int) -> Path:
         """File of one part."""
@@ -108,7 +111,7 @@ class StoredCatalogue:
             part.to_parquet(self.path(index))
         except OSError as error:
             raise OSError(
-                f"{self.folder}: cannot write part {index} ({error}). Is the disk full?\n"
+                f"{self.folder}: cannot write part {index} ({error.__cause__ or error}). Is the disk full?\n"
                 "  Parts before it are kept; the same call goes on from there."
             ) from error
 

@@ -1,12 +1,13 @@
 """A run of any size, written part by part."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
 
+from clustermocks.claim import claimed
 from clustermocks.mockrun import MockRun
-from clustermocks.stored import StoredCatalogue
+from clustermocks.stored import HEADER, StoredCatalogue
 
 PART = 20  # chunks a part: 5000 hosts or 20 000 lines of sight at most, some 10 to 40 MB
 
@@ -17,7 +18,25 @@ def stream(
     """As HaloModel.simulate_to, which documents it. This process writes, whoever simulates."""
     parts = [range(first, min(first + PART, run.n_chunks)) for first in range(0, run.n_chunks, PART)]
     counts = [run.attempted(part) for part in parts]
-    stored = StoredCatalogue.begin(folder, counts, run.settings())
+    if (folder / HEADER).exists() and (stored := StoredCatalogue.open(folder)).is_whole(counts, run.settings()):
+        if progress is not None:  # nothing is written, so that the folder may be one that cannot be
+            progress(sum(counts))
+        return stored
+    with claimed(folder):
+        for stale in folder.glob(".part-*.parquet.*"):  # of a killed run, on whatever machine: nobody else writes here
+            stale.unlink(missing_ok=True)
+        return _completed(StoredCatalogue.begin(folder, counts, run.settings()), run, parts, n_jobs, progress)
+
+
+def _completed(
+    stored: StoredCatalogue,
+    run: MockRun,
+    parts: Sequence[range],
+    n_jobs: int | None,
+    progress: Callable[[int], object] | None,
+) -> StoredCatalogue:
+    """The folder with the parts that it lacks."""
+    counts = stored.counts
     todo = stored.missing()
     done = sum(counts) - sum(counts[index] for index in todo)
     if done and progress is not None:

@@ -1,6 +1,10 @@
 """Work spread over processes, or over machines, by joblib: results come in order, whoever did the work."""
 
+import os
 from collections.abc import Callable, Generator, Iterable
+from functools import cache
+from threading import Thread
+from time import sleep
 from typing import TypeVar, cast
 
 Result = TypeVar("Result")
@@ -29,5 +33,24 @@ def ordered(
         return
     from joblib import Parallel, delayed
 
-    results = Parallel(n_jobs=n_jobs, return_as="generator")(delayed(function)(*job) for job in jobs)
+    worked = delayed(_in_worker)
+    results = Parallel(n_jobs=n_jobs, return_as="generator")(worked(os.getpid(), function, job) for job in jobs)
     yield from cast(Generator[Result, None, None], results)
+
+
+def _in_worker(parent: int, function: Callable[..., Result], job: tuple) -> Result:
+    _end_with(parent)
+    return function(*job)
+
+
+@cache
+def _end_with(parent: int) -> None:
+    """Let a worker end when the process that started it has: one that was killed cannot stop its workers itself."""
+    if os.getppid() == parent:
+        Thread(target=_outlive_not, args=(parent,), daemon=True).start()
+
+
+def _outlive_not(parent: int) -> None:
+    while os.getppid() == parent:
+        sleep(1)
+    os._exit(1)

@@ -215,7 +215,11 @@ def scale(cluster):
 
 def kinds(cluster):
     """Warnings and notes without their numbers."""
-    return {re.sub(r"[-+]?[\d.]+", "#", sentence) for sentence in (*cluster.warnings, *cluster.notes)}
+    return {without_numbers(sentence) for sentence in (*cluster.warnings, *cluster.notes)}
+
+
+def without_numbers(sentence):
+    return re.sub(r"[-+]?[\d.]+", "#", sentence)
 
 
 def damaged(case, suffix, rng, folder):

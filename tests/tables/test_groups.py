@@ -5,7 +5,7 @@ import pytest
 from astropy.table import Table, vstack
 
 from clustermocks.cosmology import MDPL2
-from sbi_clustermass.infer import Mass, NoMass, as_table, infer_tables
+from sbi_clustermass.infer import Mass, NoMass, Stamp, as_table, infer_tables
 from sbi_clustermass.tables import (
     ClusterTable,
     TableError,
@@ -172,7 +172,7 @@ def test_masses_stream_over_tables_and_their_clusters(estimator, survey, tmp_pat
     assert isinstance(first, NoMass)
     rest = list(answers)
     assert {answer.name: type(answer) for answer in rest} == {"A 1": Mass, "A 2": NoMass, "A 3": Mass}
-    rows = as_table([first, *rest])
+    rows = as_table([first, *rest], Stamp.of(estimator))
     good = np.isfinite(np.asarray(rows["log10_mass"]))
     assert good.sum() == 2
     assert all(reason for reason in rows["reason"][~good])
