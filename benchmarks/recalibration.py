@@ -14,7 +14,8 @@ from validation import BEST, PAPER, SETTINGS, Sets, some
 
 from clustermocks import HaloMassFunction
 from sbi_clustermass import MassEstimator, MassPosteriors
-from sbi_clustermass.diagnostics import HeldOut, Recalibration, coverages, log_score
+from sbi_clustermass.diagnostics import HeldOut, coverages, log_score
+from sbi_clustermass.posterior import Recalibration
 from sbi_clustermass.report import Table
 
 NAMES = (PAPER, f"{PAPER}(.15)", "nsf+deep_sets", BEST, f"{BEST}, three networks")

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
         SummaryStatistics,
         TrialMasses,
     )
-    from sbi_clustermass.estimator import MassEstimator, train
+    from sbi_clustermass.estimator import MassEstimator
+    from sbi_clustermass.fitting import train
     from sbi_clustermass.flows import (
         FLOWS,
         MADE,
@@ -87,7 +88,7 @@ _HOME = {
     "read_cluster": "sbi_clustermass.tables",
     "read_clusters": "sbi_clustermass.tables",
     "register": "sbi_clustermass.flows",
-    "train": "sbi_clustermass.estimator",
+    "train": "sbi_clustermass.fitting",
 }
 
 __all__ = [

@@ -15,9 +15,11 @@ if TYPE_CHECKING:
 def compare(
     out: Annotated[Path, typer.Option(help="Folder for the table, the picture and the trained estimators.")],
     flows: Annotated[
-        str, typer.Option(help="Names with commas between them.")
+        str, typer.Option(help="Flows to compare, commas between; `clustermass train --help` lists them.")
     ] = "stacked_affine,maf,nsf,mdn,tabulated",
-    embeddings: Annotated[str, typer.Option(help="Names with commas between them.")] = "kde,deep_sets,trial_masses",
+    embeddings: Annotated[
+        str, typer.Option(help="Embeddings to compare each of them on; `clustermass train --help` lists them.")
+    ] = "kde,deep_sets,trial_masses",
     mocks: Annotated[
         Path | None, typer.Option(help="Catalogue from `clustermass simulate`: a part is kept for the test.")
     ] = None,
@@ -32,7 +34,7 @@ def compare(
         int | None, typer.Option("--n", help="Clusters, test included: all of --mocks, 16000 of --jeans.", min=200)
     ] = None,
     max_updates: Annotated[int | None, typer.Option(help="Weight updates at most.", min=1)] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Of Adam.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Learning rate of Adam.")] = None,
     patience: Annotated[int | None, typer.Option(help="Updates without a better validation loss.", min=1)] = None,
     batch_size: Annotated[int | None, typer.Option(help="Clusters a weight update.", min=1)] = None,
     seed: Annotated[int, typer.Option(help="Seed: the same seed gives the same result.", min=0)] = 1,
@@ -43,6 +45,7 @@ def compare(
     Each embedding is trained by the rule that suits it; with any option of the rule, all by the paper's and that.
     An interrupted comparison goes on with the same command: what is done is not trained again.
     """
+    from clustermocks.claim import claimed
     from sbi_clustermass import plots
     from sbi_clustermass.compare import compare as run
     from sbi_clustermass.embeddings import EMBEDDINGS
@@ -57,12 +60,13 @@ def compare(
     console = Console(soft_wrap=True, highlight=False)
     contest = _contest(mocks, jeans, n, training=replace(Training(seed=seed), **rule), device=device)
     contest = replace(contest, by_embedding=not rule)
-    found = run(contest, builders, modules, folder=out, console=console)
-    console.print(found.markdown(), markup=False)
-    if not found.rows:
-        raise ValueError("no combination could be trained.")
-    found.write(out)
-    plots.save(plots.comparison(found), out / "comparison.png")
+    with claimed(out):
+        found = run(contest, builders, modules, folder=out, console=console)
+        console.print(found.markdown(), markup=False)
+        if not found.rows:
+            raise ValueError("no combination could be trained.")
+        found.write(out)
+        plots.save(plots.comparison(found), out / "comparison.png")
     console.print(f"Wrote {out}/: comparison.md, comparison.ecsv, comparison.png, and a folder a combination.")
 
 

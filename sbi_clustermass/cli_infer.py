@@ -1,7 +1,9 @@
-"""`clustermass infer`: parse, call one library function, print."""
+"""`clustermass infer`: parse, call the library, print."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,8 +11,11 @@ import typer
 from rich.console import Console
 
 if TYPE_CHECKING:
-    from sbi_clustermass.infer import Mass, NoMass
-    from sbi_clustermass.tables import ClusterTable, Counts, TableOptions
+    from sbi_clustermass.estimator import MassEstimator
+    from sbi_clustermass.infer import Answer, Stamp
+    from sbi_clustermass.tables import TableOptions
+
+_TOLD = 20  # clusters whose lines are printed where files hold all of them
 
 
 def infer(
@@ -18,14 +23,21 @@ def infer(
         list[Path],
         typer.Argument(help="Tables of galaxies: text (.csv, .tsv, .txt, .dat), ECSV, FITS, VOTable, HDF5, Parquet."),
     ],
-    model: Annotated[Path, typer.Option(help="Folder of a trained estimator.")],
+    model: Annotated[
+        str | None,
+        typer.Option(help="Folder of a trained estimator, or a URL with #sha256=...; by default the one that ships."),
+    ] = None,
     redshift: Annotated[
         float | None,
         typer.Option(help="The cluster's redshift; estimated if left out. Velocities are recentred on it."),
     ] = None,
     centre: Annotated[str | None, typer.Option(help="RA,DEC of the centre [deg]; estimated if left out.")] = None,
     h: Annotated[
-        float | None, typer.Option(help="h of distances in Mpc: 0.7, say; 1 for h^-1 Mpc. Not for RA and Dec.")
+        float | None,
+        typer.Option(
+            help="h of distances in Mpc: 0.7, say; 1 for h^-1 Mpc. Also of masses in Msun and of r200c in Mpc, which "
+            "take the model's where this is 1 or left out."
+        ),
     ] = None,
     Om: Annotated[
         float | None, typer.Option("--Om", help="Matter density of distances in Mpc (flat); the model's if left out.")
@@ -45,44 +57,89 @@ def infer(
     table: Annotated[
         str | None, typer.Option(help="Which table of the file, where FITS, VOTable or HDF5 holds several.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Also write a table: .csv, .ecsv or .parquet.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Table of masses: .csv, .ecsv or .parquet (the last two with units and descriptions)."),
+    ] = None,
+    posteriors: Annotated[
+        Path | None, typer.Option(help="Every posterior on its grid: .parquet, which `clustermass population` reads.")
+    ] = None,
+    samples: Annotated[
+        int,
+        typer.Option(help="Draws from each posterior, in NAME_samples.parquet beside --posteriors.", min=0),
+    ] = 0,
+    pictures: Annotated[Path | None, typer.Option(help="Folder for a one-page picture of each cluster.")] = None,
+    picture_format: Annotated[str, typer.Option(help="png or pdf.")] = "png",
+    published: Annotated[
+        Path | None,
+        typer.Option(
+            help="Table of published masses for the pictures: name, mass and unit (1e14 Msun, 1e14 Msun/h) or "
+            "log10_mass [h^-1 Msun]; as they are there err or err_low and err_high, h, method, reference."
+        ),
+    ] = None,
+    page: Annotated[
+        Path | None, typer.Option(help="One HTML file with a table of all clusters that sorts and filters.")
+    ] = None,
+    inline: Annotated[int, typer.Option(help="Pictures that stand inside --page; it links to the others.", min=0)] = 12,
+    explain: Annotated[bool, typer.Option("--explain", help="Say in plain words what each mass assumes.")] = False,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
 ) -> None:
     """Infer the mass of observed clusters from tables of their galaxies.
 
     A table has ra, dec and z, or projected distances and velocities, of one cluster or of many, which a column of
     their names (cluster, cluster_id, ...) tells apart. Columns are recognised by name, UCD and unit. Options hold for
-    every table of the call.
-    """
-    from sbi_clustermass.estimator import MassEstimator
-    from sbi_clustermass.infer import SUFFIXES, NoMass, infer_tables, write_table
-    from sbi_clustermass.outputs import check_output
+    every table of the call. A cluster that gets no mass gets its reason, and costs the others nothing.
 
-    options = _table_options(column, id, clusters)
+    Columns of --out: name; log10_mass (posterior mean of log10 M200c [h^-1 Msun]), log10_mass_std, _p2_5, _p16, _p50,
+    _p84, _p97_5; M200c_per_h [10^14 h^-1 Msun], M200c [10^14 Msun for column h], r200c [physical Mpc for column h],
+    r200c_comoving [h^-1 Mpc], each the median, with _p16 and _p84; h; n_galaxies; velocity_dispersion [km/s] (gapper
+    after 3-sigma clipping), velocity_dispersion_error (bootstrap), n_dispersion; log10_mass_m_sigma; redshift, ra, dec
+    with errors and sources; velocity_error; n_rows, n_dropped, n_duplicates, n_outside_aperture, n_outside_velocity,
+    n_without_error; n_warnings, warnings, reason; model, model_checksum, version.
+    """
+    from sbi_clustermass.infer import infer_tables
+    from sbi_clustermass.infer.explain import explain_model
+    from sbi_clustermass.infer.outputs import Outputs
+
+    outputs = Outputs(out, posteriors, samples, pictures, picture_format, published, page, inline)
+    outputs.check()
     options = replace(
-        options,
+        table_options(column, id, clusters),
         redshift=redshift,
-        centre=None if centre is None else _pair(centre),
+        centre=None if centre is None else pair(centre),
         h=h,
         Om=Om,
         distance=distance,
         table=table,
     )
-    if out is not None:
-        check_output(out, SUFFIXES)
-    estimator = MassEstimator.load(model, device=device)
-    console, masses = Console(highlight=False, soft_wrap=True), []
-    for mass in infer_tables(tables, estimator, options):
-        masses.append(mass)
-        _print_mass(mass, console)
-    if out is not None:
-        write_table(masses, out)
-        console.print(f"Wrote {out}.", soft_wrap=True)
-    if all(isinstance(mass, NoMass) for mass in masses):
+    console = Console(highlight=False, soft_wrap=True)
+    estimator, stamp = _estimator(model, device, h, console)
+    say = partial(_lines, estimator=estimator, stamp=stamp, explain=explain)
+    for line in explain_model(estimator, stamp) if explain else ():
+        console.print(line, markup=False)
+    with outputs.opened(estimator, stamp, _title(tables)) as write:
+        answers = infer_tables(tables, estimator, options)
+        masses = _each(answers, write, say, console, most=_TOLD if outputs else None)
+    for path in outputs.written():
+        console.print(f"Wrote {path}.", markup=False)
+    if not masses:
         raise typer.Exit(2)
 
 
-def _table_options(column: list[str] | None, id: str | None, clusters: Path | None) -> "TableOptions":
+def _estimator(model: str | None, device: str, h: float | None, console: Console) -> "tuple[MassEstimator, Stamp]":
+    """The estimator that is named, or the one that ships, with a word on what that assumes."""
+    from sbi_clustermass.estimator import MassEstimator
+    from sbi_clustermass.infer import Stamp
+    from sbi_clustermass.published import resolve_model, shipped_note
+
+    folder = resolve_model(model)
+    estimator = MassEstimator.load(folder, device=device)
+    if model is None:
+        console.print(f"Model: {shipped_note()}.", markup=False)
+    return estimator, Stamp.of(estimator, folder=folder, h=h)
+
+
+def table_options(column: list[str] | None, id: str | None, clusters: Path | None) -> "TableOptions":
     """The options that take some reading: columns and the table of clusters."""
     from sbi_clustermass.tables import TableOptions, read_known
 
@@ -92,7 +149,7 @@ def _table_options(column: list[str] | None, id: str | None, clusters: Path | No
     return TableOptions(columns=columns, clusters=None if clusters is None else read_known(clusters))
 
 
-def _pair(text: str) -> tuple[float, float]:
+def pair(text: str) -> tuple[float, float]:
     try:
         ra, dec = (float(part) for part in text.replace(",", " ").split())
     except ValueError as error:
@@ -107,52 +164,43 @@ def _renaming(text: str) -> tuple[str, str]:
     return ours.strip(), theirs.strip()
 
 
-def _print_mass(mass: "Mass | NoMass", console: Console) -> None:
-    from sbi_clustermass.infer import NoMass
-
-    if isinstance(mass, NoMass):
-        console.print(f"{mass.name}: no mass. {mass.reason}" if mass.cluster else mass.reason, markup=False)
-        return
-    for line in _report(mass):
-        console.print(line, markup=False)
+def _title(tables: Sequence[Path]) -> str:
+    names = ", ".join(path.name for path in tables[:3])
+    return f"Cluster masses: {names}" + (f" and {len(tables) - 3} more" if len(tables) > 3 else "")
 
 
-def _report(mass: "Mass") -> Sequence[str]:
-    cluster = mass.cluster
-    low, _, high = mass.percentiles
-    unknown = cluster.redshift != cluster.redshift  # NaN
-    m_sigma = "needs a redshift" if unknown else f"{mass.log10_mass_m_sigma:.2f}"
-    return [
-        cluster.name,
-        f"  log10 M200c [h^-1 Msun]  {mass.mean:.2f}  (mean; 16 %: {low:.2f}, 84 %: {high:.2f})",
-        f"  galaxies                 {_counts(cluster.counts)}",
-        f"  redshift                 {'' if unknown else _redshift(cluster)}{cluster.redshift_source}",
-        f"  centre                   {_centre(cluster)}{cluster.centre_source}",
-        f"  velocity dispersion      {mass.velocity_dispersion:.0f} km/s after 3-sigma clipping",
-        f"  M-sigma log10 M200c      {m_sigma} (Evrard et al. 2008)",
-        *(f"  assumed                  {note}" for note in cluster.notes),
-        *(f"  warning                  {warning}" for warning in mass.warnings),
-    ]
+def _each(
+    answers: "Iterable[Answer]",
+    write: "Callable[[Answer], None]",
+    say: "Callable[[Answer], Iterable[str]]",
+    console: Console,
+    *,
+    most: int | None,
+) -> int:
+    """Write each answer and print its lines, those of the first `most` where files hold all; the number of masses."""
+    from sbi_clustermass.infer import Mass
+    from sbi_clustermass.progress import stage
+
+    masses = 0
+    with ExitStack() as stack:
+        advance = None
+        for done, answer in enumerate(answers, 1):
+            write(answer)
+            masses += isinstance(answer, Mass)
+            if most is None or done <= most:
+                for line in say(answer):
+                    console.print(line, markup=False)
+            elif advance is None:
+                console.print(f"The first {most} clusters are printed; the files hold all.")
+                advance = stack.enter_context(stage("inferring clusters", None, console))
+            if advance is not None:
+                advance(done, f"{masses} masses")
+    return masses
 
 
-def _counts(counts: "Counts") -> str:
-    dropped = counts.without_position + counts.without_redshift + counts.without_weight
-    others = {
-        "duplicates": counts.duplicates,
-        "outside the aperture": counts.outside_aperture,
-        "outside the velocity cut": counts.outside_velocity,
-    }
-    said = "".join(f", {count} {words}" for words, count in others.items() if count)
-    return f"{counts.used} used of {counts.rows} rows, {dropped} dropped without a usable position or velocity{said}"
+def _lines(answer: "Answer", *, estimator: "MassEstimator", stamp: "Stamp", explain: bool) -> list[str]:
+    from sbi_clustermass.infer.explain import explain_cluster
+    from sbi_clustermass.infer.words import lines_of
 
-
-def _redshift(cluster: "ClusterTable") -> str:
-    error = "" if cluster.redshift_error != cluster.redshift_error else f" +- {cluster.redshift_error:.4f}"
-    return f"{cluster.redshift:.4f}{error}, "
-
-
-def _centre(cluster: "ClusterTable") -> str:
-    if cluster.ra != cluster.ra:
-        return ""
-    error = "" if cluster.centre_error != cluster.centre_error else f" +- {cluster.centre_error:.2f} h^-1 Mpc"
-    return f"{cluster.ra:.4f} {cluster.dec:+.4f} deg{error}, "
+    said = lines_of(answer, stamp)
+    return [*said, *explain_cluster(answer, estimator, stamp)] if explain else said

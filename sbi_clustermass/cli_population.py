@@ -9,7 +9,7 @@ from rich.console import Console
 
 def posteriors(
     catalogue: Annotated[Path, typer.Argument(help="Catalogue of clusters, such as `clustermass simulate` writes.")],
-    model: Annotated[Path, typer.Option(help="Folder of a trained estimator.")],
+    model: Annotated[Path, typer.Option(help="Folder of a trained estimator, from `clustermass train`.")],
     out: Annotated[Path, typer.Option(help="Parquet file for the posteriors.")],
     min_galaxies: Annotated[
         int | None, typer.Option(help="Richness cut: that of the mocks the estimator was trained on.", min=1)
@@ -33,10 +33,13 @@ def population(
     masses: Annotated[Path, typer.Argument(help="Mass posteriors, as `clustermass posteriors` writes them.")],
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("runs/population"),
     model: Annotated[
-        str, typer.Option(help="mass-function, or scaling-relation: observables with the masses.")
+        str, typer.Option(help="What to fit: mass-function, or scaling-relation (observables with the masses).")
     ] = "mass-function",
     form: Annotated[
-        str, typer.Option(help="Of the masses: mrp, double_power_law, cosmology, or normal for a sample's own.")
+        str,
+        typer.Option(
+            help="Shape of the mass distribution: mrp, double_power_law, cosmology, or normal for a sample's own."
+        ),
     ] = "mrp",
     cosmology: Annotated[
         bool, typer.Option("--cosmology", help="Om and sigma8: the same as --form cosmology.")
@@ -46,7 +49,9 @@ def population(
         typer.Option(help="Mock catalogue, flat in mass from 10^12.5, that was selected as the survey was."),
     ] = None,
     min_galaxies: Annotated[int | None, typer.Option(help="Richness cut of the survey.", min=1)] = None,
-    complete: Annotated[bool, typer.Option("--complete", help="No cluster was lost: in place of --mocks.")] = False,
+    complete: Annotated[
+        bool, typer.Option("--complete", help="The survey lost no cluster: in place of --mocks.")
+    ] = False,
     volume: Annotated[float | None, typer.Option(help="Of the survey, comoving [h^-3 Mpc^3].")] = None,
     area: Annotated[float | None, typer.Option(help="Of the survey on the sky [deg^2], with --redshifts.")] = None,
     redshifts: Annotated[str | None, typer.Option(help="Edges of its shells, such as 0.1,0.2,0.3.")] = None,
@@ -55,7 +60,9 @@ def population(
         Path | None, typer.Option(help="Table with a column `name`, redshift, and observables NAME, NAME_err.")
     ] = None,
     observable: Annotated[list[str] | None, typer.Option(help="Column of --table [dex]; may be repeated.")] = None,
-    correlated: Annotated[bool, typer.Option("--correlated", help="The observables' scatters are.")] = False,
+    correlated: Annotated[
+        bool, typer.Option("--correlated", help="Let the scatters of the observables be correlated.")
+    ] = False,
     same_galaxies: Annotated[
         list[str] | None, typer.Option(help="Observable from the galaxies that gave the masses; may be repeated.")
     ] = None,

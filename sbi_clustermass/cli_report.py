@@ -12,7 +12,7 @@ _LEAD = "What was trained on what, what it gives, when not to trust it, and how 
 def report(
     run: Annotated[Path, typer.Argument(help="Folder of a trained estimator, from `clustermass train` or `demo`.")],
     out: Annotated[Path | None, typer.Option(help="HTML file to write; by default report.html in RUN.")] = None,
-    title: Annotated[str | None, typer.Option(help="Of the page; by default the folder's name.")] = None,
+    title: Annotated[str | None, typer.Option(help="Title of the page; by default the folder's name.")] = None,
 ) -> None:
     """Write one HTML file about a run: what was trained on what, its results, warnings, versions and commands.
 

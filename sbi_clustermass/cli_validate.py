@@ -48,6 +48,7 @@ def validate(
     Prints one table over all methods. The folder gets all tables and pictures, as results.md and for the report.
     """
     from clustermocks import Catalogue
+    from clustermocks.claim import claimed
     from clustermocks.files import replacing
     from sbi_clustermass.estimator import MassEstimator
     from sbi_clustermass.registry import lookup
@@ -66,13 +67,14 @@ def validate(
         held_out=None if held_out is None else Catalogue.from_parquet(held_out),
         seed=seed,
     )
-    sections = validation.sections(tell=lambda what: console.print(f"{what} ...", markup=False))
-    sections[0] = replace(sections[0], commands=(join(["clustermass", *sys.argv[1:]]),))
-    for table in sections[0].tables:
-        console.print(table.rich())
-    save_sections(out, sections)
-    with replacing(out / "results.md") as temporary:
-        temporary.write_text(markdown(sections), encoding="utf-8")
+    with claimed(out):
+        sections = validation.sections(tell=lambda what: console.print(f"{what} ...", markup=False))
+        sections[0] = replace(sections[0], commands=(join(["clustermass", *sys.argv[1:]]),))
+        for table in sections[0].tables:
+            console.print(table.rich())
+        save_sections(out, sections)
+        with replacing(out / "results.md") as temporary:
+            temporary.write_text(markdown(sections), encoding="utf-8")
     console.print(f"Wrote {out}/: results.md, sections.json and {sum(len(s.pictures) for s in sections)} pictures.")
 
 

@@ -4,7 +4,7 @@ Masses are M200c [h^-1 Msun] as log10_mass [dex]. A saved estimator is a folder 
 `estimator.safetensors` and, where it knows what mocks look like, `alarm.safetensors`.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, final
@@ -14,20 +14,15 @@ import numpy as np
 from jaxtyping import Float
 
 from clustermocks import Catalogue, Cosmology, Observation
-from clustermocks.settings import installed_version
 from sbi_clustermass import storage
 from sbi_clustermass.device import resolve_device
 from sbi_clustermass.doubts import doubts
 from sbi_clustermass.ensemble import Ensemble
 from sbi_clustermass.evaluate import leakage_of, log_prob_of
-from sbi_clustermass.flows import EmbedOnce, Flow, StackedAffine
-from sbi_clustermass.loop import History, Progress, Training
-from sbi_clustermass.members import train_members
-from sbi_clustermass.posterior import MassPosteriors
-from sbi_clustermass.prior import EffectivePrior, fit_effective_prior
-from sbi_clustermass.rules import rule_for
-from sbi_clustermass.support import warn_of_gaps
-from sbi_clustermass.training_set import TrainingSet, working_place
+from sbi_clustermass.flows import EmbedOnce, Flow
+from sbi_clustermass.loop import History
+from sbi_clustermass.posterior import MassPosteriors, Recalibration
+from sbi_clustermass.prior import EffectivePrior
 
 if TYPE_CHECKING:
     from sbi.inference.posteriors import DirectPosterior
@@ -53,6 +48,7 @@ class MassEstimator:
         histories: What happened during the training of each member.
         provenance: Simulator, settings, seeds and versions, as text.
         alarm: Knows what mocks look like, and so which clusters look like none; None where it was not taught.
+        recalibration: Mends the widths of its posteriors; None where it was not asked for.
     """
 
     network: EmbedOnce | Ensemble
@@ -64,6 +60,7 @@ class MassEstimator:
     histories: tuple[History, ...]
     provenance: Mapping[str, str]
     alarm: "Alarm | None" = None
+    recalibration: Recalibration | None = None
 
     def __repr__(self) -> str:
         clusters = self.provenance.get("training_clusters", "?")
@@ -78,10 +75,11 @@ class MassEstimator:
 
     @property
     def members(self) -> tuple[Self, ...]:
-        """Each member of an ensemble as an estimator of its own, without alarm; itself where it has one network."""
+        """Each member of an ensemble as an estimator of its own, without alarm and recalibration."""
         networks = self.network.members if isinstance(self.network, Ensemble) else [self.network]
         pairs = zip(networks, self.histories, strict=True)
-        return tuple(replace(self, network=network, histories=(history,), alarm=None) for network, history in pairs)
+        own = replace(self, alarm=None, recalibration=None)
+        return tuple(replace(own, network=network, histories=(history,)) for network, history in pairs)
 
     @property
     def counts_galaxies(self) -> bool:
@@ -115,6 +113,21 @@ class MassEstimator:
         made = {**self.provenance, "alarm_clusters": str(len(mocks))}
         return replace(self, alarm=Alarm.fit(self, mocks, seed=seed), provenance=made)
 
+    def recalibrated(self, mocks: Catalogue) -> Self:
+        """Mend the widths of its posteriors by what they are on clusters that no network saw: see `Recalibration`.
+
+        Args:
+            mocks: Drawn and observed as the training set was, but not in it: 100 or more, some thousand to be exact.
+
+        Raises:
+            ValueError: Too few mocks, or it is recalibrated already.
+        """
+
+        if self.recalibration is not None:
+            raise ValueError("recalibrated: it is already; its map would be fitted to mended posteriors.")
+        made = {**self.provenance, "recalibration_clusters": str(len(mocks))}
+        return replace(self, recalibration=Recalibration.fit(self.posterior(mocks), mocks.log10_mass), provenance=made)
+
     def to(self, device: str) -> Self:
         """Move the network to a device, in place; "auto" takes CUDA where there is one."""
         return replace(self, network=self.network.to(resolve_device(device)))
@@ -137,13 +150,14 @@ class MassEstimator:
             raise ValueError(
                 f"the grid reaches from {grid[0]} to {grid[-1]}, beyond the prior's support {low} to {high}."
             )
-        return MassPosteriors.from_log_prob(
+        found = MassPosteriors.from_log_prob(
             grid,
             log_prob_of(self.network, catalogue, grid),
             log_prior=self.prior.log_density(grid),
             names=catalogue.names,
             leakage=0.0 if self.is_truncated else leakage_of(self.network, catalogue, self.support),
         )
+        return found if self.recalibration is None else self.recalibration.apply(found)
 
     def epistemic_std(self, catalogue: Catalogue) -> Float[np.ndarray, "cluster"]:
         """Standard deviation between the members' posterior means [dex]: the part that more mocks would take away.
@@ -163,7 +177,7 @@ class MassEstimator:
         """The posterior as sbi's `DirectPosterior`, for sbi's diagnostics (SBC, TARP, LC2ST) and plots.
 
         Its prior is flat between the support's ends, which is what the network learned only if the effective training
-        prior is flat: test sets for sbi's diagnostics are drawn as the training set was.
+        prior is flat: test sets for sbi's diagnostics are drawn as the training set was. It knows of no recalibration.
 
         Args:
             width: Number of galaxies that every observation is padded to, as sbi demands: `catalogue.padded(width)`.
@@ -224,80 +238,3 @@ class MassEstimator:
             ValueError: A file is damaged, truncated, of another kind, or the two do not belong together.
         """
         return cls(**storage.load(Path(folder))).to(device)
-
-
-def train(
-    catalogue: Catalogue | Iterable[Catalogue],
-    *,
-    flow: Flow | None = None,
-    support: tuple[float, float] | None = None,
-    training: Training | None = None,
-    mirror: bool = True,
-    members: int = 1,
-    checkpoint: str | Path | None = None,
-    device: str = "auto",
-    seed: int | None = None,
-    progress: Progress | None = None,
-) -> MassEstimator:
-    """Train a flow on a mock catalogue.
-
-    Args:
-        catalogue: Mock clusters; lines of sight of one host stay on one side of the validation split. Or the parts of
-            a catalogue larger than memory, such as a `StoredCatalogue`: they are read one at a time into files, which
-            are mapped into memory and removed at the end; the result is the same.
-        flow: The architecture, `StackedAffine()` by default.
-        support: Lowest and highest log10 mass of the prior [dex]; by default the range of the attempted masses,
-            rounded outwards to .01.
-        training: The training rule; the one that suits the embedding by default (`rule_for`).
-        mirror: Show every cluster a second time with v_los reversed, as likely as the first. With an augmentation its
-            own `mirror` does that.
-        members: Networks to train, as an ensemble: seeds of their weights, splits and batches differ.
-        checkpoint: Folder for the state of the training, written at validations at most every half minute. The same
-            call goes on from it, to the same result; the folder stays.
-        device: "auto" takes CUDA where there is one.
-        seed: Of the weights, the split and the order of the batches, in place of the training rule's own.
-        progress: Called at every validation.
-
-    Raises:
-        ValueError: The catalogue has no masses, or fewer than 100 clusters inside the support; or the checkpoint is of
-            another training.
-        TypeError: The flow is a builder of something other than `EmbedOnce`.
-    """
-    flow = flow or StackedAffine()
-    training = training or rule_for(flow.embedding)
-    training = training if seed is None else replace(training, seed=seed)
-    flow.config()  # refuses what could not be saved before the time is spent
-    if members < 1:
-        raise ValueError(f"members must be at least 1, got {members}.")
-    folder = None if checkpoint is None else Path(checkpoint)
-    streamed = not isinstance(catalogue, Catalogue)
-    with working_place(resolve_device(device), mapped=streamed, beside=folder) as place:
-        clusters = TrainingSet.read(catalogue, place, support).under(training.augmentation)
-        warn_of_gaps(clusters.clusters, clusters.support)
-        training = replace(training, augmentation=clusters.augmentation)
-        even = getattr(flow.embedding, "even", False)  # sees no difference: the same would be shown twice
-        shown = clusters.mirrored() if mirror and not even and training.augmentation is None else clusters
-        found = train_members(shown, flow, training, members=members, checkpoint=folder, progress=progress)
-    loss = "truncated" if training.truncated else "plain"
-    return _estimator(clusters, flow, *found, {"training": repr(training), "loss": loss, "mirror": str(mirror)})
-
-
-def _estimator(
-    clusters: TrainingSet, flow: Flow, networks: list[EmbedOnce], histories: tuple[History, ...], how: dict[str, str]
-) -> MassEstimator:
-    catalogue, n = clusters.clusters, len(networks)
-    made = {**catalogue.metadata, **how, **_versions(), "training_clusters": str(len(catalogue)), "members": str(n)}
-    return MassEstimator(
-        network=networks[0] if n == 1 else Ensemble(networks, clusters.support),
-        flow=flow,
-        prior=fit_effective_prior(catalogue, clusters.support),
-        observation=clusters.observation,
-        cosmology=catalogue.cosmology,
-        richness=clusters.richness,
-        histories=histories,
-        provenance=made,
-    )
-
-
-def _versions() -> dict[str, str]:
-    return {f"version_{name}": installed_version(name) for name in ("sbi-clustermass", "sbi", "torch", "nflows")}

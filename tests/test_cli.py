@@ -13,7 +13,7 @@ import pytest
 from astropy.table import Table
 
 from clustermocks import MDPL2
-from sbi_clustermass import EMBEDDINGS, FLOWS, cli
+from sbi_clustermass import EMBEDDINGS, FLOWS, cli_train
 from sbi_clustermass.cli import main
 
 REAL = Path(__file__).resolve().parents[2] / "shared" / "data" / "clusters"
@@ -271,5 +271,5 @@ def test_coma_and_abell_119_get_a_mass(capsys, model):
 
 
 def test_the_help_of_train_names_every_flow_and_embedding():
-    assert re.split(", | or ", cli._FLOWS) == list(FLOWS)
-    assert re.split(", | or ", cli._EMBEDDINGS) == list(EMBEDDINGS)
+    assert re.split(", | or ", cli_train.FLOWS) == list(FLOWS)
+    assert re.split(", | or ", cli_train.EMBEDDINGS) == list(EMBEDDINGS)

@@ -10,9 +10,9 @@ from scipy import stats
 
 from sbi_clustermass import MassPosteriors
 from sbi_clustermass.diagnostics.calibration import coverages, largest_deviation
-from sbi_clustermass.diagnostics.recalibration import Recalibration
 from sbi_clustermass.diagnostics.residuals import residuals
 from sbi_clustermass.diagnostics.scores import gap, log_score
+from sbi_clustermass.posterior.recalibration import Recalibration
 
 WIDE = np.linspace(12, 17, 300)  # holds every posterior whole
 CUT = np.linspace(13.0, 15.6, 256)  # a prior whose ends cut many off

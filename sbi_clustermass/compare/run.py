@@ -13,7 +13,7 @@ from torch import nn
 from sbi_clustermass.compare.contest import Contest
 from sbi_clustermass.compare.entry import Entry, Failure, Score
 from sbi_clustermass.compare.table import Comparison
-from sbi_clustermass.estimator import train
+from sbi_clustermass.fitting import train
 from sbi_clustermass.flows import Flow
 from sbi_clustermass.progress import stage
 

@@ -5,8 +5,8 @@ from sbi_clustermass.diagnostics.calibration import Coverage, PitHistogram, cove
 from sbi_clustermass.diagnostics.likeness import Likeness
 from sbi_clustermass.diagnostics.misspecification import Alarm, marginal_p_value, set_mmd
 from sbi_clustermass.diagnostics.plain_checks import PlainChecks
+from sbi_clustermass.diagnostics.preparation import Preparation
 from sbi_clustermass.diagnostics.promise import HeldOut, Mark, mark, reweighted
-from sbi_clustermass.diagnostics.recalibration import Recalibration
 from sbi_clustermass.diagnostics.reliability import by_posterior_mean, by_richness, reliability, standardised
 from sbi_clustermass.diagnostics.residuals import Measured, mean_of, residuals
 from sbi_clustermass.diagnostics.richness import richness_r2
@@ -25,7 +25,7 @@ __all__ = [
     "Measured",
     "PitHistogram",
     "PlainChecks",
-    "Recalibration",
+    "Preparation",
     "Saliency",
     "ShotNoise",
     "alarm_rates",

@@ -13,12 +13,13 @@ from jaxtyping import Float
 from clustermocks import Catalogue
 from sbi_clustermass.diagnostics.likeness import SPACES, Likeness, Space, looks_at_the_image
 from sbi_clustermass.diagnostics.plain_checks import PlainChecks
+from sbi_clustermass.diagnostics.preparation import Preparation
 from sbi_clustermass.posterior import MassPosteriors
 
 if TYPE_CHECKING:
     from sbi_clustermass.estimator import MassEstimator
 
-_CHECKS = "checks"
+_CHECKS, _PREPARATION = "checks", "preparation"
 _WHERE = {"embedding": "the network's features of the galaxies", "image": "the density of galaxies in phase space"}
 
 
@@ -30,10 +31,14 @@ class Alarm:
     Attributes:
         likeness: Distances among the network's features, or in the image of the galaxies, or both.
         checks: Statistics that a person understands.
+        preparation: What was done to a table before it came here, with a rate of false alarms of its own; None where
+            that was not learned. Unlike a cluster that is like no mock, one that was thinned may be what the estimator
+            was trained for: this is no part of `p_value`.
     """
 
     likeness: tuple[Likeness, ...]
     checks: PlainChecks
+    preparation: Preparation | None = None
 
     @classmethod
     def fit(
@@ -89,18 +94,24 @@ class Alarm:
             estimator: The one that this was fitted with.
             catalogue: Mock or observed clusters.
             posteriors: Theirs.
-            rate: Share of mocks, at most, of which anything would be said [1].
+            rate: Share of mocks, at most, of which anything would be said [1]. The checks of the
+                preparation have rates of their own.
         """
         each = rate / len(self.tests)
         plain = self.checks.doubts(catalogue, posteriors, rate=each)
         for test in self.likeness:
             p_values = test.p_value(estimator, catalogue)
             plain = [(*found, *_unlike(test.space, p, each)) for found, p in zip(plain, p_values, strict=True)]
+        if self.preparation is not None:
+            prepared = self.preparation.doubts(catalogue, posteriors)
+            plain = [(*found, *more) for found, more in zip(plain, prepared, strict=True)]
         return plain
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """All of it as arrays by name, for safetensors."""
         parts = {each.space: each.to_arrays() for each in self.likeness} | {_CHECKS: self.checks.to_arrays()}
+        if self.preparation is not None:
+            parts[_PREPARATION] = self.preparation.to_arrays()
         return {f"{part}.{name}": values for part, arrays in parts.items() for name, values in arrays.items()}
 
     @classmethod
@@ -115,7 +126,9 @@ class Alarm:
             part, _, name = key.partition(".")
             parts.setdefault(part, {})[name] = values
         checks = PlainChecks.from_arrays(parts.pop(_CHECKS, {}))
-        return cls(tuple(Likeness.from_arrays(part) for part in parts.values()), checks)
+        prepared = parts.pop(_PREPARATION, None)
+        preparation = None if prepared is None else Preparation.from_arrays(prepared)
+        return cls(tuple(Likeness.from_arrays(part) for part in parts.values()), checks, preparation)
 
 
 def together(p_values: Float[np.ndarray, "test cluster"]) -> Float[np.ndarray, "cluster"]:

@@ -1,5 +1,6 @@
-"""Mass posteriors of many clusters on one grid: summaries, samples, mixtures and likelihoods."""
+"""Mass posteriors of many clusters on one grid: summaries, samples, mixtures, likelihoods, mended widths."""
 
 from sbi_clustermass.posterior.posteriors import MassPosteriors
+from sbi_clustermass.posterior.recalibration import Recalibration
 
-__all__ = ["MassPosteriors"]
+__all__ = ["MassPosteriors", "Recalibration"]

@@ -14,8 +14,8 @@ from scipy.optimize import minimize
 from scipy.special import log_ndtr, ndtri
 
 from clustermocks.files import replacing
-from sbi_clustermass.posterior import MassPosteriors
 from sbi_clustermass.posterior.cells import chunks, integrate
+from sbi_clustermass.posterior.posteriors import MassPosteriors
 
 _FORMAT = 1
 _FEWEST = 100

@@ -8,11 +8,11 @@ from dataclasses import asdict, fields
 from typing import TYPE_CHECKING
 
 from sbi_clustermass import plots
+from sbi_clustermass.card import FORMAT
 from sbi_clustermass.loop import History, Training
 from sbi_clustermass.report.content import Picture, Section, Table
 from sbi_clustermass.report.pictures import prior_picture
 from sbi_clustermass.report.reproduce import rule_of
-from sbi_clustermass.storage import FORMAT
 
 if TYPE_CHECKING:
     from sbi_clustermass.estimator import MassEstimator

@@ -42,12 +42,12 @@ def html(title: str, sections: Sequence[Section], *, lead: str = "") -> str:
         sections: In their order; with two or more a list of contents leads to them.
         lead: A sentence or two below the title.
     """
-    return _template().render(
+    return template("page.html").render(
         title=title,
         lead=lead,
         parts=list(_parts(sections)),
-        style=_file("page.css"),
-        script=_file("page.js"),
+        style=packaged("page.css"),
+        script=packaged("page.js"),
         version=installed_version("sbi-clustermass"),
     )
 
@@ -64,7 +64,8 @@ def write(path: str | Path, title: str, sections: Sequence[Section], *, lead: st
 
 
 @cache
-def _template() -> Template:
+def template(name: str) -> Template:
+    """One of this package's pages, with all that is put into it escaped."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {
         "inline": _inline,
@@ -74,10 +75,11 @@ def _template() -> Template:
         "base64": lambda png: b64encode(png).decode("ascii"),
         "digest": lambda text: "sha256-" + b64encode(sha256(text.encode()).digest()).decode("ascii"),
     }
-    return environment.from_string(_file("page.html"))
+    return environment.from_string(packaged(name))
 
 
-def _file(name: str) -> str:
+def packaged(name: str) -> str:
+    """A text file of this package."""
     return files("sbi_clustermass.report").joinpath(name).read_text(encoding="utf-8")
 
 

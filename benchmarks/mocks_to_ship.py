@@ -1,0 +1,65 @@
+"""The mocks behind the shipped estimator.
+
+All galaxies are interlopers, redshift and centre are measured as in data, a random share of the galaxies has
+velocities, with errors. A third of the clusters have three times as many galaxies for a volume: nearby clusters are
+seen to fainter galaxies than the mocks', and the number of galaxies must not count.
+
+Masses are M200c [h^-1 Msun] as log10_mass [dex], velocities [km/s].
+"""
+
+from dataclasses import replace
+from typing import TypeAlias
+
+import pyarrow as pa
+
+from clustermocks import Catalogue, FlatMasses, HaloMassFunction, HaloModel
+from clustermocks.ragged import with_column
+from sbi_clustermass.diagnostics.preparation import within_velocity
+from sbi_clustermass.published.observing import Spectroscopy
+
+Masses: TypeAlias = FlatMasses | HaloMassFunction
+FLAT, MODEL = FlatMasses(13.0, 15.6), HaloModel()
+REACH = 5000.0  # of tables whose galaxies beyond the velocity cut are counted [km/s]
+DENSER, DENSE_SHARE = 3.0, 1 / 3
+SPECTROSCOPY = Spectroscopy(completeness=(0.2, 1.0), velocity_error=(0.0, 150.0))
+_APART = 10**12  # more than any number of hosts
+
+
+def denser(factor: float, plain: HaloModel) -> HaloModel:
+    """The same model with so many times its galaxies for a volume, in haloes and in the field alike."""
+    richer = replace(plain.galaxies, richness=factor * plain.galaxies.richness)
+    return replace(plain, tracer_density=factor * plain.tracer_density, galaxies=richer)
+
+
+def drawn(n: int, seed: int, masses: Masses = FLAT, plain: HaloModel = MODEL) -> Catalogue:
+    """Mocks as they are trained on: of both densities, seen through incomplete and imprecise spectroscopy."""
+    few = round(n * DENSE_SHARE)
+    parts = [
+        model.simulate(masses.draw(size, seed + i), seed=seed + i)
+        for i, (model, size) in enumerate(((plain, n - few), (denser(DENSER, plain), few)))
+    ]
+    dense = {
+        "tracer_density": f"{DENSER * plain.tracer_density:g}",
+        "galaxies": f"richness={DENSER * plain.galaxies.richness:g}",
+    }
+    told = {name: f"{parts[0].metadata[name]}; a third of the clusters: {text}" for name, text in dense.items()}
+    alike = [_of_other_hosts(replace(part, metadata={**part.metadata, **told}), i) for i, part in enumerate(parts)]
+    return SPECTROSCOPY.observe(Catalogue.concatenate(alike), seed=seed)
+
+
+def _of_other_hosts(mocks: Catalogue, part: int) -> Catalogue:
+    """Hosts of another number, so that no split takes two hosts of two parts for one."""
+
+    def moved(table: pa.Table) -> pa.Table:
+        ids = table["host_id"].to_numpy() + part * _APART
+        return with_column(table, "host_id", pa.array(ids))
+
+    return replace(mocks, clusters=moved(mocks.clusters), attempts=moved(mocks.attempts))
+
+
+def prepared(n: int, seed: int) -> tuple[Catalogue, Catalogue]:
+    """Mocks with the galaxies beyond the velocity cut counted: of the default model and complete; and as trained on."""
+    wide = replace(MODEL, observation=replace(MODEL.observation, v_cut=REACH))
+    complete = wide.simulate(FLAT.draw(n, seed), seed=seed)
+    both = complete, drawn(n, seed + 10, plain=wide)
+    return within_velocity(both[0], MODEL.observation.v_cut), within_velocity(both[1], MODEL.observation.v_cut)

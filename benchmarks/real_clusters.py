@@ -1,0 +1,191 @@
+"""Observed clusters beside published masses: a standing test to which nothing is tuned.
+
+`python benchmarks/real_clusters.py --data FOLDER` with a folder of the four tables named below; by default
+shared/data/clusters beside the repository. Published masses are M200c, converted to log10 M200c [h^-1 Msun] with the h
+that each assumes. The pull is ours less theirs, over both errors in quadrature. Dynamical masses come from galaxies
+like ours, often the same ones: agreement with these shows consistency, with lensing and X-ray masses accuracy.
+"""
+
+import argparse
+import os
+from dataclasses import dataclass, replace
+from math import hypot, log10
+from pathlib import Path
+from typing import final
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np
+import pyarrow as pa
+from rich.console import Console
+
+from sbi_clustermass.diagnostics.preparation import OUTSIDE
+from sbi_clustermass.estimator import MassEstimator
+from sbi_clustermass.infer import Mass, infer_cluster
+from sbi_clustermass.published import resolve_model
+from sbi_clustermass.report import Table
+from sbi_clustermass.tables import TableOptions, read_table
+
+DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "clusters"
+
+
+@final
+@dataclass(frozen=True)
+class Published:
+    """A published M200c.
+
+    Attributes:
+        kind: From what: caustic, virial, Jeans, X-ray, lensing, network.
+        mass: [1e14 Msun / h], where `h` is 1 for masses in h^-1 Msun.
+        down: Error towards lower masses, in the same unit; NaN where none is known here.
+        up: Towards higher ones.
+        h: Hubble constant behind the number.
+        reference: Paper.
+    """
+
+    kind: str
+    mass: float
+    down: float
+    up: float
+    h: float
+    reference: str
+
+    @property
+    def log10_mass(self) -> float:
+        """log10 M200c [h^-1 Msun]."""
+        return 14 + log10(self.mass * self.h)
+
+    def error(self, ours: float) -> float:
+        """The error towards our mass [dex]; NaN if unknown."""
+        side = self.up if ours > self.log10_mass else min(self.down, 0.9 * self.mass)
+        return abs(log10(1 + (side if ours > self.log10_mass else -side) / self.mass))
+
+
+@final
+@dataclass(frozen=True)
+class Observed:
+    """One of the tables.
+
+    Attributes:
+        name: Of the cluster.
+        file: Its table.
+        options: What the table does not say.
+        known: What is known of how it was selected.
+        published: Masses.
+    """
+
+    name: str
+    file: str
+    options: TableOptions
+    known: str
+    published: tuple[Published, ...]
+
+
+_LISTED = "{}, as listed in the notebook of Ho et al. 2019"
+_NONE = float("nan")
+CLUSTERS = (
+    Observed(
+        "Coma",
+        "coma_phase_space.csv",
+        TableOptions(redshift=0.0235, h=0.7, distance="physical"),
+        "SDSS spectra, field and interlopers kept, |v| < 4000 km/s",
+        (
+            Published("virial", 9.5, 1.4, 1.4, 1.0, _LISTED.format("The & White 1986")),
+            Published("X-ray", 9.3, 1.2, 1.2, 1.0, _LISTED.format("Hughes 1989")),
+            Published("caustic", 14.4, 2.9, 2.9, 1.0, _LISTED.format("Geller et al. 1999")),
+            Published("Jeans", 9.8, 3.5, 3.5, 1.0, _LISTED.format("Lokas & Mamon 2003")),
+            Published("lensing", 18.8, 5.6, 6.5, 1.0, "Kubo et al. 2007, arXiv:0709.0506"),
+            Published("lensing", 5.3, 2.2, 4.5, 1.0, _LISTED.format("Gavazzi et al. 2009")),
+            Published("infall", 6.2, 1.6, 1.6, 1.0, _LISTED.format("Falco et al. 2014")),
+            Published("caustic", 12.9, _NONE, _NONE, 0.7, "Sohn et al. 2017, arXiv:1612.06428"),
+            Published("network", 6.9, 1.5, 2.0, 1.0, "Kodi Ramanah et al. 2020, arXiv:2003.05951"),
+            Published("network", 12.6, 3.7, 5.2, 1.0, "Ho et al. 2022, arXiv:2206.14834"),
+            Published("lensing", 8.2, 0.7, 0.7, 0.7, "Hyeong Han et al. 2026, arXiv:2606.12523"),
+            Published("Jeans", 10.8, 1.3, 1.2, 0.7, "Pedratti et al. 2026, arXiv:2603.16706"),
+        ),
+    ),
+    Observed(
+        "A119",
+        "a119.csv",
+        TableOptions(redshift=0.0442, centre=(14.06715, -1.25537)),
+        "targets of SAMI: |v| < 3.5 dispersions, R < 1.1 R200",
+        (
+            Published("caustic", 8.6, 3.1, 3.1, 0.7, "Owers et al. 2017"),
+            Published("virial", 9.7, 1.1, 1.1, 0.7, "Owers et al. 2017"),
+            Published("virial", 4.1, 0.9, 1.2, 1.0, "Abdullah et al. 2020, GalWCat19, arXiv:1907.05061"),
+            Published("network", 4.0, 1.0, 1.3, 1.0, "Kodi Ramanah et al. 2020, arXiv:2003.05951"),
+        ),
+    ),
+    Observed(
+        "A2199",
+        "a2199.csv",
+        TableOptions(redshift=0.0302, centre=(247.1594, 39.5513)),
+        "bright galaxies only, of one volume of SDSS",
+        (Published("caustic", 3.41, _NONE, _NONE, 0.7, "Rines & Diaferio 2006 (CIRS)"),),
+    ),
+    Observed(
+        "A2029",
+        "a2029.csv",
+        TableOptions(redshift=0.0773, centre=(227.7338, 5.7447)),
+        "bright galaxies only, of one volume of SDSS",
+        (Published("caustic", 9.4, _NONE, _NONE, 0.7, "Sohn et al. 2017, arXiv:1612.06428"),),
+    ),
+)
+
+
+def infer(observed: Observed, estimator: MassEstimator, data: Path) -> Mass:
+    """Our mass of a cluster, with all warnings."""
+    cluster = read_table(
+        data / observed.file,
+        options=observed.options,
+        observation=estimator.observation,
+        cosmology=estimator.cosmology,
+    )
+    catalogue = cluster.catalogue
+    if OUTSIDE not in catalogue.columns:
+        column = pa.array([cluster.counts.outside_velocity])
+        catalogue = replace(catalogue, clusters=catalogue.clusters.append_column(OUTSIDE, column))
+    return infer_cluster(replace(cluster, catalogue=catalogue), estimator)
+
+
+def table(observed: Observed, mass: Mass) -> Table:
+    """Ours, and each published mass with its pull."""
+    sigma = f"sigma_v {mass.velocity_dispersion:.0f} km/s"
+    ours = ("ours", f"{mass.mean:.2f} ± {mass.std:.2f}", "", f"{mass.cluster.n_galaxies} galaxies, {sigma}")
+    rows = (ours, *(_row(each, mass) for each in observed.published))
+    logs = [each.log10_mass for each in observed.published]
+    span = f"Published: a factor {10 ** (max(logs) - min(logs)):.1f} between the least and the largest. "
+    told = "; ".join(mass.warnings) or "none"
+    note = f"{span if len(logs) > 1 else ''}How it was selected: {observed.known}. Warnings: {told}."
+    return Table(observed.name, ("mass", "log10 M200c [h^-1 Msun]", "pull", "from"), rows, note)
+
+
+def _row(each: Published, mass: Mass) -> tuple[str, ...]:
+    log, error = each.log10_mass, each.error(mass.mean)
+    known = np.isfinite(error)
+    pull = (mass.mean - log) / hypot(mass.std, error if known else 0.0)
+    return each.kind, f"{log:.2f} ± {error:.2f}" if known else f"{log:.2f}", f"{pull:+.1f}", each.reference
+
+
+def span(observed: Observed) -> tuple[float, float]:
+    """Least and largest published log10 mass [dex]."""
+    logs = [each.log10_mass for each in observed.published]
+    return min(logs), max(logs)
+
+
+def main(model: str | None, data: Path) -> None:
+    """Print a table for each cluster whose galaxies are here."""
+    estimator, console = MassEstimator.load(resolve_model(model), device="cpu"), Console(width=170)
+    for observed in CLUSTERS:
+        if not (data / observed.file).is_file():
+            console.print(f"{observed.name}: skipped, {data / observed.file} is not here.")
+            continue
+        console.print(table(observed, infer(observed, estimator, data)).rich())
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", help="Folder or URL of an estimator; the shipped one by default.")
+    parser.add_argument("--data", type=Path, default=DATA, help="Folder of the tables.")
+    chosen = parser.parse_args()
+    main(chosen.model, chosen.data)

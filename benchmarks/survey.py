@@ -1,0 +1,134 @@
+"""How fast, and in how much memory, `clustermass infer` goes through a survey: centre and redshift estimated.
+
+    python benchmarks/survey.py [--model FOLDER] [--clusters 1000 10000] [--suffix .parquet]
+
+Mock clusters of about 60 galaxies stand at random places on the sky, in one table with columns cluster_id, ra, dec and
+z. Each size runs in a process of its own, with all outputs but pictures; seconds are wall time without the imports.
+"""
+
+import argparse
+import resource
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import perf_counter, process_time
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+
+from clustermocks import MDPL2, FlatMasses, HaloModel
+from clustermocks.observation import observed_redshift
+
+MASSES = FlatMasses(13.4, 14.5)  # about 60 galaxies each
+FARTHEST = 60.0  # deg of declination
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One run.
+
+    Attributes:
+        clusters: How many.
+        galaxies: Rows of the table.
+        wall: Seconds on the clock.
+        cpu: Seconds of computing.
+        before: Memory of the process before it began [MB].
+        peak: Its largest memory [MB].
+        masses: Clusters that got a mass.
+        error: Median absolute difference to the true log10 mass [dex].
+    """
+
+    clusters: int
+    galaxies: int
+    wall: float
+    cpu: float
+    before: float
+    peak: float
+    masses: int
+    error: float
+
+    def __str__(self) -> str:
+        return (
+            f"{self.clusters:>8} clusters {self.galaxies:>9} galaxies {self.wall:7.1f} s wall {self.cpu:7.1f} s CPU "
+            f"{self.clusters / self.cpu:6.0f} clusters per CPU second, memory {self.before:.0f} -> {self.peak:.0f} MB, "
+            f"{self.masses} masses, median error {self.error:.2f} dex"
+        )
+
+
+def write_survey(path: Path, n: int) -> np.ndarray:
+    """A table of n clusters on the sky, and the log10 masses of those in it [dex]."""
+    mocks = HaloModel().simulate(MASSES.draw(n, seed=1), seed=1)
+    rng, redshift = np.random.default_rng(1), mocks.observation.redshift
+    cluster = np.repeat(np.arange(len(mocks)), mocks.n_galaxies)
+    ra0, dec0 = rng.uniform(0, 360, len(mocks)), rng.uniform(-FARTHEST, FARTHEST, len(mocks))
+    angle, R = rng.uniform(0, 2 * np.pi, len(cluster)), mocks.galaxy_column("R_proj")
+    reach = np.rad2deg(R / MDPL2.comoving_distance(redshift))
+    dec = dec0[cluster] + reach * np.cos(angle)
+    ra = (ra0[cluster] + reach * np.sin(angle) / np.cos(np.deg2rad(dec))) % 360
+    z = observed_redshift(redshift, mocks.galaxy_column("v_los"))
+    table = pa.table({"cluster_id": [f"C{i:05d}" for i in cluster], "ra": ra, "dec": dec, "z": z})
+    write = pyarrow.parquet.write_table if path.suffix == ".parquet" else pyarrow.csv.write_csv
+    write(table, path)
+    return mocks.log10_mass
+
+
+def measure(path: Path, model: Path, truth: np.ndarray) -> Measured:
+    """Infer every cluster of a table, in this process."""
+    import torch
+
+    from sbi_clustermass import MassEstimator, TableOptions
+    from sbi_clustermass.infer import Mass, Stamp, infer_tables
+    from sbi_clustermass.infer.outputs import Outputs
+
+    torch.set_num_threads(1)
+    estimator = MassEstimator.load(model, device="cpu")
+    stamp, folder = Stamp.of(estimator, folder=model), path.parent
+    outputs = Outputs(folder / "m.csv", folder / "p.parquet", samples=100, page=folder / "page.html")
+    before, wall, cpu, off, galaxies = _memory(), perf_counter(), process_time(), [], 0
+    with outputs.opened(estimator, stamp, "Benchmark") as write:
+        for answer in infer_tables([path], estimator, TableOptions()):
+            write(answer)
+            galaxies += answer.cluster.n_rows if answer.cluster else 0
+            if isinstance(answer, Mass):
+                off.append(abs(answer.mean - truth[int(answer.name[1:])]))
+    wall, cpu = perf_counter() - wall, process_time() - cpu
+    return Measured(len(truth), galaxies, wall, cpu, before, _memory(), len(off), float(np.median(off)))
+
+
+def _memory() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # kB on Linux
+
+
+def train_small(folder: Path) -> Path:
+    """A small estimator with alarm: minutes of training, good to .2 dex."""
+    from sbi_clustermass import Tabulated, Training, TrialMasses, train
+
+    mocks = HaloModel().simulate(FlatMasses(13.0, 15.6).draw(4500, seed=1), seed=1)
+    aside, fitting = mocks.split(0.3, seed=3)
+    flow = Tabulated(embedding=TrialMasses(richness=False))
+    rule = Training(learning_rate=2e-3, max_updates=1200)
+    train(fitting, flow=flow, support=(13.0, 15.6), training=rule, device="cpu", seed=1).with_alarm(aside).save(folder)
+    return folder
+
+
+def main() -> None:
+    """Parse, measure each size, print."""
+    parser = argparse.ArgumentParser(description="How fast `clustermass infer` goes through a survey.")
+    parser.add_argument("--model", type=Path, help="folder of an estimator; a small one is trained if left out")
+    parser.add_argument("--clusters", type=int, nargs="+", default=[1000, 10_000])
+    parser.add_argument("--suffix", choices=(".parquet", ".csv"), default=".parquet")
+    choice = parser.parse_args()
+    with TemporaryDirectory() as folder:
+        model = choice.model or train_small(Path(folder, "model"))
+        for n in choice.clusters:
+            path = Path(folder, f"survey{choice.suffix}")
+            truth = write_survey(path, n)
+            with get_context("spawn").Pool(1) as pool:
+                print(pool.apply(measure, (path, model, truth)), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,131 @@
+"""All files that a run of inference may leave, filled cluster by cluster."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, final
+
+from sbi_clustermass.infer.answers import Answer
+from sbi_clustermass.infer.files import SUFFIXES, Sink, table_file
+from sbi_clustermass.outputs import check_output
+from sbi_clustermass.registry import lookup
+
+if TYPE_CHECKING:
+    from sbi_clustermass.estimator import MassEstimator
+    from sbi_clustermass.infer.pictures import Pictures
+    from sbi_clustermass.infer.stamp import Stamp
+
+_FORMATS: dict[str, None] = {"png": None, "pdf": None}
+
+
+@final
+@dataclass(frozen=True)
+class Outputs:
+    """What to write, and where; None for what is not wanted.
+
+    Attributes:
+        table: Of masses: .csv, .ecsv or .parquet.
+        posteriors: Grid of each posterior, .parquet.
+        samples: Draws from each posterior, in a file beside `posteriors`; 0 for none.
+        pictures: Folder for a page of each cluster.
+        form: Of these: "png" or "pdf".
+        published: Table of masses by others, for the pictures.
+        page: One HTML file of all clusters.
+        inline: Pictures that stand inside that file.
+    """
+
+    table: Path | None = None
+    posteriors: Path | None = None
+    samples: int = 0
+    pictures: Path | None = None
+    form: str = "png"
+    published: Path | None = None
+    page: Path | None = None
+    inline: int = 12
+
+    def __bool__(self) -> bool:
+        return any(path is not None for path in (self.table, self.posteriors, self.pictures, self.page))
+
+    @property
+    def samples_path(self) -> Path | None:
+        """Where the draws go: masses.parquet -> masses_samples.parquet."""
+        return (
+            self.posteriors.with_stem(f"{self.posteriors.stem}_samples") if self.posteriors and self.samples else None
+        )
+
+    def check(self) -> None:
+        """Refuse, before any work, what cannot be written.
+
+        Raises:
+            ValueError: An unknown suffix or format, or samples or published masses without the file they go into.
+            OSError: A folder cannot be written.
+        """
+        kinds = ((self.table, SUFFIXES), (self.posteriors, (".parquet",)), (self.page, (".html", ".htm")))
+        for path, suffixes in kinds:
+            if path is not None:
+                check_output(path, suffixes)
+        lookup("picture format", self.form, _FORMATS)
+        if self.samples and self.posteriors is None:
+            raise ValueError("--samples stand beside the posteriors.\n  try:    add --posteriors masses.parquet")
+        if self.published is not None and self.pictures is None:
+            raise ValueError("--published are drawn into the pictures.\n  try:    add --pictures FOLDER")
+        if self.pictures is not None:
+            self.pictures.mkdir(parents=True, exist_ok=True)
+            check_output(self.pictures / f"a.{self.form}", (f".{self.form}",))
+
+    @contextmanager
+    def opened(self, estimator: "MassEstimator", stamp: "Stamp", title: str) -> Iterator[Sink]:
+        """A function that puts an answer into every file; each file appears whole at the end, or not at all.
+
+        Args:
+            estimator: The one behind the masses.
+            stamp: What made them.
+            title: Of the page.
+        """
+        with ExitStack() as stack:
+            sinks = [stack.enter_context(sink) for sink in self._files(stamp)]
+            draw = self._drawing(estimator, stamp)
+            place = stack.enter_context(self._page(stamp, title))
+
+            def add(answer: Answer) -> None:
+                for sink in sinks:
+                    sink(answer)
+                place(answer, None if draw is None else draw(answer))
+
+            yield add
+
+    def _files(self, stamp: "Stamp") -> Iterator:
+        if self.table is not None:
+            yield table_file(self.table, stamp)
+        if self.posteriors is not None:
+            from sbi_clustermass.infer.posteriors import posteriors_file, samples_file
+
+            yield posteriors_file(self.posteriors)
+            if self.samples_path is not None:
+                yield samples_file(self.samples_path, self.samples)
+
+    def _drawing(self, estimator: "MassEstimator", stamp: "Stamp") -> "Pictures | None":
+        if self.pictures is None:
+            return None
+        from sbi_clustermass.infer.pictures import Pictures
+        from sbi_clustermass.tables.published import read_published
+
+        published = None if self.published is None else read_published(self.published, h=stamp.h)
+        return Pictures(self.pictures, estimator, stamp, published, "pdf" if self.form == "pdf" else "png")
+
+    @contextmanager
+    def _page(self, stamp: "Stamp", title: str) -> Iterator[Callable[[Answer, Path | None], None]]:
+        if self.page is None:
+            yield lambda answer, picture: None
+            return
+        from sbi_clustermass.report.survey import survey_page
+
+        with survey_page(self.page, title, stamp, inline=self.inline) as add:
+            yield add
+
+    def written(self) -> list[str]:
+        """What there is now, a path each."""
+        paths = (self.table, self.posteriors, self.samples_path, self.page)
+        found = [str(path) for path in paths if path is not None and path.is_file()]
+        return [*found, f"{self.pictures}/"] if self.pictures else found

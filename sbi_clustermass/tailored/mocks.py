@@ -1,0 +1,93 @@
+"""The mocks of an estimator that is made for some clusters: shells of redshift in a folder, read as one catalogue.
+
+Masses are M200c [h^-1 Msun] as log10_mass [dex].
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import final
+
+import numpy as np
+import pyarrow as pa
+
+from clustermocks import Catalogue, FlatMasses, HaloModel, StoredCatalogue
+from sbi_clustermass.observed import as_observed
+from sbi_clustermass.tailored.choices import Choices
+
+
+@final
+@dataclass(frozen=True)
+class TailoredMocks:
+    """Mocks of all shells, part by part, as the clusters at hand are observed.
+
+    Attributes:
+        shells: A folder for each redshift.
+        choices: How they are observed.
+        seed: Of thinning and errors.
+    """
+
+    shells: tuple[StoredCatalogue, ...]
+    choices: Choices
+    seed: int
+
+    def __len__(self) -> int:
+        """Number of clusters before the thinning."""
+        return sum(len(shell) for shell in self.shells)
+
+    def __iter__(self) -> Iterator[Catalogue]:
+        """Yield catalogues of one observation, whose clusters have a column of their redshifts.
+
+        Raises:
+            ValueError: A part is missing, truncated or damaged; the message names it.
+        """
+        seeds = np.random.SeedSequence(self.seed)
+        for shell, redshift in zip(self.shells, self.choices.redshifts, strict=True):
+            for part in shell.whole():
+                yield self._observed(part, redshift, int(seeds.spawn(1)[0].generate_state(1)[0]))
+
+    def _observed(self, part: Catalogue, redshift: float, seed: int) -> Catalogue:
+        chosen = self.choices
+        seen = as_observed(part, chosen.completeness, chosen.velocity_error, cleaning=chosen.cleaning, seed=seed)
+        metadata = {**seen.metadata, "redshifts": _listed(chosen.redshifts)}
+        columns = seen.clusters.append_column("redshift", pa.array(np.full(len(seen), redshift)))
+        return replace(seen, clusters=columns, observation=chosen.model.observation, metadata=metadata)
+
+
+def simulate(
+    choices: Choices, folder: Path, *, seed: int, n_jobs: int, progress: Callable[[int], object]
+) -> TailoredMocks:
+    """Simulate the shells, each in a folder of its redshift; the same call goes on where one was interrupted.
+
+    Args:
+        choices: What to simulate.
+        folder: For the folders.
+        seed: Of masses and mocks; each shell has its own after it.
+        n_jobs: Processes.
+        progress: Called with the number of mocks done.
+
+    Raises:
+        ValueError: A folder holds other mocks; the message names the settings that differ.
+        OSError: It cannot be written.
+    """
+    n, shells, done = -(-choices.n // len(choices.redshifts)), [], 0
+    for i, redshift in enumerate(choices.redshifts):
+        masses = FlatMasses(choices.low, choices.high).draw(n, seed + i)
+        before = done
+        shells.append(
+            at_redshift(choices.model, redshift).simulate_to(
+                folder / f"z{redshift:.4f}", masses, seed=seed + i, n_jobs=n_jobs,
+                progress=lambda count, before=before: progress(before + count),
+            )
+        )  # fmt: skip
+        done += n
+    return TailoredMocks(tuple(shells), choices, seed)
+
+
+def at_redshift(model: HaloModel, redshift: float) -> HaloModel:
+    """The same model at another redshift."""
+    return replace(model, observation=replace(model.observation, redshift=redshift))
+
+
+def _listed(redshifts: tuple[float, ...]) -> str:
+    return ", ".join(f"{z:g}" for z in redshifts)

@@ -1,0 +1,103 @@
+"""From tables of clusters to an estimator made for them: look, choose, simulate, train."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from rich.console import Console
+
+from clustermocks import MDPL2, Cosmology, Observation
+from clustermocks.files import replacing
+from sbi_clustermass.diagnostics.perturb import Cleaning
+from sbi_clustermass.estimator import MassEstimator
+from sbi_clustermass.progress import stage
+from sbi_clustermass.report import Section, Table
+from sbi_clustermass.report.markdown import markdown
+from sbi_clustermass.tables import ClusterTable, TableOptions, Unreadable, read_clusters
+from sbi_clustermass.tailored.choices import Choices
+from sbi_clustermass.tailored.look import FEWEST, DataLook, look_at
+from sbi_clustermass.tailored.mocks import simulate
+from sbi_clustermass.training_run import TrainingRun
+
+CHOICES, MOCKS = "choices.md", "mocks"
+
+
+def look_at_tables(
+    paths: Sequence[Path],
+    options: TableOptions | None = None,
+    *,
+    cosmology: Cosmology = MDPL2,
+    cleaning: Cleaning | None = None,
+    seed: int = 1,
+) -> DataLook:
+    """Read every cluster of some tables, as `infer` does, and measure them.
+
+    Args:
+        paths: Tables of galaxies.
+        options: What the user says about them.
+        cosmology: Of distances and mocks.
+        cleaning: How interlopers were removed from them.
+        seed: Of the mocks that they are held against.
+
+    Raises:
+        ValueError: No cluster can be measured; the message gives the first reasons.
+    """
+    return look_at(_clusters(paths, options, cosmology), cosmology=cosmology, cleaning=cleaning, seed=seed)
+
+
+def _clusters(
+    paths: Sequence[Path], options: TableOptions | None, cosmology: Cosmology
+) -> Iterator[ClusterTable | Unreadable]:
+    observation = Observation(min_galaxies=FEWEST)
+    for path in paths:
+        yield from read_clusters(path, options=options, observation=observation, cosmology=cosmology)
+
+
+def section(look: DataLook, choices: Choices, title: str) -> Section:
+    """What was chosen and why, for the terminal and for `choices.md`."""
+    rows = tuple(map(tuple, choices.because))
+    table = Table(title=f"An estimator for {title}", header=("setting", "chosen", "why"), rows=rows)
+    text = [f"Clusters measured: {look.clusters}; not measured: {look.unreadable}."]
+    return Section("What was chosen, and why", text, tables=[table], warnings=choices.cautions)
+
+
+def train_for(
+    choices: Choices,
+    out: Path,
+    console: Console,
+    *,
+    run: TrainingRun | None = None,
+    said: Section | None = None,
+    n_jobs: int = 2,
+    checkpoint: Path | None = None,
+) -> MassEstimator:
+    """Simulate what was chosen and train on it; the same call goes on where it was interrupted.
+
+    Args:
+        choices: Of `choose`.
+        out: Folder for the estimator, its mocks and `choices.md`.
+        console: For progress.
+        run: How to train; `tabulated` on `trial_masses`, three networks and an alarm by default.
+        said: To be written as `choices.md`.
+        n_jobs: Processes for the simulator.
+        checkpoint: Folder for the state of the training, in `out` by default.
+
+    Raises:
+        ValueError: The folder holds mocks of other choices; the message names what differs.
+        OSError: The folder cannot be written.
+    """
+    run = run or TrainingRun(flow="tabulated", embedding="trial_masses", members=3)
+    if said is not None:
+        with replacing(out / CHOICES) as temporary:
+            temporary.write_text(markdown([said]), encoding="utf-8")
+    with stage("simulating clusters", choices.n, console) as advance:
+        mocks = simulate(choices, out / MOCKS, seed=run.seed, n_jobs=n_jobs, progress=advance)
+    run = replace(run, richness=choices.richness, provenance={**run.provenance, **_told(choices)})
+    return run.run(mocks, out, console, checkpoint=checkpoint)
+
+
+def _told(choices: Choices) -> Mapping[str, str]:
+    """The choices as text, for the estimator's provenance."""
+    told = {f"chosen_{'_'.join(each.what.split())}": f"{each.value} ({each.why})" for each in choices.because}
+    ranges = {"completeness_range": choices.completeness, "velocity_error_range": choices.velocity_error}
+    return {**told, **{name: f"{low:g} to {high:g}" for name, (low, high) in ranges.items()}}
