@@ -1,0 +1,81 @@
+"""Docstrings as they are written here, plain text with `code` and $mathematics$, made into what Sphinx reads.
+
+In reStructuredText `|v_los|` would be a substitution, `log10_` a link and `*` emphasis; here they are what they say.
+"""
+
+import re
+from collections.abc import Iterator
+
+from sphinx.application import Sphinx
+from sphinx.domains.python import PythonDomain
+
+_PIECE = re.compile(r"(``[^`]+``|`[^`]+`|\$[^$]+\$)")
+_SPECIAL = re.compile(r"^(\s*\* )|([|*\\])", re.MULTILINE)  # a bullet stays one
+_COLON = "\ue000"
+_TRAILING = re.compile(r"(?<=\w)_(?!\w)")
+
+
+def converted(lines: list[str]) -> list[str]:
+    """The lines of a docstring, in reStructuredText."""
+    found: list[str] = []
+    for block, literal in _blocks(lines):
+        found += block if literal else _text(block)
+    return found
+
+
+def _blocks(lines: list[str]) -> Iterator[tuple[list[str], bool]]:
+    """Paragraphs and what stands between them; doctests are literal."""
+    block: list[str] = []
+    for line in [*lines, ""]:
+        if line.strip():
+            block.append(line)
+            continue
+        if block:
+            yield block, any(each.lstrip().startswith(">>>") for each in block)
+        yield [""], True
+        block = []
+
+
+def _text(block: list[str]) -> list[str]:
+    """One paragraph; a formula between double dollars stands alone."""
+    text, indent = "\n".join(block), " " * (len(block[0]) - len(block[0].lstrip()))
+    parts = re.split(r"\$\$(.+?)\$\$", text, flags=re.DOTALL)
+    found: list[str] = []
+    for i, part in enumerate(parts):
+        if i % 2:
+            found += ["", f"{indent}.. math::", "", f"{indent}   {' '.join(part.split())}", ""]
+        elif part.strip():
+            found += f"{indent if i else ''}{_joined(part).strip() if i else _joined(part).rstrip()}".split("\n")
+    return found
+
+
+def _joined(text: str) -> str:
+    return "".join(_piece(piece) for piece in _PIECE.split(text))
+
+
+def _piece(piece: str) -> str:
+    if piece.startswith("$") and piece.endswith("$") and len(piece) > 2:
+        return f":math:`{' '.join(piece[1:-1].split())}`\\ "
+    if piece.startswith("`"):
+        return piece
+    escaped = _SPECIAL.sub(lambda found: found[1] or f"\\{found[2]}", piece)
+    return _TRAILING.sub(r"\\_", escaped)
+
+
+def _before(app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
+    lines[:] = converted(lines)
+    if what in ("property", "attribute", "data"):  # napoleon would take what stands before a colon for a type
+        lines[:] = [line.replace(": ", f"{_COLON} ") for line in lines]
+
+
+def _after(app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
+    lines[:] = [line.replace(_COLON, ":") for line in lines]
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Convert before napoleon reads the sections; fields of a dataclass are its attributes."""
+    app.connect("autodoc-process-docstring", _before, priority=100)
+    app.connect("autodoc-process-docstring", _after, priority=900)
+    for field in getattr(PythonDomain.directives["class"], "doc_field_types", ()):
+        field.label = "Attributes" if field.name == "variable" else field.label
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

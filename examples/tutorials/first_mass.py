@@ -1,0 +1,123 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+# ---
+
+# %% [markdown]
+# # Your first mass
+#
+# From a table of galaxies with right ascension, declination and redshift to the cluster's mass, its error, and the
+# reasons to doubt it. On the command line all of this is one line,
+#
+# ```sh
+# clustermass infer cluster.csv
+# ```
+#
+# and here is what it does, step by step. Masses are $M_{200c}$ in $h^{-1} M_\odot$, distances comoving
+# $h^{-1}$ Mpc, velocities km/s, as everywhere in this package ([the glossary](../glossary.md) explains each).
+
+# %%
+# %matplotlib inline
+from pathlib import Path
+
+import numpy as np
+
+from clustermocks import MDPL2, HaloModel, Observation
+from clustermocks.observation import observed_redshift
+from sbi_clustermass import MassEstimator, TableOptions, plots
+from sbi_clustermass.infer import Mass, infer_tables
+from sbi_clustermass.published import resolve_model
+from sbi_clustermass.tables import read_table
+
+# %% [markdown]
+# ## A table
+#
+# You have one; this page makes one, so that the true mass is known. A mock cluster of $10^{14.7}\,h^{-1} M_\odot$
+# stands at redshift 0.117, among its neighbours, and we look at a field around it that is wider and deeper than what
+# is used in the end, as spectroscopic surveys do. Nothing in the table says which galaxy is a member.
+
+# %%
+TRUTH, REDSHIFT, CENTRE = 14.7, 0.117, (150.0, 20.0)
+field = HaloModel(observation=Observation(redshift=REDSHIFT, aperture=3.0, v_cut=4000.0))
+R_proj, v_los = field.simulate([TRUTH], seed=5).galaxies(0)
+
+around = np.random.default_rng(5).uniform(0, 2 * np.pi, len(R_proj))
+radius = np.degrees(R_proj / MDPL2.comoving_distance(REDSHIFT))
+dec = CENTRE[1] + radius * np.sin(around)
+ra = CENTRE[0] + radius * np.cos(around) / np.cos(np.radians(dec))
+z = observed_redshift(REDSHIFT, v_los)
+
+table = Path("cluster.csv")
+np.savetxt(table, np.column_stack([ra, dec, z]), delimiter=",", header="ra,dec,z", comments="", fmt="%.6f")
+print(*table.read_text().splitlines()[:4], f"... {len(z)} rows", sep="\n")
+
+# %% [markdown]
+# ## Read it
+#
+# Columns are recognised by their names, units and UCDs; `TableOptions` says what the table does not. We know where this
+# cluster's centre is and say so. Its redshift is left to be estimated: a biweight of its galaxies, by the function that
+# also centred the mocks on which the network was trained.
+
+# %%
+options = TableOptions(centre=CENTRE)
+cluster = read_table(table, options=options)
+print(f"{cluster.n_galaxies} of {cluster.n_rows} galaxies are in the cylinder")
+print(f"redshift {cluster.redshift:.4f} ± {cluster.redshift_error:.4f}, {cluster.redshift_source}")
+print(f"centre   {cluster.ra:.3f} {cluster.dec:+.3f}, {cluster.centre_source}")
+
+# %% [markdown]
+# ## Infer the mass
+#
+# `resolve_model(None)` is the small estimator that ships with the package. It was trained for spectroscopy of mixed
+# quality, so that the number of galaxies does not count.
+
+# %%
+estimator = MassEstimator.load(resolve_model(None), device="cpu")
+print(estimator)
+
+# %%
+(mass,) = infer_tables([table], estimator, options)
+assert isinstance(mass, Mass)  # a table that gives no mass would be a NoMass, with the reason
+low, _, high = mass.percentiles
+print(f"log10 M200c = {mass.mean:.2f}, 68 % between {low:.2f} and {high:.2f}; the truth is {TRUTH}")
+print(f"velocity dispersion {mass.velocity_dispersion:.0f} km/s, from which M-sigma has {mass.log10_mass_m_sigma:.2f}")
+print(*(f"warning: {text}" for text in mass.warnings), sep="\n")
+
+# %% [markdown]
+# Above, the galaxies in the cylinder over the kernel density of the cluster; below, the posterior: everything that the
+# galaxies and the training prior say about the mass. Quote its mean and its 16th and 84th percentiles, or keep it
+# whole.
+
+# %% mystnb={"image": {"alt": "Galaxies in phase space over their kernel density; below, the mass posterior."}}
+plots.clusters(mass.cluster.catalogue, mass.posterior, [0])
+
+# %% [markdown]
+# ## Doubt it
+#
+# A posterior answers for clusters like the mocks. What if the table is not what it seems? Suppose that somebody had
+# kept the bright galaxies only, or cleaned the sample, or cut the field: the answer may move by more than its error
+# bar. Try each on your own table. Here half of the galaxies are gone, at random, then all beyond 0.8 $h^{-1}$ Mpc.
+
+# %%
+inside = R_proj < 0.8
+half = np.random.default_rng(1).random(len(z)) < 0.5
+for name, kept in {"all": np.ones(len(z), bool), "half of them": half, "a small field": inside}.items():
+    changed = Path(f"{name.replace(' ', '-')}.csv")
+    rows = np.column_stack([ra, dec, z])[kept]
+    np.savetxt(changed, rows, delimiter=",", header="ra,dec,z", comments="", fmt="%.6f")
+    (answer,) = infer_tables([changed], estimator, options)
+    assert isinstance(answer, Mass)
+    low, _, high = answer.percentiles
+    print(f"{name}: {answer.mean:.2f} ({low:.2f} to {high:.2f})")
+    print(*(f"  warning: {text}" for text in answer.warnings), sep="\n")
+
+# %% [markdown]
+# Where to go from here:
+#
+# - [Prepare a table](../howto/prepare-a-table.md) and [choose centre and redshift](../howto/centre-and-redshift.md) for
+#   a table of your own, and [read the warnings](../howto/read-the-warnings.md);
+# - [Train for my survey](../howto/train-for-my-survey.md) where your data are not like those of the mocks;
+# - [Assumptions and limits](../assumptions.md), before you publish a number.
