@@ -12,6 +12,7 @@ import numpy as np
 
 from clustermocks.masses import HaloMassFunction
 from clustermocks.observation import observed_redshift
+from sbi_clustermass.diagnostics.preparation import RATES
 from sbi_clustermass.infer.answers import Answer, Mass
 from sbi_clustermass.infer.words import centre_of, labelled, redshift_of
 
@@ -103,8 +104,10 @@ def _spectroscopy(provenance: Mapping[str, str]) -> str:
     """Completeness, errors and centring of the mocks, those drawn during the training included."""
     centre, recentred = provenance.get("centre_error", "?"), provenance.get("recentre") == "True"
     drawn = dict(re.findall(r"(completeness|velocity_error)=(\([^)]*\))", provenance.get("training", "")))
-    share = drawn.get("completeness", provenance.get("completeness", "?"))
-    error = drawn.get("velocity_error", provenance.get("velocity_error", "?"))
+    share, error = (
+        provenance.get(f"{name}_range") or drawn.get(name) or provenance.get(name, "?")
+        for name in ("completeness", "velocity_error")
+    )
     about = "their biweight redshift, as data are" if recentred else "the true redshift"
     return (
         f"share of galaxies with a redshift {share}, velocity errors {error} km/s; centred within {centre} h^-1 Mpc "
@@ -134,8 +137,9 @@ def _warnings(estimator: "MassEstimator") -> str:
     if estimator.alarm is None:
         return f"{start}. This model was not taught which clusters look like no mock: unlike ones go unnoticed"
     return (
-        f"{start}. Those that compare with the mocks are raised for {_RATE:.0%} of the mocks themselves; no warning is "
-        "no proof: what the mocks lack, and does not show in phase space, is not noticed"
+        f"{start}. Those that compare with the mocks are raised for {_RATE:.0%} of the mocks themselves, those of "
+        f"bright galaxies only for {RATES[0]:.0%}; no warning is no proof: what the mocks lack, and does not show in "
+        "phase space, is not noticed"
     )
 
 
