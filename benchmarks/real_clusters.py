@@ -8,7 +8,7 @@ like ours, often the same ones: agreement with these shows consistency, with len
 
 import argparse
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import hypot, log10
 from pathlib import Path
 from typing import final
@@ -16,10 +16,8 @@ from typing import final
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
-import pyarrow as pa
 from rich.console import Console
 
-from sbi_clustermass.diagnostics.preparation import OUTSIDE
 from sbi_clustermass.estimator import MassEstimator
 from sbi_clustermass.infer import Mass, infer_cluster
 from sbi_clustermass.published import resolve_model
@@ -141,11 +139,7 @@ def infer(observed: Observed, estimator: MassEstimator, data: Path) -> Mass:
         observation=estimator.observation,
         cosmology=estimator.cosmology,
     )
-    catalogue = cluster.catalogue
-    if OUTSIDE not in catalogue.columns:
-        column = pa.array([cluster.counts.outside_velocity])
-        catalogue = replace(catalogue, clusters=catalogue.clusters.append_column(OUTSIDE, column))
-    return infer_cluster(replace(cluster, catalogue=catalogue), estimator)
+    return infer_cluster(cluster, estimator)
 
 
 def table(observed: Observed, mass: Mass) -> Table:
@@ -173,19 +167,24 @@ def span(observed: Observed) -> tuple[float, float]:
     return min(logs), max(logs)
 
 
-def main(model: str | None, data: Path) -> None:
+def main(model: str | None, data: Path, *, markdown: bool) -> None:
     """Print a table for each cluster whose galaxies are here."""
     estimator, console = MassEstimator.load(resolve_model(model), device="cpu"), Console(width=170)
     for observed in CLUSTERS:
         if not (data / observed.file).is_file():
             console.print(f"{observed.name}: skipped, {data / observed.file} is not here.")
             continue
-        console.print(table(observed, infer(observed, estimator, data)).rich())
+        found = table(observed, infer(observed, estimator, data))
+        if markdown:
+            print(f"{found.markdown()}\n")
+        else:
+            console.print(found.rich())
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", help="Folder or URL of an estimator; the shipped one by default.")
     parser.add_argument("--data", type=Path, default=DATA, help="Folder of the tables.")
+    parser.add_argument("--markdown", action="store_true", help="Tables in Markdown.")
     chosen = parser.parse_args()
-    main(chosen.model, chosen.data)
+    main(chosen.model, chosen.data, markdown=chosen.markdown)
