@@ -1,8 +1,9 @@
 """The mocks behind the shipped estimator.
 
 All galaxies are interlopers, redshift and centre are measured as in data, a random share of the galaxies has
-velocities, with errors. A third of the clusters have three times as many galaxies for a volume: nearby clusters are
-seen to fainter galaxies than the mocks', and the number of galaxies must not count.
+velocities, with errors; the redshift is measured again from those. A third of the clusters have three times as many
+galaxies for a volume: nearby clusters are seen to fainter galaxies than the mocks', and the number of galaxies must not
+count. (The weights that ship now are older than the second measurement: their mocks kept the redshift of all galaxies.)
 
 Masses are M200c [h^-1 Msun] as log10_mass [dex], velocities [km/s].
 """
@@ -15,13 +16,13 @@ import pyarrow as pa
 from clustermocks import Catalogue, FlatMasses, HaloMassFunction, HaloModel
 from clustermocks.ragged import with_column
 from sbi_clustermass.diagnostics.preparation import within_velocity
-from sbi_clustermass.published.observing import Spectroscopy
+from sbi_clustermass.observed import as_observed
 
 Masses: TypeAlias = FlatMasses | HaloMassFunction
 FLAT, MODEL = FlatMasses(13.0, 15.6), HaloModel()
 REACH = 5000.0  # of tables whose galaxies beyond the velocity cut are counted [km/s]
 DENSER, DENSE_SHARE = 3.0, 1 / 3
-SPECTROSCOPY = Spectroscopy(completeness=(0.2, 1.0), velocity_error=(0.0, 150.0))
+COMPLETENESS, VELOCITY_ERROR = (0.2, 1.0), (0.0, 150.0)
 _APART = 10**12  # more than any number of hosts
 
 
@@ -44,7 +45,7 @@ def drawn(n: int, seed: int, masses: Masses = FLAT, plain: HaloModel = MODEL) ->
     }
     told = {name: f"{parts[0].metadata[name]}; a third of the clusters: {text}" for name, text in dense.items()}
     alike = [_of_other_hosts(replace(part, metadata={**part.metadata, **told}), i) for i, part in enumerate(parts)]
-    return SPECTROSCOPY.observe(Catalogue.concatenate(alike), seed=seed)
+    return as_observed(Catalogue.concatenate(alike), COMPLETENESS, VELOCITY_ERROR, seed=seed)
 
 
 def _of_other_hosts(mocks: Catalogue, part: int) -> Catalogue:

@@ -21,6 +21,7 @@ from sbi_clustermass.cli_report import report
 from sbi_clustermass.cli_train import JOBS, SEED, train
 from sbi_clustermass.cli_validate import validate
 from sbi_clustermass.outputs import check_output
+from sbi_clustermass.terminal import printable
 
 app = typer.Typer(
     add_completion=False,
@@ -118,7 +119,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         app(args=arguments)
     except (ValueError, OSError, FloatingPointError) as error:
-        print(f"clustermass: {error}", file=sys.stderr)
+        print(printable(f"clustermass: {error}"), file=sys.stderr)
         sys.exit(2)
 
 

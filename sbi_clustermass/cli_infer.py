@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from sbi_clustermass.terminal import printable
+
 if TYPE_CHECKING:
     from sbi_clustermass.estimator import MassEstimator
     from sbi_clustermass.infer import Answer, Stamp
     from sbi_clustermass.tables import TableOptions
 
+_OF_MODEL = ("estimator.json", "estimator.safetensors", "alarm.safetensors", "model.json", "history.csv")
 _TOLD = 20  # clusters whose lines are printed where files hold all of them
 
 
@@ -88,7 +91,8 @@ def infer(
 
     A table has ra, dec and z, or projected distances and velocities, of one cluster or of many, which a column of
     their names (cluster, cluster_id, ...) tells apart. Columns are recognised by name, UCD and unit. Options hold for
-    every table of the call. A cluster that gets no mass gets its reason, and costs the others nothing.
+    every table of the call. A cluster that gets no mass gets its reason, and costs the others nothing. Where two tables
+    have a cluster of one name, that of the later one gets its file's name in front: survey_b:A85.
 
     Columns of --out: name; log10_mass (posterior mean of log10 M200c [h^-1 Msun]), log10_mass_std, _p2_5, _p16, _p50,
     _p84, _p97_5; M200c_per_h [10^14 h^-1 Msun], M200c [10^14 Msun for column h], r200c [physical Mpc for column h],
@@ -100,30 +104,34 @@ def infer(
     from sbi_clustermass.infer import infer_tables
     from sbi_clustermass.infer.explain import explain_model
     from sbi_clustermass.infer.outputs import Outputs
+    from sbi_clustermass.tables import TableOptions
 
     outputs = Outputs(out, posteriors, samples, pictures, picture_format, published, page, inline)
-    outputs.check()
-    options = replace(
-        table_options(column, id, clusters),
-        redshift=redshift,
-        centre=None if centre is None else pair(centre),
-        h=h,
-        Om=Om,
-        distance=distance,
-        table=table,
-    )
+    outputs.check(_read(tables, model, clusters))
+    plain = replace(TableOptions(), redshift=redshift, h=h, Om=Om, distance=distance, table=table)
+    options = table_options(plain, centre=centre, column=column, id=id, clusters=clusters)
     console = Console(highlight=False, soft_wrap=True)
     estimator, stamp = _estimator(model, device, h, console)
     say = partial(_lines, estimator=estimator, stamp=stamp, explain=explain)
     for line in explain_model(estimator, stamp) if explain else ():
-        console.print(line, markup=False)
+        console.print(printable(line), markup=False)
     with outputs.opened(estimator, stamp, _title(tables)) as write:
         answers = infer_tables(tables, estimator, options)
         masses = _each(answers, write, say, console, most=_TOLD if outputs else None)
-    for path in outputs.written():
-        console.print(f"Wrote {path}.", markup=False)
+    for line in outputs.written():
+        console.print(printable(line), markup=False)
     if not masses:
         raise typer.Exit(2)
+
+
+def _read(tables: Sequence[Path], model: str | None, clusters: Path | None) -> list[Path]:
+    """What a run reads, the model's own files included."""
+    from sbi_clustermass.published.download import is_url
+
+    read = [*tables, *([clusters] if clusters else [])]
+    if model is None or is_url(model):
+        return read
+    return [*read, Path(model), *(Path(model, name) for name in _OF_MODEL)]
 
 
 def _estimator(model: str | None, device: str, h: float | None, console: Console) -> "tuple[MassEstimator, Stamp]":
@@ -139,17 +147,22 @@ def _estimator(model: str | None, device: str, h: float | None, console: Console
     return estimator, Stamp.of(estimator, folder=folder, h=h)
 
 
-def table_options(column: list[str] | None, id: str | None, clusters: Path | None) -> "TableOptions":
-    """The options that take some reading: columns and the table of clusters."""
-    from sbi_clustermass.tables import TableOptions, read_known
+def table_options(
+    plain: "TableOptions", *, centre: str | None, column: list[str] | None, id: str | None, clusters: Path | None
+) -> "TableOptions":
+    """With the options that take some reading: the centre, columns and the table of clusters."""
+    from sbi_clustermass.tables import read_known
 
     columns = dict(_renaming(text) for text in column or ())
-    if id is not None:
-        columns["id"] = id
-    return TableOptions(columns=columns, clusters=None if clusters is None else read_known(clusters))
+    return replace(
+        plain,
+        centre=None if centre is None else _pair(centre),
+        columns=columns if id is None else columns | {"id": id},
+        clusters=None if clusters is None else read_known(clusters),
+    )
 
 
-def pair(text: str) -> tuple[float, float]:
+def _pair(text: str) -> tuple[float, float]:
     try:
         ra, dec = (float(part) for part in text.replace(",", " ").split())
     except ValueError as error:
@@ -189,7 +202,7 @@ def _each(
             masses += isinstance(answer, Mass)
             if most is None or done <= most:
                 for line in say(answer):
-                    console.print(line, markup=False)
+                    console.print(printable(line), markup=False)
             elif advance is None:
                 console.print(f"The first {most} clusters are printed; the files hold all.")
                 advance = stack.enter_context(stage("inferring clusters", None, console))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from sbi_clustermass.cli_infer import pair, table_options
+from sbi_clustermass.cli_infer import table_options
 
 if TYPE_CHECKING:
     from sbi_clustermass.diagnostics.perturb import Cleaning
@@ -26,6 +26,10 @@ CLEANINGS = "members, clipping or shifting_gapper"
 SEED = typer.Option(help="Seed: the same seed gives the same result.", min=0)
 DEVICE = typer.Option(help="auto, cpu or cuda.")
 _TABLE = "For --for: as `clustermass infer` has it."
+_ONLY_FOR = (
+    *("dry_run", "n", "fibre_collision"),
+    *("redshift", "centre", "h", "Om", "distance", "column", "id", "clusters", "table"),
+)
 
 
 def jobs(value: int) -> int:
@@ -39,6 +43,7 @@ JOBS = typer.Option("--jobs", "-j", help="Processes for the simulator; -1 for on
 
 
 def train(
+    ctx: typer.Context,
     mocks: Annotated[
         Path | None, typer.Argument(help="Catalogue from `clustermass simulate`, file or folder; not with --for.")
     ] = None,
@@ -134,43 +139,44 @@ def train(
     their redshifts, fields, numbers of galaxies and velocity errors, says what it chooses and why, simulates and
     trains. The same command goes on with an interrupted one.
     """
+    from sbi_clustermass.tables import TableOptions
     from sbi_clustermass.training_run import TrainingRun
 
+    _check(ctx, mocks, data)
     run = TrainingRun(
-        flow=flow or ("tabulated" if data else "stacked_affine"),
-        embedding=embedding or ("trial_masses" if data else "kde"),
-        richness=richness,
-        members=members or (3 if data else 1),
-        learning_rate=learning_rate,
-        patience=patience,
-        max_updates=max_updates,
-        pure=pure,
-        truncated=not plain_loss,
-        alarm=alarm,
-        recalibrate=recalibrate,
-        seed=seed,
-        device=device,
-    )
+        *_architecture(flow, embedding, for_table=bool(data)), richness, members or (3 if data else 1),
+        learning_rate=learning_rate, patience=patience, max_updates=max_updates, pure=pure, truncated=not plain_loss,
+        alarm=alarm, recalibrate=recalibrate, seed=seed, device=device,
+    )  # fmt: skip
     spectroscopy = (completeness, velocity_error, min_galaxies, _cleaning(cleaned))
     if not data:
         _train_on(mocks, out, _observed(run, *spectroscopy), checkpoint)
         return
-    if mocks is not None:
-        raise ValueError(f"train takes mocks or --for, not both: {mocks} and {data[0]}.")
-    options = table_options(column, id, clusters)
-    options = replace(
-        options,
-        redshift=redshift,
-        centre=None if centre is None else pair(centre),
-        h=h,
-        Om=Om,
-        distance=distance,
-        table=table,
-    )
+    plain = replace(TableOptions(), redshift=redshift, h=h, Om=Om, distance=distance, table=table)
+    options = table_options(plain, centre=centre, column=column, id=id, clusters=clusters)
     wishes = _wishes(n, fibre_collision, richness, *spectroscopy)
     choices, said = _chosen(data, options, wishes, seed)
     if not dry_run:
         _train_for(choices, said, out, run, (n_jobs, checkpoint))
+
+
+def _check(ctx: typer.Context, mocks: Path | None, data: list[Path] | None) -> None:
+    """Refuse mocks beside --for, and without it the options that only it listens to."""
+    if data and mocks is not None:
+        raise ValueError(f"train takes mocks or --for, not both: {mocks} and {data[0]}.")
+    named = {each.name: max(each.opts, key=len) for each in ctx.command.params}
+    sources = {name: ctx.get_parameter_source(name) for name in _ONLY_FOR}
+    given = [named[name] for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"]
+    if given and not data:
+        raise ValueError(
+            f"train: without --for TABLE there is nothing that {', '.join(given)} could change.\n"
+            "  try:    leave that out, or give the table of galaxies by --for"
+        )
+
+
+def _architecture(flow: str | None, embedding: str | None, *, for_table: bool) -> tuple[str, str]:
+    usual = ("tabulated", "trial_masses") if for_table else ("stacked_affine", "kde")
+    return flow or usual[0], embedding or usual[1]
 
 
 def _cleaning(name: str | None) -> "Cleaning | None":

@@ -120,11 +120,16 @@ class MassEstimator:
             mocks: Drawn and observed as the training set was, but not in it: 100 or more, some thousand to be exact.
 
         Raises:
-            ValueError: Too few mocks, or it is recalibrated already.
+            ValueError: Too few mocks, or it is recalibrated already, or has an alarm, which comes after.
         """
 
         if self.recalibration is not None:
             raise ValueError("recalibrated: it is already; its map would be fitted to mended posteriors.")
+        if self.alarm is not None:
+            raise ValueError(
+                "recalibrated: its alarm was taught with the posteriors as they are.\n"
+                "  try:    replace(estimator, alarm=None).recalibrated(mocks).with_alarm(mocks)"
+            )
         made = {**self.provenance, "recalibration_clusters": str(len(mocks))}
         return replace(self, recalibration=Recalibration.fit(self.posterior(mocks), mocks.log10_mass), provenance=made)
 

@@ -16,6 +16,7 @@ from clustermocks.observation import in_cylinder
 from sbi_clustermass.diagnostics.perturb import Cleaning, cleaned, recentred
 
 Range = tuple[float, float]
+_ALL, _EXACT = (1.0, 1.0), (0.0, 0.0)
 
 
 def as_observed(
@@ -25,7 +26,8 @@ def as_observed(
 
     A galaxy keeps its redshift with its cluster's completeness. Then velocities are measured from the galaxies that are
     left, as those of data are, and the richness cut is applied. Attempts that had failed it stay, so that the effective
-    prior is that of the mocks as they were drawn.
+    prior is that of the mocks as they were drawn. Complete and exact spectroscopy leaves them as they are. The metadata
+    tell the ranges, where warnings look for them.
 
     Args:
         mocks: All that passed the cuts, as simulated.
@@ -34,15 +36,22 @@ def as_observed(
         cleaning: How interlopers are removed in the end.
         seed: Of all draws.
     """
+    if (completeness, velocity_error) == (_ALL, _EXACT):
+        return mocks if cleaning is None else _centred(cleaned(mocks, cleaning))
     rng = np.random.default_rng(seed)
     cluster = np.repeat(np.arange(len(mocks)), mocks.n_galaxies)
     share, size = (rng.uniform(*bounds, len(mocks))[cluster] for bounds in (completeness, velocity_error))
     kept = rng.random(len(cluster)) < share
     v_los = mocks.galaxy_column("v_los") + size * rng.standard_normal(len(cluster))
-    some = _with_galaxies(mocks, kept, v_los.astype(np.float32))
-    if mocks.metadata.get("recentre") != "False":
-        some = recentred(some)
-    return some if cleaning is None else recentred(cleaned(some, cleaning))
+    some = _centred(_with_galaxies(mocks, kept, v_los.astype(np.float32)))
+    ranges = {"completeness_range": completeness, "velocity_error_range": velocity_error}
+    some = replace(some, metadata={**some.metadata, **{name: f"{a:g} to {b:g}" for name, (a, b) in ranges.items()}})
+    return some if cleaning is None else _centred(cleaned(some, cleaning))
+
+
+def _centred(mocks: Catalogue) -> Catalogue:
+    """With velocities measured again, if those of the mocks were measured."""
+    return recentred(mocks) if mocks.is_recentred else mocks
 
 
 def _with_galaxies(mocks: Catalogue, kept: Bool[np.ndarray, "galaxy"], v_los: Float[np.ndarray, "galaxy"]) -> Catalogue:

@@ -113,11 +113,11 @@ class TrainingRun:
             checkpoint: Folder for the state of the training, in `out` by default; emptied when all is written.
 
         Raises:
-            ValueError: A name is unknown, the catalogue cannot be read or not be trained on, or the checkpoint is of
-                another training.
+            ValueError: A name is unknown, the catalogue cannot be read or not be trained on, the checkpoint is of
+                another training, or its folder is `out` itself.
             BlockingIOError: Another process writes into `out`, or into the checkpoint.
         """
-        builder, training, folder = self.builder, self.training, checkpoint or out / CHECKPOINT
+        builder, training, folder = self.builder, self.training, state_folder(out, checkpoint)
         clusters, aside = self._clusters(mocks)
         with claimed(out):
             with stage("training", None, console) as advance:
@@ -142,13 +142,28 @@ class TrainingRun:
         if not aside:
             return estimator
         kept = Catalogue.concatenate([*map(self._shown, aside, range(len(aside)))])
+        told = {"kept_aside": str(self.alarm)}  # what `training_command` needs, alarm or not
+        estimator = self._recalibrated(estimator, kept, console)
         if len(kept) < FEWEST:  # parts are counted before a richness cut; a finished training is not lost for that
-            console.print(f"{len(kept)} mocks kept aside are too few to learn what mocks look like; it takes {FEWEST}.")
+            console.print(
+                f"{len(kept)} mocks kept aside are too few to learn what mocks look like; it takes {FEWEST}: the "
+                "estimator warns of no clusters that look like none of its mocks.",
+                soft_wrap=True,
+            )
         else:
-            estimator = estimator.recalibrated(kept) if self.recalibrate else estimator
+            told["alarm"] = str(self.alarm)
             with stage("learning what mocks look like", None, console):
                 estimator = estimator.with_alarm(kept, seed=self.seed)
-        return replace(estimator, provenance={**estimator.provenance, "alarm": str(self.alarm)})
+        return replace(estimator, provenance={**estimator.provenance, **told})
+
+    def _recalibrated(self, estimator: MassEstimator, kept: Catalogue, console: Console) -> MassEstimator:
+        if not self.recalibrate:
+            return estimator
+        try:
+            return estimator.recalibrated(kept)
+        except ValueError as error:  # too few: a finished training is not lost for that
+            console.print(f"Not recalibrated: {error}", markup=False, soft_wrap=True)
+            return estimator
 
     def _shown(self, mocks: Catalogue, part: int) -> Catalogue:
         """Mocks as the network was shown them: thinned as the clusters to come are, which then do not look poor."""
@@ -187,6 +202,20 @@ class TrainingRun:
         catalogue = catalogue.pure() if self.pure else catalogue
         catalogue = catalogue if self.cleaning is None else cleaned(catalogue, self.cleaning)
         return catalogue if self.min_galaxies is None else catalogue.with_min_galaxies(self.min_galaxies)
+
+
+def state_folder(out: Path, checkpoint: Path | None) -> Path:
+    """Folder for the state of a training: that asked for, or one in the estimator's.
+
+    Raises:
+        ValueError: They are one folder, which has one writer at a time.
+    """
+    if checkpoint is not None and checkpoint.resolve() == out.resolve():
+        raise ValueError(
+            f"{out}: the estimator's folder cannot be that of the training's state as well.\n  try:    leave "
+            f"--checkpoint out, which takes {out / CHECKPOINT}; or another folder"
+        )
+    return checkpoint or out / CHECKPOINT
 
 
 def held_back(clusters: Catalogue, n: int, *, seed: int) -> tuple[Catalogue, Catalogue | None]:

@@ -81,7 +81,8 @@ class TrainingSet:
         """The same clusters, changed at random while they are shown."""
         if augmentation is None:
             return self
-        return replace(self, augmentation=augmentation.within(self.clusters.observation))
+        clusters = self.clusters
+        return replace(self, augmentation=augmentation.within(clusters.observation, recentred=clusters.is_recentred))
 
     def mirrored(self) -> Self:
         """With every cluster once more, its velocities reversed."""

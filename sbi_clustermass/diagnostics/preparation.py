@@ -20,7 +20,8 @@ from sbi_clustermass.posterior import MassPosteriors
 if TYPE_CHECKING:
     from sbi_clustermass.estimator import MassEstimator
 
-OUTSIDE = "n_outside_velocity"  # column of a catalogue: galaxies in the aperture, beyond the velocity cut
+OUTSIDE = "n_outside_velocity"  # column of a catalogue: galaxies in the aperture, beyond the velocity cut; -1: unknown
+FASTEST = "fastest"  # column of a catalogue: largest |v_los| of galaxies in the aperture [km/s], beyond the cut as well
 CHECKS = ("sparse", "cleaned", "cut")
 RATES = (0.05, 0.01, 0.01)  # of false alarms; a mass without the number of galaxies is known to a factor two, and the
 # number of galaxies of that mass no better: at 1 % hardly any thinned cluster would be noticed
@@ -117,10 +118,11 @@ class Preparation:
         counts, flagged = _counts(catalogue, posteriors.mean), p_values <= np.array(RATES)[:, None]
         usual = np.stack([self.complete.usual(where)[:, 0], *np.moveaxis(self.observed.usual(where)[:, 1:], 1, 0)])
         ends = np.concatenate([np.exp(usual[:1]), _square(usual[1:])])  # (check, 2, cluster)
+        reach = catalogue.column(FASTEST) if FASTEST in catalogue.columns else np.full(len(catalogue), np.nan)
         return [
             tuple(
                 f"{self._sentence(int(check), int(counts[check, i]), ends[check, :, i])} "
-                f"(of such mocks {100 * p_values[check, i]:.1f} % have as few)"
+                f"(of such mocks {100 * p_values[check, i]:.1f} % have as few){self._end(int(check), reach[i])}"
                 for check in np.flatnonzero(flagged[:, i])
             )
             for i in range(len(catalogue))
@@ -146,6 +148,12 @@ class Preparation:
             f"cleaned of interlopers, or selected in velocity: {found} galaxies in the aperture beyond the velocity "
             f"cut, {usually} up to {self.reach:.0f} km/s"
         )
+
+    def _end(self, check: int, fastest: float) -> str:
+        """Where the table ends in velocity, if that alone may be why galaxies are missing beyond the cut."""
+        if check != _CUT or not fastest < self.reach:
+            return ""
+        return f"; the fastest galaxy has {fastest:.0f} km/s: a table that was only cut there does no harm"
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """All of it as arrays in float32, for safetensors."""

@@ -170,7 +170,7 @@ def _kept(
     b = torch.floor((v + pixels.v_max) / pixels.pixel[1]).long()
     on_image = (a >= 0) & (a < pixels.bins) & (b >= 0) & (b < pixels.bins)
     pixel = torch.where(on_image, a * pixels.bins + b, 0)
-    stays = (masks[:, pixel] >= 0.5) | ~on_image
+    stays = (masks >= 0.5)[:, pixel] | ~on_image
     every = torch.cat([torch.ones(1, stays.shape[1], dtype=torch.bool), stays])
     return every.numpy()
 
@@ -187,7 +187,8 @@ def _means(
         MassPosteriors.from_log_prob(grid, _log_prob(network, condition, grid))
         for network, condition in zip(networks, conditions, strict=True)
     ]
-    return MassPosteriors.mixture(members).mean
+    found = MassPosteriors.mixture(members)
+    return (found if estimator.recalibration is None else estimator.recalibration.apply(found)).mean
 
 
 def _log_prob(

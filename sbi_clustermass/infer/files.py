@@ -62,8 +62,8 @@ Rows: TypeAlias = Callable[[dict[str, Cell]], None]
 @contextmanager
 def _csv(path: Path) -> Iterator[Rows]:
     with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow([column.name for column in COLUMNS])
+        csv.writer(file, lineterminator="\n").writerow([column.name for column in COLUMNS])
+        writer = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)  # text holds all separators
         yield lambda row: writer.writerow([_cell(row[column.name], no_formula) for column in COLUMNS])
 
 

@@ -1,11 +1,13 @@
 """All files that a run of inference may leave, filled cluster by cluster."""
 
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, final
 
+from clustermocks.files import make_folder
 from sbi_clustermass.infer.answers import Answer
 from sbi_clustermass.infer.files import SUFFIXES, Sink, table_file
 from sbi_clustermass.outputs import check_output
@@ -54,13 +56,30 @@ class Outputs:
             self.posteriors.with_stem(f"{self.posteriors.stem}_samples") if self.posteriors and self.samples else None
         )
 
-    def check(self) -> None:
+    @property
+    def _named(self) -> dict[str, Path]:
+        """What will be written, by its option."""
+        named = {
+            "--out": self.table,
+            "--posteriors": self.posteriors,
+            "--samples": self.samples_path,
+            "--pictures": self.pictures,
+            "--page": self.page,
+        }
+        return {option: path for option, path in named.items() if path is not None}
+
+    def check(self, read: Iterable[Path] = ()) -> None:
         """Refuse, before any work, what cannot be written.
 
+        Args:
+            read: What the run reads besides `published`, and what else must not be written over.
+
         Raises:
-            ValueError: An unknown suffix or format, or samples or published masses without the file they go into.
+            ValueError: An unknown suffix or format, samples or published masses without the file they go into, one path
+                for two outputs, or for an output and something that is read.
             OSError: A folder cannot be written.
         """
+        _check_apart(self._named, [*read, *([self.published] if self.published else [])])
         kinds = ((self.table, SUFFIXES), (self.posteriors, (".parquet",)), (self.page, (".html", ".htm")))
         for path, suffixes in kinds:
             if path is not None:
@@ -71,7 +90,7 @@ class Outputs:
         if self.published is not None and self.pictures is None:
             raise ValueError("--published are drawn into the pictures.\n  try:    add --pictures FOLDER")
         if self.pictures is not None:
-            self.pictures.mkdir(parents=True, exist_ok=True)
+            make_folder(self.pictures)
             check_output(self.pictures / f"a.{self.form}", (f".{self.form}",))
 
     @contextmanager
@@ -125,7 +144,25 @@ class Outputs:
             yield add
 
     def written(self) -> list[str]:
-        """What there is now, a path each."""
-        paths = (self.table, self.posteriors, self.samples_path, self.page)
-        found = [str(path) for path in paths if path is not None and path.is_file()]
-        return [*found, f"{self.pictures}/"] if self.pictures else found
+        """What there is now, and what there is not for want of masses, a line each."""
+        paths = [path for path in (self.table, self.posteriors, self.samples_path, self.page) if path is not None]
+        lines = [f"Wrote {path}." if path.is_file() else f"No masses: {path} not written." for path in paths]
+        return [*lines, f"Wrote {self.pictures}/."] if self.pictures else lines
+
+
+def _check_apart(outputs: Mapping[str, Path], read: Iterable[Path]) -> None:
+    """Refuse to write two things to one path, or over what is read.
+
+    Raises:
+        ValueError: Two paths lead to one place.
+    """
+    taken = dict.fromkeys(map(_place, read), "what is read")
+    for option, path in outputs.items():
+        other = taken.setdefault(_place(path), option)
+        if other != option:
+            raise ValueError(f"{path}: {option} would be written over {other}.\n  try:    another name")
+
+
+def _place(path: Path) -> str:
+    """Where a path leads, links followed; `Path.resolve` raises where they go in a circle."""
+    return os.path.normcase(os.path.realpath(path))

@@ -11,6 +11,7 @@ from clustermocks.files import replacing
 from sbi_clustermass.infer.answers import Answer, Mass
 from sbi_clustermass.infer.sheet import sheet_of
 from sbi_clustermass.plots.one_cluster import one_cluster
+from sbi_clustermass.terminal import printable
 
 if TYPE_CHECKING:
     from sbi_clustermass.estimator import MassEstimator
@@ -56,7 +57,7 @@ class Pictures:
         try:
             self._draw(answer, path)
         except _FAULTS as error:
-            warnings.warn(f"no picture of {answer.name}: {error}", UserWarning, stacklevel=2)
+            warnings.warn(printable(f"no picture of {answer.name}: {error}"), UserWarning, stacklevel=2)
             return None
         return path
 

@@ -7,12 +7,12 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from clustermocks.files import scratch_folder
 from sbi_clustermass.infer.answers import Answer, Mass
 from sbi_clustermass.infer.files import Sink
 from sbi_clustermass.infer.growing import Growing, growing
@@ -44,14 +44,15 @@ def posteriors_file(path: Path) -> Iterator[Sink]:
     """A file for `MassPosteriors.from_parquet` and `clustermass population`; clusters without a mass are not in it.
 
     Args:
-        path: Of the file; it appears whole or not at all, and not at all where no cluster has a mass.
+        path: Of the file; it appears whole or not at all. Where no cluster has a mass there is none in the end, not
+            even that of an earlier run.
     """
     waiting: list[Mass] = []
-    with TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
+    with scratch_folder(path.parent, path.name) as folder:
         parts: list[tuple[Path, int, float]] = []
 
         def write() -> None:
-            part, posteriors = Path(folder, f"{len(parts)}{SUFFIX}"), together(waiting)
+            part, posteriors = folder / f"{len(parts)}{SUFFIX}", together(waiting)
             posteriors.to_parquet(part)
             parts.append((part, len(waiting), posteriors.leakage))
             waiting.clear()
@@ -61,6 +62,8 @@ def posteriors_file(path: Path) -> Iterator[Sink]:
             write()
         if parts:
             _join(path, parts)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def _join(path: Path, parts: Sequence[tuple[Path, int, float]]) -> None:

@@ -5,6 +5,8 @@ Masses are M200c [h^-1 Msun] as log10_mass [dex].
 
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import chain, count
 from pathlib import Path
 from typing import TypeAlias, TypeGuard
 
@@ -17,6 +19,7 @@ from sbi_clustermass.infer.answers import LEVELS, Answer, Mass, NoMass
 from sbi_clustermass.infer.dispersion import Dispersion, robust_dispersions
 from sbi_clustermass.posterior import MassPosteriors
 from sbi_clustermass.tables import ClusterTable, TableOptions, Unreadable, read_clusters
+from sbi_clustermass.tables.files import stem
 
 BATCH = 256  # clusters
 _GALAXIES = 200_000  # at once: a batch of rich clusters is a smaller one
@@ -30,6 +33,8 @@ def infer_tables(
 ) -> Iterator[Answer]:
     """Infer the mass of each cluster of each table, in their order; a bad one costs only its own answer.
 
+    No two answers have one name: a cluster whose name an earlier table took gets its own table's in front.
+
     Args:
         paths: Tables of one cluster or many.
         estimator: Trained, with the observation and the cosmology by which the tables are read.
@@ -37,8 +42,23 @@ def infer_tables(
         batch: Clusters that the network sees at once; the answers do not depend on it.
     """
     settings = {"options": options, "observation": estimator.observation, "cosmology": estimator.cosmology}
-    read = (cluster for path in paths for cluster in read_clusters(path, **settings))
-    return infer_clusters(read, estimator, batch=batch)
+    read = ((path, cluster) for path in paths for cluster in read_clusters(path, **settings))
+    return infer_clusters(_told_apart(read), estimator, batch=batch)
+
+
+def _told_apart(clusters: Iterable[tuple[Path, Read]]) -> Iterator[Read]:
+    """Clusters of several tables under different names: A85, survey_b:A85, survey_b:A85 (2)."""
+    taken: set[str] = set()
+    for path, cluster in clusters:
+        name = _free(cluster.name, stem(path), taken)
+        taken.add(name)
+        yield cluster if name == cluster.name else replace(cluster, name=name)
+
+
+def _free(name: str, table: str, taken: set[str]) -> str:
+    """The first of a cluster's possible names that no other has."""
+    numbered = (f"{table}:{name} ({number})" for number in count(2))
+    return next(each for each in chain((name, f"{table}:{name}"), numbered) if each not in taken)
 
 
 def infer_clusters(clusters: Iterable[Read], estimator: MassEstimator, *, batch: int = BATCH) -> Iterator[Answer]:
@@ -99,8 +119,9 @@ def _masses(clusters: Sequence[ClusterTable], estimator: MassEstimator) -> list[
     posteriors = estimator.posterior(catalogue)
     told = zip(estimator.warnings(catalogue, posteriors), _cuts(clusters, estimator, posteriors), strict=True)
     warnings = [cluster.warnings + ours + cut for cluster, (ours, cut) in zip(clusters, told, strict=True)]
-    seeds = [zlib.crc32(cluster.name.encode()) for cluster in clusters]
-    sigma = robust_dispersions([catalogue.galaxies(i)[1] for i in range(len(catalogue))], seeds)
+    v_los = [catalogue.galaxies(i)[1] for i in range(len(catalogue))]
+    seeds = [zlib.crc32(np.ascontiguousarray(v).tobytes()) for v in v_los]  # whatever the cluster is called
+    sigma = robust_dispersions(v_los, seeds)
     quantiles = posteriors.quantile(LEVELS).T
     return [
         Mass(

@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from clustermocks import Observation
+from sbi_clustermass.loop.recentring import biweight_centre
 
 
 @final
@@ -20,8 +21,9 @@ class Augmentation:
     r"""Spectroscopy that is incomplete and imprecise, drawn anew for every cluster at every weight update.
 
     A galaxy is kept with its cluster's completeness, drawn evenly from a range. Velocity errors are Gaussian, with a
-    size drawn evenly from a range for each cluster; a galaxy that they carry beyond the velocity cut is lost (none is
-    gained: those beyond the cut were not kept), and the centre is not measured again.
+    size drawn evenly from a range for each cluster. The cluster's velocity is then measured again, by the biweight of
+    the galaxies that are left, where it was measured in the mocks: with a dozen galaxies it is off by a third of their
+    dispersion. A galaxy carried beyond the velocity cut is lost; none is gained: those beyond it were not kept.
 
     The richness cut is applied after the thinning: a cluster left with fewer galaxies is no observation, and has no
     weight in the loss. That leaves the effective prior alone. Thinning only removes galaxies, so a cluster that failed
@@ -37,6 +39,8 @@ class Augmentation:
         mirror: Whether the velocities of every second cluster, at random, are reversed.
         min_galaxies: Fewest galaxies left; `train` raises it to the catalogue's own cut.
         v_cut: Velocity beyond which a galaxy is lost [km/s]; `train` lowers it to the catalogue's own.
+        recentre: Whether the velocity of the cluster is measured again; None for not, and for `train` where the
+            catalogue's were (`Catalogue.is_recentred`).
     """
 
     completeness: tuple[float, float] = (0.5, 1.0)
@@ -44,6 +48,7 @@ class Augmentation:
     mirror: bool = True
     min_galaxies: int = 1
     v_cut: float = inf
+    recentre: bool | None = None
 
     def __post_init__(self) -> None:
         for name, least, most in (("completeness", 0.0, 1.0), ("velocity_error", 0.0, inf)):
@@ -57,10 +62,11 @@ class Augmentation:
                 f"Augmentation: min_galaxies {self.min_galaxies} and v_cut {self.v_cut}; at least 1, and above 0."
             )
 
-    def within(self, observation: Observation) -> Self:
-        """The same with the cuts of a catalogue, where these are stricter."""
+    def within(self, observation: Observation, *, recentred: bool) -> Self:
+        """The same with the cuts of a catalogue, where these are stricter, and recentring as it did unless told."""
         least, v_cut = max(self.min_galaxies, observation.min_galaxies), min(self.v_cut, observation.v_cut)
-        return replace(self, min_galaxies=least, v_cut=v_cut)
+        recentre = recentred if self.recentre is None else self.recentre
+        return replace(self, min_galaxies=least, v_cut=v_cut, recentre=recentre)
 
     def __call__(
         self, x: Float[Tensor, "batch galaxy 3"], generator: torch.Generator
@@ -84,6 +90,9 @@ class Augmentation:
         v = x[..., 1] + _between(self.velocity_error, size) * _like(torch.randn, x, generator)
         seen = _like(torch.rand, x, generator) < _between(self.completeness, share)
         real = (x[..., 2] > 0) & seen & (v.abs() < self.v_cut)
+        if self.recentre:
+            v = v - biweight_centre(v, real)  # relativity adds .01 km/s
+            real &= v.abs() < self.v_cut
         v = torch.where(side < 0.5, -v, v) if self.mirror else v
         passed = real.sum(1) >= self.min_galaxies
         changed = torch.stack([x[..., 0], v, torch.ones_like(v)], -1) * real[..., None]

@@ -30,6 +30,7 @@ _ROUND = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50)  # 10^14 Msun
 _COLUMNS = 118  # characters in a line of the text below
 _LINES, _LINE = 24, 0.125  # of that text; inch
 _SMALL = 7
+_LABEL = 0.06  # of the axis: width of a mass along the top
 _POINTS, _FLOOR = 3000, -700.0  # masses at which a density is drawn; nats that are zero
 
 
@@ -77,6 +78,9 @@ def _phase_space(axes: Axes, sheet: "Sheet") -> None:
         if radius < 0.93 * _frame(axes, mass):
             place = {"xytext": (3, 3), "textcoords": "offset points", "color": ORANGE, "fontsize": 8}
             axes.annotate(r"$r_{200c}$", (radius, -mass.cluster.catalogue.observation.v_cut), **place)
+        elif radius > _frame(axes, mass):
+            place = {"ha": "right", "va": "bottom", "color": ORANGE, "fontsize": 8, "transform": axes.transAxes}
+            axes.text(0.98, 0.02, rf"$r_{{200c}}$ = {radius:.2f}, outside $\rightarrow$", **place)
         _physical(axes, mass.cluster.redshift, sheet.stamp)
     _frame(axes, mass)
     shares = ", ".join(f"{share:.0%}" for share in sorted(_INSIDE))
@@ -149,14 +153,20 @@ def _span(sheet: "Sheet") -> tuple[float, float]:
     for each in sheet.published:
         below, above = (0.0 if isnan(error) else error for error in (each.below, each.above))
         ends += [each.log10_mass - below - 0.05, each.log10_mass + above + 0.05]
-    return float(np.nanmin(ends)), float(np.nanmax(ends))
+    low, high = mass.posterior.grid[[0, -1]]  # beyond them only what was published
+    shown = [mass.log10_mass_m_sigma, *(each.log10_mass for each in sheet.published)]
+    return max(float(np.nanmin(ends)), np.nanmin([low, *shown])), min(float(np.nanmax(ends)), np.nanmax([high, *shown]))
 
 
 def _in_solar_masses(axes: Axes, stamp: "Stamp") -> None:
     """Round masses in Msun along the top."""
     low, high = axes.get_xlim()
     places = {log10(value * 1e14 * stamp.h): f"{value:g}" for value in _ROUND}
-    places = {place: label for place, label in places.items() if low < place < high}
+    kept: dict[float, str] = {}
+    for place, label in places.items():  # each a label's width from the last
+        if low < place < high and (not kept or place - max(kept) > _LABEL * (high - low)):
+            kept[place] = label
+    places = kept
     above = axes.secondary_xaxis("top")
     above.set_ticks(list(places), labels=list(places.values()))
     above.set_xlabel(rf"$M_{{200c}}\ [10^{{14}}\,M_\odot]$, h = {stamp.h:g}", fontsize=_SMALL)

@@ -1,7 +1,9 @@
 """A model's folder as one zip archive, the same bytes for the same files; and the way back, which trusts nothing."""
 
-import shutil
+import zlib
+from lzma import LZMAError
 from pathlib import Path, PurePosixPath
+from typing import IO
 from zipfile import ZIP_DEFLATED, BadZipFile, ZipFile, ZipInfo
 
 from clustermocks.files import replacing
@@ -12,6 +14,17 @@ FILES = (CARD, WEIGHTS, ALARM, README, MANIFEST, CHECKSUMS)
 MOST_BYTES = 200_000_000  # of an archive, and of what it holds; models have 0.1 to 20 MB
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip archive knows
 _IS_LINK = 0o120000
+_DAMAGE = (
+    BadZipFile,
+    zlib.error,
+    LZMAError,
+    EOFError,
+    OSError,
+    RuntimeError,
+    ArithmeticError,
+    LookupError,
+    UnicodeError,
+)
 
 
 def pack(folder: Path, path: Path) -> None:
@@ -37,16 +50,22 @@ def unpack(path: Path, folder: Path) -> Path:
     Raises:
         ValueError: It is no archive, damaged, encrypted or too large, or holds other files than a model's.
     """
-    try:
-        with ZipFile(path) as archive:
-            entries = _checked([each for each in archive.infolist() if not each.is_dir()])
-            folder.mkdir()
-            for name, entry in entries.items():
-                with archive.open(entry) as source, (folder / name).open("xb") as target:
-                    shutil.copyfileobj(source, target)  # at most entry.file_size bytes
-    except (BadZipFile, RuntimeError, NotImplementedError, EOFError) as error:
-        raise ValueError(f"{path.name}: not a zip archive of a model, or damaged ({error}).") from error
+    with path.open("rb") as file:
+        content = _content(file, path.name)
+    folder.mkdir()
+    for name, data in content.items():
+        (folder / name).write_bytes(data)
     return folder
+
+
+def _content(file: IO[bytes], where: str) -> dict[str, bytes]:
+    """All files of an archive, by name; less than `MOST_BYTES`."""
+    try:
+        with ZipFile(file) as archive:
+            entries = _checked([each for each in archive.infolist() if not each.is_dir()])
+            return {name: archive.read(entry) for name, entry in entries.items()}  # at most entry.file_size bytes
+    except _DAMAGE as error:
+        raise ValueError(f"{where}: not a zip archive of a model, or damaged ({error}).") from error
 
 
 def _checked(entries: list[ZipInfo]) -> dict[str, ZipInfo]:

@@ -119,14 +119,19 @@ def _download(address: str, digest: str, folder: Path, timeout: float) -> Path:
             f"{address}: could not be downloaded ({error}).\n"
             "  try:    again later; or download it by hand, unpack it, and give its folder as the model"
         ) from error
-    except ValueError as error:
-        if "hash" not in str(error):
-            raise
+    except _TooLarge:
+        raise
+    except ValueError as error:  # of pooch: another checksum
         raise ValueError(
             f"{address}: not the model that was asked for. {error}\n"
             "  try:    again; or the checksum that its author publishes now"
         ) from error
     return Path(found)
+
+
+@final
+class _TooLarge(ValueError):
+    """More than `MOST_BYTES`."""
 
 
 @final
@@ -155,7 +160,7 @@ class _Limited:
         """Pass a chunk on."""
         self._left -= len(chunk)
         if self._left < 0:
-            raise ValueError(f"{self._url}: larger than {MOST_BYTES / 1e6:.0f} MB; that is no model.")
+            raise _TooLarge(f"{self._url}: larger than {MOST_BYTES / 1e6:.0f} MB; that is no model.")
         return self._file.write(chunk)
 
     def flush(self) -> None:

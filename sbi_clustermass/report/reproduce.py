@@ -43,7 +43,12 @@ def rule_of(estimator: "MassEstimator") -> Training | None:
         rule = _built(ast.parse(estimator.provenance.get("training", ""), mode="eval").body)
     except (SyntaxError, ValueError, TypeError, KeyError):
         return None
-    return rule if isinstance(rule, Training) else None
+    if not isinstance(rule, Training):
+        return None
+    changed = rule.augmentation
+    if changed is None or changed.recentre is not None:
+        return rule
+    return replace(rule, augmentation=replace(changed, recentre=False))  # of a version that never did
 
 
 def training_command(estimator: "MassEstimator", mocks: str, out: str) -> str:
@@ -90,16 +95,22 @@ def _run(estimator: "MassEstimator", rule: Training) -> TrainingRun:
         min_galaxies=None if least == Observation.min_galaxies else least,
         pure=estimator.provenance.get("sample") == "members",
         truncated=rule.truncated,
-        alarm=int(estimator.provenance.get("alarm", 0)),
+        alarm=_kept_aside(estimator),
         seed=rule.seed,
         **{name: value for name, value in given.items() if value != getattr(usual, name)},
     )
 
 
+def _kept_aside(estimator: "MassEstimator") -> int:
+    return int(estimator.provenance.get("kept_aside", estimator.provenance.get("alarm", 0)))
+
+
 def _says_all(run: TrainingRun, estimator: "MassEstimator", rule: Training) -> bool:
     training = run.training
     if training.augmentation is not None:
-        training = replace(training, augmentation=training.augmentation.within(estimator.observation))
+        recentred = estimator.provenance.get("recentre") != "False"
+        changed = training.augmentation.within(estimator.observation, recentred=recentred)
+        training = replace(training, augmentation=changed)
     same = run.builder.config() == estimator.flow.config() and training == rule
     return same and estimator.provenance.get("mirror") == "True"
 
@@ -122,11 +133,11 @@ def _words(run: TrainingRun, mocks: str, out: str) -> Iterator[str]:
 def _script(estimator: "MassEstimator", rule: Training, mocks: str, out: str) -> str:
     least, pure = estimator.observation.min_galaxies, estimator.provenance.get("sample") == "members"
     cut = "" if least == Observation.min_galaxies else f".with_min_galaxies({least})"
-    kept, seed = int(estimator.provenance.get("alarm", 0)), rule.seed
+    kept, seed = _kept_aside(estimator), rule.seed
     return _SCRIPT.format(
         mocks=mocks,
         aside=_ASIDE.format(n=kept, seed=seed) if kept else "",
-        alarm=f".with_alarm(aside, seed={seed})" if kept else "",
+        alarm=f".with_alarm(aside, seed={seed})" if estimator.alarm is not None else "",
         view=(".pure()" if pure else "") + cut,
         flow=estimator.flow.config(),
         training=rule,

@@ -221,7 +221,7 @@ def _frame(title: str, page: _Growing) -> tuple[str, str, str]:
     model = f"model {stamp.model or 'not saved'}, checksum {stamp.checksum or 'none'}, h = {stamp.h:g}"
     whole = template("survey.html").render(
         title=title,
-        lead=f"Dynamical masses M200c of {summary.counts['clusters']} clusters, by sbi_clustermass; {model}.",
+        lead=f"Dynamical masses M200c of {_clusters(summary.counts['clusters'])}, by sbi_clustermass; {model}.",
         counts=summary.lines(),
         kinds=summary.kinds.most_common(_TOLD),
         picture=_picture(summary),
@@ -239,6 +239,10 @@ def _frame(title: str, page: _Growing) -> tuple[str, str, str]:
     before, rest = whole.split(marks[0])
     between, after = rest.split(marks[1])
     return before, between, after
+
+
+def _clusters(n: int) -> str:
+    return "1 cluster" if n == 1 else f"{n} clusters"
 
 
 def _write(path: Path, frame: tuple[str, str, str], rows: IO[str], pictures: IO[str]) -> None:

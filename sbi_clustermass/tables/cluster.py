@@ -111,6 +111,8 @@ def cluster_table(name: str, view: View, located: Located) -> ClusterTable:
 
 def _catalogue(name: str, view: View, located: Located, counts: Counts, velocity_error: float) -> Catalogue:
     inside = in_cylinder(located.R_proj, located.v_los, view.observation)
+    in_aperture = np.abs(located.v_los[located.R_proj < view.observation.aperture])
+    whole = narrow_field(located.R_proj, view.observation.aperture) is None
     columns = {
         "log10_mass": np.nan,
         "host_id": np.int64(zlib.crc32(name.encode())),  # two tables of one cluster never fall on both sides of a split
@@ -123,7 +125,8 @@ def _catalogue(name: str, view: View, located: Located, counts: Counts, velocity
         "n_rows": counts.rows,
         "n_dropped": counts.without_position + counts.without_redshift + counts.without_weight,
         "n_used": counts.used,
-        "n_outside_velocity": counts.outside_velocity,
+        "n_outside_velocity": counts.outside_velocity if whole else -1,  # of another field than the mocks' not known
+        "fastest": float(in_aperture.max(initial=0.0)),
         "velocity_error": velocity_error,
     }
     return Catalogue.from_arrays(

@@ -102,9 +102,17 @@ def _try_in_a_child(path: Path) -> None:
 
 
 def read_parquet(path: Path) -> "Table":
-    """Read a Parquet file."""
-    from astropy.table import Table
+    """Read a Parquet file.
 
+    Raises:
+        TableError: It is a catalogue, whose rows are clusters.
+    """
+    from astropy.table import Table
+    from pyarrow import parquet
+
+    if b"clustermocks" in (parquet.read_schema(path).metadata or {}):
+        advice = f"clustermass posteriors {path.name} --model FOLDER infers it"
+        raise problem(path.name, "a catalogue of clusters, not a table of galaxies.", advice=advice)
     return cast("Table", Table.read(path, format="parquet"))
 
 

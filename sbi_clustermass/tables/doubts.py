@@ -12,12 +12,13 @@ from sbi_clustermass.tables.locating import Located, View
 
 LARGE_SHIFT = 500.0
 UNCERTAIN = 0.2  # h^-1 Mpc: a centre off by as much flattens the profile of the core
+FAR = 20  # apertures: a field of 30 h^-1 Mpc around one cluster would be a survey
 FLAT = 3.0  # between the extents in right ascension and declination: the longest clusters have 2
 
 
 def doubts(view: View, located: Located) -> tuple[str, ...]:
     """Every reason to doubt, one sentence each."""
-    checks = (_reach, _coverage, _shift, _line_of_sight, _neighbour, _centre, _flat, _cosmology, _repeated)
+    checks = (_many, _reach, _coverage, _shift, _line_of_sight, _neighbour, _centre, _flat, _cosmology, _repeated)
     return tuple(sentence for check in checks if (sentence := check(view, located)))
 
 
@@ -28,6 +29,18 @@ def _reach(view: View, located: Located) -> str:
         return ""
     lost = f"about {narrow.missing} galaxies ({1 - narrow.share:.0%} of a usual profile) lie beyond"
     return f"the galaxies reach {narrow.reach:.2f} h^-1 Mpc, the mocks {full:g}: {lost}, the mass may be off"
+
+
+def _many(view: View, located: Located) -> str:
+    """A table of many clusters, read as one."""
+    full = view.observation.aperture
+    far = float((located.R_proj > FAR * full).mean())
+    if not isinstance(view.galaxies.position, Sky) or far <= 0.5:
+        return ""
+    return (
+        f"{far:.0%} of the rows are farther out than {FAR} times the aperture: many clusters in one table? "
+        "--id COLUMN tells them apart, --clusters TABLE says where they are"
+    )
 
 
 def _coverage(view: View, located: Located) -> str:
@@ -116,7 +129,7 @@ def _unused(view: View, located: Located) -> str:
             f"distances are for the mocks' Om = {_ours(view)}; for {options.Om:g} they would change by {change:+.2f} %"
         )
     if options.h is not None and abs(options.h - view.cosmology.h) > 1e-3:
-        return f"h = {options.h:g} is not used: angles become h^-1 Mpc without it, masses are in h^-1 Msun"
+        return f"h = {options.h:g} changes no angle: it stands only in what is given in Mpc and Msun without h^-1"
     return ""
 
 

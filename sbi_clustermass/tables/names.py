@@ -143,9 +143,11 @@ def choice(where: str, names: Sequence[str], ours: str, theirs: str) -> str:
 
 
 def suggestion(names: Sequence[str], ours: str) -> str:
-    """Advice for a missing quantity: the column that looks most like it, or how to name one."""
+    """Advice for a missing quantity: the column that looks most like it and like no other, or how to name one."""
     bases = {base_name(name): name for name in names if base_name(name)}
+    everything = [alias for aliases in ALIASES.values() for alias in aliases]
     for alias in ALIASES[ours]:
-        if len(alias) > 2 and (near := closest(alias, bases)):
+        near = closest(alias, bases) if len(alias) > 2 else None
+        if near and closest(near, everything) in ALIASES[ours]:
             return f"rename {bases[near]} to {ours}, or pass --column {ours}={bases[near]}"
     return f"name the column {ours}, or pass --column {ours}=NAME"

@@ -24,6 +24,17 @@ if TYPE_CHECKING:
 _NAMES = ("name", "cluster", "id", "object")
 _ERRORS = (("err", "err"), ("error", "error"), ("err_low", "err_high"), ("error_low", "error_high"))
 _LITTLE_H = re.compile(r"/\s*(little)?h\b|\b(little)?h(inv|\^?\s*\{?\(?-1\)?\}?)")
+_DEX = re.compile(r"\s*dex\s*(?:\((.*)\)\s*)?", re.IGNORECASE)
+_WORDS = {
+    *_NAMES,
+    "log10_mass",
+    "mass",
+    *(name for pair in _ERRORS for name in pair),
+    "method",
+    "reference",
+    "unit",
+    "h",
+}
 _FARTHEST = 1.0  # dex: of an error that reaches below zero mass
 _RANGE = (12.0, 17.0)  # log10 mass of what is a group or a cluster of galaxies
 
@@ -72,9 +83,10 @@ class PublishedMasses:
 def read_published(path: str | Path, *, h: float) -> PublishedMasses:
     """Read a table of published masses, one a row; a cluster may have several.
 
-    Columns: name; log10_mass [dex of h^-1 Msun], or mass; err, or err_low and err_high, in the same unit; and, as far
-    as they are there, method, reference, unit and h. A column's unit (ECSV, FITS), or the text in column unit, may be
-    "Msun", "1e14 Msun", "1e14 Msun/h", "10^14 h^-1 Msun" or astropy's "solMass / littleh"; mass needs one.
+    Columns, in capitals or not: name; log10_mass [dex of h^-1 Msun], or mass; err, or err_low and err_high, in the same
+    unit; and, as far as they are there, method, reference, unit and h. A column's unit (ECSV, FITS), or the text in
+    column unit, may be "Msun", "1e14 Msun", "1e14 Msun/h", "10^14 h^-1 Msun" or astropy's "solMass / littleh"; mass
+    needs one. In "dex(Msun)" it is that of ten to the power of the column; "dex" alone says no more than log10_mass.
 
     Args:
         path: A table in any format that `read_table` reads.
@@ -84,15 +96,16 @@ def read_published(path: str | Path, *, h: float) -> PublishedMasses:
         TableError: A column is missing, a unit is no mass, or a value is not the mass of a cluster.
     """
     path = Path(path)
-    table = read_file(path)
+    table = _in_small_letters(read_file(path), path.name)
     names = id_texts(column_of(table, _column(table, path.name, _NAMES, "names of clusters")))
     value = _column(table, path.name, ("log10_mass", "mass"), "masses")
     values, low, high = (_numbers(table, name) for name in (value, *_errors(table)))
     factors = _factors(table, path.name, value) * _to_per_h(table, path.name, value, h)
+    linear = [value == "mass" and _DEX.fullmatch(unit) is None for unit in _units(table, value)]
     found: dict[str, tuple[PublishedMass, ...]] = {}
     for i, name in enumerate(names):
         if name and np.isfinite(values[i]):
-            numbers = _in_dex(values[i], low[i], high[i], linear=value == "mass")
+            numbers = _in_dex(values[i], low[i], high[i], linear=linear[i])
             mass = PublishedMass(numbers[0] + float(np.log10(factors[i])), *numbers[1:], *_words(table, i))
             _check(path.name, name, mass)
             found[_simple(name)] = (*found.get(_simple(name), ()), mass)
@@ -117,8 +130,20 @@ def _check(where: str, name: str, mass: PublishedMass) -> None:
         raise problem(where, "a negative error of a mass.", found=name, advice="errors are positive, below as above")
 
 
+def _in_small_letters(table: "Table", where: str) -> "Table":
+    """The table with the columns that count under their names as we write them."""
+    for word in _WORDS:
+        found = [name for name in table.colnames if name.strip().lower() == word]
+        if len(found) > 1:
+            advice = "leave one of them out"
+            raise problem(where, "two columns of one name.", found=shorten(found), advice=advice)
+        if found and found[0] != word:
+            table.rename_column(found[0], word)
+    return table
+
+
 def _column(table: "Table", where: str, names: tuple[str, ...], what: str) -> str:
-    found = [name for wanted in names for name in table.colnames if name.lower() == wanted]
+    found = [name for name in names if name in table.colnames]
     if not found:
         advice = f"name the column {' or '.join(names[:2])}"
         raise problem(where, f"no {what}.", found=shorten(table.colnames), advice=advice)
@@ -156,14 +181,27 @@ def _factors(table: "Table", where: str, value: str) -> Float[np.ndarray, "row"]
 def _solar_masses(unit: str, where: str, value: str) -> float:
     from astropy import units as u
 
-    text = _LITTLE_H.sub(" ", unit).replace("10^", "1e").strip()
+    text = _LITTLE_H.sub(" ", _bare(unit)).replace("10^", "1e").strip()
     if not text and value == "log10_mass":
         return 1.0
     try:
-        return cast("float", u.Unit(text).to(u.Unit("solMass")))
+        if not isinstance(found := u.Unit(text), u.UnitBase):
+            raise TypeError("a unit of magnitudes or the like")
+        return cast("float", found.to(u.Unit("solMass")))
     except (ValueError, TypeError, u.UnitsError) as error:
         advice = "a unit beside the column, or a column unit: 1e14 Msun, 1e14 Msun/h"
         raise problem(where, f"no unit of mass for {value}.", found=repr(unit), advice=advice) from error
+
+
+def _bare(unit: str) -> str:
+    """A unit out of its logarithm, "" for "dex" alone.
+
+    Example:
+        >>> _bare("dex(solMass / littleh)")
+        'solMass / littleh'
+    """
+    log = _DEX.fullmatch(unit)
+    return unit if log is None else (log[1] or "").strip()
 
 
 def _to_per_h(table: "Table", where: str, value: str, h: float) -> Float[np.ndarray, "row"]:
@@ -171,8 +209,13 @@ def _to_per_h(table: "Table", where: str, value: str, h: float) -> Float[np.ndar
     own = _numbers(table, "h")
     own = np.where(np.isfinite(own), own, h)
     if not ((own > 0.3) & (own < 1.5)).all():
-        raise problem(where, "column h holds no Hubble constants.", found=f"{own.min():g}", advice="0.7, say")
-    said = [_LITTLE_H.search(unit) is not None or not unit for unit in _units(table, value)]
+        raise problem(
+            where,
+            "column h holds no Hubble constants.",
+            found=f"{own.min():g}",
+            advice="0.7, say; or another name for it",
+        )
+    said = [_LITTLE_H.search(unit) is not None or not unit for unit in map(_bare, _units(table, value))]
     return np.where(said, 1.0, own)
 
 

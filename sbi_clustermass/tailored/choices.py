@@ -3,12 +3,13 @@
 Masses are M200c [h^-1 Msun] as log10_mass [dex], distances comoving [h^-1 Mpc], velocities [km/s].
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import NamedTuple, final
 
 import numpy as np
 
-from clustermocks import HaloModel, Observation, RadialCompleteness
+from clustermocks import Cosmology, HaloModel, Observation, RadialCompleteness
 from clustermocks.environment import central_threshold
 from clustermocks.halo import HaloGalaxies
 from sbi_clustermass.diagnostics.perturb import Cleaning
@@ -19,7 +20,7 @@ from sbi_clustermass.tailored.look import DataLook
 UNKNOWN_ERROR = 100.0  # km/s: of the redshifts of SDSS (30) and 2dFGRS (85: Colless et al. 2001, MNRAS 328, 1039)
 SIGNIFICANT = 3.0  # standard errors of a completeness that changes outwards
 _APART = 0.03  # dex that the masses of one shell of redshift are off at its ends, at most
-_MOST_SHELLS = 8
+_MOST_SHELLS = 8  # enough for that from redshift 0 to 2
 _LEAST_HALF = 0.1  # dex of depth: a mass function in place of the flat masses of the mocks shifts it by .06
 _FEW = 5  # fewest galaxies of a cluster that is worth a mass
 _DEEPEST = 6.0
@@ -64,7 +65,8 @@ class Choices:
 
     Attributes:
         model: The simulator, at the median redshift.
-        redshifts: Of the shells that are simulated, an equal number of mocks in each [1].
+        redshifts: Of the shells that are simulated [1].
+        shares: Of the mocks in each shell, as of the clusters [1].
         n: Mocks, all shells together.
         low: Lowest log10 mass [dex].
         high: Highest log10 mass [dex].
@@ -78,6 +80,7 @@ class Choices:
 
     model: HaloModel
     redshifts: tuple[float, ...]
+    shares: tuple[float, ...]
     n: int
     low: float
     high: float
@@ -92,25 +95,17 @@ class Choices:
 def choose(look: DataLook, wishes: Wishes | None = None) -> Choices:
     """Choose settings for clusters that look like this: a pure function of what was measured and wished for."""
     wishes = wishes or Wishes()
-    redshifts, radial = _shells(look), _radial(look, wishes)
-    depth, completeness = _depth(look, radial, wishes)
-    errors, least = _errors(look, wishes), _least(look, wishes)
-    model = HaloModel(
-        observation=Observation(redshift=round(look.redshift, 4), aperture=look.aperture, min_galaxies=least),
-        cosmology=look.cosmology,
-        completeness=1.0 if radial == (1.0, 1.0) else RadialCompleteness(*radial),
-        fibre_collision=wishes.fibre_collision,
-        galaxies=HaloGalaxies(richness=round(HaloGalaxies.richness * depth, 2)),
-        tracer_density=round(HaloModel.tracer_density * depth, 5),
-    )
+    shells, radial = _shells(look), _radial(look, wishes)
+    depth, completeness = _depth(look, radial, wishes, deepest(shells, look.cosmology))
     chosen = Choices(
-        model=model,
-        redshifts=redshifts,
+        model=_model(look, wishes, radial, depth),
+        redshifts=tuple(shells),
+        shares=tuple(shells.values()),
         n=wishes.n,
         low=13.0,
         high=15.6,
         completeness=completeness,
-        velocity_error=errors,
+        velocity_error=_errors(look, wishes),
         richness=wishes.richness,
         cleaning=wishes.cleaning,
         because=(),
@@ -120,17 +115,46 @@ def choose(look: DataLook, wishes: Wishes | None = None) -> Choices:
     return replace(chosen, because=because, cautions=reasons.cautions(look, chosen))
 
 
-def _shells(look: DataLook) -> tuple[float, ...]:
-    """Redshifts with equal numbers of the clusters, so many that masses of a shell are off by .03 dex at most."""
-    middle = round(look.redshift, 4)
+def _model(look: DataLook, wishes: Wishes, radial: tuple[float, float], depth: float) -> HaloModel:
+    least = _least(look, wishes)
+    return HaloModel(
+        observation=Observation(redshift=round(look.redshift, 4), aperture=look.aperture, min_galaxies=least),
+        cosmology=look.cosmology,
+        completeness=1.0 if radial == (1.0, 1.0) else RadialCompleteness(*radial),
+        fibre_collision=wishes.fibre_collision,
+        galaxies=HaloGalaxies(richness=round(HaloGalaxies.richness * depth, 2)),
+        tracer_density=round(HaloModel.tracer_density * depth, 5),
+    )
+
+
+def _shells(look: DataLook) -> dict[float, float]:
+    """Redshifts, and the share of the clusters that is nearest to each.
+
+    Of nine clusters in ten, the middle ones, no mass is off by more than .03 dex for its shell's redshift, or by more
+    where that would take over 8 shells; there is none where no cluster is.
+    """
     if not look.redshifts:
-        return (middle,)
+        return {round(look.redshift, 4): 1.0}
     low, high = np.quantile(look.redshifts, (0.05, 0.95))
-    width = redshift_shift(high, low, look.cosmology)
-    n = min(int(np.ceil(width / (2 * _APART))), _MOST_SHELLS)
-    if n <= 1:
-        return (middle,)
-    return tuple(round(float(z), 4) for z in np.quantile(look.redshifts, (np.arange(n) + 0.5) / n))
+    inside = [z for z in look.redshifts if low <= z <= high]
+    apart = max(_APART, redshift_shift(high, low, look.cosmology) / (2 * _MOST_SHELLS))
+    shells: list[list[float]] = [[inside[0]]]
+    for z in inside[1:]:
+        if redshift_shift(z, shells[-1][0], look.cosmology) <= 2 * apart:
+            shells[-1].append(z)
+        else:
+            shells.append([z])
+    return {_middle(shell, apart, look.cosmology): len(shell) / len(inside) for shell in shells}
+
+
+def _middle(shell: list[float], apart: float, cosmology: Cosmology) -> float:
+    """The median redshift, or half way between the ends in mass where that is too far from one of them."""
+    low, median, high = shell[0], float(np.median(shell)), shell[-1]
+    if redshift_shift(high, median, cosmology) <= apart and redshift_shift(median, low, cosmology) <= apart:
+        return round(median, 4)
+    grid = np.linspace(low, high, 201)
+    off = [redshift_shift(z, low, cosmology) for z in grid]
+    return round(float(np.interp(off[-1] / 2, off, grid)), 4)
 
 
 def _radial(look: DataLook, wishes: Wishes) -> tuple[float, float]:
@@ -142,36 +166,41 @@ def _radial(look: DataLook, wishes: Wishes) -> tuple[float, float]:
     return (1.0, round(edge, 2)) if edge < 1 else (round(1 / edge, 2), 1.0)
 
 
-def _depth(look: DataLook, radial: tuple[float, float], wishes: Wishes) -> tuple[float, tuple[float, float]]:
+def _depth(
+    look: DataLook, radial: tuple[float, float], wishes: Wishes, most: float
+) -> tuple[float, tuple[float, float]]:
     """How many times the default's galaxies the mocks have, and which shares of them are kept."""
     found, (centre, edge) = look.compared, radial
     already = np.log10(centre + (edge - centre) * found.mean_R / look.aperture)
     half = max(2 * float(np.hypot(found.depth_error, found.depth_spread)), _LEAST_HALF)
     low, high = (float(10 ** (found.depth - already + side * half)) for side in (-1, 1))
-    times = min(max(high, 1.0), deepest(look))
+    times = min(max(high, 1.0), most)
     shares = (max(round(min(low / times, 0.9), 3), 0.02), min(round(high / times, 3), 1.0))
     if wishes.completeness is not None:
         return times, (wishes.completeness, max(shares[1], wishes.completeness))
     return times, (min(shares[0], shares[1]), shares[1])
 
 
-def deepest(look: DataLook) -> float:
-    """How many times the default's galaxies the halo model can have: centrals of haloes above 10^10.5 are the end."""
+def deepest(redshifts: Iterable[float], cosmology: Cosmology) -> float:
+    """How many times the default's galaxies the halo model can have at all these redshifts.
+
+    Centrals of haloes above 10^10.5 are the end: 5.4 times at redshift .1, 5 at .94, 3.8 at 2.
+    """
     times = _DEEPEST
-    while times > 1:
-        try:
-            central_threshold(
-                HaloModel.tracer_density * times,
-                HaloGalaxies(richness=HaloGalaxies.richness * times),
-                look.redshift,
-                look.cosmology,
-                model=HaloModel().neighbours.mass_function,
-            )
-        except ValueError:
+    for z in redshifts:
+        while times > 1 and not _possible(times, z, cosmology):
             times = round(times - 0.1, 1)
-            continue
-        return times
-    return 1.0
+    return times
+
+
+def _possible(times: float, redshift: float, cosmology: Cosmology) -> bool:
+    galaxies = HaloGalaxies(richness=round(HaloGalaxies.richness * times, 2))
+    density, mass_function = round(HaloModel.tracer_density * times, 5), HaloModel().neighbours.mass_function
+    try:
+        central_threshold(density, galaxies, redshift, cosmology, model=mass_function)
+    except ValueError:
+        return False
+    return True
 
 
 def _errors(look: DataLook, wishes: Wishes) -> tuple[float, float]:

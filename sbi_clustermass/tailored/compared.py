@@ -59,14 +59,7 @@ def compare(clusters: Features, reference: Reference, *, seed: int) -> Compared:
         reference: Mocks in the same cylinder.
         seed: Of drawing mocks for the chance.
     """
-    depth = np.zeros(len(clusters.number))
-    for _ in range(_ROUNDS):
-        like = reference.like(clusters)
-        depth = np.log10(clusters.number) - np.log10(reference.complete[like]).mean(axis=1)
-        share = min(float(10 ** np.median(depth)), 1.0)
-        if abs(share / reference.share - 1) < 0.03:
-            break
-        reference = reference.thinned_to(share)
+    depth, reference = _as_deep(clusters, reference)
     like = reference.like(clusters)
     scatter = float(np.log10(reference.seen.number[like]).std(axis=1).mean())
     n = len(depth)
@@ -87,6 +80,19 @@ def compare(clusters: Features, reference: Reference, *, seed: int) -> Compared:
         fast_expected=float(fast.mean(axis=1).sum()),
         fast_chance=_chance(int(clusters.fast.sum()), fast, seed),
     )
+
+
+def _as_deep(clusters: Features, reference: Reference) -> tuple[Values, Reference]:
+    """Log10 of each cluster's galaxies over those of complete mocks like it [dex], and the mocks thinned alike."""
+    depth = np.zeros(len(clusters.number))
+    for _ in range(_ROUNDS):
+        like = reference.like(clusters)
+        depth = np.log10(clusters.number) - np.log10(reference.complete[like]).mean(axis=1)
+        share = min(float(10 ** np.median(depth)), 1.0)
+        if abs(share / reference.share - 1) < 0.03:
+            break
+        reference = reference.thinned_to(share)
+    return depth, reference
 
 
 def _edge(

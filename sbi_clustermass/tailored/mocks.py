@@ -5,6 +5,7 @@ Masses are M200c [h^-1 Msun] as log10_mass [dex].
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from math import ceil
 from pathlib import Path
 from typing import final
 
@@ -70,8 +71,9 @@ def simulate(
         ValueError: A folder holds other mocks; the message names the settings that differ.
         OSError: It cannot be written.
     """
-    n, shells, done = -(-choices.n // len(choices.redshifts)), [], 0
-    for i, redshift in enumerate(choices.redshifts):
+    shells, done = [], 0
+    for i, (redshift, share) in enumerate(zip(choices.redshifts, choices.shares, strict=True)):
+        n = ceil(choices.n * share)
         masses = FlatMasses(choices.low, choices.high).draw(n, seed + i)
         before = done
         shells.append(

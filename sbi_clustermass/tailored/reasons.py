@@ -42,10 +42,11 @@ def _redshift(look: "DataLook", chosen: "Choices") -> Row:
     if look.clusters == 1 or low == high:
         return "redshift", values, "the cluster's" if look.clusters == 1 else "the clusters'"
     span = f"{look.clusters} clusters from {low:.4f} to {high:.4f}, median {look.redshift:.4f}"
-    off = max(abs(redshift_shift(z, look.redshift, look.cosmology)) for z in (low, high))
+    at = chosen.redshifts[0] if len(chosen.redshifts) == 1 else look.redshift
+    off = max(abs(redshift_shift(z, at, look.cosmology)) for z in (low, high))
     if len(chosen.redshifts) == 1:
         return "redshift", values, f"{span}: at most {off:.2f} dex of mass by E(z)"
-    return "redshift", values, f"{span}; one redshift would be off by up to {off:.2f} dex"
+    return "redshift", values, f"{span}; one would be off by up to {off:.2f} dex; mocks in each as clusters"
 
 
 def _aperture(look: "DataLook", chosen: "Choices") -> Row:

@@ -17,7 +17,7 @@ from sbi_clustermass.tables import ClusterTable, TableOptions, Unreadable, read_
 from sbi_clustermass.tailored.choices import Choices
 from sbi_clustermass.tailored.look import FEWEST, DataLook, look_at
 from sbi_clustermass.tailored.mocks import simulate
-from sbi_clustermass.training_run import TrainingRun
+from sbi_clustermass.training_run import TrainingRun, state_folder
 
 CHOICES, MOCKS = "choices.md", "mocks"
 
@@ -83,10 +83,12 @@ def train_for(
         checkpoint: Folder for the state of the training, in `out` by default.
 
     Raises:
-        ValueError: The folder holds mocks of other choices; the message names what differs.
+        ValueError: The folder holds mocks of other choices, and the message names what differs; or it is that for the
+            state as well.
         OSError: The folder cannot be written.
     """
     run = run or TrainingRun(flow="tabulated", embedding="trial_masses", members=3)
+    state_folder(out, checkpoint)  # refused before the simulation
     if said is not None:
         with replacing(out / CHOICES) as temporary:
             temporary.write_text(markdown([said]), encoding="utf-8")

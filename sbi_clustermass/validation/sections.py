@@ -10,7 +10,7 @@ import numpy as np
 
 from clustermocks import Catalogue, HaloModel
 from sbi_clustermass.diagnostics.calibration_tables import calibration_tables
-from sbi_clustermass.diagnostics.promise import HeldOut, MassDistribution
+from sbi_clustermass.diagnostics.promise import HeldOut, Mark, MassDistribution
 from sbi_clustermass.estimator import MassEstimator
 from sbi_clustermass.plots.calibration import calibration_pictures
 from sbi_clustermass.posterior import MassPosteriors
@@ -61,7 +61,10 @@ def calibration_section(
 
 def _calibration(name: str, clusters: HeldOut, tables: Sequence) -> Section:
     pictures = calibration_pictures(clusters, name=_file_name(name))
-    return Section(f"Are the error bars of {name} true?", tables=tables, pictures=pictures)
+    failed = [row[0] for row in tables[0].rows if str(Mark.FAILS) in row]  # of coverage; no mark, no failure
+    warnings = (f"Coverage fails at {', '.join(failed)} %: the error bars of {name} are not true.",) if failed else ()
+    title = f"Are the error bars of {name} true?"
+    return Section(title, warnings=warnings, tables=tables, pictures=pictures)
 
 
 def trust_section(

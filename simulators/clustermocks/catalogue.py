@@ -124,6 +124,11 @@ class Catalogue:
         """Number of galaxies that `galaxies(i)` returns."""
         return np.diff(self._galaxies.offsets)
 
+    @property
+    def is_recentred(self) -> bool:
+        """Whether velocities are relative to what the galaxies themselves tell, as those of data are; unless denied."""
+        return self.metadata.get("recentre") != "False"
+
     # ---- galaxies ---------------------------------------------------------------------------------------------------
 
     @cached_property

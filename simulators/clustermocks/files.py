@@ -222,8 +222,5 @@ def _remove(path: Path) -> None:
 
 def _to_disk(path: Path) -> None:
     """Wait until the file is on the disk: a rename may be there before the file's content when the power fails."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    with path.open("rb+") as file:  # Windows refuses for a file that is open for reading only
+        os.fsync(file.fileno())

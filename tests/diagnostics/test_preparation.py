@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from clustermocks import Catalogue, FlatMasses, HaloModel, Observation
@@ -12,13 +13,14 @@ from sbi_clustermass.diagnostics.misspecification import Alarm
 from sbi_clustermass.diagnostics.perturb import thinned
 from sbi_clustermass.diagnostics.preparation import (
     CHECKS,
+    FASTEST,
     OUTSIDE,
     RATES,
     Preparation,
     fast_for_mass,
     within_velocity,
 )
-from sbi_clustermass.published.observing import Spectroscopy
+from sbi_clustermass.observed import as_observed
 
 V_CUT, REACH = Observation().v_cut, 5000.0
 
@@ -35,7 +37,7 @@ def complete():
 
 @pytest.fixture(scope="module")
 def observed():
-    return within_velocity(Spectroscopy().observe(wide(1700, 41), seed=41), V_CUT)
+    return within_velocity(as_observed(wide(1700, 41), (0.2, 1.0), (0.0, 150.0), seed=41), V_CUT)
 
 
 @pytest.fixture(scope="module")
@@ -120,6 +122,18 @@ def test_a_table_with_nothing_beyond_the_velocity_cut_is_called_selected(prepara
         np.mean([any("0 galaxies in the aperture beyond the velocity cut" in one for one in each) for each in told])
         > 0.9
     )
+
+
+def test_where_the_table_ends_in_velocity_is_told_if_it_is_before_the_mocks(preparation, estimator, complete):
+    rich = complete.select(complete.n_galaxies > 100)
+    for fastest, words in ((3000.0, "the fastest galaxy has 3000 km/s"), (2 * preparation.reach, "as few)")):
+        none = with_outside(rich, np.zeros(len(rich), int))
+        column = pa.array(np.full(len(rich), fastest))
+        none = replace(none, clusters=none.clusters.append_column(FASTEST, column))
+        told = [one for each in preparation.doubts(none, estimator.posterior(none)) for one in each if "0 gal" in one]
+        assert told
+        assert all(words in one for one in told)
+        assert all(("no harm" in one) == (fastest < preparation.reach) for one in told)
 
 
 def test_a_catalogue_that_does_not_count_beyond_the_cut_gets_no_word_about_it(preparation, estimator, mocks):

@@ -9,19 +9,24 @@ from astropy.cosmology import FlatLambdaCDM
 from scipy.integrate import trapezoid
 
 from clustermocks.cosmology import mass_function
-from sbi_clustermass.infer.explain import explain_cluster, explain_model, mean_with_mass_function
+from sbi_clustermass.infer.explain import explain_cluster, explain_model, under_mass_function
 from sbi_clustermass.infer.words import lines_of
 
 
-def test_the_mean_under_the_mass_function_is_that_of_a_reweighted_posterior(estimator, answers):
+def test_the_posterior_under_the_mass_function_is_told_where_it_can_be_known(estimator, answers, stamp):
     for mass in answers[:5]:
         grid = mass.posterior.grid
         density = mass.posterior.prob[0] / np.exp(mass.posterior.log_prior)
         density = density * mass_function(10**grid, mass.cluster.redshift, estimator.cosmology)
         expected = trapezoid(density * grid, grid) / trapezoid(density, grid)
-        found = mean_with_mass_function(mass, estimator)
-        assert found == pytest.approx(expected, abs=1e-3)  # trapezia of .01 dex
-        assert found < mass.mean  # massive clusters are rare
+        found = under_mass_function(mass, estimator)
+        assert found.mean[0] == pytest.approx(expected, abs=1e-3)  # trapezia of .01 dex
+        median = float(found.quantile(0.5)[0])
+        assert median < mass.percentiles[1]  # massive clusters are rare
+        said = "\n".join(explain_cluster(mass, estimator, stamp))
+        below = trapezoid(np.where(grid <= median, mass.posterior.prob[0], 0), grid)
+        assert (f"the median is {median:.2f}" in said) == (below > 0.02)
+        assert ("cannot be told" in said) == (below < 0.02)
 
 
 def test_the_cylinder_is_told_in_the_units_of_the_sky(estimator, answers, stamp):

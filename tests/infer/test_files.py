@@ -107,6 +107,25 @@ def test_hostile_names_start_no_formula_and_no_line_in_a_csv(hostile, stamp, tmp
     assert rows[12]["name"] == "Ωμέγα 星"
 
 
+@pytest.mark.parametrize("name", ["a;=cmd|'/c calc'!A0;b", 'a; "=1+1"', ";-2+3", 'b;""@SUM(A1)', "=1;=2"])
+def test_a_spreadsheet_that_divides_at_semicolons_sees_no_formula_either(name, answers, stamp, tmp_path):
+    path = tmp_path / "m.csv"
+    write_table([*answers[:2], NoMass(name, f"{name}: bad")], path, stamp)
+    with path.open(encoding="utf-8", newline="") as file:
+        cells = [cell for row in csv.reader(file, delimiter=";") for cell in row]
+    assert not [cell for cell in cells if cell.lstrip()[:1] in tuple("=+-@") and not is_number(cell)]
+    assert not [cell for cell in path.read_text().split(";") if cell.lstrip(' "')[:1] in tuple("=+-@")]
+    for found in (pandas.read_csv(path)["name"], Table.read(path, format="ascii.csv")["name"]):
+        assert str(found[2]).replace("'", "") == name.replace("'", "")
+
+
+def test_all_text_of_a_csv_is_quoted(answers, stamp, tmp_path):
+    write_table(answers[:1], tmp_path / "m.csv", stamp)
+    row = (tmp_path / "m.csv").read_text().splitlines()[1]
+    assert row.startswith('"C0",')
+    assert row.endswith(f'"{stamp.version}"')
+
+
 @given(st.text())
 def test_whatever_the_text_is_no_spreadsheet_takes_it_for_a_formula(text):
     found = no_formula(text)

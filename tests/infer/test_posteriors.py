@@ -1,5 +1,9 @@
 """Posteriors and samples on disk are those that were inferred."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -48,6 +52,19 @@ def test_samples_follow_their_posterior_and_do_not_depend_on_the_other_clusters(
     level = [mass.posterior.pit(value)[0] for mass, row in zip(answers[:40], draws, strict=True) for value in row[:25]]
     assert kstest(level, "uniform").pvalue > 1e-3  # of 1000 levels; the seed is fixed
     np.testing.assert_array_equal(pq.read_table(tmp_path / "last.parquet")["log10_mass"][-1].as_py(), draws[-1])
+
+
+def test_what_a_killed_run_left_is_removed_by_the_next(answers, tmp_path):
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    with posteriors_file(tmp_path / "p.parquet"):
+        (name,) = [path.name for path in tmp_path.iterdir()]
+    left = tmp_path / name.replace(f"-{os.getpid()}-", f"-{dead.pid}-")
+    left.mkdir()
+    (left / "0.parquet").write_text("half")
+    with posteriors_file(tmp_path / "p.parquet") as add:
+        add(answers[0])
+    assert [path.name for path in tmp_path.iterdir()] == ["p.parquet"]
 
 
 def test_an_interrupted_run_leaves_no_file(answers, tmp_path):

@@ -1,16 +1,23 @@
 """Augmentation: what it does to galaxies, and what it leaves of the prior and of the posterior."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+from astropy.stats import biweight_location
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy import stats
 from torch import nn
 
 from clustermocks import MDPL2, Catalogue, Observation
 from sbi_clustermass import ClusterNPE, StackedAffine, Training, mass_prior
 from sbi_clustermass.loop import Augmentation, Galaxies, GalaxyWriter, Place
+from sbi_clustermass.loop.recentring import biweight_centre
 from sbi_clustermass.loop.summaries import augmented
 from sbi_clustermass.prior import fit_effective_prior
+from sbi_clustermass.tables.biweight import centre_velocity
 
 LOW, HIGH, CUT, SHARE = 13.0, 13.8, 20, 0.6
 
@@ -63,6 +70,40 @@ def test_a_cluster_left_with_too_few_galaxies_has_no_weight_and_stays_as_it_was(
     assert passed.float().mean().item() == pytest.approx(stats.binom.sf(5, 10, 0.5), abs=0.044)
     assert torch.equal(x[~passed], before[~passed])
     assert (x[passed][..., 2].sum(1) >= 6).all()
+
+
+@settings(deadline=None)
+@given(counts=st.lists(st.integers(0, 40), min_size=1, max_size=8), seed=st.integers(0, 2**31))
+def test_the_centre_of_padded_clusters_is_the_biweight_of_astropy(counts, seed):
+    rng = np.random.default_rng(seed)
+    x = rng.normal(50, 700, (len(counts), 40)).astype(np.float32)
+    real = rng.permuted(np.arange(40) < np.array(counts)[:, None], axis=1)
+    found = biweight_centre(torch.from_numpy(x), torch.from_numpy(real))[:, 0].numpy()
+    for row, mask, centre in zip(x, real, found, strict=True):
+        expected = biweight_location(row[mask].astype(float)) if mask.any() else 0.0
+        assert centre == pytest.approx(expected, abs=0.02)  # float32: 7 digits of some thousand km/s, summed
+
+
+def test_thinned_clusters_stand_where_a_table_of_them_would():
+    x = clusters(2000, 40)
+    x[..., 1] = 700 * torch.randn(2000, 40, generator=generator(5))
+    changed = Augmentation((0.3, 0.5), min_galaxies=5, v_cut=2500.0, recentre=True, mirror=False)
+    centres = []
+    for each in (changed, replace(changed, recentre=False)):
+        seen, passed = each(x, generator())
+        assert passed.float().mean() > 0.9
+        rows = [row[row[:, 2] > 0, 1].double().numpy() for row in seen[passed]]
+        centres.append(np.array([centre_velocity(row, 2500.0) for row in rows]))
+        assert seen[passed][..., 1].abs().max() < 2500
+    # the first step is not the last where a galaxy left the window: 3.6 dispersions
+    assert np.quantile(np.abs(centres[0]), 0.98) < 5
+    assert np.std(centres[1]) > 100  # 700 / sqrt(16) = 175
+
+
+def test_training_recentres_where_the_mocks_are():
+    observation, asked = Observation(), Augmentation()
+    assert [asked.within(observation, recentred=each).recentre for each in (True, False)] == [True, False]
+    assert replace(asked, recentre=False).within(observation, recentred=True).recentre is False
 
 
 def poisson_catalogue(seed: int, *, slope: float, n: int = 20_000, share: float = 1.0) -> Catalogue:

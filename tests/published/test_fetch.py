@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from sbi_clustermass import MassEstimator
-from sbi_clustermass.published import cache_folder, fetch, pack, resolve_model
+from sbi_clustermass.published import cache_folder, fetch, pack, resolve_model, unpack
 from sbi_clustermass.published.download import CACHE
 
 
@@ -155,6 +155,15 @@ def test_more_than_any_model_is_not_downloaded(site, cache, monkeypatch):
     assert left_in(cache) == ["models"]
 
 
+def test_a_word_in_the_address_does_not_change_what_went_wrong(site, cache, monkeypatch):
+    monkeypatch.setattr("sbi_clustermass.published.download.MOST_BYTES", 100)
+    pack(site[0] / "none", site[0] / "hash.zip")
+    (site[0] / "hash.zip").write_bytes(bytes(1000))
+    with pytest.raises(ValueError, match=r"^[^\n]*larger than 0 MB") as told:
+        fetch(f"{site[1]}/hash.zip", sha256="a" * 64)
+    assert "not the model" not in str(told.value)
+
+
 def archive_of(path, names, *, link=False):
     with ZipFile(path, "w") as archive:
         for name in names:
@@ -208,6 +217,28 @@ def test_a_file_that_is_no_archive_is_named_as_that(site, cache):
     with pytest.raises(ValueError, match="not a zip archive"):
         fetch(f"{site[1]}/page.zip", sha256=digest(site[0] / "page.zip"))
     assert left_in(cache) == ["models"]
+
+
+def test_a_damaged_archive_is_a_model_or_a_message_whatever_the_damage(model, tmp_path):
+    pack(model, tmp_path / "model.zip")
+    whole, rng, refused = (tmp_path / "model.zip").read_bytes(), np.random.default_rng(1), 0
+    for number in range(400):
+        data = bytearray(whole)
+        edge = rng.random() < 0.5  # the headers at both ends are small, and most can go wrong there
+        for _ in range(rng.integers(1, 6)):
+            place = int(rng.integers(-600, 600)) if edge else int(rng.integers(len(data)))
+            data[place] = rng.integers(256)
+        damaged = tmp_path / f"{number}.zip"
+        damaged.write_bytes(data[: rng.integers(len(data))] if number % 8 == 0 else data)
+        said = ""
+        try:
+            unpack(damaged, tmp_path / str(number))
+        except ValueError as error:
+            said = str(error)
+        assert not said or "archive" in said
+        assert bool(said) != (tmp_path / str(number)).exists()
+        refused += bool(said)
+    assert refused > 100
 
 
 def test_a_cache_that_cannot_be_written_is_named_with_a_way_out(site, tmp_path, monkeypatch):

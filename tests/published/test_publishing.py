@@ -15,8 +15,8 @@ from typer.testing import CliRunner
 from clustermocks import FlatMasses, HaloModel
 from sbi_clustermass import MassEstimator
 from sbi_clustermass.cli_publish import publish as command
+from sbi_clustermass.observed import as_observed
 from sbi_clustermass.published import SHIPPED, resolve_model, shipped_note
-from sbi_clustermass.published.observing import Spectroscopy
 from sbi_clustermass.published.publishing import About, card, publish
 from sbi_clustermass.report import Section, Table, save_sections
 
@@ -129,33 +129,6 @@ def test_the_command_measures_on_mocks_now(app, model, tmp_path):
     assert "scatter \\[dex\\]" in (out / "README.md").read_text()
 
 
-# ---- mocks seen through spectroscopy ---------------------------------------------------------------------------------
-
-
-def test_spectroscopy_keeps_the_share_and_adds_the_errors_that_it_says(mocks):
-    seen = Spectroscopy((0.5, 0.5), (0.0, 0.0)).observe(mocks, seed=3)
-    total, kept = mocks.attempts["n_galaxies"].to_numpy().sum(), seen.attempts["n_galaxies"].to_numpy().sum()
-    poor = mocks.attempts["n_galaxies"].to_numpy()[~mocks._attempted_selected()].sum()
-    # binomial: four standard errors
-    assert abs((kept - poor) / (total - poor) - 0.5) < 4 * np.sqrt(0.25 / total)
-    blurred = Spectroscopy((1.0, 1.0), (100.0, 100.0)).observe(mocks, seed=3)
-    lost = mocks.n_galaxies.sum() - blurred.n_galaxies.sum()
-    assert 0 < lost < 0.02 * mocks.n_galaxies.sum()  # carried beyond the cut: some of the few within 100 km/s of it
-
-
-def test_clusters_thinned_below_the_cut_are_attempts_that_failed(mocks):
-    seen = Spectroscopy((0.2, 0.2), (0.0, 0.0)).observe(mocks, seed=3)
-    log10_mass, passed = seen.attempted()
-    assert len(log10_mass) == mocks.attempts.num_rows
-    assert passed.sum() == len(seen) < len(mocks)
-    assert (seen.n_galaxies >= seen.observation.min_galaxies).all()
-
-
-def test_a_catalogue_of_some_of_the_mocks_is_refused(mocks):
-    with pytest.raises(ValueError, match="not all the mocks"):
-        Spectroscopy().observe(mocks.select(np.arange(10)), seed=1)
-
-
 # ---- what ships ------------------------------------------------------------------------------------------------------
 
 
@@ -173,7 +146,8 @@ def test_the_shipped_estimator_loads_is_small_and_says_what_it_assumes():
 
 def test_the_shipped_estimators_error_bars_are_true_on_fresh_mocks():
     estimator = MassEstimator.load(resolve_model(None), device="cpu")
-    mocks = Spectroscopy().observe(HaloModel().simulate(FlatMasses(13.0, 15.6).draw(1200, seed=77), seed=77), seed=77)
+    whole = HaloModel().simulate(FlatMasses(13.0, 15.6).draw(1200, seed=77), seed=77)
+    mocks = as_observed(whole, (0.2, 1.0), (0.0, 150.0), seed=77)
     low, high = estimator.posterior(mocks).quantile([0.16, 0.84])
     inside = np.mean((mocks.log10_mass > low) & (mocks.log10_mass < high))
     # 1100 clusters: three standard errors are .042; .02 for what three networks of 40 000 mocks leave to be learnt, and

@@ -1,5 +1,6 @@
 """Full disks and folders that cannot be written: one message, exit status 2, and what was there is as it was."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -138,3 +139,11 @@ def test_an_output_that_cannot_be_is_refused_at_once_with_its_reason(tmp_path):
     (tmp_path / "a.csv").mkdir()
     with pytest.raises(ValueError, match="is a folder"):
         check_output(tmp_path / "a.csv", [".csv"])
+
+
+def test_a_file_is_waited_for_through_a_handle_that_may_write(tmp_path, monkeypatch):
+    fcntl, modes = pytest.importorskip("fcntl"), []  # Windows, which minds, has no such module
+    monkeypatch.setattr(os, "fsync", lambda handle: modes.append(fcntl.fcntl(handle, fcntl.F_GETFL) & os.O_ACCMODE))
+    with replacing(tmp_path / "a") as temporary:
+        temporary.write_text("a")
+    assert modes == [os.O_RDWR]

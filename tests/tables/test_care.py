@@ -222,8 +222,18 @@ def test_distances_for_another_matter_density_are_rescaled_as_astropy_has_it(col
     assert any("distances for Om = 0.2 were multiplied by" in warning for warning in rescaled.warnings)
 
 
+def test_many_clusters_in_one_table_are_told_from_one_with_a_wide_field(columns, write):
+    sky = np.random.default_rng(3)
+    n = 40 * len(columns["z"])
+    field = {"ra": sky.uniform(100, 200, n), "dec": sky.uniform(-20, 60, n), "z": sky.uniform(0.05, 0.15, n)}
+    many = {name: np.concatenate([values, field[name]]) for name, values in columns.items() if name in field}
+    for table, is_told in ((many, True), (columns, False)):
+        found = read_table(write(table), options=TableOptions(redshift=0.1, centre=CENTRE))
+        assert any("many clusters in one table" in warning for warning in found.warnings) == is_told
+
+
 def test_a_cosmology_that_is_not_used_is_told(columns, write):
-    for options, words in (({"h": 0.5}, "h = 0.5 is not used"), ({"Om": 0.2}, "distances are for the mocks' Om")):
+    for options, words in (({"h": 0.5}, "h = 0.5 changes no angle"), ({"Om": 0.2}, "distances are for the mocks' Om")):
         table = read_table(write(columns), options=TableOptions(redshift=0.1, centre=CENTRE, **options))
         assert any(words in warning for warning in table.warnings)
     with pytest.raises(TableError, match="matter density"):

@@ -77,6 +77,12 @@ def test_a_missing_velocity_lists_the_columns_and_the_nearest_name(text):
     ]
 
 
+def test_the_nearest_name_is_not_another_quantitys(text):
+    said = message(text("alpha_gal,delta_gal,z\n1,2,.1\n"))
+    assert "delta_gal to ra" not in said
+    assert "--column ra=NAME" in said
+
+
 def test_two_columns_that_could_be_meant(text):
     assert "--column z=z" in message(text("ra,dec,z,zspec\n1,2,.1,.1\n"))
 
@@ -204,3 +210,9 @@ def test_an_impossible_option(options, what):
 def test_galaxies_of_our_own_neighbourhood_are_no_cluster(text):
     rows = "\n".join(f"{1 + i / 100},2,-0.00{i}" for i in range(1, 6))
     assert "between 0 and 2" in message(text(f"ra,dec,z\n{rows}\n"))
+
+
+def test_a_catalogue_of_mocks_is_told_from_a_table(mocks, tmp_path):
+    mocks.select(np.arange(3)).to_parquet(tmp_path / "mocks.parquet")
+    with pytest.raises(TableError, match=r"clustermass posteriors mocks\.parquet"):
+        read_table(tmp_path / "mocks.parquet")

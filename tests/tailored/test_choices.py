@@ -12,6 +12,7 @@ from clustermocks.halo import HaloGalaxies
 from sbi_clustermass.loop import Augmentation
 from sbi_clustermass.scaling import redshift_shift
 from sbi_clustermass.tailored import Compared, DataLook, Span, Wishes, choose
+from sbi_clustermass.tailored.mocks import at_redshift
 
 LIKE = Compared(
     depth=0.0, depth_error=0.02, depth_spread=0.0, edge=1.0, edge_error=0.05, mean_R=0.8,
@@ -63,13 +64,9 @@ def test_data_like_the_mocks_get_the_default_mocks_nearly_unthinned():
     assert found.cautions == ()
 
 
-def test_shells_of_redshift_leave_masses_within_a_twentieth_of_a_dex():
-    redshifts = tuple(np.linspace(0.05, 0.6, 41).tolist())
-    found = choose(replace(LOOK, redshifts=redshifts))
+def test_clusters_of_several_shells_are_told_that_no_redshift_counts():
+    found = choose(replace(LOOK, redshifts=tuple(np.linspace(0.05, 0.6, 41).tolist())))
     assert len(found.redshifts) > 1
-    for z in np.quantile(redshifts, np.linspace(0.05, 0.95, 19)):
-        near = min(abs(redshift_shift(float(z), shell, MDPL2)) for shell in found.redshifts)
-        assert near < 0.05  # .03 were shells equally wide in E(z); they are equal in number
     assert any("told no redshift" in caution for caution in found.cautions)
     assert len(choose(LOOK).redshifts) == 1
 
@@ -122,3 +119,28 @@ def test_every_choice_has_a_reason():
     settings = {each.what for each in choose(LOOK).because}
     assert {"redshift", "aperture", "depth", "profile", "completeness", "velocity errors", "richness"} <= settings
     assert all(each.value and each.why for each in choose(LOOK).because)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.floats(0.01, 1.2), min_size=1, max_size=60))
+def test_shells_are_different_and_no_mass_of_a_shell_is_off_by_more_than_three_hundredths(redshifts):
+    known = np.quantile(redshifts, np.linspace(0, 1, 41))
+    found = choose(replace(LOOK, redshifts=tuple(known.tolist())))
+    assert len(set(found.redshifts)) == len(found.redshifts) <= 8
+    assert sum(found.shares) == pytest.approx(1)
+    for z in known[2:39]:  # nine clusters in ten
+        near = min(abs(redshift_shift(float(z), shell, MDPL2)) for shell in found.redshifts)
+        assert near < 0.0301  # redshifts are rounded to four digits
+
+
+def test_two_groups_of_clusters_get_a_shell_each_with_as_many_mocks():
+    found = choose(replace(LOOK, redshifts=(0.1,) * 25 + (0.8,) * 16))
+    assert found.redshifts == (0.1, 0.8)
+    assert found.shares == pytest.approx((0.6, 0.4), abs=0.03)  # of 41 quantiles without the outer two on each side
+
+
+def test_mocks_are_no_deeper_than_they_can_be_in_the_farthest_shell():
+    deep = replace(LOOK, compared=replace(LIKE, depth=1.2), redshifts=(0.1,) * 30 + (0.94,) * 11)
+    found = choose(deep)
+    for z in found.redshifts:
+        at_redshift(found.model, z).simulate(np.array([14.0]), seed=1)

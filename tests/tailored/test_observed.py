@@ -9,6 +9,7 @@ from scipy.stats import ks_2samp
 from clustermocks import FlatMasses, HaloModel
 from sbi_clustermass.observed import as_observed
 from sbi_clustermass.prior import fit_effective_prior
+from sbi_clustermass.tables.biweight import centre_velocity
 
 MASSES = FlatMasses(13.0, 15.0).draw(1500, 4)
 
@@ -55,3 +56,36 @@ def test_the_same_seed_gives_the_same_mocks_and_another_gives_others(mocks):
     one, two, other = (as_observed(some, (0.5, 1.0), (0.0, 50.0), seed=seed) for seed in (1, 1, 2))
     assert one.clusters.equals(two.clusters)
     assert not one.clusters.equals(other.clusters)
+
+
+def test_the_velocity_of_a_cluster_is_that_of_the_galaxies_that_are_left(mocks):
+    seen = as_observed(mocks, (0.3, 0.6), (0.0, 100.0), seed=6)
+    v_los = [np.asarray(seen.galaxies(i)[1], float) for i in range(len(seen))]
+    centres = [centre_velocity(each, seen.observation.v_cut) for each in v_los]
+    # those that the shift carries out of the window move the centre by as much as one galaxy of ten can, seldom
+    assert np.quantile(np.abs(centres), 0.95) < 5.0
+    exact = HaloModel(recentre=False).simulate(MASSES[:200], seed=4)
+    moved = as_observed(exact, (0.3, 0.6), (0.0, 0.0), seed=6)
+    assert np.isin(moved.galaxy_column("v_los"), exact.galaxy_column("v_los")).all()
+
+
+def test_complete_and_exact_spectroscopy_leaves_the_mocks_as_they_were(mocks):
+    seen = as_observed(mocks, (1.0, 1.0), (0.0, 0.0), seed=1)
+    assert seen.clusters.equals(mocks.clusters)
+    assert seen.attempts.equals(mocks.attempts)
+
+
+def test_galaxies_carried_beyond_the_velocity_cut_are_lost_and_poor_clusters_are_attempts_that_failed(mocks):
+    blurred = as_observed(mocks, (1.0, 1.0), (100.0, 100.0), seed=3)
+    lost = mocks.n_galaxies.sum() - blurred.n_galaxies.sum()
+    assert 0 < lost < 0.02 * mocks.n_galaxies.sum()  # some of the few within 100 km/s of the cut
+    assert np.abs(blurred.galaxy_column("v_los")).max() < mocks.observation.v_cut
+    thinned = as_observed(mocks, (0.2, 0.2), (0.0, 0.0), seed=3)
+    log10_mass, passed = thinned.attempted()
+    assert len(log10_mass) == mocks.attempts.num_rows
+    assert passed.sum() == len(thinned) < len(mocks)
+
+
+def test_mocks_tell_how_they_were_observed(mocks):
+    told = as_observed(mocks, (0.2, 1.0), (0.0, 150.0), seed=3).metadata
+    assert (told["completeness_range"], told["velocity_error_range"]) == ("0.2 to 1", "0 to 150")

@@ -116,8 +116,28 @@ def test_a_dry_run_says_what_it_would_do_and_writes_nothing(table, tmp_path, cap
         (["train", "--for", "nothing.csv", "--out", "runs"], "no such file"),
         (["train", "mocks.parquet"], "--out"),
         (["train", "--for", "a.csv", "--cleaned", "cliping"], "Did you mean 'clipping'"),
+        (["train", "mocks.parquet", "--out", "tr", "--dry-run"], "without --for TABLE"),
+        (["train", "mocks.parquet", "--out", "tr", "--n", "2000", "--fibre-collision", "55"], "--n, --fibre-collision"),
+        (
+            [
+                *("train", "mocks.parquet", "--out", "tr", "--redshift", "0.1", "--centre", "1,2", "--h", "0.7"),
+                *("--Om", "0.3", "--distance", "comoving", "--column", "z=zspec", "--id", "a", "--table", "b"),
+            ],
+            "--redshift, --centre, --h, --Om, --distance, --column, --id, --table",
+        ),
+        (["train", "mocks.parquet", "--out", "tr", "--checkpoint", "../tr"], "cannot be that of the training's state"),
     ],
 )
-def test_mistakes_are_answered_in_one_message(arguments, message, capsys):
+def test_mistakes_are_answered_in_one_message(arguments, message, capsys, tmp_path, monkeypatch):
+    (tmp_path / "tr").mkdir()
+    monkeypatch.chdir(tmp_path / "tr")
+    arguments = [str(tmp_path / "tr") if each == "tr" else each for each in arguments]
     assert run(*arguments) == 2
     assert message in capsys.readouterr().err
+    assert list((tmp_path / "tr").iterdir()) == []
+
+
+def test_a_state_in_the_estimators_own_folder_is_refused_before_the_simulation(table, tmp_path, capsys):
+    assert run("train", "--for", table, "--out", tmp_path / "mine", "--checkpoint", tmp_path / "mine", *SMALL) == 2
+    assert "cannot be that of the training's state" in capsys.readouterr().err
+    assert not (tmp_path / "mine").exists()

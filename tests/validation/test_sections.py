@@ -31,6 +31,10 @@ def test_marks_stand_only_under_the_prior_that_the_test_masses_have(estimator, h
     assert "mark" in reweighted.header
     assert "mark" not in published.header
     assert "published protocol" in published.title
+    for section in (flat[1], steep[1]):
+        failed = [row[0] for row in section.tables[0].rows if "fails" in row]
+        assert bool(failed) == bool(section.warnings)
+        assert all(level in section.warnings[0] for level in failed)
     assert [row[1] for row in steep[0].tables[0].rows] in (["as trained", "test set's"], ["test set's", "as trained"])
 
 
