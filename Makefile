@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install demo docs test test-slow lint bench clean
+.PHONY: install demo docs docs-quick test test-slow lint bench clean
 
 install: .venv/.installed
 
@@ -17,6 +17,10 @@ demo: install
 docs: install
 	OMP_NUM_THREADS=1 $(BIN)/sphinx-build --fail-on-warning --keep-going --quiet -b html docs docs/_build/html
 	@echo "Wrote docs/_build/html/index.html."
+
+# without running the tutorials, which `make test` runs
+docs-quick: install
+	OMP_NUM_THREADS=1 $(BIN)/sphinx-build --fail-on-warning --keep-going --quiet -b html -D nb_execution_mode=off docs docs/_build/quick
 
 test: install
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow and not gpu" --numprocesses auto --dist loadfile

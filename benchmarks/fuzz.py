@@ -1,4 +1,4 @@
-"""Damaged tables through the whole of `clustermass infer`, with the estimator that ships: never a traceback, never a wrong mass without a word.
+"""Damaged tables through `clustermass infer` with the estimator that ships: no traceback, no wrong mass without a word.
 
 Each table is one of the fuzzer's of tests/tables/test_fuzz.py, whose mutations it takes: columns renamed, exchanged, in
 other units or values, with holes and text; bytes flipped, cut and stuffed; eight formats, three kinds of table. A mass
