@@ -23,7 +23,7 @@ docs-quick: install
 	OMP_NUM_THREADS=1 $(BIN)/sphinx-build --fail-on-warning --keep-going --quiet -b html -D nb_execution_mode=off docs docs/_build/quick
 
 test: install
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow and not gpu" --numprocesses auto --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow and not gpu" --numprocesses 3 --dist loadfile
 
 test-slow: install
 	$(BIN)/python -m pytest -m "slow"

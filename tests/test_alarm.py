@@ -62,6 +62,7 @@ def test_a_folder_without_an_alarm_has_none(model):
     assert MassEstimator.load(model).alarm is None
 
 
+@pytest.mark.slow
 def test_a_training_keeps_hosts_aside_and_trains_on_the_others(tmp_path):
     mocks = HaloModel().simulate(FlatMasses(13.5, 15.0).draw(5200, seed=6), seed=6, lines_of_sight=2)
     rest, aside = held_back(mocks, 1000, seed=3)

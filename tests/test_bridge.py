@@ -146,6 +146,7 @@ def test_tarp_and_expected_coverage_pass_a_network_that_is_right(pairs):
     assert uniformity(ranks) > FAILURE_RATE
 
 
+@pytest.mark.slow
 def test_lc2st_runs_on_the_embedding_and_finds_a_shift(pairs):
     from sbi.diagnostics import LC2ST
 

@@ -188,6 +188,7 @@ def survey_of(n: int):
     return MODEL.simulate(HaloMassFunction(low=LOW, high=HIGH).draw(n, seed=21), seed=22)
 
 
+@pytest.mark.slow
 def test_three_training_sets_see_one_population_in_the_richness():
     training = Training(learning_rate=1e-2, patience=300, max_updates=500, batch_size=200)
     survey = survey_of(1500)

@@ -89,6 +89,7 @@ def test_the_cool_down_goes_on_from_the_best_weights_with_a_falling_rate():
     assert late.ends_at(1000)
 
 
+@pytest.mark.slow
 def test_the_cool_down_takes_the_noise_out_of_the_weights():
     x = torch.zeros(41, 1, 3)
     x[:, 0, 0] = torch.linspace(-1, 1, 41)

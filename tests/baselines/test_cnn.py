@@ -124,6 +124,7 @@ def test_the_gaussian_loss_is_scipys_density():
     assert float(loss) == pytest.approx(expected, rel=1e-9)  # rounding
 
 
+@pytest.mark.slow
 def test_the_mixture_over_dropout_has_the_mean_and_variance_of_its_closed_form(mocks):
     """One linear layer on dropped pixels, even in velocity: variance sum (w x)^2 p / (1 - p), and a constant noise.
 

@@ -51,6 +51,7 @@ def test_selection_is_undone_by_weights():
     assert thinned.relation().slope == pytest.approx(bent.relation().slope, abs=0.008)
 
 
+@pytest.mark.slow
 def test_the_table_tells_pass_from_fail(capsys):
     assert Check("slope", 0.36, 0.01, 0.366, 0.03).verdict == "pass"
     assert Check("slope", 0.30, 0.01, 0.366, 0.03).verdict == "FAIL"

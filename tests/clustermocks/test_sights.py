@@ -83,6 +83,7 @@ def test_every_line_is_as_good_as_a_single_one(threefold):
             assert several[line::3].mean() == pytest.approx(one.mean(), abs=4 * error)  # 6 checks: once in 2600 seeds
 
 
+@pytest.mark.slow
 def test_lines_of_a_host_differ_as_those_of_triaxial_clusters_do_and_agree_in_part(threefold):
     log_sigma = np.log10([threefold.pure().galaxies(i)[1].std() for i in range(1800)]).reshape(600, 3)
     within, between = log_sigma.std(axis=1, ddof=1).mean(), log_sigma[:, 0].std()

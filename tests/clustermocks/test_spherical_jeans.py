@@ -173,6 +173,7 @@ def test_posteriors_of_free_concentration_and_anisotropy_are_calibrated():
         assert kstest(pit, "uniform").pvalue > FAILURE_RATE, FREE.parameters[i]
 
 
+@pytest.mark.slow
 def test_scatter_integrated_out_is_the_mean_over_the_free_parameters():
     scattered, free = SphericalJeans(background=3.0, galaxies=SCATTER), replace(FREE, background=3.0)
     mocks = scattered.simulate([14.0, 14.6], seed=1)

@@ -74,6 +74,7 @@ def accepted(estimator, mocks):
     return some.select(inside >= 0.1)
 
 
+@pytest.mark.slow
 def test_sbi_on_the_networks_own_samples_agrees_with_the_grid(estimator, accepted):
     """The small network is not quite calibrated: both must find the same, not that all is well."""
     given = estimator.posterior(accepted), accepted.log10_mass

@@ -63,6 +63,7 @@ def test_a_cluster_with_too_few_galaxies_keeps_its_place_among_the_others(estima
     assert found[2].cluster is poor
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_number_of_clusters(estimator, survey):
     def peak(times: int) -> int:
         tracemalloc.start()

@@ -53,6 +53,7 @@ def test_draws_from_a_narrow_correlated_gaussian_have_its_moments(name):
     assert draws.facts.get("pareto_k", 0.0) < 0.7  # an approximation that is exact here
 
 
+@pytest.mark.slow
 def test_all_but_the_normal_guide_follow_a_skewed_density():
     start = torch.zeros(2, dtype=torch.float64)
     for sampler in (NUTS(400, 100, 2, seed=2), SVI("flow", steps=500, num_samples=800, seed=2), Laplace(800, seed=2)):

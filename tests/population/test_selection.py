@@ -175,6 +175,7 @@ def pulls_of(found, truth):
     return {name: (found[name].values.mean() - true) / found[name].values.std() for name, true in truth.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:population fit")  # a skewed posterior
 def test_a_sample_cut_on_its_observable_is_recovered_with_the_cut_and_biased_without():
     """Where masses are few, only what scattered up is kept: a flatter slope and less scatter, Malmquist's bias."""

@@ -222,6 +222,7 @@ def fitted(survey, seed, sampler, *, lensing=None):
     return fit(population, clusters, survey, sampler=sampler), xi
 
 
+@pytest.mark.slow
 def test_cosmology_and_relation_are_recovered_from_a_survey_cut_on_significance():
     """With masses from lensing, which tell the relation from the cosmology."""
     found, xi = fitted(Survey.of_sky(250, np.linspace(0.2, 0.8, 5)), 1, Laplace(num_samples=60, seed=1), lensing=0.2)

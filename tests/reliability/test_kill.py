@@ -181,6 +181,7 @@ def inference(tmp_path, survey, plain_model) -> tuple:
     return ("infer", survey(60, 40), "--model", plain_model, "--out", tmp_path / "masses.csv", "--device", "cpu")
 
 
+@pytest.mark.slow
 def test_a_killed_inference_leaves_what_was_there_and_can_be_repeated(tmp_path, start, command, inference):
     out = tmp_path / "masses.csv"
     assert command(*inference)[0] == 0

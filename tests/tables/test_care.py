@@ -243,6 +243,7 @@ def test_a_cosmology_that_is_not_used_is_told(columns, write):
 # ---- size -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_million_rows_are_read_in_bounded_time_and_memory(tmp_path):
     from time import process_time
 

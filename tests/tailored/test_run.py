@@ -66,6 +66,7 @@ def test_the_training_clusters_are_as_incomplete_as_the_data(observer, table, tm
     assert kept == pytest.approx(np.log10(0.6), abs=3 * 0.06)
 
 
+@pytest.mark.slow
 def test_shells_of_redshift_are_one_training_set(observer, tmp_path):
     paths = [
         observer.as_distances(observer.simulated(HaloModel(observation=Observation(redshift=z)), n=6), tmp_path / name)
