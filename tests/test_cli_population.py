@@ -82,6 +82,7 @@ def test_cosmology_is_another_form_of_the_masses(capsys, folder, tmp_path):
         assert abs(row["mean"] - truth) < 4 * row["std"]  # fails once in 16 000 for each
 
 
+@pytest.mark.slow
 def test_scaling_relation_is_fitted_with_the_masses(capsys, folder, tmp_path):
     extra = ("--model", "scaling-relation", "--table", folder / "table.ecsv", "--observable", "log_sigma")
     status, _, err = run(capsys, *options(folder), *extra, "--out", tmp_path)

@@ -21,7 +21,10 @@ def test_every_tutorial_is_tested():
     assert {script.stem for script in SCRIPTS.glob("*.py")} == set(SAID)
 
 
-@pytest.mark.parametrize("name", SAID)
+SLOW = ("paper_reproduction",)  # tests/paper runs the example behind it
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in SAID])
 def test_the_tutorial_runs(name, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CLUSTERMASS_FAST", "1")
