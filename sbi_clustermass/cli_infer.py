@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from sbi_clustermass.infer import Answer, Stamp
     from sbi_clustermass.tables import TableOptions
 
-_OF_MODEL = ("estimator.json", "estimator.safetensors", "alarm.safetensors", "model.json", "history.csv")
 _TOLD = 20  # clusters whose lines are printed where files hold all of them
 
 
@@ -126,12 +125,14 @@ def infer(
 
 def _read(tables: Sequence[Path], model: str | None, clusters: Path | None) -> list[Path]:
     """What a run reads, the model's own files included."""
+    from sbi_clustermass.published.archive import MANIFEST
     from sbi_clustermass.published.download import is_url
+    from sbi_clustermass.storage import ALARM, CARD, WEIGHTS
 
     read = [*tables, *([clusters] if clusters else [])]
     if model is None or is_url(model):
         return read
-    return [*read, Path(model), *(Path(model, name) for name in _OF_MODEL)]
+    return [*read, Path(model), *(Path(model, name) for name in (CARD, WEIGHTS, ALARM, MANIFEST, "history.csv"))]
 
 
 def _estimator(model: str | None, device: str, h: float | None, console: Console) -> "tuple[MassEstimator, Stamp]":

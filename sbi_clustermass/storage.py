@@ -4,7 +4,6 @@ Nothing of a folder is believed: the description is checked field by field, the 
 the weights' file, and each file's checksum and numbers are looked at.
 """
 
-import hashlib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +15,7 @@ from safetensors.numpy import load_file as load_arrays
 from safetensors.numpy import save_file as save_arrays
 from safetensors.torch import load_model, save_model
 
-from clustermocks.files import replacing
+from clustermocks.files import replacing, sha256_of
 from sbi_clustermass.bounded import Bounded, Sizes, check_fields
 from sbi_clustermass.card import Card, damaged, describe, read_card
 from sbi_clustermass.ensemble import Ensemble
@@ -36,13 +35,13 @@ def save(estimator: "MassEstimator", folder: Path) -> None:
     card = describe(estimator)
     with replacing(folder / CARD) as described, replacing(folder / WEIGHTS) as weights:
         save_model(estimator.network, str(weights))
-        card["weights_sha256"] = _digest(weights)
+        card["weights_sha256"] = sha256_of(weights)
         if estimator.alarm is None:
             described.write_text(json.dumps(card, indent=1), encoding="utf-8")
         else:
             with replacing(folder / ALARM) as alarm:
                 _save_alarm(estimator.alarm, alarm, card["weights_sha256"])
-                card["alarm_sha256"] = _digest(alarm)
+                card["alarm_sha256"] = sha256_of(alarm)
                 described.write_text(json.dumps(card, indent=1), encoding="utf-8")
     if estimator.alarm is None:
         (folder / ALARM).unlink(missing_ok=True)  # of another estimator, saved here before
@@ -134,13 +133,8 @@ def _alarm(path: Path, card: Card) -> "Alarm | None":
 
 
 def _check_digest(path: Path, digest: str) -> None:
-    if _digest(path) != digest:
+    if sha256_of(path) != digest:
         raise ValueError(
             f"{path}: damaged or truncated, or of another model: its checksum is not the one in {CARD}.\n"
             "  try:    copy the model folder again, or train anew"
         )
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,17 +1,17 @@
 """What every row of a table of masses repeats: the model behind it, the version, and the h of its units."""
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, final
 
 from clustermocks import Cosmology
+from clustermocks.files import sha256_of
 from clustermocks.settings import installed_version
+from sbi_clustermass.storage import CARD
 
 if TYPE_CHECKING:
     from sbi_clustermass.estimator import MassEstimator
 
-CARD = "estimator.json"  # it holds the checksums of the model's other files
 _DIGITS = 12
 
 
@@ -46,6 +46,6 @@ class Stamp:
         name, checksum = "", ""
         if folder is not None:
             name = folder.resolve().name
-            checksum = hashlib.sha256((folder / CARD).read_bytes()).hexdigest()[:_DIGITS]
+            checksum = sha256_of(folder / CARD)[:_DIGITS]  # it holds the checksums of the model's other files
         own = estimator.cosmology
         return cls(name, checksum, installed_version("sbi-clustermass"), own.h if h in (None, 1.0) else h, own)

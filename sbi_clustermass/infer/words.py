@@ -42,14 +42,9 @@ def labelled(label: str, text: str) -> str:
 
 def counts_of(counts: "Counts") -> str:
     """What became of a cluster's rows."""
-    dropped = counts.without_position + counts.without_redshift + counts.without_weight
-    others = {
-        "duplicates": counts.duplicates,
-        "outside the aperture": counts.outside_aperture,
-        "outside the velocity cut": counts.outside_velocity,
-    }
-    said = "".join(f", {count} {words}" for words, count in others.items() if count)
-    return f"{counts.used} used of {counts.rows} rows, {dropped} dropped without a usable position or velocity{said}"
+    said = "".join(f", {count} {words}" for words, count in counts.elsewhere.items() if count)
+    dropped = f"{counts.dropped} dropped without a usable position or velocity"
+    return f"{counts.used} used of {counts.rows} rows, {dropped}{said}"
 
 
 def redshift_of(cluster: "ClusterTable") -> str:

@@ -3,14 +3,13 @@
 The same estimator and the same words give the same bytes: there is no date in them.
 """
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, final
 
-from clustermocks.files import replacing
+from clustermocks.files import replacing, sha256_of
 from clustermocks.settings import installed_version
 from sbi_clustermass.published.archive import CHECKSUMS, FILES, MANIFEST, README, pack
 from sbi_clustermass.report import Section, Table, markdown
@@ -80,11 +79,11 @@ def publish(model: Path, out: Path, about: About, *, validation: Sequence[Sectio
             (out / name).unlink(missing_ok=True)
     _write(out / README, card(estimator, about, validation).encode())
     _write(out / MANIFEST, (json.dumps(_manifest(out, about), indent=1) + "\n").encode())
-    sums = [f"{_digest(out / name)}  {name}\n" for name in _present(out) if name != CHECKSUMS]
+    sums = [f"{sha256_of(out / name)}  {name}\n" for name in _present(out) if name != CHECKSUMS]
     _write(out / CHECKSUMS, "".join(sums).encode())
     archive = out.with_name(out.name + ".zip")
     pack(out, archive)
-    return _digest(archive)
+    return sha256_of(archive)
 
 
 def card(estimator: "MassEstimator", about: About, validation: Sequence[Section] = ()) -> str:
@@ -138,7 +137,7 @@ def _versions(estimator: "MassEstimator") -> Section:
 
 def _manifest(folder: Path, about: About) -> dict[str, object]:
     """What the folder holds, for programs."""
-    files = {name: _digest(folder / name) for name in _present(folder) if name not in (MANIFEST, CHECKSUMS)}
+    files = {name: sha256_of(folder / name) for name in _present(folder) if name not in (MANIFEST, CHECKSUMS)}
     version = installed_version(_PACKAGE)
     return {"format": _FORMAT, **asdict(about), "published_with": f"{_PACKAGE} {version}", "sha256": files}
 
@@ -160,7 +159,3 @@ def _present(folder: Path) -> list[str]:
 def _write(path: Path, content: bytes) -> None:
     with replacing(path) as temporary:
         temporary.write_bytes(content)
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

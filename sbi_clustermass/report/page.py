@@ -11,7 +11,7 @@ from itertools import chain, count
 from pathlib import Path
 from typing import final
 
-from jinja2 import Environment, StrictUndefined, Template
+from jinja2 import Environment, FunctionLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from clustermocks.files import replacing
@@ -66,7 +66,10 @@ def write(path: str | Path, title: str, sections: Sequence[Section], *, lead: st
 @cache
 def template(name: str) -> Template:
     """One of this package's pages, with all that is put into it escaped."""
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    loader = FunctionLoader(packaged)
+    environment = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
     environment.filters |= {
         "inline": _inline,
         "classes": _classes,
@@ -75,7 +78,7 @@ def template(name: str) -> Template:
         "base64": lambda png: b64encode(png).decode("ascii"),
         "digest": lambda text: "sha256-" + b64encode(sha256(text.encode()).digest()).decode("ascii"),
     }
-    return environment.from_string(packaged(name))
+    return environment.get_template(name)
 
 
 def packaged(name: str) -> str:

@@ -6,10 +6,9 @@ Velocities are in km/s.
 import numpy as np
 from jaxtyping import Float
 
-from clustermocks.observation import subtract_velocity
+from clustermocks.observation import CENTRINGS, STILL, subtract_velocity
 
 TUNING = 6.0  # median absolute deviations beyond which a value has no weight
-_ITERATIONS, _STILL = 20, 1.0  # of `clustermocks.observation.robust_centre_velocity`; km/s
 
 
 def biweight_location(values: Float[np.ndarray, "*batch galaxy"]) -> Float[np.ndarray, "*batch"]:
@@ -42,11 +41,11 @@ def centre_velocity(v_los: Float[np.ndarray, "galaxy"], v_cut: float) -> float:
         0 where the window holds no galaxy from the start.
     """
     centre = 0.0
-    for _ in range(_ITERATIONS):
+    for _ in range(CENTRINGS):
         relative = subtract_velocity(v_los, centre)
         near = relative[np.abs(relative) < v_cut]
         step = float(biweight_location(near)) if near.size else 0.0
         centre += step
-        if abs(step) <= _STILL:
+        if abs(step) <= STILL:
             break
     return centre

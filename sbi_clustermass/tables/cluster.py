@@ -4,6 +4,7 @@ Lengths are comoving [h^-1 Mpc], velocities [km/s], angles [deg].
 """
 
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import final
 
@@ -69,7 +70,7 @@ class ClusterTable:
     @property
     def n_dropped(self) -> int:
         """Rows without a usable position, velocity or weight."""
-        return self.counts.without_position + self.counts.without_redshift + self.counts.without_weight
+        return self.counts.dropped
 
 
 def cylinder(observation: Observation) -> str:
@@ -90,8 +91,15 @@ def cluster_table(name: str, view: View, located: Located) -> ClusterTable:
     reason = f"{counts.used} galaxies in the cylinder {cylinder(view.observation)}; a mass needs at least {least}"
     errors = view.galaxies.errors[inside]
     error = float(np.nanmedian(errors)) if np.isfinite(errors).any() else np.nan
+    narrow = narrow_field(located.R_proj, view.observation.aperture)
+    in_aperture = np.abs(located.v_los[located.R_proj < view.observation.aperture])
+    told = {
+        "n_outside_velocity": -1 if narrow else counts.outside_velocity,  # of another field than the mocks' not known
+        "fastest": float(in_aperture.max(initial=0.0)),
+        "velocity_error": error,
+    }
     return ClusterTable(
-        catalogue=_catalogue(name, view, located, counts, error),
+        catalogue=_catalogue(name, view, located, counts, told),
         name=name,
         redshift=located.redshift,
         redshift_error=located.redshift_error,
@@ -102,17 +110,16 @@ def cluster_table(name: str, view: View, located: Located) -> ClusterTable:
         centre_source=located.centre_source,
         velocity_error=error,
         counts=counts,
-        narrow=narrow_field(located.R_proj, view.observation.aperture),
+        narrow=narrow,
         reason=reason if counts.used < least else None,
         warnings=(*view.galaxies.warnings, *doubts(view, located)),
         notes=view.galaxies.notes,
     )
 
 
-def _catalogue(name: str, view: View, located: Located, counts: Counts, velocity_error: float) -> Catalogue:
+def _catalogue(name: str, view: View, located: Located, counts: Counts, told: Mapping[str, float]) -> Catalogue:
+    """The galaxies in the cylinder, with what is known of the cluster and what warnings are to be told."""
     inside = in_cylinder(located.R_proj, located.v_los, view.observation)
-    in_aperture = np.abs(located.v_los[located.R_proj < view.observation.aperture])
-    whole = narrow_field(located.R_proj, view.observation.aperture) is None
     columns = {
         "log10_mass": np.nan,
         "host_id": np.int64(zlib.crc32(name.encode())),  # two tables of one cluster never fall on both sides of a split
@@ -123,11 +130,9 @@ def _catalogue(name: str, view: View, located: Located, counts: Counts, velocity
         "dec": located.centre[1],
         "centre_source": located.centre_source,
         "n_rows": counts.rows,
-        "n_dropped": counts.without_position + counts.without_redshift + counts.without_weight,
+        "n_dropped": counts.dropped,
         "n_used": counts.used,
-        "n_outside_velocity": counts.outside_velocity if whole else -1,  # of another field than the mocks' not known
-        "fastest": float(in_aperture.max(initial=0.0)),
-        "velocity_error": velocity_error,
+        **told,
     }
     return Catalogue.from_arrays(
         view.observation,

@@ -54,15 +54,27 @@ class Counts:
             used_without_error=int(np.isnan(galaxies.errors[inside]).sum()),
         )
 
-    def __str__(self) -> str:
-        """The counts in words, zeros left out."""
-        left_out = {
-            "without a position": self.without_position,
-            "without a redshift": self.without_redshift,
-            "of weight 0": self.without_weight,
+    @property
+    def dropped(self) -> int:
+        """Rows without a usable position, velocity or weight."""
+        return self.without_position + self.without_redshift + self.without_weight
+
+    @property
+    def elsewhere(self) -> dict[str, int]:
+        """Usable rows that are not used, by the words for why."""
+        return {
             "duplicates": self.duplicates,
             "outside the aperture": self.outside_aperture,
             "outside the velocity cut": self.outside_velocity,
         }
+
+    def __str__(self) -> str:
+        """The counts in words, zeros left out."""
+        unusable = {
+            "without a position": self.without_position,
+            "without a redshift": self.without_redshift,
+            "of weight 0": self.without_weight,
+        }
+        left_out = unusable | self.elsewhere
         said = ", ".join(f"{count} {words}" for words, count in left_out.items() if count)
         return f"{self.used} of {self.rows} rows used" + (f"; {said}" if said else "")

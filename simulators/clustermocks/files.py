@@ -5,6 +5,7 @@ what a killed process left from what a living one is busy with.
 """
 
 import errno
+import hashlib
 import json
 import os
 import re
@@ -28,6 +29,12 @@ _CURE = {
     errno.EFBIG: "raise the limit on the size of files (ulimit -f), or write elsewhere",
     errno.ENAMETOOLONG: "a shorter name",
 }
+
+
+def sha256_of(path: Path) -> str:
+    """Checksum of a file, in hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_header(folder: Path, name: str, *, form: int, what: str, fields: tuple[str, ...]) -> list[Any]:

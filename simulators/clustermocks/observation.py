@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 
 from clustermocks.cosmology import MDPL2, SPEED_OF_LIGHT, Cosmology, Values
 
+CENTRINGS, STILL = 20, 1.0  # steps towards a centre at most; a step that is none [km/s]
 Vectors: TypeAlias = Float[np.ndarray, "*batch 3"]
 
 
@@ -160,12 +161,12 @@ def robust_centre_velocity(
     v_los = np.where(mask, v_los, np.nan)
     centre = np.zeros(len(v_los))
     moving = np.flatnonzero((np.abs(v_los) < v_cut).any(axis=1))
-    for _ in range(20):
+    for _ in range(CENTRINGS):
         if not moving.size:
             break
         step = _biweight_step(v_los[moving], centre[moving], v_cut)
         centre[moving] = centre[moving] + step
-        moving = moving[np.abs(step) > 1.0]
+        moving = moving[np.abs(step) > STILL]
     return centre
 
 

@@ -177,7 +177,7 @@ MODEL = ("m/estimator.json", "m/estimator.safetensors")
 HOSTILE = {
     "up": (*MODEL, "../estimator.json"),
     "up inside": (*MODEL, "m/../../README.md"),
-    "absolute": (*MODEL, "/tmp/README.md"),
+    "absolute": (*MODEL, "/README.md"),
     "backslashes": (*MODEL, "m\\..\\README.md"),
     "another file": (*MODEL, "m/sitecustomize.py"),
     "deep": (*MODEL, "m/n/README.md"),
