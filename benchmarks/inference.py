@@ -1,6 +1,6 @@
 """Galaxies to normalised posteriors on 256 masses: ours, and sbi's batched route with the same weights.
 
-    python benchmarks/inference.py [--clusters 20000] [--sbi-clusters 20]
+    python benchmarks/inference.py [--clusters 20000] [--sbi-clusters 20] [--device cuda]
 
 sbi gets the same weights as a stock `NFlowsFlow` with the embedding inside. It embeds a cluster again for each mass and
 each of the 10 000 draws of its leakage factor, holding those images of all clusters at once: its time grows with the
@@ -36,14 +36,15 @@ def ours(estimator: MassEstimator, mocks: Catalogue) -> float:
 
 def sbis(estimator: MassEstimator, mocks: Catalogue) -> float:
     """Seconds a cluster of `log_prob_batched(norm_posterior=True)`."""
-    stock = _stock(estimator.network)
-    x = as_tensors(mocks)[1]
-    posterior = DirectPosterior(NFlowsFlow(stock, torch.Size([1]), x.shape[1:]), mass_prior(*SUPPORT))
-    grid = torch.linspace(*SUPPORT, 256)[:, None, None].expand(256, len(x), 1)
+    stock, device = _stock(estimator.network), next(estimator.network.parameters()).device.type
+    x = as_tensors(mocks)[1].to(device)
+    prior = mass_prior(*SUPPORT, device=device)
+    posterior = DirectPosterior(NFlowsFlow(stock, torch.Size([1]), x.shape[1:]), prior, device=device)
+    grid = torch.linspace(*SUPPORT, 256, device=device)[:, None, None].expand(256, len(x), 1)
     start = perf_counter()
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
-        posterior.log_prob_batched(grid, x, norm_posterior=True)
+        posterior.log_prob_batched(grid, x, norm_posterior=True).cpu()
     return (perf_counter() - start) / len(x)
 
 
@@ -69,17 +70,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Galaxies to posteriors: ours and sbi's.")
     parser.add_argument("--clusters", type=int, default=20_000, help="clusters for us")
     parser.add_argument("--sbi-clusters", type=int, default=20, help="clusters for sbi")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="of the network, for both")
     options = parser.parse_args()
     mocks = HaloModel.ho2019().simulate(FlatMasses(*SUPPORT).draw(options.clusters, seed=1), seed=1)
     training = Training(max_updates=1)
-    estimator = train(mocks.select(np.arange(500)), support=SUPPORT, training=training, device="cpu")
+    estimator = train(mocks.select(np.arange(500)), support=SUPPORT, training=training, device=options.device)
     estimator.posterior(mocks.select(np.arange(500)))
     before = peak_memory()
     our_time = ours(estimator, mocks)
     memory = peak_memory() - before
     sbi_time = sbis(estimator, mocks.select(np.arange(options.sbi_clusters)))
-    threads = torch.get_num_threads()
-    print(f"posteriors on 256 masses, {len(mocks)} clusters (sbi: {options.sbi_clusters}, scaled), {threads} threads")
+    print(
+        f"posteriors on 256 masses, {len(mocks)} clusters (sbi: {options.sbi_clusters}, scaled), {options.device}, "
+        f"{torch.get_num_threads()} threads"
+    )
     print(f"  ours  {1e3 * our_time:8.2f} ms a cluster, {our_time * len(mocks):.1f} s in all, {memory:.0f} MB more")
     print(f"  sbi   {1e3 * sbi_time:8.2f} ms a cluster    ratio {sbi_time / our_time:6.0f}    (at least 100)")
 

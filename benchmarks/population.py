@@ -1,6 +1,6 @@
 """Speed of the population likelihood: ours, and the mean over posterior samples in a Pyro model, as it is usually done.
 
-    python benchmarks/population.py [--clusters 100000] [--threads 1] [--quick]
+    python benchmarks/population.py [--clusters 100000] [--threads 1] [--device cuda] [--quick]
 
 The peer is a Pyro model with a plate over clusters and the mean of phi(m) / prior(m) over 256 samples of each
 posterior, value and gradient through Pyro's own trace: what gwpopulation and SOLikeT compute. It takes the MRP function
@@ -78,9 +78,9 @@ def of(masses: Masses) -> Population:
     return Population(masses, selection=KnownSelection(lambda m: ndtr((m - CUT) / ERROR)))
 
 
-def tabulated(mocks: Mocks, masses: Masses) -> Problem:
+def tabulated(mocks: Mocks, masses: Masses, device: str) -> Problem:
     """Our likelihood of the mocks."""
-    return Problem.of(of(masses), ObservedClusters.of(mocks.posteriors), mocks.survey, counts=True)
+    return Problem.of(of(masses), ObservedClusters.of(mocks.posteriors), mocks.survey, counts=True, device=device)
 
 
 # ---- value and gradient ---------------------------------------------------------------------------------------------
@@ -166,6 +166,8 @@ def seconds(run: Callable[[], object], repeats: int = REPEATS) -> float:
     for _ in range(repeats):
         start = perf_counter()
         run()
+        if torch.cuda.is_initialized():
+            torch.cuda.synchronize()
         times.append(perf_counter() - start)
     return float(np.median(times))
 
@@ -175,21 +177,21 @@ def peak_memory() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def print_growth(sizes: list[int]) -> None:
+def print_growth(sizes: list[int], device: str) -> None:
     """Our time and memory against the number of clusters, the smallest number first."""
     before = peak_memory()
     print("growth: value and gradient of the MRP function; peak memory above what was held before, tables included")
     for n in sizes:
-        time = seconds(ours(tabulated(observe(n), MassFunction())))
+        time = seconds(ours(tabulated(observe(n), MassFunction(), device)))
         more = peak_memory() - before
         print(
             f"  {n:9d} clusters  {1e3 * time:8.2f} ms  {1e9 * time / n:7.0f} ns a cluster  {more:6.0f} MB", flush=True
         )
 
 
-def print_comparison(mocks: Mocks, masses: Masses) -> None:
+def print_comparison(mocks: Mocks, masses: Masses, device: str) -> None:
     """Our time and the peer's, and what the samples' noise does to its log likelihood."""
-    problem = tabulated(mocks, masses)
+    problem = tabulated(mocks, masses, device)
     our_time = seconds(ours(problem))
     run, log_likelihood = usual(problem, mocks)
     peer_time = seconds(run, repeats=3)
@@ -207,7 +209,7 @@ def print_profile(problem: Problem) -> None:
     """Where our time goes, with a copy of the table as the yardstick."""
     likelihood, population = problem.likelihood, problem.population
     table, there = likelihood.weighted, torch.empty_like(likelihood.weighted)
-    rate, weight = torch.rand(table.shape[1], dtype=table.dtype), torch.rand(len(table), dtype=table.dtype)
+    rate, weight = table.new_ones(table.shape[1]), table.new_ones(len(table))
     parameters = population.coordinates.parameters(population.coordinates.centre)
     parts = {
         "whole": ours(problem),
@@ -229,12 +231,12 @@ def print_profile(problem: Problem) -> None:
     )
 
 
-def print_fit(mocks: Mocks, sampler: NUTS) -> None:
+def print_fit(mocks: Mocks, sampler: NUTS, device: str) -> None:
     """A fit of a cosmology, timed, against the truth."""
     import arviz
 
     start = perf_counter()
-    found = fit(of(CosmologyMassFunction()), mocks.posteriors, mocks.survey, sampler=sampler)
+    found = fit(of(CosmologyMassFunction()), mocks.posteriors, mocks.survey, sampler=sampler, device=device)
     time = perf_counter() - start
     print(f"NUTS of Om and sigma8, {len(mocks.posteriors)} clusters, {sampler.total} draws, warm-up included")
     print(f"  {time:.0f} s    (at most 300)")
@@ -255,20 +257,22 @@ def main() -> None:
         "--clusters", type=int, default=100_000, help="to compare and to fit; the growth goes to ten times as many"
     )
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of torch")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="of our integrals; the peer's: cpu")
     parser.add_argument("--quick", action="store_true", help="1000 clusters and few draws: shows that all runs")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    n = 1000 if options.quick else options.clusters
+    n, device = 1000 if options.quick else options.clusters, options.device
     load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
     print(
-        f"population, {options.threads} threads on {os.cpu_count()} cores; load average {load} at the start", flush=True
+        f"population, {device}, {options.threads} threads on {os.cpu_count()} cores; load average {load} at the start",
+        flush=True,
     )
-    print_growth([max(n // 100, 1), max(n // 10, 1), n, 10 * n])
+    print_growth([max(n // 100, 1), max(n // 10, 1), n, 10 * n], device)
     mocks = observe(n)
     for masses in (MassFunction(), CosmologyMassFunction()):
-        print_comparison(mocks, masses)
-        print_profile(tabulated(mocks, masses))
-    print_fit(mocks, NUTS(100, 50, 2) if options.quick else NUTS())
+        print_comparison(mocks, masses, device)
+        print_profile(tabulated(mocks, masses, device))
+    print_fit(mocks, NUTS(100, 50, 2) if options.quick else NUTS(), device)
 
 
 if __name__ == "__main__":

@@ -99,6 +99,7 @@ class Galaxies:
         first: Number of each row's first galaxy, (row,), on the device of `flat`.
         sign: 1, or -1 where velocities are reversed, (row,), on the device of `flat`.
         count: Galaxies of each row, (row,), on the CPU: the host chooses widths and must not wait for the device.
+        count_there: The same on the device of `flat`: to send them over with every batch would wait for it, too.
     """
 
     theta: Float[Tensor, "row theta"]
@@ -106,13 +107,14 @@ class Galaxies:
     first: Int[Tensor, " row"]
     sign: Float[Tensor, " row"]
     count: Int[Tensor, " row"]
+    count_there: Int[Tensor, " row"]
 
     def take(self, picked: Picked) -> Float[Tensor, "picked galaxy 3"]:
         """Some rows: R_proj, v_los and 1 for a galaxy or 0 for padding, on the device of theta."""
         device = self.flat.device
-        at, count = picked.on(device), self.count[picked.here]
-        step = torch.arange(int(count.max()), device=device)
-        real = step < count.to(device)[:, None]
+        at = picked.on(device)
+        step = torch.arange(int(self.count[picked.here].max()), device=device)
+        real = step < self.count_there[at][:, None]
         galaxy = (self.first[at][:, None] + step).clamp(max=len(self.flat) - 1)  # beyond the last: padding
         R, v = self.flat[galaxy].unbind(-1)
         x = torch.stack([R, v * self.sign[at][:, None], torch.ones_like(R)], -1) * real[..., None]
@@ -121,12 +123,13 @@ class Galaxies:
     def among(self, rows: Int[Tensor, " some"], place: "Place | None" = None) -> Self:
         """Some rows, in order; the galaxies are shared and nothing is copied."""
         at, there = rows.to(self.flat.device), rows.to(self.theta.device)
-        return replace(self, theta=self.theta[there], first=self.first[at], sign=self.sign[at], count=self.count[rows])
+        parts = {name: getattr(self, name)[at] for name in ("first", "sign", "count_there")}
+        return replace(self, theta=self.theta[there], count=self.count[rows], **parts)
 
     def mirrored(self) -> Self:
         """All rows, and then all rows with velocities reversed; the galaxies are shared."""
-        theta, first, count = (torch.cat([part, part]) for part in (self.theta, self.first, self.count))
-        return replace(self, theta=theta, first=first, count=count, sign=torch.cat([self.sign, -self.sign]))
+        twice = {name: torch.cat([getattr(self, name)] * 2) for name in ("theta", "first", "count", "count_there")}
+        return replace(self, sign=torch.cat([self.sign, -self.sign]), **twice)
 
     def digest(self) -> str:
         """A checksum of everything."""
@@ -199,7 +202,7 @@ class GalaxyWriter:
             flat = torch.from_file(str(self._file), shared=False, size=2 * total, dtype=torch.float32).reshape(-1, 2)
         first = (count.cumsum(0) - count).to(flat.device)
         sign = torch.ones(len(count), device=flat.device)
-        return Galaxies(theta.to(place.device), flat, first, sign, count)
+        return Galaxies(theta.to(place.device), flat, first, sign, count, count.to(flat.device))
 
 
 def _reserve(file: Path, size: int) -> None:
