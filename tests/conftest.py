@@ -8,6 +8,14 @@ import torch
 torch.set_num_threads(1)  # the networks of the tests are too small to share
 
 
+def pytest_collection_modifyitems(items):
+    """Skip what needs CUDA where there is none."""
+    if not torch.cuda.is_available():
+        for item in items:
+            if item.get_closest_marker("gpu"):
+                item.add_marker(pytest.mark.skip(reason="needs CUDA"))
+
+
 @pytest.fixture(scope="session")
 def mocks():
     """Mock clusters of the realistic sample."""

@@ -65,10 +65,18 @@ class MDNFlow(MixtureDensityEstimator):
         """Weights, means and widths of one parameter, in its units."""
         if self.input_shape != (1,):
             raise ValueError(f"a mixture of one parameter was asked for; this estimator has {tuple(self.input_shape)}.")
-        mog = super().get_uncorrected_mog(condition)
+        logits, mean, diagonal = self._numbers(condition)
         shift, scale = self.get_buffer("_transform_shift"), self.get_buffer("_transform_scale")
-        std = scale / _factors(mog)[..., 0, 0]
-        return Mixture(mog.log_weights, mog.means[..., 0] * scale + shift, std)
+        log_weight = logits - logits.logsumexp(-1, keepdim=True)
+        return Mixture(log_weight, mean * scale + shift, scale / nn.functional.softplus(diagonal))
+
+    def _numbers(self, condition: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What the network says of one parameter: sbi's `MoG` around it asks four times whether all is finite, and
+        each time the host waits for the device."""
+        hidden = self.net.get_submodule("_hidden_net")(self.embedding_net(condition))
+        names = ("_logits_layer", "_means_layer", "_unconstrained_diagonal_layer")
+        logits, mean, diagonal = (self.net.get_submodule(name)(hidden) for name in names)
+        return logits, mean, diagonal
 
 
 def _factors(mog: MoG) -> Tensor:

@@ -61,7 +61,6 @@ def fake_meta(flow, mode):
 
 @pytest.mark.parametrize("name", FLOWS)
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
 def test_the_gpu_agrees_with_the_cpu(name):
     flow, (mass, x) = built(name), toy(50)
     expected = flow.truncated_loss(mass, x, low=LOW, high=HIGH).detach()

@@ -42,7 +42,6 @@ def times_waited(data, flow, *, updates, augmentation):
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
 @pytest.mark.parametrize("kind", ["padded", "on end"])
 @pytest.mark.parametrize(
     ("name", "embedding", "augmentation"),
