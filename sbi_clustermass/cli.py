@@ -116,11 +116,22 @@ for command in (train, infer, posteriors, population, compare, validate, report,
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command; a user's mistake gives one message and exit status 2."""
+    _wait_asleep()
     try:
         app(args=arguments)
     except (ValueError, OSError, FloatingPointError) as error:
         print(printable(f"clustermass: {error}"), file=sys.stderr)
         sys.exit(2)
+
+
+def _wait_asleep() -> None:
+    """Before torch is loaded: its threads sleep soon when they wait for each other, unless the user chose otherwise.
+
+    They would spin for 10 ms, long compared with what they compute, and where other programs run as well that takes
+    the core from the very thread that is waited for.
+    """
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 
 if __name__ == "__main__":
