@@ -176,7 +176,7 @@ def _trained(model: HaloModel, n: int, members: int, seed: int, console: Console
     with stage(f"training on {len(rich)}", None, console) as advance:
         return train(
             rich,
-            flow=Tabulated(embedding=TrialMasses(0.5 * (LOW + HIGH), HIGH - LOW, trials=125)),
+            flow=Tabulated(embedding=TrialMasses(0.5 * (LOW + HIGH), HIGH - LOW, trials=125, edge=True)),
             support=(LOW, HIGH),
             members=members,
             seed=seed,

@@ -61,7 +61,9 @@ class Setting:
 
     def flows(self) -> dict[str, Flow]:
         """The paper's flow, with either reading of its bandwidth, and the best of ours."""
-        trials = TrialMasses(self.middle, self.high - self.low, trials=round((self.high - self.low) / 0.025) + 1)
+        trials = TrialMasses(
+            self.middle, self.high - self.low, trials=round((self.high - self.low) / 0.025) + 1, edge=True
+        )
         return {
             "stacked_affine+kde": StackedAffine(),
             "stacked_affine+kde(.15)": StackedAffine(embedding=KDEImage(0.15)),

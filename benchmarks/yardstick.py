@@ -29,7 +29,7 @@ PAIRS = (
 )
 EMBEDDED = {
     **{name: kind() for name, kind in EMBEDDINGS.items()},
-    "trial_masses": TrialMasses(14.4, 1.8, trials=73),
+    "trial_masses": TrialMasses(14.4, 1.8, trials=73, edge=True),
     "kde_richness": KDEImage(richness=True),
     "cnn_richness": ImageCNN(richness=True),
 }

@@ -24,7 +24,7 @@ def main(n_clusters: int = 4000, hidden: tuple[int, ...] = (512, 64, 512), max_u
     faster = Training(max_updates=max_updates, learning_rate=5e-3, batch_size=200, seed=1)
     results = (
         compare(paper, {"stacked_affine": StackedAffine(hidden=hidden)}, {"kde": KDEImage()}),
-        compare(paper.under(faster), {"tabulated": Tabulated()}, {"trial_masses": TrialMasses()}),
+        compare(paper.under(faster), {"tabulated": Tabulated()}, {"trial_masses": TrialMasses(edge=True)}),
     )
     found = Comparison.joined(*results)
     print(found.markdown())

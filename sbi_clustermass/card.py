@@ -159,6 +159,9 @@ def _read(path: Path, name: str, reader: Callable[[Any], T], value: object) -> T
 def _flow(value: object) -> Mapping[str, Any]:
     if not isinstance(value, dict):
         raise ValueError(f"it needs a name and fields, found {_shown(value)}")
+    embedding = value.get("embedding")
+    if isinstance(embedding, dict) and embedding.get("name") == "trial_masses":
+        return {**value, "embedding": {"edge": True, **embedding}}  # what is older than this field has the ladder
     return value
 
 

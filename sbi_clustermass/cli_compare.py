@@ -48,13 +48,15 @@ def compare(
     from clustermocks.claim import claimed
     from sbi_clustermass import plots
     from sbi_clustermass.compare import compare as run
-    from sbi_clustermass.embeddings import EMBEDDINGS
+    from sbi_clustermass.embeddings import EMBEDDINGS, TrialMasses
     from sbi_clustermass.flows import FLOWS
     from sbi_clustermass.loop import Training
     from sbi_clustermass.registry import lookup
 
     builders = {name: lookup("flow", name, FLOWS)() for name in _names(flows)}
     modules = {name: lookup("embedding", name, EMBEDDINGS)() for name in _names(embeddings)}
+    if jeans and "trial_masses" in modules:
+        modules["trial_masses"] = TrialMasses(edge=True)  # its clusters end at R_vir
     rule = {"max_updates": max_updates, "learning_rate": learning_rate, "patience": patience, "batch_size": batch_size}
     rule = {name: value for name, value in rule.items() if value is not None}
     console = Console(soft_wrap=True, highlight=False)

@@ -81,7 +81,10 @@ class TrainingRun:
     @property
     def builder(self) -> Flow:
         """The architecture."""
-        return flow_from_config({"name": self.flow, "embedding": {"name": self.embedding, "richness": self.richness}})
+        embedding = {"name": self.embedding, "richness": self.richness}
+        if self.embedding == "trial_masses":
+            embedding["edge"] = self.pure  # only true members end somewhere
+        return flow_from_config({"name": self.flow, "embedding": embedding})
 
     @property
     def training(self) -> Training:

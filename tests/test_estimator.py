@@ -10,7 +10,7 @@ import torch
 from scipy import stats
 
 from clustermocks import MDPL2, Catalogue, Observation
-from sbi_clustermass import MassEstimator, StackedAffine, as_tensors, train
+from sbi_clustermass import MassEstimator, StackedAffine, Tabulated, Training, TrialMasses, as_tensors, train
 from sbi_clustermass.diagnostics import residuals
 
 
@@ -76,6 +76,19 @@ def test_a_damaged_model_says_what_is_wrong(model, tmp_path, damage, message):
 def _edit(folder, **changes):
     card = json.loads((folder / "estimator.json").read_text())
     (folder / "estimator.json").write_text(json.dumps({**card, **changes}))
+
+
+def test_a_table_of_trial_masses_from_before_the_edge_was_a_choice_has_it(mocks, tmp_path):
+    embedding = TrialMasses(14.3, 2.6, trials=20, edge=True)
+    estimator = train(mocks, flow=Tabulated(embedding=embedding), training=Training(max_updates=2), device="cpu")
+    estimator.save(tmp_path)
+    card = tmp_path / "estimator.json"
+    said = json.loads(card.read_text())
+    del said["flow"]["embedding"]["edge"]
+    card.write_text(json.dumps(said))
+    again = MassEstimator.load(tmp_path, device="cpu")
+    some = mocks.select(np.arange(5))
+    np.testing.assert_array_equal(again.posterior(some).prob, estimator.posterior(some).prob)
 
 
 def test_a_missing_model_or_file_is_named(tmp_path, model):

@@ -129,7 +129,8 @@ class Likeness:
         squared, bins = blank._distance(estimator, aside)
         order = np.lexsort((squared, bins))
         first = np.searchsorted(bins[order], np.arange(len(centre) + 1))
-        return replace(blank, distances=squared[order], first=first)
+        fitted = replace(blank, distances=squared[order], first=first)
+        return cls.from_arrays(fitted.to_arrays())  # rounded now: a file then says the same, to the last rank
 
     def distance(self, estimator: "MassEstimator", catalogue: Catalogue) -> Float[np.ndarray, "cluster"]:
         """Mahalanobis distance of each cluster from the middle of the mocks of like richness [1]."""

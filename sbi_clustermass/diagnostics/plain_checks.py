@@ -72,7 +72,8 @@ class PlainChecks:
         blank = cls(percentiles, middle, precision, least=_NONE, together=_NONE, either=_NONE)
         least, together = blank._extremes(*percentiles.shares(*_seen(*aside)))
         blank = replace(blank, least=np.sort(least), together=np.sort(together))
-        return replace(blank, either=np.sort(blank._rank(least, together)))
+        fitted = replace(blank, either=np.sort(blank._rank(least, together)))
+        return cls.from_arrays(fitted.to_arrays())  # rounded now: a file then says the same, to the last rank
 
     def p_values(self, catalogue: Catalogue, posteriors: MassPosteriors) -> Scaled:
         """Two-sided p-value of each statistic of each cluster, in the order of `STATISTICS`, (statistic, cluster)."""

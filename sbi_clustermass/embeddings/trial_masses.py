@@ -36,11 +36,13 @@ class TrialMasses(nn.Module):
     """The log-likelihood of each trial mass, learned: (batch, galaxy, 3) -> (batch, trial), up to a constant a cluster.
 
     A fixed stage counts the galaxies in bins of R / r200c and |v| / V200 of every trial mass, each galaxy shared
-    linearly among the four nearest nodes, and notes on a finer ladder where the farthest stands: members of a pure
-    sample end at R_vir, which forbids every lower mass. The log-likelihood is made of weights on these counts,
-    polynomials in the trial mass that start from a spherical cluster over a few outliers, and of a network on the
-    counts' shares, log N and the trial mass. The flow `Tabulated` takes it as its density; any other flow takes it as
-    features.
+    linearly among the four nearest nodes. The log-likelihood is made of weights on these counts, polynomials in the
+    trial mass that start from a spherical cluster over a few outliers, and of a network on the counts' shares, log N
+    and the trial mass. The flow `Tabulated` takes it as its density; any other flow takes it as features.
+
+    With `edge` the first stage also notes, on a finer ladder, where the farthest galaxy stands: members of a pure
+    sample end at R_vir, which forbids every lower mass. Among interlopers nothing ends there: the farthest galaxy
+    stands at the end of the field, and the fine ladder puts notches into the posterior where that is R_vir.
 
     Without `richness` counts are those of a cluster of 30 galaxies, whatever their number: a function of the
     distribution of the galaxies.
@@ -52,24 +54,25 @@ class TrialMasses(nn.Module):
         degree: Of the polynomials.
         hidden: Neurons of each hidden layer.
         richness: Whether the number of galaxies counts.
+        edge: Whether the farthest galaxy counts on a ladder of its own: for true members only.
     """
 
     even = True  # in velocity
 
     def __init__(
         self, middle: float = 14.3, span: float = 2.6, *, trials: int = 105, degree: int = 3, hidden: int = 32,
-        richness: bool = True,
+        richness: bool = True, edge: bool = False,
     ) -> None:  # fmt: skip
         super().__init__()
         check_positive("TrialMasses", middle=middle, span=span)
         check_counts("TrialMasses", trials=trials, degree=degree, hidden=hidden)
-        check_flags("TrialMasses", richness=richness)
+        check_flags("TrialMasses", richness=richness, edge=edge)
         if trials < 2:
             raise ValueError("TrialMasses: trials is 1. It needs at least 2.")
         self.middle, self.span, self.trials = middle, span, trials
-        self.degree, self.hidden, self.richness = degree, hidden, richness
-        self.counts = ScaledCounts(np.linspace(*self.range, trials))
-        self.likelihood = TrialLikelihood(trials, span, degree=degree, hidden=hidden, richness=richness)
+        self.degree, self.hidden, self.richness, self.edge = degree, hidden, richness, edge
+        self.counts = ScaledCounts(np.linspace(*self.range, trials), edge=edge)
+        self.likelihood = TrialLikelihood(trials, span, degree=degree, hidden=hidden, richness=richness, edge=edge)
 
     @property
     def range(self) -> tuple[float, float]:
@@ -78,7 +81,7 @@ class TrialMasses(nn.Module):
 
     def config(self) -> dict[str, float | int | bool]:
         """The fields, for a file: `TrialMasses(**config)` is the same network with new weights."""
-        names = ("middle", "span", "trials", "degree", "hidden", "richness")
+        names = ("middle", "span", "trials", "degree", "hidden", "richness", "edge")
         return {name: getattr(self, name) for name in names}
 
     def stages(self) -> tuple[nn.Module, nn.Module]:
@@ -99,7 +102,7 @@ class TrialMasses(nn.Module):
 
 @final
 class ScaledCounts(nn.Module):
-    """Galaxies in bins of R / r200c and |v| / V200 of each trial mass, and the farthest alone in bins of R / r200c.
+    """Galaxies in bins of R / r200c and |v| / V200 of each trial mass; with `edge` also the farthest, of R / r200c.
 
     (batch, galaxy, 3) -> (batch, trial, bin), the farthest's bins last.
     """
@@ -109,8 +112,9 @@ class ScaledCounts(nn.Module):
     v_nodes: Tensor
     scale: Tensor
 
-    def __init__(self, log10_mass: Float[np.ndarray, "trial"]) -> None:
+    def __init__(self, log10_mass: Float[np.ndarray, "trial"], *, edge: bool) -> None:
         super().__init__()
+        self.edge = edge
         scale = 10 ** ((np.asarray(log10_mass) - 14) / 3)
         parts = {"R_nodes": R_NODES, "v_nodes": V_NODES, "farthest": FARTHEST_NODES, "scale": scale}
         for name, values in parts.items():
@@ -118,7 +122,7 @@ class ScaledCounts(nn.Module):
 
     @torch.no_grad()
     def forward(self, x: Float[Tensor, "batch galaxy 3"]) -> Float[Tensor, "batch trial bin"]:
-        """Counts; each trial's add up to the number of galaxies, its farthest to 1."""
+        """Counts; each trial's add up to the number of galaxies, and its farthest to 1."""
         read_galaxies("TrialMasses", x)
         return by_richness(self._count, x)
 
@@ -134,6 +138,8 @@ class ScaledCounts(nn.Module):
         for row, share in places_R:
             for column, other in places_v:
                 counts.scatter_add_(2, row * columns + column, share * other * here)
+        if not self.edge:
+            return counts
         farthest = x.new_zeros(len(x), len(scale), len(FARTHEST_NODES))
         for node, share in _places(R.amax(1)[:, None, None] / RADIUS / scale, self.farthest):
             farthest.scatter_add_(2, node, share)
@@ -147,14 +153,15 @@ class TrialLikelihood(nn.Module):
     powers: Tensor
     gain: Tensor
 
-    def __init__(self, trials: int, span: float, *, degree: int, hidden: int, richness: bool) -> None:
+    def __init__(self, trials: int, span: float, *, degree: int, hidden: int, richness: bool, edge: bool) -> None:
         super().__init__()
-        self.richness = richness
+        self.richness, self.edge = richness, edge
         position = np.linspace(-1, 1, trials)
         powers = np.polynomial.legendre.legvander(position, degree)
         guess = _first_guess()
         share = np.exp(guess) * _areas()
-        gain = np.append(0.1 / np.sqrt(share / share.sum() + 1e-3), np.ones(len(FARTHEST_NODES)))  # rare: larger steps
+        gain = 0.1 / np.sqrt(share / share.sum() + 1e-3)  # rare: larger steps
+        gain = np.append(gain, np.ones(len(FARTHEST_NODES))) if edge else gain
         bins = len(guess)
         weight = np.zeros((len(gain), degree + 1))
         weight[:bins, 0], weight[:bins, 1] = guess / gain[:bins], -0.5 * log(10) * span / gain[:bins]
@@ -170,18 +177,20 @@ class TrialLikelihood(nn.Module):
 
     def forward(self, counts: Float[Tensor, "batch trial bin"]) -> Float[Tensor, "batch trial"]:
         """Natural log-likelihood, its mean over the trials 0."""
-        sizes = [counts.shape[-1] - len(FARTHEST_NODES), len(FARTHEST_NODES)]
-        # one product for weights and network: to divide all counts by N first would cost more than all the rest
-        products = torch.cat([self.weight * self.gain, self.reduce.weight.T], 1).split(sizes)
-        galaxies, farthest = counts.split(sizes, -1)
+        galaxies = counts[..., : len(R_NODES) * len(V_NODES)]
         number = galaxies[:, :1].sum(-1, keepdim=True)
         at_least_one = number.clamp(min=1)
+        # one product for weights and network: to divide all counts by N first would cost more than all the rest
+        products = torch.cat([self.weight * self.gain, self.reduce.weight.T], 1)
         widths = [self.weight.shape[1], self.reduce.out_features]
-        by_count, by_share = (galaxies @ products[0]).split(widths, -1)
+        by_count, by_share = (galaxies @ products[: galaxies.shape[-1]]).split(widths, -1)
         by_count = by_count if self.richness else by_count * (TYPICAL / at_least_one)
-        extra, extra_share = (farthest @ products[1]).split(widths, -1)
-        linear = ((by_count + extra) * self.powers).sum(-1)
-        inputs = [by_share / at_least_one + extra_share, self.powers[None, :, 1:2].expand(len(counts), -1, -1)]
+        by_share = by_share / at_least_one
+        if self.edge:
+            extra, extra_share = (counts[..., galaxies.shape[-1] :] @ products[galaxies.shape[-1] :]).split(widths, -1)
+            by_count, by_share = by_count + extra, by_share + extra_share
+        linear = (by_count * self.powers).sum(-1)
+        inputs = [by_share, self.powers[None, :, 1:2].expand(len(counts), -1, -1)]
         if self.richness:
             inputs.append((at_least_one.log() - log(TYPICAL)).expand(-1, counts.shape[1], -1))
         curve = linear + self.mix(torch.cat(inputs, -1))[..., 0]

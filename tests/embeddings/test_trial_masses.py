@@ -19,7 +19,7 @@ def cluster(n, scale=1.0, seed=0):
 
 
 def test_each_trial_counts_every_galaxy_once_shared_linearly_among_nodes():
-    embedding = TrialMasses(14.0, 1.0, trials=3)
+    embedding = TrialMasses(14.0, 1.0, trials=3, edge=True)
     x = cluster(25)
     counts, farthest = embedding.counts(x)[0].split([BINS, len(FARTHEST_NODES)], -1)
     for trial, log10_mass in zip(counts.reshape(3, len(R_NODES), len(V_NODES)), (13.5, 14.0, 14.5), strict=True):
@@ -34,8 +34,14 @@ def test_each_trial_counts_every_galaxy_once_shared_linearly_among_nodes():
     assert (farthest[1] @ torch.tensor(FARTHEST_NODES)).item() == pytest.approx(largest.item(), rel=1e-4)
 
 
+def test_without_an_edge_the_galaxies_are_counted_and_nothing_else():
+    x = cluster(25)
+    plain, edge = (TrialMasses(14.0, 1.0, trials=3, edge=edge).counts(x) for edge in (False, True))
+    torch.testing.assert_close(plain, edge[..., :BINS])
+
+
 def test_a_cluster_of_ten_times_the_mass_counts_as_the_same_at_trials_of_ten_times_the_mass():
-    counts = TrialMasses(14.5, 1.0, trials=2).counts
+    counts = TrialMasses(14.5, 1.0, trials=2, edge=True).counts
     small, large = counts(cluster(40)), counts(cluster(40, scale=10 ** (1 / 3)))
     torch.testing.assert_close(small[:, 0], large[:, 1], rtol=1e-3, atol=1e-3)  # float32 over steps of .005
 

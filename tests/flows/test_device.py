@@ -42,7 +42,8 @@ def test_a_training_step_stays_on_its_device(name, monkeypatch):
         with torch.no_grad():
             grid = flow.log_prob_grid(x, torch.linspace(LOW, HIGH, 9, device="meta"), within=(LOW, HIGH))
             samples = flow.sample((3,), x)
-    assert {each.device.type for each in (loss, grid, samples)} == {"meta"}
+            of_others = flow.sample((3,), torch.rand(10, *flow.condition_shape))  # sbi's posterior sends none over
+    assert {each.device.type for each in (loss, grid, samples, of_others)} == {"meta"}
 
 
 def fake_meta(flow, mode):

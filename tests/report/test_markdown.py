@@ -40,7 +40,8 @@ def parsed(text: str) -> list[Token]:
 
 def said(block: Token) -> str:
     """Text of a block, as a reader sees it."""
-    return "".join(each.content if each.type in ("text", "code_inline") else "" for each in block.children or [])
+    kinds = ("text", "text_special", "code_inline")
+    return "".join(each.content if each.type in kinds else "" for each in block.children or [])
 
 
 def texts() -> st.SearchStrategy[str]:
