@@ -3,7 +3,7 @@
 All galaxies are interlopers, redshift and centre are measured as in data, a random share of the galaxies has
 velocities, with errors; the redshift is measured again from those. A third of the clusters have three times as many
 galaxies for a volume: nearby clusters are seen to fainter galaxies than the mocks', and the number of galaxies must not
-count. (The weights that ship now are older than the second measurement: their mocks kept the redshift of all galaxies.)
+count.
 
 Masses are M200c [h^-1 Msun] as log10_mass [dex], velocities [km/s].
 """

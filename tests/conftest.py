@@ -4,7 +4,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
 
+settings.register_profile("anywhere", deadline=None)  # how long an example takes is up to what else the machine does
+settings.load_profile("anywhere")
 torch.set_num_threads(1)  # the networks of the tests are too small to share
 
 
