@@ -87,7 +87,7 @@ def test_heavy_tails_and_skewness_are_mended():
     assert log_score(mended, truth[tested]).value > log_score(wrong[tested], truth[tested]).value + 0.1
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.floats(12.6, 16.0),
     st.floats(0.1, 0.6),

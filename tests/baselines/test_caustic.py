@@ -137,7 +137,7 @@ def test_the_threshold_gives_four_times_the_velocity_variance(rich, profiles):
     assert mean == pytest.approx(4 * np.var(v_los), rel=0.03)  # the last shell counts in part there, in whole here
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(st.integers(0, 2**32 - 1), st.floats(0.5, 2), st.floats(0.5, 2))
 def test_caustics_scale_with_distances_and_velocities_and_know_no_order_nor_side(rich, seed, stretch, speed_up):
     rng = np.random.default_rng(seed)
@@ -167,7 +167,7 @@ def test_the_amplitude_is_never_steeper_than_a_quarter(profiles):
         assert slope.max() <= 0.25 + 1e-9
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(st.floats(0.2, 1.5))
 def test_the_filling_factor_scales_the_profile_and_m200_faster(rich, filling):
     other = found(Caustic(filling=filling, kernel="fixed").profile_of(rich, 0))

@@ -186,7 +186,7 @@ def test_posterior_among_interlopers_is_calibrated_on_its_own_model(name):
 excesses = st.lists(st.floats(0, 1e3), min_size=1, max_size=40)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(excesses)
 def test_any_share_is_the_integral_of_quadpack(values):
     x = np.array(values)
@@ -196,7 +196,7 @@ def test_any_share_is_the_integral_of_quadpack(values):
     assert log_any_share(x, np.array([len(x)]))[0] == pytest.approx(np.log(area) + peak, abs=1e-4)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(excesses, st.floats(0.5, 50))
 def test_any_number_is_the_integral_of_quadpack(values, background):
     x = np.array(values)
@@ -257,7 +257,7 @@ def test_universal_interlopers_are_23_percent_within_2_7_sigma_of_a_virial_cone(
     assert number < everything
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(st.integers(0, 2**32 - 1))
 def test_order_of_galaxies_and_sign_of_velocities_do_not_matter(contaminated, seed):
     rng = np.random.default_rng(seed)

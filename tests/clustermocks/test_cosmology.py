@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.integrate import quad
 from scipy.optimize import brentq
@@ -40,7 +40,6 @@ def test_comoving_distance_and_hubble_rate_agree_with_astropy():
     np.testing.assert_allclose(MDPL2.matter_fraction(z), reference.Om(z), rtol=1e-12)
 
 
-@settings(deadline=None)  # the first call of a cosmology builds its spline
 @given(z=st.floats(0, 9.9), Om0=st.floats(0.1, 0.9))
 def test_redshift_at_inverts_the_comoving_distance(z, Om0):
     cosmology = Cosmology(Om0=round(Om0, 1))  # few cosmologies: each builds a spline

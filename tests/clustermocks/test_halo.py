@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.integrate import quad
 from scipy.special import lambertw
@@ -35,7 +35,6 @@ def _haloes(log10_mass, n, galaxies, seed=1):
     return draw_haloes(masses, rng, galaxies=galaxies, redshift=REDSHIFT, cosmology=MDPL2), rng
 
 
-@settings(deadline=None)
 @given(x=st.floats(1e-3, 2.9), c=st.floats(0.6, 100))
 def test_tabulated_dispersion_agrees_with_the_integral(x, c):
     for galaxies, c_galaxy in ((HaloGalaxies(), 2.6), (HaloGalaxies(galaxy_concentration=None), c)):

@@ -85,7 +85,7 @@ def test_density_integrated_over_velocity_is_the_closed_surface_density(R):
     assert found == pytest.approx(closed, rel=1e-7)
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @example(c=7.0, edge=1.25, anisotropy=-1.0, depth=4.5, v=3.0)  # 5 standard deviations
 @given(
     c=st.floats(1, 25),

@@ -193,7 +193,7 @@ def _clusters():
     return st.lists(galaxy, min_size=1, max_size=20).map(lambda g: np.array(g))
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(cluster=_clusters(), background=st.sampled_from([0.0, 5.0]), seed=st.integers(0, 99))
 def test_likelihood_knows_neither_order_nor_sign_nor_padding(cluster, background, seed):
     model = SphericalJeans(observation=ALL, background=background)

@@ -168,7 +168,7 @@ def test_shuffling_moves_velocities_within_or_between_clusters(some):
     np.testing.assert_array_equal(np.sort(between.galaxy_column("v_los")), np.sort(some.galaxy_column("v_los")))
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(st.floats(0.05, 1.0))
 def test_wrong_units_are_undone_by_the_inverse_factor(some, factor):
     back = in_wrong_units(in_wrong_units(some, factor), 1 / factor)
@@ -220,7 +220,7 @@ def test_a_merger_does_not_bring_the_second_clusters_interlopers():
     assert merged(pair, 0, seed=1).n_galaxies.tolist() == [30 + 10, 30 + 30]
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(st.floats(-400, 400))
 def test_recentring_forgets_a_redshift_offset(offset):
     v_los = np.random.default_rng(6).normal(0, 300, 80)

@@ -28,7 +28,7 @@ def test_crps_of_gaussians_is_the_closed_form_with_truths_in_the_tails_too():
     np.testing.assert_allclose(found, closed_crps(mean, sigma, truth), atol=2e-6)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.floats(13.05, 15.55), st.floats(0.05, 0.8), st.floats(12.5, 16.0))
 def test_crps_is_the_energy_form_of_samples(mean, sigma, truth):
     """E|X - M| - E|X - X'| / 2, by stratified samples, of densities that the grid's ends cut and truths beyond them."""

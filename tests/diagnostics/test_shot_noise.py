@@ -57,7 +57,7 @@ def test_errors_count_hosts_and_not_lines_of_sight():
         assert getattr(together, name).value == getattr(apart, name).value
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(stretch=st.floats(0.2, 3), shift=st.floats(-0.5, 0.5))
 def test_to_stretch_or_shift_the_estimates_changes_nothing(stretch, shift):
     estimated, true, members, _ = estimates(300, 5)

@@ -105,7 +105,7 @@ def test_what_is_no_set_of_galaxies_is_refused(name):
 
 @with_and_without_richness
 @given(n=st.integers(0, 40), extra=st.integers(0, 30), seed=st.integers(0, 2**16))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_the_order_of_galaxies_and_their_padding_change_nothing(name, richness, n, extra, seed):
     embedding = build(name, richness=richness)
     x = clusters(n, 12, seed=seed)
@@ -133,7 +133,7 @@ def test_a_galaxy_that_is_not_a_number_is_not_painted_over(name):
 
 @pytest.mark.parametrize("name", EVEN)
 @given(n=st.integers(0, 40), seed=st.integers(0, 2**16))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_velocities_reversed_change_nothing_where_that_is_promised(name, n, seed):
     x = clusters(n, 12, seed=seed)
     torch.testing.assert_close(build(name)(x * torch.tensor([1.0, -1.0, 1.0])), build(name)(x), **close(name))

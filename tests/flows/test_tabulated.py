@@ -21,7 +21,7 @@ def table(seed, knots=7, scale=5.0):
 
 
 @given(seed=st.integers(0, 2**16), low=st.floats(12.8, 14.9), width=st.floats(0.01, 2), scale=st.floats(0, 30))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_the_mass_within_bounds_is_the_integral_of_the_density(seed, low, width, scale):
     found, high = table(seed, scale=scale), min(low + width, 15.0)
     low = min(low, high - 0.005)
@@ -37,7 +37,7 @@ def test_the_mass_within_bounds_is_the_integral_of_the_density(seed, low, width,
 
 
 @given(seed=st.integers(0, 2**16), level=st.floats(0.001, 0.999))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_the_quantile_undoes_the_mass_below(seed, level):
     found = table(seed)
     values = found.quantile(torch.full((2, 1), level, dtype=torch.float64))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from astropy.stats import biweight_location
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 from torch import nn
@@ -72,7 +72,6 @@ def test_a_cluster_left_with_too_few_galaxies_has_no_weight_and_stays_as_it_was(
     assert (x[passed][..., 2].sum(1) >= 6).all()
 
 
-@settings(deadline=None)
 @given(counts=st.lists(st.integers(0, 40), min_size=1, max_size=8), seed=st.integers(0, 2**31))
 def test_the_centre_of_padded_clusters_is_the_biweight_of_astropy(counts, seed):
     rng = np.random.default_rng(seed)

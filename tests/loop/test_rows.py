@@ -28,7 +28,7 @@ def on_end(x: torch.Tensor, place: Place, theta: torch.Tensor, cut: int = 0) -> 
     return writer.finish(theta)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=12), st.data())
 def test_a_batch_is_the_padded_rows_cut_to_their_own_width(counts, data):
     x, theta = padded(counts), torch.arange(float(len(counts)))[:, None]

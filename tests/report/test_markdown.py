@@ -55,7 +55,7 @@ def one_line(text: str) -> str:
     return " ".join(text.split())
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @example("1. no list")
 @example("C #")
 @example("--- no rule")
@@ -68,7 +68,7 @@ def test_a_text_is_a_paragraph_of_the_same_words_whatever_signs_it_holds(text):
     assert one_line(said(rest[1])) == one_line(text)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(texts().filter(str.strip), texts(), texts())
 def test_titles_and_cells_come_back_whatever_signs_they_hold(title, head, cell):
     table = Table("t", ("name", head), (("row", cell), ("other", "")))

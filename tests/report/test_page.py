@@ -71,7 +71,7 @@ def page_of(text: str) -> Reader:
     return Reader(html(text, [section, Section("Other")], lead=text))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(texts().filter(lambda text: not re.search(r"[`\[]", text)))
 def test_any_text_comes_back_as_it_was_and_adds_no_element(text):
     page, plain = page_of(text), page_of("word")

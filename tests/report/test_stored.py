@@ -35,7 +35,7 @@ def many_sections(draw) -> list[Section]:
     return [first, Section(draw(TEXT), pictures=tuple(pictures[2:]))]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(many_sections())
 def test_sections_come_back_as_they_were(tmp_path_factory, sections):
     folder = tmp_path_factory.mktemp("results")

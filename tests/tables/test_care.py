@@ -25,7 +25,7 @@ GIVEN = TableOptions(redshift=0.1, centre=CENTRE)
 # ---- counts ---------------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 2**32 - 1))
 def test_every_row_counts_once_whatever_is_wrong_with_it(columns, tmp_path_factory, seed):
     from astropy.table import Table
@@ -75,7 +75,7 @@ def test_weights_and_photometric_errors_are_told(columns, write):
 # ---- duplicates -----------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.integers(0, 2**32 - 1), st.floats(0, 360), st.floats(-89, 89))
 def test_duplicates_are_those_that_astropy_finds_within_two_arcsec(seed, ra, dec):
     rng = np.random.default_rng(seed)

@@ -148,7 +148,7 @@ def test_a_second_cluster_along_the_line_of_sight_or_beside_is_told():
     assert rival_point(sky[:60], (10.0, 10.0), 300.0, apart=1.6) is None
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.floats(0, 359.9), st.floats(-88, 88), st.integers(0, 2**32 - 1))
 def test_the_densest_point_moves_with_the_cluster_across_the_sky(ra, dec, seed):
     rng = np.random.default_rng(seed)
@@ -165,7 +165,7 @@ def test_the_densest_point_moves_with_the_cluster_across_the_sky(ra, dec, seed):
     assert offsets[0] == pytest.approx(offsets[1], abs=1e-6)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.floats(0, 360), st.floats(-90, 90), st.floats(0, 360), st.floats(-90, 90))
 def test_separations_are_those_of_astropy(ra, dec, ra0, dec0):
     truth = SkyCoord(ra, dec, unit="deg").separation(SkyCoord(ra0, dec0, unit="deg")).rad

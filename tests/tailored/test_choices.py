@@ -29,7 +29,7 @@ def factor(choices):
     return choices.model.galaxies.richness / HaloGalaxies.richness
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     depth=st.floats(-1.5, 1.2),
     error=st.floats(0.01, 0.3),
@@ -121,7 +121,7 @@ def test_every_choice_has_a_reason():
     assert all(each.value and each.why for each in choose(LOOK).because)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.floats(0.01, 1.2), min_size=1, max_size=60))
 def test_shells_are_different_and_no_mass_of_a_shell_is_off_by_more_than_three_hundredths(redshifts):
     known = np.quantile(redshifts, np.linspace(0, 1, 41))
