@@ -63,7 +63,8 @@ class EmbedOnce(ConditionalDensityEstimator):
                 f"(batch, {', '.join(map(str, self.condition_shape))}); add one with condition[None]."
             )
         batch = condition.shape[:-event]
-        condition = condition.to(next(self.parameters()).device)  # sbi's posterior hands on what it was given
+        device = next((weight.device for weight in self.parameters()), condition.device)
+        condition = condition.to(device)  # sbi's posterior hands on what it was given
         features = self.embedding(self.summary(condition.reshape(-1, *condition.shape[-event:])))
         return features.reshape(*batch, *features.shape[1:])
 

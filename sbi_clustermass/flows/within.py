@@ -160,14 +160,19 @@ def density_at(inner: ConditionalDensityEstimator, features: Float[Tensor, "batc
 
 
 def log_mass_to_learn_from(density: Density, low: float, high: float) -> Float[Tensor, " batch"]:
-    """`log_mass`, for a flow at least log .01.
+    """`log_mass`, at least log .01 for a flow, and for a mixture so wide that it could nowhere have more within.
 
-    The truncated loss does not care how much of a flow is within the bounds. One that drifts out has both bounds at
-    the same noise in float32, hence no mass and an unlimited reward. Below the floor the loss is the plain one.
+    The truncated loss does not care how much of a density is within the bounds. A flow that drifts out has both bounds
+    at the same noise in float32, hence no mass and an unlimited reward; a Gaussian much wider than the bounds is flat
+    within whatever its width, and no gradient leads back. Below the floor the loss is the plain one.
     """
     log_mass = density.log_mass(low, high)
-    is_flow = isinstance(density, NFlowsDensity | ZukoDensity)
-    return log_mass.clamp(min=LEAST_MASS) if is_flow else log_mass
+    if isinstance(density, NFlowsDensity | ZukoDensity):
+        return log_mass.clamp(min=LEAST_MASS)
+    if isinstance(density, Mixture):
+        most = (density.log_weight - density.std.log()).logsumexp(-1) + log((high - low) / sqrt(2 * pi))
+        return torch.where(most < LEAST_MASS, log_mass.clamp(min=LEAST_MASS), log_mass)
+    return log_mass
 
 
 def starts_from_a_normal(inner: NFlowsFlow) -> bool:
