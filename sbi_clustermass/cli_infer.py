@@ -33,7 +33,10 @@ def infer(
         float | None,
         typer.Option(help="The cluster's redshift; estimated if left out. Velocities are recentred on it."),
     ] = None,
-    centre: Annotated[str | None, typer.Option(help="RA,DEC of the centre [deg]; estimated if left out.")] = None,
+    centre: Annotated[
+        str | None,
+        typer.Option(help="RA,DEC of the centre, in degrees or as 12:59:48,+27:58:48; estimated if left out."),
+    ] = None,
     h: Annotated[
         float | None,
         typer.Option(
@@ -164,10 +167,18 @@ def table_options(
 
 
 def _pair(text: str) -> tuple[float, float]:
+    """Right ascension and declination [deg] from two numbers of degrees, or from hours and degrees with minutes."""
+    import numpy as np
+    from astropy.coordinates import Angle
+
+    parts = [part.strip() for part in text.split(",")] if "," in text else text.split()
+    units = ("hourangle", "deg") if any(mark in text for mark in ":hd") else ("deg", "deg")
     try:
-        ra, dec = (float(part) for part in text.replace(",", " ").split())
+        ra, dec = (np.asarray(Angle(part, unit=unit).to("deg")).item() for part, unit in zip(parts, units, strict=True))
     except ValueError as error:
-        raise ValueError(f"--centre needs RA,DEC in degrees, such as 194.95,27.98; got {text!r}.") from error
+        raise ValueError(
+            f"--centre needs RA,DEC: degrees, such as 194.95,27.98, or 12:59:48,+27:58:48; got {text!r}."
+        ) from error
     return ra, dec
 
 

@@ -5,6 +5,8 @@ import pytest
 
 from sbi_clustermass import MassPosteriors
 from sbi_clustermass.cli import main
+from sbi_clustermass.cli_infer import table_options
+from sbi_clustermass.tables import TableOptions
 
 
 def run(capsys, *arguments: object) -> tuple[int, str]:
@@ -155,3 +157,15 @@ def test_clusters_of_one_name_in_several_tables_are_told_apart(capsys, model, ga
     options = ("--model", model, "--posteriors", "p.parquet")
     assert run(capsys, "infer", galaxies, other, other, *options)[0] == 0
     assert MassPosteriors.from_parquet("p.parquet").names == ("A 85", "b:A 85", "b:A 85 (2)")
+
+
+@pytest.mark.parametrize("words", ["194.95,27.98", "194.95 27.98", "12:59:48,+27:58:48", "12h59m48s, 27d58m48s"])
+def test_the_centre_is_read_in_degrees_and_in_hours(words):
+    options = table_options(TableOptions(), centre=words, column=None, id=None, clusters=None)
+    assert options.centre == pytest.approx((194.95, 27.98), abs=1e-9)
+
+
+@pytest.mark.parametrize("words", ["194.95", "1,2,3", "here,there", "12:59:48", "12:59:48,+27:98:48:1"])
+def test_a_centre_that_is_none_is_refused_with_an_example(words):
+    with pytest.raises(ValueError, match=r"such as 194\.95,27\.98, or 12:59:48"):
+        table_options(TableOptions(), centre=words, column=None, id=None, clusters=None)
