@@ -1,5 +1,6 @@
 """The command line as a user meets it: what is printed and written, the exit status, every kind of bad input."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -273,3 +274,15 @@ def test_coma_and_abell_119_get_a_mass(capsys, model):
 def test_the_help_of_train_names_every_flow_and_embedding():
     assert re.split(", | or ", cli_train.FLOWS) == list(FLOWS)
     assert re.split(", | or ", cli_train.EMBEDDINGS) == list(EMBEDDINGS)
+
+
+@pytest.mark.parametrize(("policy", "spins"), [(None, "1000"), ("active", None)])
+def test_threads_wait_asleep_unless_the_user_chose_otherwise(policy, spins, monkeypatch, capsys):
+    monkeypatch.setenv("GOMP_SPINCOUNT", "")  # so that it is as before afterwards
+    monkeypatch.delenv("GOMP_SPINCOUNT")
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    if policy is not None:
+        monkeypatch.setenv("OMP_WAIT_POLICY", policy)
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    assert os.environ.get("GOMP_SPINCOUNT") == spins

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import typer
 from matplotlib.figure import Figure
 from rich.console import Console
@@ -169,7 +170,8 @@ def test_the_command_of_a_training_from_the_command_line_gives_the_same_estimato
     assert same_weights(MassEstimator.load(tmp_path / "again"), MassEstimator.load(tmp_path / "first"))
 
 
-def test_the_script_of_a_training_from_python_gives_the_same_estimator(small, tmp_path):
+def test_the_script_of_a_training_from_python_gives_the_same_estimator(small, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)  # bit for bit on the CPU only
     mocks = Catalogue.from_parquet(small).pure()
     training = Training(learning_rate=1e-3, max_updates=20, batch_size=50, augmentation=Augmentation((0.7, 0.9)))
     flow = StackedAffine(hidden=(16, 8), blocks=2)
