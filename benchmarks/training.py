@@ -18,7 +18,8 @@ from sbi.inference import NPE
 
 from clustermocks import Catalogue, FlatMasses, HaloModel
 from sbi_clustermass import StackedAffine, Tabulated, Training, TrialMasses, as_tensors, mass_prior
-from sbi_clustermass.loop import Augmentation, Data, GalaxyWriter, Place, Table, fit, split_by_group
+from sbi_clustermass.flows import EmbedOnce
+from sbi_clustermass.loop import Augmentation, Data, GalaxyWriter, Place, Rows, Table, fit, split_by_group
 from sbi_clustermass.training import Silent
 
 CLUSTERS, SUPPORT = 2000, (13.5, 15.3)
@@ -27,24 +28,24 @@ UPDATES = {"cpu": 200, "cuda": 2000}
 
 def ours(theta: torch.Tensor, x: torch.Tensor) -> float:
     """Updates a second of `fit`, the images' computation included."""
-    network, updates = StackedAffine()(theta.cpu(), x.cpu()).to(theta.device), UPDATES[theta.device.type]
-    training = Training(max_updates=updates, patience=updates)
-    data = Data(Table(theta, x), split_by_group(np.arange(len(theta)), training))
-    start = perf_counter()
-    fit(network, data, support=SUPPORT, training=training)  # ends with a look at its loss: all was computed
-    return updates / (perf_counter() - start)
+    return fitted(StackedAffine()(theta.cpu(), x.cpu()), Table(theta, x), None)
 
 
 def thinned(theta: torch.Tensor, mocks: Catalogue) -> float:
     """Updates a second of the network that ships, on galaxies that change with every update."""
-    network = Tabulated(embedding=TrialMasses())(theta.cpu(), as_tensors(mocks)[1]).to(theta.device)
-    updates = UPDATES[theta.device.type]
-    training = Training(max_updates=updates, patience=updates, augmentation=Augmentation(recentre=True))
     writer = GalaxyWriter(Place(theta.device))
     writer.append(np.stack([mocks.galaxy_column(name) for name in ("R_proj", "v_los")], 1), mocks.n_galaxies)
-    data = Data(writer.finish(theta), split_by_group(np.arange(len(theta)), training))
+    network = Tabulated(embedding=TrialMasses())(theta.cpu(), as_tensors(mocks)[1])
+    return fitted(network, writer.finish(theta), Augmentation(recentre=True))
+
+
+def fitted(network: EmbedOnce, rows: Rows, augmentation: Augmentation | None) -> float:
+    """Updates a second of `fit`, on the device of the rows."""
+    updates, n = UPDATES[rows.theta.device.type], len(rows.theta)
+    training = Training(max_updates=updates, patience=updates, augmentation=augmentation)
+    network, data = network.to(rows.theta.device), Data(rows, split_by_group(np.arange(n), training))
     start = perf_counter()
-    fit(network, data, support=SUPPORT, training=training)
+    fit(network, data, support=SUPPORT, training=training)  # ends with a look at its loss: all was computed
     return updates / (perf_counter() - start)
 
 

@@ -15,8 +15,6 @@ from torch import Tensor, nn
 from sbi_clustermass.flows.builder import SbiFlow
 from sbi_clustermass.flows.within import Mixture
 
-LEAST_PRECISION = 1e-4  # sbi's own, of standardised parameters
-
 
 @final
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +68,8 @@ class MDNFlow(MixtureDensityEstimator):
         logits, mean, diagonal = self._numbers(condition)
         shift, scale = self.get_buffer("_transform_shift"), self.get_buffer("_transform_scale")
         log_weight = logits - logits.logsumexp(-1, keepdim=True)
-        precision = nn.functional.softplus(diagonal).square() + LEAST_PRECISION
+        least = cast(MultivariateGaussianMDN, self.net)._epsilon  # what get_uncorrected_mog has in its precisions
+        precision = nn.functional.softplus(diagonal).square() + least
         return Mixture(log_weight, mean * scale + shift, scale / precision.sqrt())
 
     def _numbers(self, condition: Tensor) -> tuple[Tensor, Tensor, Tensor]:
