@@ -23,7 +23,7 @@ from mock_surveys import HIGH, LOW, MIN_GALAXIES, Observatory, draw
 from recovery import log_rate
 
 from clustermocks import Catalogue, Cosmology
-from clustermocks.cosmology import MDPL2
+from clustermocks.haloes.cosmology import MDPL2
 from sbi_clustermass import MassPosteriors
 from sbi_clustermass.population import (
     CosmologyMassFunction,

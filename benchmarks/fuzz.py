@@ -27,7 +27,7 @@ import numpy as np
 if TYPE_CHECKING:
     from sbi_clustermass import MassEstimator
 
-TABLES = Path(__file__).parents[1] / "tests" / "tables" / "test_fuzz.py"
+TABLES = Path(__file__).parents[1] / "tests" / "observations" / "tables" / "test_fuzz.py"
 SAME, TOLD, MESSAGE, SILENT, TRACEBACK = (
     "same mass",
     "another mass, told",
@@ -99,7 +99,7 @@ def outcomes(estimator: "MassEstimator", n: int, seed: int, folder: Path) -> Ite
 
 
 def _answers(estimator: "MassEstimator", path: Path, options: Any) -> list[Any]:
-    from sbi_clustermass.infer import infer_tables
+    from sbi_clustermass.observations import infer_tables
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -150,7 +150,7 @@ def _counted(mass: Any, whole: Any) -> set[str]:
 def shipped() -> "MassEstimator":
     """The estimator that answers where no model is named."""
     from sbi_clustermass import MassEstimator
-    from sbi_clustermass.published import resolve_model
+    from sbi_clustermass.estimator.hub import resolve_model
 
     return MassEstimator.load(resolve_model(None), device="cpu")
 

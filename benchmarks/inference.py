@@ -21,8 +21,8 @@ from sbi.neural_nets.estimators import NFlowsFlow
 
 from clustermocks import Catalogue, FlatMasses, HaloModel
 from sbi_clustermass import MassEstimator, Training, as_tensors, mass_prior, train
-from sbi_clustermass.ensemble import Ensemble
 from sbi_clustermass.flows import EmbedOnce
+from sbi_clustermass.flows.ensemble import Ensemble
 
 SUPPORT = (13.5, 15.3)
 

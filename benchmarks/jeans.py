@@ -11,8 +11,8 @@ from time import process_time
 import numpy as np
 
 from clustermocks import Catalogue, FlatMasses, SphericalJeans
-from clustermocks.jeans import Tracers, log_density
-from clustermocks.jeans_galaxies import hosts
+from clustermocks.haloes.jeans import Tracers, log_density
+from clustermocks.spherical_jeans.galaxies import hosts
 
 CLUSTERS, MASSES = 1000, np.linspace(13.5, 15.3, 256)
 

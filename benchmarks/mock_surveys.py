@@ -21,7 +21,7 @@ from rich.console import Console
 from clustermocks import FlatMasses, HaloModel, PowerLawMasses
 from clustermocks.selection import Selection, fit_selection
 from sbi_clustermass import MassEstimator, MassPosteriors, Tabulated, TrialMasses, train
-from sbi_clustermass.progress import stage
+from sbi_clustermass.cli.progress import stage
 
 LOW, HIGH, MIN_GALAXIES = 12.5, 15.6, 20
 AT_ONCE = 50_000

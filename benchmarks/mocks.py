@@ -2,7 +2,7 @@
 
 `python benchmarks/mocks.py` prints tables; with `--full` the time against number goes to 100 000 clusters. Masses are
 flat in 13.5 to 15.3, clusters have N >= 10 (Ho et al. 2019, ApJ 887, 25). How near the mocks come to N-body ones:
-`python -m clustermocks.acceptance`.
+`python -m benchmarks.acceptance`.
 """
 
 import os
@@ -13,8 +13,8 @@ import time
 
 os.environ["OMP_NUM_THREADS"] = "1"  # one core is what is measured
 
-from clustermocks.masses import FlatMasses
-from clustermocks.simulator import HaloModel
+from clustermocks.haloes.mass_distributions import FlatMasses
+from clustermocks.mocks.halo_model import HaloModel
 
 CLUSTERS = 10_000
 

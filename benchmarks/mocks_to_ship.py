@@ -14,9 +14,9 @@ from typing import TypeAlias
 import pyarrow as pa
 
 from clustermocks import Catalogue, FlatMasses, HaloMassFunction, HaloModel
-from clustermocks.ragged import with_column
-from sbi_clustermass.diagnostics.preparation import within_velocity
-from sbi_clustermass.observed import as_observed
+from clustermocks.catalogue.ragged import with_column
+from clustermocks.incompleteness import as_observed
+from sbi_clustermass.estimator.misspecification.preprocessing_checks import within_velocity
 
 Masses: TypeAlias = FlatMasses | HaloMassFunction
 FLAT, MODEL = FlatMasses(13.0, 15.6), HaloModel()

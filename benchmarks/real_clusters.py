@@ -18,11 +18,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 from rich.console import Console
 
-from sbi_clustermass.estimator import MassEstimator
-from sbi_clustermass.infer import Mass, infer_cluster
-from sbi_clustermass.published import resolve_model
+from sbi_clustermass.estimator.hub import resolve_model
+from sbi_clustermass.estimator.mass_estimator import MassEstimator
+from sbi_clustermass.observations import Mass, infer_cluster
+from sbi_clustermass.observations.tables import TableOptions, read_table
 from sbi_clustermass.report import Table
-from sbi_clustermass.tables import TableOptions, read_table
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "clusters"
 

@@ -28,6 +28,7 @@ from rich.console import Console
 from scipy.stats import kstest
 
 from sbi_clustermass import MassPosteriors, plots
+from sbi_clustermass.cli.progress import stage
 from sbi_clustermass.population import (
     CosmologyMassFunction,
     KnownSelection,
@@ -41,7 +42,6 @@ from sbi_clustermass.population import (
     fit,
 )
 from sbi_clustermass.population.masses import Masses
-from sbi_clustermass.progress import stage
 
 LEVELS = (0.5, 0.68, 0.9, 0.95)
 ERROR = 0.03  # of the observable [dex]

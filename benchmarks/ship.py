@@ -1,7 +1,7 @@
 """Make the estimator that ships with the package: simulate, train, measure, publish.
 
 `python benchmarks/ship.py --work FOLDER` takes about half an hour of one core; given again it goes on with what is
-done. It writes sbi_clustermass/published/default, and an archive of it into the working folder.
+done. It writes sbi_clustermass/estimator/hub/default, and an archive of it into the working folder.
 """
 
 import argparse
@@ -16,12 +16,12 @@ from mocks_to_ship import REACH, drawn, prepared
 from rich.console import Console
 from shipped import sections
 
-from sbi_clustermass.diagnostics.preparation import Preparation
-from sbi_clustermass.estimator import MassEstimator
-from sbi_clustermass.published import SHIPPED
-from sbi_clustermass.published.publishing import About, publish
+from sbi_clustermass.estimator.hub import SHIPPED
+from sbi_clustermass.estimator.hub.model_card import About, publish
+from sbi_clustermass.estimator.mass_estimator import MassEstimator
+from sbi_clustermass.estimator.misspecification.preprocessing_checks import Preparation
+from sbi_clustermass.estimator.training_run import TrainingRun
 from sbi_clustermass.report import load_sections, save_sections
-from sbi_clustermass.training_run import TrainingRun
 
 RUN = TrainingRun(flow="tabulated", embedding="trial_masses", members=3, seed=1)
 TO_TEACH, TO_MEASURE = 6000, 2000  # mocks of each kind

@@ -16,15 +16,15 @@ from mocks_to_ship import FLAT, MODEL, REACH, denser, drawn, prepared
 from rich.console import Console
 
 from clustermocks import Catalogue, HaloMassFunction, HaloModel
+from clustermocks.perturbations import cleaned, thinned
 from sbi_clustermass.baselines.caustic import caustic_members
 from sbi_clustermass.diagnostics import Measured, coverages, mean_of, residuals
-from sbi_clustermass.diagnostics.misspecification import Alarm
-from sbi_clustermass.diagnostics.perturb import cleaned, thinned
-from sbi_clustermass.diagnostics.preparation import RATES
-from sbi_clustermass.diagnostics.promise import reweighted
-from sbi_clustermass.estimator import MassEstimator
+from sbi_clustermass.diagnostics.test_sets import reweighted
+from sbi_clustermass.estimator.hub import resolve_model
+from sbi_clustermass.estimator.mass_estimator import MassEstimator
+from sbi_clustermass.estimator.misspecification.alarm import Alarm
+from sbi_clustermass.estimator.misspecification.preprocessing_checks import RATES
 from sbi_clustermass.posterior import MassPosteriors
-from sbi_clustermass.published import resolve_model
 from sbi_clustermass.report import Section, Table
 
 RATE = 0.01

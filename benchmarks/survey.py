@@ -80,8 +80,8 @@ def measure(path: Path, model: Path, truth: np.ndarray) -> Measured:
     import torch
 
     from sbi_clustermass import MassEstimator, TableOptions
-    from sbi_clustermass.infer import Mass, Stamp, infer_tables
-    from sbi_clustermass.infer.outputs import Outputs
+    from sbi_clustermass.observations import Mass, Stamp, infer_tables
+    from sbi_clustermass.observations.output_files import Outputs
 
     torch.set_num_threads(1)
     estimator = MassEstimator.load(model, device="cpu")

@@ -19,8 +19,8 @@ from sbi.inference import NPE
 from clustermocks import Catalogue, FlatMasses, HaloModel
 from sbi_clustermass import StackedAffine, Tabulated, Training, TrialMasses, as_tensors, mass_prior
 from sbi_clustermass.flows import EmbedOnce
-from sbi_clustermass.loop import Augmentation, Data, GalaxyWriter, Place, Rows, Table, fit, split_by_group
-from sbi_clustermass.training import Silent
+from sbi_clustermass.training import Augmentation, Data, GalaxyWriter, Place, Rows, Table, fit, split_by_group
+from sbi_clustermass.training.npe import Silent
 
 CLUSTERS, SUPPORT = 2000, (13.5, 15.3)
 UPDATES = {"cpu": 200, "cuda": 2000}

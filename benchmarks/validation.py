@@ -19,14 +19,14 @@ import numpy as np
 from rich.console import Console
 
 from clustermocks import Catalogue, FlatMasses, HaloMassFunction, HaloModel, without_richness
-from clustermocks.files import replacing
+from clustermocks.io.atomic import replacing
 from sbi_clustermass import NSF, DeepSets, KDEImage, MassEstimator, StackedAffine, Tabulated, TrialMasses, train
 from sbi_clustermass.baselines import BASELINES
 from sbi_clustermass.diagnostics import richness_r2
+from sbi_clustermass.diagnostics.validation import Validation, trust_section, validation_table
 from sbi_clustermass.flows import Flow
 from sbi_clustermass.report import Section, markdown, save_sections
-from sbi_clustermass.rules import rule_for
-from sbi_clustermass.validation import Validation, trust_section, validation_table
+from sbi_clustermass.training.defaults import rule_for
 
 CONSOLE = Console(soft_wrap=True, highlight=False)
 FEW = 10  # galaxies, at least, that clusters are thinned to where their number must say nothing

@@ -16,9 +16,9 @@ from pathlib import Path
 from rich.console import Console
 
 from clustermocks import FlatMasses, HaloModel
+from clustermocks.io.registry import lookup
 from sbi_clustermass import EMBEDDINGS, FLOWS, ImageCNN, KDEImage, Training, TrialMasses
-from sbi_clustermass.compare import JEANS_SETTINGS, Comparison, Contest, compare
-from sbi_clustermass.registry import lookup
+from sbi_clustermass.diagnostics.comparison import JEANS_SETTINGS, Comparison, Contest, compare
 
 PAIRS = (
     *((flow, "summary") for flow in FLOWS),

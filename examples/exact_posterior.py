@@ -8,7 +8,7 @@ clusters over a uniform background. `clustermass compare --jeans mass+background
 
 from clustermocks import SphericalJeans
 from sbi_clustermass import KDEImage, StackedAffine, Tabulated, Training, TrialMasses
-from sbi_clustermass.compare import Comparison, Contest, compare
+from sbi_clustermass.diagnostics.comparison import Comparison, Contest, compare
 
 
 def main(n_clusters: int = 4000, hidden: tuple[int, ...] = (512, 64, 512), max_updates: int = 600) -> None:

@@ -21,7 +21,7 @@ import numpy as np
 from astropy.table import Table
 from matplotlib.figure import Figure
 
-from clustermocks.cosmology import MDPL2
+from clustermocks.haloes.cosmology import MDPL2
 from sbi_clustermass import MassPosteriors
 from sbi_clustermass.plots import BLUE, GREY, ORANGE, save
 from sbi_clustermass.population import (

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from clustermocks import MDPL2, BoxView, Catalogue, HaloMassFunction, lines_of_sight, observe_box
-from clustermocks.cosmology import concentration, nfw_mass, radius_200c, virial_ratio, virial_velocity
+from clustermocks.haloes.cosmology import concentration, nfw_mass, radius_200c, virial_ratio, virial_velocity
 from clustermocks.nbody import RockstarHlist, UniverseMachineBinary, convert
 from clustermocks.nbody.universemachine import LAYOUT
 

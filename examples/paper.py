@@ -20,15 +20,7 @@ from pathlib import Path
 from typing import final
 
 import numpy as np
-from paper_sets import HIGH, LOW, test_set, training_set
-from rich.console import Console
-
-from clustermocks import Catalogue, FlatMasses, HaloMassFunction, HaloModel, flatten
-from clustermocks.files import replacing
-from sbi_clustermass import KDEImage, MassEstimator, MassPosteriors, StackedAffine, Training, read_cluster, train
-from sbi_clustermass.baselines import BASELINES
-from sbi_clustermass.diagnostics.promise import reweighted
-from sbi_clustermass.paper import (
+from kodi_ramanah_2020 import (
     Sample,
     Sets,
     individuals,
@@ -41,10 +33,18 @@ from sbi_clustermass.paper import (
     robustness,
     saliency_maps,
 )
-from sbi_clustermass.paper.published import Kind
-from sbi_clustermass.progress import stage
+from kodi_ramanah_2020.published import Kind
+from paper_sets import HIGH, LOW, test_set, training_set
+from rich.console import Console
+
+from clustermocks import Catalogue, FlatMasses, HaloMassFunction, HaloModel, flatten
+from clustermocks.io.atomic import replacing
+from sbi_clustermass import KDEImage, MassEstimator, MassPosteriors, StackedAffine, Training, read_cluster, train
+from sbi_clustermass.baselines import BASELINES
+from sbi_clustermass.cli.progress import stage
+from sbi_clustermass.diagnostics.test_sets import reweighted
+from sbi_clustermass.observations.tables.options import TableOptions
 from sbi_clustermass.report import Section, load_sections, markdown, save_sections, write
-from sbi_clustermass.tables.options import TableOptions
 
 TITLE = "Kodi Ramanah et al. 2020 on our mocks"
 MASSES = HaloMassFunction(low=LOW, high=HIGH)

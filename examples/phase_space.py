@@ -14,7 +14,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 
-from clustermocks.acceptance import Particles, stacked_particles
+from benchmarks.acceptance import Particles, stacked_particles
 
 R_EDGES, U_EDGES = np.linspace(0, 1, 5), np.linspace(0, 3, 25)
 

@@ -1,4 +1,4 @@
-"""Shared by all tests: a small trained estimator, and jaxtyping's shapes checked at run time."""
+"""Shared by all tests: a small trained estimator, and mocks to try it on."""
 
 from pathlib import Path
 

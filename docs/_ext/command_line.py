@@ -6,7 +6,7 @@ import typer
 from sphinx.application import Sphinx
 from written import write_changed
 
-from sbi_clustermass.cli import app as program
+from sbi_clustermass.cli.main import app as program
 
 WIDTH = 88
 INTRODUCTION = """# Command line

@@ -14,13 +14,13 @@ PACKAGES = ("clustermocks", "sbi_clustermass")
 # without __all__, yet of use to whoever changes the mocks, brings a simulator or writes a program; nothing named means
 # all that a module defines itself
 MODULES: dict[str, tuple[str, ...]] = {
-    "clustermocks.cosmology": (),
-    "clustermocks.environment": ("Neighbours",),
-    "clustermocks.halo": ("HaloGalaxies",),
-    "clustermocks.mergers": ("Mergers",),
+    "clustermocks.haloes.cosmology": (),
+    "clustermocks.haloes.environment": ("Neighbours",),
+    "clustermocks.haloes.satellites": ("HaloGalaxies",),
+    "clustermocks.haloes.mergers": ("Mergers",),
     "clustermocks.observation": (),
     "clustermocks.selection": (),
-    "clustermocks.shapes": ("Shapes",),
+    "clustermocks.haloes.triaxiality": ("Shapes",),
 }
 
 

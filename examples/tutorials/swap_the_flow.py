@@ -37,7 +37,7 @@ from sbi_clustermass import (
     mass_prior,
     plots,
 )
-from sbi_clustermass.compare import Comparison, Contest, compare
+from sbi_clustermass.diagnostics.comparison import Comparison, Contest, compare
 
 FAST = bool(os.environ.get("CLUSTERMASS_FAST"))  # a smaller version, to see that everything works
 

@@ -3,15 +3,15 @@
 `BASELINES` names the choices that stand in the tables; each is fitted to mocks and predicts the masses of clusters.
 """
 
+from clustermocks.kinematics.dispersion import velocity_dispersion
+from clustermocks.kinematics.membership import members, shifting_gapper, sigma_clipping
 from sbi_clustermass.baselines.aperture import Aperture
 from sbi_clustermass.baselines.baseline import Baseline, Fitted, Prediction
 from sbi_clustermass.baselines.caustic import Caustic, CausticProfile, caustic_members
 from sbi_clustermass.baselines.cnn import CNN, DropoutCNN
 from sbi_clustermass.baselines.constant import Constant
-from sbi_clustermass.baselines.dispersion import velocity_dispersion
 from sbi_clustermass.baselines.distributions import SupportDistribution
 from sbi_clustermass.baselines.features import ARMITAGE_2019, CALDERON_BERLIND_2019, Features
-from sbi_clustermass.baselines.interlopers import members, shifting_gapper, sigma_clipping
 from sbi_clustermass.baselines.jeans import FittedJeans, JeansLikelihood
 from sbi_clustermass.baselines.m_sigma import MSigma
 from sbi_clustermass.baselines.published import PublishedMSigma, evrard2008, munari2013, saro2013

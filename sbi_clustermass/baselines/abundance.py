@@ -9,12 +9,12 @@ from typing import Literal, Self, final
 import numpy as np
 from jaxtyping import Float
 
-from clustermocks.catalogue import Catalogue
-from clustermocks.masses import HaloMassFunction
+from clustermocks.catalogue.catalogue import Catalogue
+from clustermocks.haloes.mass_distributions import HaloMassFunction
 from clustermocks.selection import fit_selection
 from sbi_clustermass.baselines.baseline import Prediction
 from sbi_clustermass.posterior import MassPosteriors
-from sbi_clustermass.prior import fit_effective_prior
+from sbi_clustermass.posterior.prior import fit_effective_prior
 
 Prior = Literal["flat", "mass-function"]
 PRIORS = {"flat": "the masses as the mocks have them", "mass-function": "Tinker et al. 2008 over their range"}

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, final
 import numpy as np
 from jaxtyping import Float
 
-from clustermocks.catalogue import Catalogue
+from clustermocks.catalogue.catalogue import Catalogue
+from clustermocks.io.registry import lookup
 from sbi_clustermass.baselines.abundance import PRIORS, Prior, training_weights
 from sbi_clustermass.baselines.baseline import Prediction
 from sbi_clustermass.baselines.virial import NEAREST
-from sbi_clustermass.registry import lookup
 
 if TYPE_CHECKING:
     from sklearn.linear_model import LinearRegression

@@ -9,7 +9,7 @@ from typing import Protocol, Self, final
 import numpy as np
 from jaxtyping import Float
 
-from clustermocks.catalogue import Catalogue
+from clustermocks.catalogue.catalogue import Catalogue
 from sbi_clustermass.posterior import MassPosteriors
 
 

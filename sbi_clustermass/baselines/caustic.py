@@ -12,8 +12,8 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy.integrate import cumulative_trapezoid
 
-from clustermocks.catalogue import Catalogue
-from clustermocks.cosmology import Cosmology, G, Values, concentration, nfw_mass, radius_200c
+from clustermocks.catalogue.catalogue import Catalogue
+from clustermocks.haloes.cosmology import Cosmology, G, Values, concentration, nfw_mass, radius_200c
 from clustermocks.observation import Observation
 from sbi_clustermass.baselines.baseline import Prediction
 from sbi_clustermass.baselines.caustic_density import PhaseSpace, phase_space

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from clustermocks.cosmology import Values
+from clustermocks.haloes.cosmology import Values
 
 _RADII, _SPEEDS = 40, 64  # cells of the plane
 _BEYOND = 1.4  # the plane goes on so much beyond the velocity cut: kernels reach over it

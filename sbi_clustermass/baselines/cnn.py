@@ -13,12 +13,12 @@ from jaxtyping import Float
 from sklearn.model_selection import GroupShuffleSplit
 from torch import Tensor, nn
 
-from clustermocks.catalogue import Catalogue
+from clustermocks.catalogue.catalogue import Catalogue
 from sbi_clustermass.baselines.baseline import Prediction
 from sbi_clustermass.baselines.cnn_images import Images, has_image
 from sbi_clustermass.baselines.cnn_network import Design, Pairs, Schedule, gaussian, keep_dropping, squared_error, train
 from sbi_clustermass.baselines.features import of_known_mass
-from sbi_clustermass.device import resolve_device
+from sbi_clustermass.flows.device import resolve_device
 
 LEAST = 20  # clusters to train on
 BLOCK = 1000  # images that go through the network at once

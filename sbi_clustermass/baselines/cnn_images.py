@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from clustermocks.catalogue import Catalogue
+from clustermocks.catalogue.catalogue import Catalogue
 from sbi_clustermass.baselines.features import padded_blocks
 from sbi_clustermass.embeddings.kde import KDEImage
 

@@ -8,10 +8,10 @@ from typing import final
 
 import numpy as np
 
-from clustermocks.catalogue import Catalogue
+from clustermocks.catalogue.catalogue import Catalogue
+from clustermocks.io.registry import lookup
 from sbi_clustermass.baselines.abundance import PRIORS, Abundance, Prior
 from sbi_clustermass.baselines.baseline import Prediction
-from sbi_clustermass.registry import lookup
 
 
 @final

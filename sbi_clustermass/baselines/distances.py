@@ -17,7 +17,7 @@ from scipy.sparse import csr_array
 from scipy.spatial import KDTree
 from scipy.spatial.distance import cdist
 
-from clustermocks.catalogue import Catalogue
+from clustermocks.catalogue.catalogue import Catalogue
 from clustermocks.observation import Observation
 
 CLOSEST = 1e-3  # [unit] galaxies nearer than this count as this far apart, as in D. Sutherland's skl-groups

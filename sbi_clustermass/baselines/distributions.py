@@ -13,7 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GridSearchCV, GroupKFold
 from sklearn.svm import NuSVR
 
-from clustermocks.catalogue import Catalogue
+from clustermocks.catalogue.catalogue import Catalogue
 from sbi_clustermass.baselines.baseline import Prediction
 from sbi_clustermass.baselines.distances import KINDS, NODES, Bags, Distances, Kind
 from sbi_clustermass.baselines.features import of_known_mass

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 
-from clustermocks.catalogue import Catalogue
+from clustermocks.catalogue.catalogue import Catalogue
+from clustermocks.io.registry import lookup
 from sbi_clustermass.embeddings.summary import FLOOR, STATISTICS, SummaryStatistics
-from sbi_clustermass.registry import lookup
 
 BLOCK = 1000  # clusters padded to one width
 NEAREST = 1e-3  # [h^-1 Mpc] a smaller radius counts as this one where its log is taken

@@ -10,11 +10,11 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy.typing import ArrayLike
 
-from clustermocks.catalogue import Catalogue
-from clustermocks.jeans_galaxies import JeansGalaxies
-from clustermocks.masses import HaloMassFunction
+from clustermocks.catalogue.catalogue import Catalogue
+from clustermocks.haloes.mass_distributions import HaloMassFunction
 from clustermocks.observation import Observation
-from clustermocks.spherical_jeans import LIMITS, SphericalJeans
+from clustermocks.spherical_jeans.galaxies import JeansGalaxies
+from clustermocks.spherical_jeans.model import LIMITS, SphericalJeans
 from sbi_clustermass.baselines.baseline import Prediction
 from sbi_clustermass.baselines.jeans_cluster import Galaxies, Population, log_likelihood
 from sbi_clustermass.baselines.jeans_densities import trial_halos
@@ -57,7 +57,7 @@ class JeansLikelihood:
 
     References:
         Mamon, Biviano & Boue 2013, MNRAS 429, 3079, sect. 2; the counts are those of an inhomogeneous Poisson process
-        whose mean scatters (`clustermocks.counts`).
+        whose mean scatters (`clustermocks.spherical_jeans.poisson`).
 
     Example:
         >>> from clustermocks import FlatMasses, SphericalJeans

@@ -9,10 +9,10 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.special import logsumexp
 
-from clustermocks.catalogue import Catalogue
-from clustermocks.counts import cluster_sums, log_process
+from clustermocks.catalogue.catalogue import Catalogue
 from clustermocks.observation import Observation
-from clustermocks.spherical_jeans import SphericalJeans
+from clustermocks.spherical_jeans.model import SphericalJeans
+from clustermocks.spherical_jeans.poisson import cluster_sums, log_process
 from sbi_clustermass.baselines.jeans_densities import TrialHalo, log_mamon2010, log_uniform, mamon2010_number
 from sbi_clustermass.baselines.jeans_mixture import log_any_number, log_any_share
 

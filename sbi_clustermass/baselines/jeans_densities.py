@@ -10,10 +10,10 @@ import numpy as np
 from jaxtyping import Float
 from scipy.special import erf
 
-from clustermocks.cosmology import Cosmology, Values, nfw_mass
-from clustermocks.jeans import DensityTable, Tracers, density_table, fraction_inside
-from clustermocks.jeans_galaxies import Hosts, JeansGalaxies, hosts
+from clustermocks.haloes.cosmology import Cosmology, Values, nfw_mass
+from clustermocks.haloes.jeans import DensityTable, Tracers, density_table, fraction_inside
 from clustermocks.observation import Observation
+from clustermocks.spherical_jeans.galaxies import Hosts, JeansGalaxies, hosts
 
 _CONCENTRATIONS, _BETAS = 9, 5  # nodes over the scatter of each, as many as SphericalJeans has
 _RADII = 32  # of the integral of interlopers inside r200c

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.special import logsumexp
 
-from clustermocks.counts import cluster_sums
+from clustermocks.spherical_jeans.poisson import cluster_sums
 
 
 def log_any_share(excess: Float[np.ndarray, "galaxy"], n: Int[np.ndarray, "cluster"]) -> Float[np.ndarray, "cluster"]:

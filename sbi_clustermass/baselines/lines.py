@@ -11,10 +11,10 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import ArrayLike
 
-from clustermocks.catalogue import Catalogue
+from clustermocks.catalogue.catalogue import Catalogue
+from clustermocks.io.registry import lookup
 from sbi_clustermass.baselines.abundance import PRIORS, Abundance, Prior, training_weights
 from sbi_clustermass.baselines.baseline import Prediction
-from sbi_clustermass.registry import lookup
 
 PIVOT_MASS = 15.0  # log10 of h^-1 Msun
 NARROWEST = 1e-4  # dex: velocities are kept in float32

@@ -6,10 +6,10 @@ Masses are M200c [h^-1 Msun] as log10_mass [dex], velocities [km/s].
 from dataclasses import dataclass
 from typing import final
 
-from clustermocks.catalogue import Catalogue
+from clustermocks.catalogue.catalogue import Catalogue
+from clustermocks.kinematics.dispersion import LogDispersion, Method
+from clustermocks.kinematics.membership import Removal
 from sbi_clustermass.baselines.abundance import Prior
-from sbi_clustermass.baselines.dispersion import LogDispersion, Method
-from sbi_clustermass.baselines.interlopers import Removal
 from sbi_clustermass.baselines.lines import Direction, FittedLine, Regression
 
 

@@ -10,11 +10,11 @@ from typing import Self, final
 
 import numpy as np
 
-from clustermocks.catalogue import Catalogue
-from clustermocks.cosmology import MDPL2, Cosmology
+from clustermocks.catalogue.catalogue import Catalogue
+from clustermocks.haloes.cosmology import MDPL2, Cosmology
+from clustermocks.kinematics.dispersion import LogDispersion, Method
+from clustermocks.kinematics.membership import Removal
 from sbi_clustermass.baselines.baseline import Prediction
-from sbi_clustermass.baselines.dispersion import LogDispersion, Method
-from sbi_clustermass.baselines.interlopers import Removal
 from sbi_clustermass.baselines.lines import Line
 
 Relation = Callable[[float, Cosmology], Line]

@@ -6,7 +6,7 @@ from typing import final
 import numpy as np
 from jaxtyping import Float
 
-from clustermocks.catalogue import Catalogue
+from clustermocks.catalogue.catalogue import Catalogue
 from sbi_clustermass.baselines.abundance import Prior
 from sbi_clustermass.baselines.lines import Direction, FittedLine, Regression
 

@@ -11,13 +11,13 @@ import numpy as np
 from jaxtyping import Float
 from scipy.special import ellipkm1
 
-from clustermocks.catalogue import Catalogue
-from clustermocks.cosmology import G
+from clustermocks.catalogue.catalogue import Catalogue
+from clustermocks.haloes.cosmology import G
+from clustermocks.io.registry import lookup
+from clustermocks.kinematics.membership import REMOVALS, Removal, kept_galaxies
 from sbi_clustermass.baselines.abundance import Prior
 from sbi_clustermass.baselines.baseline import Prediction
-from sbi_clustermass.baselines.interlopers import REMOVALS, Removal, kept_galaxies
 from sbi_clustermass.baselines.lines import Direction, FittedLine, Regression
-from sbi_clustermass.registry import lookup
 
 NEAREST = 0.01  # [h^-1 Mpc]: a central galaxy may stand at exactly 0, and is no nearer to others than its own size
 _CLOSEST = 1e-14  # of the square of a relative difference: distances are kept in float32

@@ -1,20 +1,20 @@
 """How good posteriors are, and when not to trust one."""
 
-from sbi_clustermass.diagnostics.alarm_table import alarm_rates, alarm_table
 from sbi_clustermass.diagnostics.calibration import Coverage, PitHistogram, coverage, coverages, pit_histogram
-from sbi_clustermass.diagnostics.likeness import Likeness
-from sbi_clustermass.diagnostics.misspecification import Alarm, marginal_p_value, set_mmd
-from sbi_clustermass.diagnostics.plain_checks import PlainChecks
-from sbi_clustermass.diagnostics.preparation import Preparation
-from sbi_clustermass.diagnostics.promise import HeldOut, Mark, mark, reweighted
+from sbi_clustermass.diagnostics.false_alarms import alarm_rates, alarm_table
 from sbi_clustermass.diagnostics.reliability import by_posterior_mean, by_richness, reliability, standardised
 from sbi_clustermass.diagnostics.residuals import Measured, mean_of, residuals
-from sbi_clustermass.diagnostics.richness import richness_r2
+from sbi_clustermass.diagnostics.richness_leakage import richness_r2
 from sbi_clustermass.diagnostics.robustness import robustness_table, simulator_robustness
 from sbi_clustermass.diagnostics.saliency import Saliency
 from sbi_clustermass.diagnostics.sbc import network_sbc, network_tarp, sbc, sbc_ranks, tarp
 from sbi_clustermass.diagnostics.scores import crps, gap, information_gain, log_score
 from sbi_clustermass.diagnostics.shot_noise import ShotNoise, dispersion_noise, fit_shot_noise
+from sbi_clustermass.diagnostics.test_sets import HeldOut, Mark, mark, reweighted
+from sbi_clustermass.estimator.misspecification.alarm import Alarm, marginal_p_value, set_mmd
+from sbi_clustermass.estimator.misspecification.feature_distance import Likeness
+from sbi_clustermass.estimator.misspecification.preprocessing_checks import Preparation
+from sbi_clustermass.estimator.misspecification.summary_checks import PlainChecks
 
 __all__ = [
     "Alarm",

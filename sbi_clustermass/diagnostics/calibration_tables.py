@@ -6,12 +6,18 @@ Masses are M200c [h^-1 Msun] as log10_mass [dex]; `log_` is natural.
 from collections.abc import Iterator, Sequence
 
 from sbi_clustermass.diagnostics.calibration import Coverage, coverages, largest_deviation, pit_histogram
-from sbi_clustermass.diagnostics.promise import COVERAGE_TOLERANCE, MEAN_TOLERANCE, HeldOut, mark
-from sbi_clustermass.diagnostics.reliability import Bin, SigmaBin, by_posterior_mean, by_richness, reliability
-from sbi_clustermass.diagnostics.reliability import standardised as standardised_residual
+from sbi_clustermass.diagnostics.reliability import (
+    Bin,
+    SigmaBin,
+    by_posterior_mean,
+    by_richness,
+    reliability,
+    standardised as standardised_residual,
+)
 from sbi_clustermass.diagnostics.residuals import residuals
 from sbi_clustermass.diagnostics.sbc import sbc, tarp
 from sbi_clustermass.diagnostics.scores import crps, information_gain, log_score
+from sbi_clustermass.diagnostics.test_sets import COVERAGE_TOLERANCE, MEAN_TOLERANCE, HeldOut, mark
 from sbi_clustermass.report.content import Table
 
 _PROMISED = (

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from clustermocks import Catalogue
-from sbi_clustermass.diagnostics.perturb import (
+from clustermocks.perturbations import (
     cleaned,
     in_wrong_units,
     merged,

@@ -13,8 +13,8 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from sbi_clustermass.diagnostics.calibration import central_level, covered
-from sbi_clustermass.diagnostics.promise import HeldOut
 from sbi_clustermass.diagnostics.residuals import Measured, residuals
+from sbi_clustermass.diagnostics.test_sets import HeldOut
 
 _FEWEST = 10  # clusters a bin: fewer tell nothing
 

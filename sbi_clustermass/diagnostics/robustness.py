@@ -13,9 +13,8 @@ import pyarrow as pa
 from jaxtyping import Float, Int
 
 from clustermocks import Catalogue, HaloModel, RadialCompleteness
-from clustermocks.ragged import with_column
-from sbi_clustermass.diagnostics.calibration import central_level
-from sbi_clustermass.diagnostics.perturb import (
+from clustermocks.catalogue.ragged import with_column
+from clustermocks.perturbations import (
     thinned,
     with_centre_offset,
     with_radial_incompleteness,
@@ -23,12 +22,13 @@ from sbi_clustermass.diagnostics.perturb import (
     with_velocity_errors,
     within_aperture,
 )
+from sbi_clustermass.diagnostics.calibration import central_level
 from sbi_clustermass.diagnostics.residuals import Measured, mean_of
 from sbi_clustermass.posterior import MassPosteriors
 from sbi_clustermass.report.content import Table
 
 if TYPE_CHECKING:
-    from sbi_clustermass.estimator import MassEstimator
+    from sbi_clustermass.estimator.mass_estimator import MassEstimator
 
 LEVEL = 0.68
 

@@ -14,9 +14,9 @@ from torch import Tensor
 
 from clustermocks import Catalogue
 from sbi_clustermass.embeddings import KDEImage
-from sbi_clustermass.estimator import MassEstimator
+from sbi_clustermass.estimator.mass_estimator import MassEstimator
 from sbi_clustermass.flows import EmbedOnce
-from sbi_clustermass.flows.within import MixtureConditional
+from sbi_clustermass.flows.univariate import MixtureConditional
 from sbi_clustermass.posterior import MassPosteriors
 
 SIGMA = 2.0  # [pixel] of the paper's masks: .064 h^-1 Mpc and 176 km/s

@@ -14,15 +14,15 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.stats import kstwo
 
-from clustermocks.catalogue import Catalogue
+from clustermocks.catalogue.catalogue import Catalogue
 from sbi_clustermass.diagnostics.residuals import Measured
 from sbi_clustermass.posterior import MassPosteriors
-from sbi_clustermass.posterior.cells import chunks
+from sbi_clustermass.posterior.tabulated import chunks
 
 if TYPE_CHECKING:
     import torch
 
-    from sbi_clustermass.estimator import MassEstimator
+    from sbi_clustermass.estimator.mass_estimator import MassEstimator
 
 _SAMPLES = 1000  # of each posterior
 _CLASSIFIED = 1000  # clusters that sbi's random forests are shown: their time goes with the number

@@ -11,7 +11,7 @@ from jaxtyping import Float
 
 from sbi_clustermass.diagnostics.residuals import Measured, mean_of
 from sbi_clustermass.posterior import MassPosteriors
-from sbi_clustermass.posterior.cells import chunks, place
+from sbi_clustermass.posterior.tabulated import chunks, place
 
 
 def log_score(posteriors: MassPosteriors, log10_true: Float[np.ndarray, "cluster"]) -> Measured:

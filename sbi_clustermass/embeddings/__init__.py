@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import nn
 
+from clustermocks.io.registry import check_fields, lookup, split_name
 from sbi_clustermass.embeddings.attention import SetTransformer
 from sbi_clustermass.embeddings.cnn import ImageCNN
 from sbi_clustermass.embeddings.deep_sets import DeepSets
@@ -16,7 +17,6 @@ from sbi_clustermass.embeddings.kde import KDEImage, LearnedKDE
 from sbi_clustermass.embeddings.stages import stages
 from sbi_clustermass.embeddings.summary import SummaryStatistics
 from sbi_clustermass.embeddings.trial_masses import TrialMasses
-from sbi_clustermass.registry import check_fields, lookup, split_name
 
 EMBEDDINGS = {
     "kde": KDEImage,

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from sbi_clustermass.embeddings.fields import check_counts, check_flags
+from sbi_clustermass.embeddings.checks import check_counts, check_flags
 from sbi_clustermass.embeddings.galaxies import (
     by_richness,
     even_in,

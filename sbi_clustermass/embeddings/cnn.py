@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from sbi_clustermass.embeddings.fields import check_flags
+from sbi_clustermass.embeddings.checks import check_flags
 from sbi_clustermass.embeddings.kde import KDEImage
 
 FILTERS = (24, 10)

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from sbi_clustermass.embeddings.fields import check_counts, check_flags, check_positive
+from sbi_clustermass.embeddings.checks import check_counts, check_flags, check_positive
 from sbi_clustermass.embeddings.galaxies import by_richness, check_shape, log10_richness
 from sbi_clustermass.embeddings.kernel import Grid, Kernel, direct, factorised, needs_no_pixel, sum_to_one
 

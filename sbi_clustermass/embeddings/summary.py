@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from sbi_clustermass.embeddings.fields import check_flags, check_positive
+from sbi_clustermass.embeddings.checks import check_flags, check_positive
 from sbi_clustermass.embeddings.galaxies import Galaxies, log10_richness, read_galaxies
 
 FLOOR = 10.0  # [km/s] a smaller speed counts as this one

@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from sbi_clustermass.embeddings.fields import check_counts, check_flags, check_positive
+from sbi_clustermass.embeddings.checks import check_counts, check_flags, check_positive
 from sbi_clustermass.embeddings.galaxies import by_richness, read_galaxies
 
 RADIUS, SPEED = 0.812, 769.0  # r200c [h^-1 Mpc] and V200 [km/s] at 10^14 and z = 0.117: units, no more

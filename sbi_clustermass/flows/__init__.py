@@ -1,13 +1,14 @@
 """Flows: builders (theta, x) -> conditional density estimator. `FLOWS` names them for files and the command line."""
 
+from clustermocks.io.registry import lookup, split_name
 from sbi_clustermass.flows.autoregressive import MAF, MAFRQS, NSF
-from sbi_clustermass.flows.builder import Flow
+from sbi_clustermass.flows.base import Flow
 from sbi_clustermass.flows.embed_once import EmbedOnce
 from sbi_clustermass.flows.mixtures import MADE, MDN
-from sbi_clustermass.flows.register import register_flows
+from sbi_clustermass.flows.sbi_names import register_flows
 from sbi_clustermass.flows.stacked_affine import StackedAffine
 from sbi_clustermass.flows.tabulated import Tabulated
-from sbi_clustermass.flows.zuko_flows import (
+from sbi_clustermass.flows.zuko import (
     ZukoBPF,
     ZukoGF,
     ZukoMAF,
@@ -17,7 +18,6 @@ from sbi_clustermass.flows.zuko_flows import (
     ZukoSOSPF,
     ZukoUNAF,
 )
-from sbi_clustermass.registry import lookup, split_name
 
 FLOWS: dict[str, type[Flow]] = {
     "stacked_affine": StackedAffine,

@@ -15,7 +15,7 @@ from sbi.neural_nets.net_builders import build_maf, build_maf_rqs, build_nsf
 from sbi.neural_nets.net_builders.flow import ContextSplineMap
 from torch import Tensor, nn
 
-from sbi_clustermass.flows.builder import SbiFlow
+from sbi_clustermass.flows.base import SbiFlow
 
 
 @final

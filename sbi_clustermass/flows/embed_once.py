@@ -12,7 +12,7 @@ from sbi.neural_nets.estimators.base import ConditionalDensityEstimator
 from sbi.neural_nets.estimators.nflows_flow import NFlowsFlow
 from torch import Tensor, nn
 
-from sbi_clustermass.flows.within import Density, density_at, log_mass_to_learn_from, starts_from_a_normal
+from sbi_clustermass.flows.univariate import Density, density_at, log_mass_to_learn_from, starts_from_a_normal
 
 
 @final

@@ -12,8 +12,8 @@ from sbi.neural_nets.estimators.nflows_flow import NFlowsFlow
 from sbi.neural_nets.net_builders import build_made, build_mdn
 from torch import Tensor, nn
 
-from sbi_clustermass.flows.builder import SbiFlow
-from sbi_clustermass.flows.within import Mixture
+from sbi_clustermass.flows.base import SbiFlow
+from sbi_clustermass.flows.univariate import Mixture
 
 
 @final

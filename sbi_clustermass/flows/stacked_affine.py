@@ -17,10 +17,10 @@ from sbi.neural_nets.estimators.nflows_flow import NFlowsFlow
 from torch import Tensor, nn
 
 from sbi_clustermass.embeddings import KDEImage
-from sbi_clustermass.flows.builder import Described, assemble, check_values
+from sbi_clustermass.flows.base import Described, assemble, check_values
 from sbi_clustermass.flows.embed_once import EmbedOnce
-from sbi_clustermass.flows.trunk import Standard, mean_and_std, perceptron
-from sbi_clustermass.flows.within import Mixture
+from sbi_clustermass.flows.mlp import Standard, mean_and_std, perceptron
+from sbi_clustermass.flows.univariate import Mixture
 
 
 @final

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from sbi.neural_nets.estimators.base import ConditionalDensityEstimator
 from torch import Tensor, nn
 
-from sbi_clustermass.flows.builder import SbiFlow, assemble
+from sbi_clustermass.flows.base import SbiFlow, assemble
 from sbi_clustermass.flows.embed_once import EmbedOnce
 
 TAIL = 30.0  # e-folds of the exponential tails that are counted, one a knot's distance: the rest is 1e-13

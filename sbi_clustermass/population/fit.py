@@ -5,8 +5,8 @@ Masses are M200c [h^-1 Msun] as log10_mass [dex]; volumes are comoving [h^-3 Mpc
 
 from typing import TYPE_CHECKING
 
-from sbi_clustermass.device import resolve_device
-from sbi_clustermass.population import checks
+from sbi_clustermass.flows.device import resolve_device
+from sbi_clustermass.population import validity as checks
 from sbi_clustermass.population.clusters import ObservedClusters
 from sbi_clustermass.population.model import Population, Problem
 from sbi_clustermass.population.results import inference_data

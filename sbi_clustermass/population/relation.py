@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from clustermocks import Cosmology
-from clustermocks.cosmology import MDPL2
+from clustermocks.haloes.cosmology import MDPL2
 from sbi_clustermass.population.parameters import Parameters, Priors, half_normal, normal
 
 

@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from clustermocks import Cosmology
-from clustermocks.cosmology import MDPL2, SPEED_OF_LIGHT
+from clustermocks.haloes.cosmology import MDPL2, SPEED_OF_LIGHT
 from sbi_clustermass.population.parameters import Parameters
 
 _SKY = 4 * pi * (180 / pi) ** 2  # [deg^2]

@@ -13,8 +13,8 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import ArrayLike
 
-from sbi_clustermass.posterior import cells, files, mixtures, regions
-from sbi_clustermass.posterior.rows import rows_of
+from sbi_clustermass.posterior import hdr as regions, mixtures, parquet as files, tabulated as cells
+from sbi_clustermass.posterior.indexing import rows_of
 
 
 @final

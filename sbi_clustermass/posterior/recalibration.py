@@ -13,9 +13,9 @@ from jaxtyping import Float
 from scipy.optimize import minimize
 from scipy.special import log_ndtr, ndtri
 
-from clustermocks.files import replacing
-from sbi_clustermass.posterior.cells import chunks, integrate
+from clustermocks.io.atomic import replacing
 from sbi_clustermass.posterior.posteriors import MassPosteriors
+from sbi_clustermass.posterior.tabulated import chunks, integrate
 
 _FORMAT = 1
 _FEWEST = 100

@@ -1,9 +1,9 @@
 """Results as text, tables and pictures: on the terminal, in Markdown, in one HTML file."""
 
+from sbi_clustermass.estimator.run_report import sections_of_run
 from sbi_clustermass.report.content import Picture, Section, Table
 from sbi_clustermass.report.markdown import markdown
 from sbi_clustermass.report.page import html, write
-from sbi_clustermass.report.run import sections_of_run
 from sbi_clustermass.report.stored import load_sections, save_sections
 
 __all__ = [

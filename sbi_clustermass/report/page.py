@@ -11,14 +11,15 @@ from itertools import chain, count
 from pathlib import Path
 from typing import final
 
-from jinja2 import Environment, FunctionLoader, StrictUndefined, Template
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
-from clustermocks.files import replacing
-from clustermocks.settings import installed_version
+from clustermocks.io.atomic import replacing
+from clustermocks.io.settings import installed_version
 from sbi_clustermass.report.content import Section, Table, screen_size
 from sbi_clustermass.report.inline import Piece, pieces
 
+_PACKAGE = "sbi_clustermass.report"
 _NUMBER = re.compile(r"[<>≤≥~≈±+\-−]*\s*(\d|\.\d|inf|nan)", re.IGNORECASE)
 _NOTHING = ("", "-", "–", "—")
 _LONG, _WIDE, _SHORT = 30, 8, 12  # characters of a cell, columns, rows
@@ -64,9 +65,9 @@ def write(path: str | Path, title: str, sections: Sequence[Section], *, lead: st
 
 
 @cache
-def template(name: str) -> Template:
-    """One of this package's pages, with all that is put into it escaped."""
-    loader = FunctionLoader(packaged)
+def template(name: str, package: str = _PACKAGE) -> Template:
+    """A page of a package, which may include the parts of this one; all that is put into it is escaped."""
+    loader = ChoiceLoader([PackageLoader(package, ""), PackageLoader(_PACKAGE, "")])
     environment = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -81,9 +82,9 @@ def template(name: str) -> Template:
     return environment.get_template(name)
 
 
-def packaged(name: str) -> str:
-    """A text file of this package."""
-    return files("sbi_clustermass.report").joinpath(name).read_text(encoding="utf-8")
+def packaged(name: str, package: str = _PACKAGE) -> str:
+    """Text of a file that is part of a package."""
+    return files(package).joinpath(name).read_text(encoding="utf-8")
 
 
 def _parts(sections: Sequence[Section]) -> Iterator[_Part]:

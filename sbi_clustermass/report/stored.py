@@ -9,7 +9,7 @@ from json import dumps
 from pathlib import Path
 from typing import Any
 
-from clustermocks.files import read_header, replacing
+from clustermocks.io.atomic import read_header, replacing
 from sbi_clustermass.report.content import Picture, Section, Table
 
 FILE = "sections.json"

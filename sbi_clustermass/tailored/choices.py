@@ -10,10 +10,10 @@ from typing import NamedTuple, final
 import numpy as np
 
 from clustermocks import Cosmology, HaloModel, Observation, RadialCompleteness
-from clustermocks.environment import central_threshold
-from clustermocks.halo import HaloGalaxies
-from sbi_clustermass.diagnostics.perturb import Cleaning
-from sbi_clustermass.scaling import redshift_shift
+from clustermocks.haloes.environment import central_threshold
+from clustermocks.haloes.satellites import HaloGalaxies
+from clustermocks.perturbations import Cleaning
+from sbi_clustermass.estimator.mass_bias import redshift_shift
 from sbi_clustermass.tailored import reasons
 from sbi_clustermass.tailored.look import DataLook
 

@@ -10,8 +10,8 @@ from typing import NamedTuple, final
 import numpy as np
 
 from clustermocks import MDPL2, Cosmology, Observation
-from sbi_clustermass.diagnostics.perturb import Cleaning
-from sbi_clustermass.tables import ClusterTable, Unreadable
+from clustermocks.perturbations import Cleaning
+from sbi_clustermass.observations.tables import ClusterTable, Unreadable
 from sbi_clustermass.tailored.compared import Compared, compare
 from sbi_clustermass.tailored.features import features
 from sbi_clustermass.tailored.reference import Reference

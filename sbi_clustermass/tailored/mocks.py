@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from clustermocks import Catalogue, FlatMasses, HaloModel, StoredCatalogue
-from sbi_clustermass.observed import as_observed
+from clustermocks.incompleteness import as_observed
 from sbi_clustermass.tailored.choices import Choices
 
 

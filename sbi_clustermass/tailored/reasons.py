@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from clustermocks import Observation, RadialCompleteness
-from clustermocks.halo import HaloGalaxies
-from sbi_clustermass.scaling import redshift_shift
+from clustermocks.haloes.satellites import HaloGalaxies
+from sbi_clustermass.estimator.mass_bias import redshift_shift
 
 if TYPE_CHECKING:
     from sbi_clustermass.tailored.choices import Choices, Wishes

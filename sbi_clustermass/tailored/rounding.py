@@ -6,7 +6,7 @@ Velocities in [km/s].
 import numpy as np
 from jaxtyping import Float
 
-from clustermocks.cosmology import SPEED_OF_LIGHT
+from clustermocks.haloes.cosmology import SPEED_OF_LIGHT
 from clustermocks.observation import observed_redshift
 
 _STEPS_Z = (1e-3, 1e-4)  # redshift: 300 and 30 km/s

@@ -7,17 +7,17 @@ from pathlib import Path
 from rich.console import Console
 
 from clustermocks import MDPL2, Cosmology, Observation
-from clustermocks.files import replacing
-from sbi_clustermass.diagnostics.perturb import Cleaning
-from sbi_clustermass.estimator import MassEstimator
-from sbi_clustermass.progress import stage
+from clustermocks.io.atomic import replacing
+from clustermocks.perturbations import Cleaning
+from sbi_clustermass.cli.progress import stage
+from sbi_clustermass.estimator.mass_estimator import MassEstimator
+from sbi_clustermass.estimator.training_run import TrainingRun, state_folder
+from sbi_clustermass.observations.tables import ClusterTable, TableOptions, Unreadable, read_clusters
 from sbi_clustermass.report import Section, Table
 from sbi_clustermass.report.markdown import markdown
-from sbi_clustermass.tables import ClusterTable, TableOptions, Unreadable, read_clusters
 from sbi_clustermass.tailored.choices import Choices
 from sbi_clustermass.tailored.look import FEWEST, DataLook, look_at
 from sbi_clustermass.tailored.mocks import simulate
-from sbi_clustermass.training_run import TrainingRun, state_folder
 
 CHOICES, MOCKS = "choices.md", "mocks"
 

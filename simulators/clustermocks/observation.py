@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy.typing import ArrayLike
 
-from clustermocks.cosmology import MDPL2, SPEED_OF_LIGHT, Cosmology, Values
+from clustermocks.haloes.cosmology import MDPL2, SPEED_OF_LIGHT, Cosmology, Values
 
 CENTRINGS, STILL = 20, 1.0  # steps towards a centre at most; a step that is none [km/s]
 Vectors: TypeAlias = Float[np.ndarray, "*batch 3"]

@@ -8,9 +8,9 @@ from dataclasses import replace
 import numpy as np
 from jaxtyping import Int
 
-from clustermocks.catalogue import Catalogue
-from clustermocks.columns import GALAXY_TYPES
-from clustermocks.masses import flatten
+from clustermocks.catalogue.catalogue import Catalogue
+from clustermocks.catalogue.schema import GALAXY_TYPES
+from clustermocks.haloes.mass_distributions import flatten
 
 LEVELS = 12  # numbers of galaxies to thin to
 

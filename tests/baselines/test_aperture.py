@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from clustermocks import Catalogue, FlatMasses, HaloModel, Observation
-from clustermocks.cosmology import MDPL2
+from clustermocks.haloes.cosmology import MDPL2
 from sbi_clustermass.baselines import Aperture
 from sbi_clustermass.baselines.aperture import radial_statistics
 

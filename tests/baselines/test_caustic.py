@@ -1,26 +1,25 @@
 """Caustics follow the escape velocity, weigh what they promise, scale as they must, and know when there are none."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 from colossus.cosmology import cosmology as colossus_cosmology
 from colossus.halo.profile_nfw import NFWProfile
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from scipy import constants
 from sklearn.neighbors import KernelDensity
 
 from clustermocks import MDPL2, Catalogue, HaloMassFunction, HaloModel, JeansGalaxies, Observation, SphericalJeans
-from clustermocks.cosmology import concentration, nfw_mass, radius_200c, virial_velocity
+from clustermocks.haloes.cosmology import concentration, nfw_mass, radius_200c, virial_velocity
 from sbi_clustermass.baselines.caustic import Caustic, CausticProfile, caustic_members, virial_mass
 from sbi_clustermass.baselines.caustic_density import phase_space
+from tests.paths import SHARED
 
 REDSHIFT, LOG10_MASS = 0.117, 14.3
 OBSERVATION = Observation()
 LIMITS = (1.6 / (1 + REDSHIFT), 2500.0)
-COMA = Path(__file__).parents[3] / "shared" / "data" / "clusters" / "coma_phase_space.csv"
+COMA = SHARED / "data" / "clusters" / "coma_phase_space.csv"
 RICH = SphericalJeans(galaxies=JeansGalaxies(number=400, number_slope=0.0))
 
 
@@ -289,7 +288,7 @@ def test_choices_that_make_no_sense_are_refused(choice, message):
 
 @pytest.mark.skipif(not COMA.is_file(), reason="the table of Coma is not here")
 def test_coma_weighs_what_other_caustics_found_within_a_factor_of_two():
-    from sbi_clustermass.tables import TableOptions, read_table
+    from sbi_clustermass.observations.tables import TableOptions, read_table
 
     clusters = read_table(COMA, options=TableOptions(redshift=0.0235, h=0.7, distance="physical")).catalogue
     published = np.log10(12.9e14 * 0.7)  # h^-1 Msun, Sohn et al. 2017

@@ -8,8 +8,8 @@ import torch
 from scipy.stats import gaussian_kde, norm
 from torch import nn
 
-from clustermocks.catalogue import Catalogue
-from clustermocks.cosmology import MDPL2
+from clustermocks.catalogue.catalogue import Catalogue
+from clustermocks.haloes.cosmology import MDPL2
 from clustermocks.observation import Observation
 from sbi_clustermass.baselines.cnn import CNN, POINTS, DropoutCNN, FittedCNN, fitted_and_aside
 from sbi_clustermass.baselines.cnn_images import Images

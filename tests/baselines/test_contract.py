@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from clustermocks import Catalogue, FlatMasses, Observation, SphericalJeans
-from clustermocks.cosmology import MDPL2
+from clustermocks.haloes.cosmology import MDPL2
 from sbi_clustermass.baselines import BASELINES
 from sbi_clustermass.baselines.baseline import Prediction
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from sklearn.metrics.pairwise import rbf_kernel
 
-from clustermocks.catalogue import Catalogue
-from clustermocks.cosmology import MDPL2
+from clustermocks.catalogue.catalogue import Catalogue
+from clustermocks.haloes.cosmology import MDPL2
 from clustermocks.observation import Observation
 from sbi_clustermass.baselines.distances import KINDS, SMOOTHING, Distances, divergences, knn_divergence
 from sbi_clustermass.baselines.distributions import SupportDistribution, _clipped, _flat_subset

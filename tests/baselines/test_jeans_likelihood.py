@@ -5,13 +5,12 @@ from functools import partial
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from scipy.integrate import dblquad, quad
 from scipy.stats import kstest
 
 from clustermocks import MDPL2, Catalogue, FlatMasses, HaloMassFunction, JeansGalaxies, Observation, SphericalJeans
-from clustermocks.counts import cluster_sums
+from clustermocks.spherical_jeans.poisson import cluster_sums
 from sbi_clustermass.baselines.jeans import JeansLikelihood, mean_interlopers
 from sbi_clustermass.baselines.jeans_densities import log_mamon2010, mamon2010_number, trial_halos
 from sbi_clustermass.baselines.jeans_mixture import log_any_number, log_any_share

@@ -7,7 +7,7 @@ from scipy.stats import linregress, norm
 from sklearn.linear_model import LinearRegression
 
 from clustermocks import Catalogue, FlatMasses, HaloMassFunction, Observation
-from clustermocks.cosmology import MDPL2
+from clustermocks.haloes.cosmology import MDPL2
 from sbi_clustermass.baselines import Constant, Richness
 from sbi_clustermass.baselines.abundance import Abundance, training_weights
 from sbi_clustermass.baselines.lines import Line, Regression

@@ -3,15 +3,14 @@
 import numpy as np
 import pytest
 from astropy.stats import biweight_scale
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from hypothesis.extra.numpy import arrays
 
-from clustermocks.catalogue import Catalogue
-from clustermocks.cosmology import MDPL2
+from clustermocks.catalogue.catalogue import Catalogue
+from clustermocks.haloes.cosmology import MDPL2
+from clustermocks.kinematics.dispersion import DISPERSIONS
 from clustermocks.observation import Observation
 from sbi_clustermass.baselines import MSigma, velocity_dispersion
-from sbi_clustermass.baselines.dispersion import DISPERSIONS
 
 SLOPE, INTERCEPT, SCATTER = 0.36, 3.03, 0.07
 N_CLUSTERS, N_GALAXIES = 2000, 60

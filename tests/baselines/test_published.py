@@ -5,7 +5,7 @@ import pytest
 from astropy.cosmology import FlatLambdaCDM
 
 from clustermocks import Catalogue, Cosmology, Observation
-from clustermocks.cosmology import MDPL2
+from clustermocks.haloes.cosmology import MDPL2
 from sbi_clustermass.baselines import PublishedMSigma, evrard2008, munari2013, saro2013
 
 OTHER = Cosmology(Om0=0.3, h=0.7)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from clustermocks.catalogue import Catalogue
-from clustermocks.cosmology import MDPL2
+from clustermocks.catalogue.catalogue import Catalogue
+from clustermocks.haloes.cosmology import MDPL2
 from clustermocks.observation import Observation
 from sbi_clustermass.baselines.features import (
     ARMITAGE_2019,

@@ -2,12 +2,11 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from scipy.integrate import quad
 
 from clustermocks import FlatMasses, SphericalJeans
-from clustermocks.cosmology import G
+from clustermocks.haloes.cosmology import G
 from sbi_clustermass.baselines import ProjectedMass, VirialTheorem
 from sbi_clustermass.baselines.virial import inverse_separations, projected_mass, virial_mass
 

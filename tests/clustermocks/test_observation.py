@@ -4,12 +4,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.optimize import bisect
 
-from clustermocks.cosmology import MDPL2, SPEED_OF_LIGHT
+from clustermocks.haloes.cosmology import MDPL2, SPEED_OF_LIGHT
 from clustermocks.observation import (
     Observation,
     in_cylinder,

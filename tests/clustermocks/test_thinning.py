@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import chi2_contingency, chisquare, kstest
 
 from clustermocks import MDPL2, Catalogue, FlatMasses, Observation, SphericalJeans, without_richness
-from sbi_clustermass.prior import fit_effective_prior
+from sbi_clustermass.posterior.prior import fit_effective_prior
 
 FAILURE_RATE = 1e-3  # of each test, had the seed not been fixed
 RANGE = {"fewest": 5, "most": 20, "low": 14.0, "high": 15.2}

@@ -5,9 +5,9 @@ import pytest
 
 from clustermocks import HaloMassFunction
 from sbi_clustermass import MassPosteriors
+from sbi_clustermass.diagnostics.calibration_plots import calibration_pictures
 from sbi_clustermass.diagnostics.calibration_tables import calibration_tables
-from sbi_clustermass.diagnostics.promise import HeldOut, Mark
-from sbi_clustermass.plots.calibration import calibration_pictures
+from sbi_clustermass.diagnostics.test_sets import HeldOut, Mark
 
 MASSES = HaloMassFunction(low=13.5, high=15.3)
 
@@ -79,7 +79,7 @@ def test_pictures_have_sizes_names_units_and_what_they_draw(paper, promised, tmp
 
 def test_the_coverage_curve_goes_through_the_shares_of_the_table(paper):
     from sbi_clustermass.diagnostics.calibration import coverages
-    from sbi_clustermass.plots.calibration import coverage_curve
+    from sbi_clustermass.diagnostics.calibration_plots import coverage_curve
 
     lines = {line.get_label(): line for line in coverage_curve(paper).axes[0].get_lines()}
     x, y = lines["central interval"].get_data()

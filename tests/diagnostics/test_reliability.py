@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from sbi_clustermass import MassPosteriors
-from sbi_clustermass.diagnostics.promise import HeldOut
 from sbi_clustermass.diagnostics.reliability import by_posterior_mean, by_richness, reliability, standardised
+from sbi_clustermass.diagnostics.test_sets import HeldOut
 
 GRID = np.linspace(12, 17, 250)
 

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from clustermocks import MDPL2, Catalogue, HaloModel, Observation
 from sbi_clustermass import MassPosteriors
+from sbi_clustermass.diagnostics import misspecification_plots as plots
 from sbi_clustermass.diagnostics.robustness import (
     FAMILIES,
     Family,
@@ -17,7 +18,6 @@ from sbi_clustermass.diagnostics.robustness import (
     simulator_robustness,
     variants,
 )
-from sbi_clustermass.plots import likeness as plots
 
 GRID = np.linspace(12, 15.2, 400)  # a third of the narrowest posterior apart
 

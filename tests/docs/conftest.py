@@ -8,7 +8,9 @@ from types import ModuleType
 
 import pytest
 
-DOCS = Path(__file__).parents[2] / "docs"
+from tests.paths import ROOT
+
+DOCS = ROOT / "docs"
 sys.path.insert(0, str(DOCS / "_ext"))
 
 

@@ -1,12 +1,12 @@
 """What turns docstrings, formulas and built pages into a site, each held against another road."""
 
 import re
-from pathlib import Path
 
 import pytest
 from docutils.core import publish_doctree
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
+
+from tests.paths import ROOT
 
 WORDS = st.text("abcR_|*\\ .^<>-", min_size=1, max_size=30)
 
@@ -37,7 +37,7 @@ def test_formulas_become_formulas_and_doctests_stay(extension):
 
 def test_every_formula_of_the_code_can_be_drawn(extension):
     drawn = extension("mathml").mathml
-    root = Path(__file__).parents[2]
+    root = ROOT
     found = 0
     for folder in ("sbi_clustermass", "simulators"):
         for path in sorted((root / folder).rglob("*.py")):

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-DOCS = Path(__file__).parents[2] / "docs"
+from tests.paths import ROOT
+
+DOCS = ROOT / "docs"
 _FENCE = re.compile(r"^(?P<fence>```+|:::+)(?P<kind>[^\n]*)\n(?P<body>.*?)^(?P=fence)\s*$", re.MULTILINE | re.DOTALL)
 
 
@@ -118,7 +120,7 @@ def commands(text: str) -> Iterator[tuple[str, list[str]]]:
 def test_every_command_and_option_in_the_pages_exists(pages):
     import typer
 
-    from sbi_clustermass.cli import app
+    from sbi_clustermass.cli.main import app
 
     known = typer.main.get_group(app).commands
     for page, text in pages.items():
@@ -154,7 +156,7 @@ def test_the_embedding_of_the_page_on_extending_trains_a_step(monkeypatch):
 def test_the_commands_page_has_the_help_of_every_command(generated):
     import typer
 
-    from sbi_clustermass.cli import app
+    from sbi_clustermass.cli.main import app
 
     text = generated[DOCS / "reference" / "command-line.md"]
     for name, command in typer.main.get_group(app).commands.items():

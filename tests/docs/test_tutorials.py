@@ -2,11 +2,12 @@
 
 import re
 import runpy
-from pathlib import Path
 
 import pytest
 
-SCRIPTS = Path(__file__).parents[2] / "examples" / "tutorials"
+from tests.paths import ROOT
+
+SCRIPTS = ROOT / "examples" / "tutorials"
 SAID = {  # a line of each, with the number that it ends in
     "first_mass": r"log10 M200c = (1[3-5]\.\d\d), 68 % between",
     "swap_the_flow": r"tabulated\+trial_masses +(\d\.\d\d) ± \d\.\d\d nats below the exact posterior",

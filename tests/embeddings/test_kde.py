@@ -5,8 +5,7 @@ from math import sqrt
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from scipy.stats import gaussian_kde
 
 from sbi_clustermass.embeddings import EMBEDDINGS, KDEImage, embedding_config, embedding_from_config

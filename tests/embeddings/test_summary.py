@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 import torch
 from astropy.stats import biweight_scale, median_absolute_deviation
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from scipy.stats import kurtosis, pearsonr
 
 from sbi_clustermass.embeddings import SummaryStatistics

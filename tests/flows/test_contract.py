@@ -14,8 +14,8 @@ from torch import nn
 from sbi_clustermass import ClusterNPE, Training, mass_prior
 from sbi_clustermass.embeddings import KDEImage
 from sbi_clustermass.flows import FLOWS, flow_from_config
-from sbi_clustermass.flows.within import AnyDensity, density_at
-from sbi_clustermass.loop import clusters_loss
+from sbi_clustermass.flows.univariate import AnyDensity, density_at
+from sbi_clustermass.training import clusters_loss
 
 LOW, HIGH = 13.5, 15.3
 GAUSSIAN = {"stacked_affine", "maf", "zuko_maf", "zuko_nice"}  # in one dimension, as their docstrings say

@@ -15,7 +15,7 @@ from torch import nn
 
 from sbi_clustermass.flows import EmbedOnce, StackedAffine
 from sbi_clustermass.flows.stacked_affine import Standardise
-from sbi_clustermass.flows.within import log_normal_mass
+from sbi_clustermass.flows.univariate import log_normal_mass
 
 LOW, HIGH = 13.5, 15.3
 

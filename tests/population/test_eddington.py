@@ -2,7 +2,6 @@
 
 import runpy
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,8 +9,9 @@ from scipy.integrate import quad
 from scipy.stats import chi2, norm
 
 from sbi_clustermass.population import Laplace
+from tests.paths import ROOT
 
-EXAMPLE = runpy.run_path(str(Path(__file__).parents[2] / "examples" / "eddington.py"))
+EXAMPLE = runpy.run_path(str(ROOT / "examples" / "eddington.py"))
 VOLUME = 4e8  # some 9000 clusters
 
 

@@ -2,7 +2,6 @@
 
 import runpy
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,13 +13,14 @@ from colossus.lss import mass_function
 from scipy.optimize import minimize
 from scipy.stats import norm
 
-from clustermocks.cosmology import MDPL2
+from clustermocks.haloes.cosmology import MDPL2
 from sbi_clustermass.population import Laplace, Problem, fit
+from tests.paths import ROOT, SHARED
 
-FOLDER = Path(__file__).parents[3] / "shared" / "data" / "tables"
+FOLDER = SHARED / "data" / "tables"
 HECS, SPT = FOLDER / "hecs2013.csv", FOLDER / "spt_bocquet2019.fits"
 pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason="the tables of observed clusters are not here")
-EXAMPLES = Path(__file__).parents[2] / "examples"
+EXAMPLES = ROOT / "examples"
 CRITICAL = 2.775e11  # critical density at redshift 0 [h^2 Msun Mpc^-3]
 
 

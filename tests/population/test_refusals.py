@@ -23,7 +23,7 @@ from sbi_clustermass.population import (
     Survey,
     fit,
 )
-from sbi_clustermass.population.checks import warn_of_some_outside
+from sbi_clustermass.population.validity import warn_of_some_outside
 from sbi_clustermass.posterior import MassPosteriors
 
 GRID = np.linspace(13.0, 15.8, 256)

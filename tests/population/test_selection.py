@@ -7,7 +7,7 @@ from astropy.cosmology import FlatLambdaCDM
 from scipy.special import expit
 from scipy.stats import norm
 
-from clustermocks.cosmology import MDPL2
+from clustermocks.haloes.cosmology import MDPL2
 from sbi_clustermass.population import (
     AboveCut,
     AboveSignificance,

@@ -10,7 +10,7 @@ from astropy.cosmology import FlatLambdaCDM
 from scipy.integrate import quad
 from scipy.stats import norm
 
-from clustermocks.cosmology import MDPL2, mass_function
+from clustermocks.haloes.cosmology import MDPL2, mass_function
 from sbi_clustermass.population import (
     AboveSignificance,
     CosmologyMassFunction,

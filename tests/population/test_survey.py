@@ -9,7 +9,7 @@ import torch
 from astropy.cosmology import FlatLambdaCDM
 from scipy.integrate import quad
 
-from clustermocks.cosmology import MDPL2
+from clustermocks.haloes.cosmology import MDPL2
 from sbi_clustermass.population import (
     CosmologyMassFunction,
     MassFunction,

@@ -14,7 +14,7 @@ import torch
 from astropy.table import Table
 
 from clustermocks import MDPL2
-from sbi_clustermass.cli import main
+from sbi_clustermass.cli.main import main
 
 KILOBYTE = 1024
 
@@ -41,7 +41,7 @@ def start() -> Iterator[Callable[..., subprocess.Popen]]:
     processes = []
 
     def begin(*arguments: object, first: str = "") -> subprocess.Popen:
-        code = f"{first}\nfrom sbi_clustermass.cli import main\nmain()"
+        code = f"{first}\nfrom sbi_clustermass.cli.main import main\nmain()"
         process = subprocess.Popen(
             [sys.executable, "-u", "-c", code, *map(str, arguments)],
             stdout=subprocess.PIPE,
@@ -120,8 +120,8 @@ def plain(mocks):
     """An estimator of few weights, whose training is made up: what it infers does not matter here."""
     from sbi_clustermass import MassEstimator, StackedAffine, as_tensors
     from sbi_clustermass.embeddings import SummaryStatistics
-    from sbi_clustermass.loop import History
-    from sbi_clustermass.prior import EffectivePrior
+    from sbi_clustermass.posterior.prior import EffectivePrior
+    from sbi_clustermass.training import History
 
     flow = StackedAffine(blocks=2, hidden=(6, 5), embedding=SummaryStatistics())
     torch.manual_seed(0)

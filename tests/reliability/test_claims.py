@@ -12,15 +12,16 @@ import numpy as np
 import pytest
 from filelock import FileLock
 
-from clustermocks import FlatMasses, HaloModel, claim
-from clustermocks.claim import claimed
+from clustermocks import FlatMasses, HaloModel
+from clustermocks.io import lock as claim
+from clustermocks.io.lock import claimed
 from sbi_clustermass import MassPosteriors
 
 HOLD = """
 import sys, time
 from contextlib import ExitStack
 from pathlib import Path
-from clustermocks.claim import claimed
+from clustermocks.io.lock import claimed
 with ExitStack() as stack:
     for folder in sys.argv[1:]:
         stack.enter_context(claimed(Path(folder)))

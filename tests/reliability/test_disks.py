@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from clustermocks.files import make_folder, new_folder, replacing
+from clustermocks.io.atomic import make_folder, new_folder, replacing
+from clustermocks.io.outputs import check_output
 from sbi_clustermass import MassEstimator
-from sbi_clustermass.loop.rows import GalaxyWriter, Place
-from sbi_clustermass.outputs import check_output
+from sbi_clustermass.training.dataset import GalaxyWriter, Place
 
 
 def hidden(folder: Path) -> list[str]:

@@ -3,11 +3,12 @@
 import importlib.util
 import sys
 from collections import Counter
-from pathlib import Path
 
 import pytest
 
-FUZZ = Path(__file__).parents[2] / "benchmarks" / "fuzz.py"
+from tests.paths import ROOT
+
+FUZZ = ROOT / "benchmarks" / "fuzz.py"
 
 
 @pytest.fixture(scope="module")

@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import clustermocks.streaming
+import clustermocks.mocks.streaming
 from clustermocks import Catalogue
-from clustermocks.files import remove_leftovers, replacing
+from clustermocks.io.atomic import remove_leftovers, replacing
 
-PARTS = "import clustermocks.streaming\nclustermocks.streaming.PART = 1\n"
+PARTS = "import clustermocks.mocks.streaming\nclustermocks.mocks.streaming.PART = 1\n"
 SOON = """
 import signal, {imported}
 signal.signal(signal.SIGPROF, signal.SIG_DFL)  # ends the process at once: no exception, no clearing up
@@ -23,8 +23,8 @@ signal.setitimer(signal.ITIMER_PROF, {moment})
 """
 AT_A_LOOK = """
 import os, signal
-import sbi_clustermass.members
-class Last(sbi_clustermass.members.Checkpoint):
+import sbi_clustermass.training.ensemble_training
+class Last(sbi_clustermass.training.ensemble_training.Checkpoint):
     looks = 0
     def write(self, state, *, last=False):
         self.every = 0.0  # at each look, not each half minute
@@ -32,16 +32,16 @@ class Last(sbi_clustermass.members.Checkpoint):
         Last.looks += 1
         if Last.looks == {look}:
             os.kill(os.getpid(), signal.SIGKILL)
-sbi_clustermass.members.Checkpoint = Last
+sbi_clustermass.training.ensemble_training.Checkpoint = Last
 """
 UNNAMED = """
 import os, signal
-import clustermocks.files
+import clustermocks.io.atomic
 def _to_disk(path, left=[{files}]):
     left[0] -= 1
     if not left[0]:
         os.kill(os.getpid(), signal.SIGKILL)
-clustermocks.files._to_disk = _to_disk
+clustermocks.io.atomic._to_disk = _to_disk
 """  # between a file's writing and its renaming
 
 
@@ -54,7 +54,7 @@ def content(folder: Path) -> dict[str, bytes]:
     }
 
 
-def soon(moment: float, imported: str = "clustermocks.simulator") -> str:
+def soon(moment: float, imported: str = "clustermocks.mocks.halo_model") -> str:
     """Python that ends its process after so many seconds of work, those of its imports not counted."""
     return SOON.format(moment=moment, imported=imported)
 
@@ -78,7 +78,7 @@ def unnamed(folder: Path) -> list[str]:
 @pytest.fixture
 def simulated(tmp_path, command, monkeypatch):
     """Arguments of a simulation in four parts, and the catalogue that it gives when nobody disturbs it."""
-    monkeypatch.setattr(clustermocks.streaming, "PART", 1)
+    monkeypatch.setattr(clustermocks.mocks.streaming, "PART", 1)
     arguments = ("--n", 1000, "--low", 13.5, "--preset", "ho2019")
     assert command("simulate", f"{tmp_path / 'whole'}/", *arguments, "--jobs", 1)[0] == 0
     return arguments, Catalogue.from_parquet(tmp_path / "whole")
@@ -167,7 +167,7 @@ def test_a_killed_training_ends_in_the_same_files_bit_for_bit(tmp_path, start, c
 def test_a_training_may_be_killed_at_any_moment(tmp_path, start, command, training):
     assert command(*training(tmp_path / "whole"))[0] == 0
     whole = content(tmp_path / "whole")
-    firsts = [soon(moment, "sbi_clustermass.training_run") for moment in moments(4.0, 8)]
+    firsts = [soon(moment, "sbi_clustermass.estimator.training_run") for moment in moments(4.0, 8)]
     firsts += [UNNAMED.format(files=files) for files in range(1, 6)]  # the state, weights, card, history, picture
     for number, first in enumerate(firsts):
         out = tmp_path / str(number)
@@ -202,7 +202,7 @@ def test_an_inference_may_be_killed_at_any_moment(tmp_path, start, command, infe
     whole = out.read_bytes()
     for moment in moments(1.5, 10):
         out.write_text("what was there before")
-        ended(start(*inference, first=soon(moment, "sbi_clustermass.estimator")))
+        ended(start(*inference, first=soon(moment, "sbi_clustermass.estimator.mass_estimator")))
         assert out.read_bytes() in (b"what was there before", whole)
     assert command(*inference)[0] == 0
     assert out.read_bytes() == whole

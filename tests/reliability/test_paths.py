@@ -6,7 +6,7 @@ import time
 import numpy as np
 import pytest
 
-from sbi_clustermass.tables import TableOptions, read_clusters, read_table
+from sbi_clustermass.observations.tables import TableOptions, read_clusters, read_table
 
 NAMES = ("a b c", "Ünïcödé 銀河団 ✨", 'it\'s "quoted"', "-leading", "--out", "$HOME `x`;", "a" * 200, "dots.v1.2", " ")
 

@@ -1,8 +1,7 @@
 """Sections as Markdown, read back by another parser: markdown-it, which follows CommonMark and GitHub's tables."""
 
 import pytest
-from hypothesis import example, given, settings
-from hypothesis import strategies as st
+from hypothesis import example, given, settings, strategies as st
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 from matplotlib.figure import Figure

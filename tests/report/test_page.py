@@ -5,8 +5,7 @@ from html.parser import HTMLParser
 from zlib import crc32
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from matplotlib.figure import Figure
 
 from sbi_clustermass.report import Picture, Section, Table, html, write

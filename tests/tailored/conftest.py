@@ -9,9 +9,9 @@ import pytest
 from astropy.table import Table
 
 from clustermocks import Catalogue, FlatMasses, HaloModel
-from clustermocks.cosmology import MDPL2, SPEED_OF_LIGHT
+from clustermocks.haloes.cosmology import MDPL2, SPEED_OF_LIGHT
 from clustermocks.observation import observed_redshift
-from sbi_clustermass.tables import TableOptions
+from sbi_clustermass.observations.tables import TableOptions
 from sbi_clustermass.tailored import look_at_tables
 
 DISTANCES = TableOptions(h=1.0, distance="comoving")

@@ -4,15 +4,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from clustermocks import MDPL2, RadialCompleteness
-from clustermocks.halo import HaloGalaxies
-from sbi_clustermass.loop import Augmentation
-from sbi_clustermass.scaling import redshift_shift
+from clustermocks.haloes.satellites import HaloGalaxies
+from sbi_clustermass.estimator.mass_bias import redshift_shift
 from sbi_clustermass.tailored import Compared, DataLook, Span, Wishes, choose
 from sbi_clustermass.tailored.mocks import at_redshift
+from sbi_clustermass.training import Augmentation
 
 LIKE = Compared(
     depth=0.0, depth_error=0.02, depth_spread=0.0, edge=1.0, edge_error=0.05, mean_R=0.8,

@@ -5,9 +5,9 @@ import pytest
 from rich.console import Console
 
 from clustermocks import FlatMasses, HaloModel
-from clustermocks.halo import HaloGalaxies
+from clustermocks.haloes.satellites import HaloGalaxies
+from sbi_clustermass.estimator.training_run import TrainingRun
 from sbi_clustermass.tailored import Wishes, choose, look_at_tables, train_for
-from sbi_clustermass.training_run import TrainingRun
 
 SEEN = {
     "deeper than the mocks": HaloModel(galaxies=HaloGalaxies(richness=2.5 * 28.2), tracer_density=2.5 * 0.0245),

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from clustermocks import HaloModel, Observation, RadialCompleteness
-from clustermocks.halo import HaloGalaxies
-from sbi_clustermass.diagnostics.perturb import cleaned, thinned, with_radial_incompleteness, within_aperture
-from sbi_clustermass.tables import ClusterTable, read_clusters
+from clustermocks.haloes.satellites import HaloGalaxies
+from clustermocks.perturbations import cleaned, thinned, with_radial_incompleteness, within_aperture
+from sbi_clustermass.observations.tables import ClusterTable, read_clusters
 from sbi_clustermass.tailored import look_at, look_at_tables
 from sbi_clustermass.tailored.rounding import rounding_error
 

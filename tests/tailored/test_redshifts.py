@@ -11,12 +11,15 @@ from colossus.lss import mass_function
 from scipy.integrate import quad
 
 from clustermocks import MDPL2, HaloModel, Observation
-from clustermocks.cosmology import concentration as our_concentration
-from clustermocks.cosmology import mass_function as our_mass_function
-from clustermocks.cosmology import radius_200c, virial_velocity
-from clustermocks.halo import HaloGalaxies
-from clustermocks.mergers import NONE
-from clustermocks.shapes import SPHERES
+from clustermocks.haloes.cosmology import (
+    concentration as our_concentration,
+    mass_function as our_mass_function,
+    radius_200c,
+    virial_velocity,
+)
+from clustermocks.haloes.mergers import NONE
+from clustermocks.haloes.satellites import HaloGalaxies
+from clustermocks.haloes.triaxiality import SPHERES
 
 FlatLambdaCDM: Any = astropy.cosmology.FlatLambdaCDM  # its signature is hidden from type checkers
 SKY = FlatLambdaCDM(H0=100, Om0=MDPL2.Om0, Tcmb0=0)  # distances in h^-1 Mpc

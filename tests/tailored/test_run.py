@@ -8,11 +8,11 @@ from rich.console import Console
 
 from clustermocks import HaloModel, Observation
 from sbi_clustermass import MassEstimator
-from sbi_clustermass.cli import main
-from sbi_clustermass.doubts import Trained
+from sbi_clustermass.cli.main import main
+from sbi_clustermass.estimator.training_run import TrainingRun
+from sbi_clustermass.estimator.warnings import Trained
 from sbi_clustermass.tailored import Wishes, choose, look_at_tables, train_for
 from sbi_clustermass.tailored.mocks import simulate
-from sbi_clustermass.training_run import TrainingRun
 
 SMALL = ("--n", "1200", "--max-updates", "20", "--members", "1", "--alarm", "0", "--device", "cpu", "-j", "1")
 
@@ -86,7 +86,7 @@ def test_an_interrupted_run_goes_on_to_the_same_estimator(folder, table, tmp_pat
 
     command = ["train", "--for", table, "--out", tmp_path / "mine", *SMALL]
     with monkeypatch.context() as patch:
-        patch.setattr("sbi_clustermass.training_run.train", stop)
+        patch.setattr("sbi_clustermass.estimator.training_run.train", stop)
         assert run(*command) == 2
     assert not (tmp_path / "mine" / "estimator.json").exists()
     (part,) = (tmp_path / "mine" / "mocks").glob("*/part-00000.parquet")

@@ -10,12 +10,12 @@ from typing import Any, ClassVar, Protocol
 from jaxtyping import Float
 from torch import Tensor
 
+from clustermocks.io.registry import check_fields, lookup, split_name
 from sbi_clustermass.population.masses.cosmology import CosmologyMassFunction
 from sbi_clustermass.population.masses.double_power_law import DoublePowerLaw
 from sbi_clustermass.population.masses.mrp import MassFunction
 from sbi_clustermass.population.masses.normal import NormalMasses
 from sbi_clustermass.population.parameters import Coordinates, Parameters, Priors
-from sbi_clustermass.registry import check_fields, lookup, split_name
 
 __all__ = [
     "MASSES",

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from clustermocks import Cosmology
-from clustermocks.cosmology import CRITICAL_DENSITY, MDPL2, growth_factor, mass_variance
+from clustermocks.haloes.cosmology import CRITICAL_DENSITY, MDPL2, growth_factor, mass_variance
 from sbi_clustermass.population.chebyshev import Chebyshev
 from sbi_clustermass.population.masses.tinker import log_tinker08
 from sbi_clustermass.population.parameters import Parameters, Priors, Separate, uniform

@@ -10,8 +10,7 @@ from typing import final
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
-from pyro.infer import MCMC
-from pyro.infer import NUTS as Kernel
+from pyro.infer import MCMC, NUTS as Kernel
 from torch import Tensor
 
 from sbi_clustermass.population.sampling.draws import (

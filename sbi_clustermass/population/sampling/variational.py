@@ -9,13 +9,13 @@ import pyro.distributions as dist
 import torch
 from jaxtyping import Float
 from pyro.distributions.transforms import iterated, spline, spline_autoregressive
-from pyro.infer import SVI as Steps
-from pyro.infer import Trace_ELBO
+from pyro.infer import SVI as Steps, Trace_ELBO
 from pyro.infer.autoguide import AutoMultivariateNormal, AutoNormalizingFlow
 from pyro.infer.autoguide.guides import AutoContinuous
 from pyro.optim import ClippedAdam
 from torch import Tensor
 
+from clustermocks.io.registry import lookup
 from sbi_clustermass.population.sampling.draws import (
     Draws,
     Potential,
@@ -26,7 +26,6 @@ from sbi_clustermass.population.sampling.draws import (
     own_random_state,
     pareto_smoothed,
 )
-from sbi_clustermass.registry import lookup
 
 GUIDES: dict[str, Callable[[Callable], AutoContinuous]] = {
     "normal": lambda model: AutoMultivariateNormal(model, init_scale=0.5),

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from clustermocks.files import read_header
+from clustermocks.io.atomic import read_header
 from clustermocks.nbody.schema import SCHEMAS, Kind, as_table
 
 FORMAT = 1

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from clustermocks.files import new_folder
+from clustermocks.io.atomic import new_folder
 from clustermocks.nbody.boxes import FORMAT, HEADER, StoredBox, check_side, part_path, wrapped
 from clustermocks.nbody.schema import SCHEMAS, Kind, Reader
 

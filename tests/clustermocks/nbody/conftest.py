@@ -13,8 +13,9 @@ from clustermocks import Catalogue
 from clustermocks.nbody import READERS, ArrayBox, Reader
 from clustermocks.nbody.schema import with_hosts
 from clustermocks.nbody.universemachine import LAYOUT
+from tests.paths import ROOT
 
-EXAMPLE = runpy.run_path(str(Path(__file__).parents[3] / "examples" / "nbody.py"))
+EXAMPLE = runpy.run_path(str(ROOT / "examples" / "nbody.py"))
 AXES = ("x", "y", "z", "vx", "vy", "vz")
 SIDE = 125.0
 H = 0.7

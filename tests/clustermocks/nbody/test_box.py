@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from clustermocks import MDPL2, BoxView, Catalogue, lines_of_sight, observe_box
-from clustermocks.cosmology import SPEED_OF_LIGHT
+from clustermocks.haloes.cosmology import SPEED_OF_LIGHT
 from clustermocks.nbody import ArrayBox, convert
 
 SIDE = 125.0

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from clustermocks import MDPL2, BoxView, HaloModel, Observation, RadialCompleteness, observe_box
-from clustermocks.cosmology import (
+from clustermocks.haloes.cosmology import (
     bryan_norman_overdensity,
     concentration,
     radius_200c,

@@ -1,18 +1,18 @@
 """One contract for all formats; then what is peculiar to each, and the real files."""
 
 import gzip
-from pathlib import Path
 
 import h5py
 import numpy as np
 import pyarrow as pa
 import pytest
 
-from clustermocks.cosmology import Cosmology, radius_200c
+from clustermocks.haloes.cosmology import Cosmology, radius_200c
 from clustermocks.nbody import READERS, RockstarHlist, Subfind, UchuuUM, UniverseMachineText
 from clustermocks.nbody.schema import SCHEMAS
+from tests.paths import SHARED
 
-FOLDER = Path(__file__).parents[4] / "shared" / "data" / "nbody_formats"
+FOLDER = SHARED / "data" / "nbody_formats"
 real = pytest.mark.skipif(not FOLDER.is_dir(), reason="the files of N-body codes are not here")
 CASES = [(name, kind) for name, reader in READERS.items() for kind in reader.kinds]
 SINGLE = 3e-7  # relative: files and schema hold some columns in single precision

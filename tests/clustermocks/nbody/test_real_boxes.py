@@ -1,15 +1,14 @@
 """Real N-body boxes: clusters of known mass and velocity dispersion, seen through `observe_box`."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 from clustermocks import MDPL2, BoxView, Observation, lines_of_sight, observe_box
-from clustermocks.cosmology import radius_200c
+from clustermocks.haloes.cosmology import radius_200c
 from clustermocks.nbody import ArrayBox
+from tests.paths import SHARED
 
-FOLDER = Path(__file__).parents[4] / "shared" / "data" / "nbody_formats"
+FOLDER = SHARED / "data" / "nbody_formats"
 pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason="the N-body boxes are not here")
 AXES = ("x", "y", "z", "vx", "vy", "vz")
 PARTICLE_MASS = 7.93642995e10  # of the large box [h^-1 Msun]

@@ -8,7 +8,14 @@ import torch
 from colossus.lss import mass_function as colossus_mass_function
 from scipy.integrate import quad
 
-from clustermocks.cosmology import CRITICAL_DENSITY, MDPL2, _colossus, growth_factor, mass_function, mass_variance
+from clustermocks.haloes.cosmology import (
+    CRITICAL_DENSITY,
+    MDPL2,
+    _colossus,
+    growth_factor,
+    mass_function,
+    mass_variance,
+)
 from sbi_clustermass.population import CosmologyMassFunction, DoublePowerLaw
 from sbi_clustermass.population.masses import cosmology as module
 from sbi_clustermass.population.masses.tinker import log_tinker08

@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.stats import lognorm, norm
 
-from clustermocks.cosmology import MDPL2, mass_function
+from clustermocks.haloes.cosmology import MDPL2, mass_function
 from sbi_clustermass.population import MassFunction
 
 PARAMETERS = {"log10_m_star": 14.05, "alpha": -1.7, "beta": 0.8, "log10_density": -4.5}

@@ -1,0 +1,82 @@
+"""Test clusters of known mass with what an estimator makes of them.
+
+Masses are M200c [h^-1 Msun] as log10_mass [dex].
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from clustermocks import Catalogue
+from kodi_ramanah_2020.published import Kind
+from sbi_clustermass.diagnostics.residuals import Measured
+from sbi_clustermass.posterior import MassPosteriors
+from sbi_clustermass.report.style import BLUE, GREEN, ORANGE
+
+THREE_MASSES = (13.8, 14.4, 15.0)  # [dex] low, intermediate, high; the paper does not say which it shows
+COLOURS = (BLUE, ORANGE, GREEN, "#CC79A7", "#E69F00", "#56B4E9")
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """A test set and its posteriors.
+
+    Attributes:
+        name: What stands in tables and legends.
+        kind: Whether interlopers are among the galaxies: which of the paper's numbers to stand beside.
+        clusters: Mock clusters of known mass.
+        posteriors: Theirs, in the same order.
+    """
+
+    name: str
+    kind: Kind
+    clusters: Catalogue
+    posteriors: MassPosteriors
+
+    def __post_init__(self) -> None:
+        if len(self.clusters) != len(self.posteriors):
+            raise ValueError(f"sample {self.name!r}: {len(self.clusters)} clusters, {len(self.posteriors)} posteriors.")
+
+    @property
+    def log10_true(self) -> Float[np.ndarray, "cluster"]:
+        """True masses [dex]."""
+        return self.clusters.log10_mass
+
+    @property
+    def residual(self) -> Float[np.ndarray, "cluster"]:
+        """log10(predicted/true) with the posterior mean for a prediction [dex]."""
+        return self.posteriors.mean - self.log10_true
+
+
+def nearest(clusters: Catalogue, masses: Sequence[float] = THREE_MASSES) -> tuple[int, ...]:
+    """The cluster of the mass nearest to each [dex]: chosen by mass alone, not by how well it is inferred."""
+    return tuple(int(np.abs(clusters.log10_mass - mass).argmin()) for mass in masses)
+
+
+def n_members(clusters: Catalogue) -> Int[np.ndarray, "cluster"]:
+    """True members among the galaxies of each mock cluster.
+
+    Raises:
+        KeyError: The clusters were observed, and nobody knows.
+    """
+    cluster = np.repeat(np.arange(len(clusters)), clusters.n_galaxies)
+    return np.bincount(cluster[clusters.galaxy_column("is_member")], minlength=len(clusters))
+
+
+def cell(measured: Measured | None) -> str:
+    """A number with its error for a table; a dash where there is none."""
+    return "–" if measured is None or not np.isfinite(measured.value) else str(measured)
+
+
+def published_cell(value: float | None, digits: int = 3) -> str:
+    """A printed number for a table; a dash where the paper has none."""
+    return "–" if value is None else f"{value:.{digits}f}"
+
+
+def slug(name: str) -> str:
+    """A name as part of a file's."""
+    return "".join(letter if letter.isalnum() else "-" for letter in name.lower()).strip("-").replace("--", "-")

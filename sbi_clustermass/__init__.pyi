@@ -1,0 +1,50 @@
+from .baselines import MSigma as MSigma
+from .diagnostics.jeans_task import JeansTask as JeansTask
+from .embeddings import (
+    EMBEDDINGS as EMBEDDINGS,
+    DeepSets as DeepSets,
+    ImageCNN as ImageCNN,
+    KDEImage as KDEImage,
+    LearnedKDE as LearnedKDE,
+    SetTransformer as SetTransformer,
+    SummaryStatistics as SummaryStatistics,
+    TrialMasses as TrialMasses,
+)
+from .estimator.mass_estimator import MassEstimator as MassEstimator
+from .estimator.train import train as train
+from .flows import (
+    FLOWS as FLOWS,
+    MADE as MADE,
+    MAF as MAF,
+    MAFRQS as MAFRQS,
+    MDN as MDN,
+    NSF as NSF,
+    StackedAffine as StackedAffine,
+    Tabulated as Tabulated,
+    ZukoBPF as ZukoBPF,
+    ZukoGF as ZukoGF,
+    ZukoMAF as ZukoMAF,
+    ZukoNAF as ZukoNAF,
+    ZukoNICE as ZukoNICE,
+    ZukoNSF as ZukoNSF,
+    ZukoSOSPF as ZukoSOSPF,
+    ZukoUNAF as ZukoUNAF,
+    register as register,
+)
+from .observations.tables import (
+    TableError as TableError,
+    TableOptions as TableOptions,
+    read_cluster as read_cluster,
+    read_clusters as read_clusters,
+)
+from .posterior import MassPosteriors as MassPosteriors
+from .posterior.prior import mass_prior as mass_prior
+from .training import (
+    Augmentation as Augmentation,
+    Training as Training,
+)
+from .training.npe import (
+    Catalogue as Catalogue,
+    ClusterNPE as ClusterNPE,
+    as_tensors as as_tensors,
+)

@@ -1,0 +1,89 @@
+"""`clustermass compare`: parse, call `compare`, print."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from sbi_clustermass.diagnostics.comparison import Contest
+    from sbi_clustermass.training import Training
+
+
+def compare(
+    out: Annotated[Path, typer.Option(help="Folder for the table, the picture and the trained estimators.")],
+    flows: Annotated[
+        str, typer.Option(help="Flows to compare, commas between; `clustermass train --help` lists them.")
+    ] = "stacked_affine,maf,nsf,mdn,tabulated",
+    embeddings: Annotated[
+        str, typer.Option(help="Embeddings to compare each of them on; `clustermass train --help` lists them.")
+    ] = "kde,deep_sets,trial_masses",
+    mocks: Annotated[
+        Path | None, typer.Option(help="Catalogue from `clustermass simulate`: a part is kept for the test.")
+    ] = None,
+    jeans: Annotated[
+        str | None,
+        typer.Option(
+            help="Instead of --mocks, clusters whose exact posterior is known, the number of galaxies from the "
+            "mass or independent of it: mass, independent, mass+background or independent+background."
+        ),
+    ] = None,
+    n: Annotated[
+        int | None, typer.Option("--n", help="Clusters, test included: all of --mocks, 16000 of --jeans.", min=200)
+    ] = None,
+    max_updates: Annotated[int | None, typer.Option(help="Weight updates at most.", min=1)] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Learning rate of Adam.")] = None,
+    patience: Annotated[int | None, typer.Option(help="Updates without a better validation loss.", min=1)] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Clusters a weight update.", min=1)] = None,
+    seed: Annotated[int, typer.Option(help="Seed: the same seed gives the same result.", min=0)] = 1,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+) -> None:
+    """Train flows on embeddings, all on the same clusters, and rank them in one table.
+
+    Each embedding is trained by the rule that suits it; with any option of the rule, all by the paper's and that.
+    An interrupted comparison goes on with the same command: what is done is not trained again.
+    """
+    from clustermocks.io.lock import claimed
+    from clustermocks.io.registry import lookup
+    from sbi_clustermass import plots
+    from sbi_clustermass.diagnostics.comparison import compare as run
+    from sbi_clustermass.embeddings import EMBEDDINGS, TrialMasses
+    from sbi_clustermass.flows import FLOWS
+    from sbi_clustermass.training import Training
+
+    builders = {name: lookup("flow", name, FLOWS)() for name in _names(flows)}
+    modules = {name: lookup("embedding", name, EMBEDDINGS)() for name in _names(embeddings)}
+    if jeans and "trial_masses" in modules:
+        modules["trial_masses"] = TrialMasses(edge=True)  # its clusters end at R_vir
+    rule = {"max_updates": max_updates, "learning_rate": learning_rate, "patience": patience, "batch_size": batch_size}
+    rule = {name: value for name, value in rule.items() if value is not None}
+    console = Console(soft_wrap=True, highlight=False)
+    contest = _contest(mocks, jeans, n, training=replace(Training(seed=seed), **rule), device=device)
+    contest = replace(contest, by_embedding=not rule)
+    with claimed(out):
+        found = run(contest, builders, modules, folder=out, console=console)
+        console.print(found.markdown(), markup=False)
+        if not found.rows:
+            raise ValueError("no combination could be trained.")
+        found.write(out)
+        plots.save(plots.comparison(found), out / "comparison.png")
+    console.print(f"Wrote {out}/: comparison.md, comparison.ecsv, comparison.png, and a folder a combination.")
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _contest(mocks: Path | None, jeans: str | None, n: int | None, *, training: "Training", device: str) -> "Contest":
+    from clustermocks import Catalogue
+    from clustermocks.io.registry import lookup
+    from sbi_clustermass.diagnostics.comparison import JEANS_SETTINGS, Contest
+
+    if (mocks is None) == (jeans is None):
+        raise ValueError("give one of --mocks FILE and --jeans SETTING.")
+    if mocks is not None:
+        return Contest.from_mocks(Catalogue.from_parquet(mocks), n, training=training, device=device)
+    model = lookup("jeans setting", str(jeans), JEANS_SETTINGS)
+    return Contest.from_jeans(model, n or 16_000, training=training, device=device)

@@ -1,0 +1,34 @@
+"""`clustermass report`: parse, call `sections_of_run` and `write`, print."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+_LEAD = "What was trained on what, what it gives, when not to trust it, and how to run it again."
+
+
+def report(
+    run: Annotated[Path, typer.Argument(help="Folder of a trained estimator, from `clustermass train` or `demo`.")],
+    out: Annotated[Path | None, typer.Option(help="HTML file to write; by default report.html in RUN.")] = None,
+    title: Annotated[str | None, typer.Option(help="Title of the page; by default the folder's name.")] = None,
+) -> None:
+    """Write one HTML file about a run: what was trained on what, its results, warnings, versions and commands.
+
+    It also shows what other commands left in the run's subfolders, such as `clustermass validate` in RUN/validation.
+    The file needs no network: style, script and pictures are inside.
+    """
+    from clustermocks.io.outputs import check_output
+    from sbi_clustermass.report import sections_of_run, write
+
+    path = out or run / "report.html"
+    if out is not None:
+        check_output(path, (".html", ".htm"))
+    sections = sections_of_run(run)
+    write(path, title or run.resolve().name, sections, lead=_LEAD)
+    warnings = sum(len(section.warnings) for section in sections)
+    console = Console(soft_wrap=True, highlight=False)
+    size = path.stat().st_size / 1e6
+    said = {0: "no warnings", 1: "1 warning"}.get(warnings, f"{warnings} warnings")
+    console.print(f"Wrote {path}: {len(sections)} sections, {said}, {size:.1f} MB.", markup=False)

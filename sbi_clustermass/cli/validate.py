@@ -1,0 +1,103 @@
+"""`clustermass validate`: parse, call the functions of `validation`, print."""
+
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from shlex import join
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from clustermocks import Catalogue
+    from sbi_clustermass.baselines import Baseline
+    from sbi_clustermass.diagnostics.test_sets import MassDistribution
+
+_DRAWN = {"training": "as the training masses", "mass-function": "from the mass function"}
+
+
+def validate(
+    models: Annotated[list[Path], typer.Argument(metavar="MODEL...", help="Folders of trained estimators.")],
+    test: Annotated[Path, typer.Option(help="Mocks of known mass that no estimator was trained on.")],
+    out: Annotated[Path, typer.Option(help="Folder for the results; RUN/validation is shown by `clustermass report`.")],
+    drawn: Annotated[
+        str,
+        typer.Option(
+            help="How the test masses were drawn: training (as the training set's) or mass-function (Tinker et al. "
+            "2008); decides under which prior error bars are promised to be true."
+        ),
+    ] = "training",
+    mocks: Annotated[
+        Path | None, typer.Option(help="Mocks to fit the rivals on; without them, estimators only.")
+    ] = None,
+    baselines: Annotated[str, typer.Option(help="Rivals: all, or names with commas between them.")] = "all",
+    held_out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Mocks drawn as the training set, but not in it: shows on what the alarm for unlike clusters fires, "
+            "and how robust masses are."
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed: the same seed gives the same result.", min=0)] = 1,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+) -> None:
+    """Score estimators and their rivals on mock clusters of known mass, and ask whether the error bars are true.
+
+    Prints one table over all methods. The folder gets all tables and pictures, as results.md and for the report.
+    """
+    from clustermocks import Catalogue
+    from clustermocks.io.atomic import replacing
+    from clustermocks.io.lock import claimed
+    from clustermocks.io.registry import lookup
+    from sbi_clustermass.diagnostics.validation import Validation
+    from sbi_clustermass.estimator.mass_estimator import MassEstimator
+    from sbi_clustermass.report import markdown, save_sections
+
+    lookup("way to draw masses", drawn, _DRAWN)
+    clusters = Catalogue.from_parquet(test)
+    console = Console(soft_wrap=True, highlight=False)
+    validation = Validation(
+        estimators=_named([MassEstimator.load(model, device=device) for model in models], models),
+        test_set=clusters,
+        masses=_mass_function(clusters) if drawn == "mass-function" else None,
+        train_set=None if mocks is None else Catalogue.from_parquet(mocks),
+        baselines={} if mocks is None else _rivals(baselines),
+        held_out=None if held_out is None else Catalogue.from_parquet(held_out),
+        seed=seed,
+    )
+    with claimed(out):
+        sections = validation.sections(tell=lambda what: console.print(f"{what} ...", markup=False))
+        sections[0] = replace(sections[0], commands=(join(["clustermass", *sys.argv[1:]]),))
+        for table in sections[0].tables:
+            console.print(table.rich())
+        save_sections(out, sections)
+        with replacing(out / "results.md") as temporary:
+            temporary.write_text(markdown(sections), encoding="utf-8")
+    console.print(f"Wrote {out}/: results.md, sections.json and {sum(len(s.pictures) for s in sections)} pictures.")
+
+
+def _named(estimators: list, models: list[Path]) -> dict:
+    names = [model.resolve().name for model in models]
+    if len(set(names)) < len(names):
+        raise ValueError(f"models need different folder names, found {', '.join(names)}.")
+    return dict(zip(names, estimators, strict=True))
+
+
+def _rivals(names: str) -> Mapping[str, "Baseline"]:
+    from clustermocks.io.registry import lookup
+    from sbi_clustermass.baselines import BASELINES
+
+    if names == "all":
+        return BASELINES
+    return {name: lookup("baseline", name, BASELINES) for name in (part.strip() for part in names.split(",")) if name}
+
+
+def _mass_function(clusters: "Catalogue") -> "MassDistribution":
+    """Over the attempted masses of the test set."""
+    from clustermocks import HaloMassFunction
+    from sbi_clustermass.training.training_set import attempted_range
+
+    low, high = attempted_range(clusters)
+    return HaloMassFunction(low=low, high=high, redshift=clusters.observation.redshift, cosmology=clusters.cosmology)

@@ -1,0 +1,8 @@
+"""Flows and embeddings against each other: trained on the same clusters, scored on the same others, one table."""
+
+from sbi_clustermass.diagnostics.comparison.run import compare
+from sbi_clustermass.diagnostics.comparison.score import Entry, Failure
+from sbi_clustermass.diagnostics.comparison.setup import JEANS_SETTINGS, Contest
+from sbi_clustermass.diagnostics.comparison.table import Comparison
+
+__all__ = ["JEANS_SETTINGS", "Comparison", "Contest", "Entry", "Failure", "compare"]

@@ -1,0 +1,164 @@
+"""What one combination of flow and embedding reached on the test clusters; kept on disk beside its estimator.
+
+Masses are M200c [h^-1 Msun] as log10_mass [dex]; densities are per dex; `log_` is natural.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from math import log
+from pathlib import Path
+from time import perf_counter
+from typing import Self, final
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from clustermocks import Catalogue
+from clustermocks.io.atomic import replacing
+from sbi_clustermass.diagnostics import Measured, coverage, residuals
+from sbi_clustermass.diagnostics.comparison.setup import Contest
+from sbi_clustermass.estimator.mass_estimator import MassEstimator
+from sbi_clustermass.flows import EmbedOnce
+from sbi_clustermass.flows.ensemble import Ensemble
+from sbi_clustermass.posterior import MassPosteriors
+from sbi_clustermass.training.npe import as_tensors
+
+LEVEL = 0.68
+_FILE = "entry.json"
+_CHUNK = 500
+
+
+@final
+@dataclass(frozen=True)
+class Score:
+    """How good posteriors of the test clusters are.
+
+    Attributes:
+        log_prob: Natural log of each posterior density at the true mass [1/dex], (cluster,).
+        residual_mean: Of posterior mean - truth [dex].
+        residual_scatter: Its standard deviation [dex].
+        coverage_error: Share of true masses in the central 68 % interval, less .68.
+    """
+
+    log_prob: Float[np.ndarray, "cluster"]
+    residual_mean: Measured
+    residual_scatter: Measured
+    coverage_error: Measured
+
+    @classmethod
+    def of(
+        cls, posteriors: MassPosteriors, log10_true: Float[np.ndarray, "cluster"], log_prob: np.ndarray | None = None
+    ) -> Self:
+        """Score posteriors; log densities at the truth are read off their grid where none are given."""
+        if log_prob is None:
+            rows = zip(log10_true, posteriors.prob, strict=True)
+            log_prob = np.log([np.interp(mass, posteriors.grid, row) for mass, row in rows])
+        share = coverage(posteriors, log10_true, LEVEL)
+        mean, scatter = residuals(posteriors.mean, log10_true)
+        return cls(np.asarray(log_prob, float), mean, scatter, Measured(share.value - LEVEL, share.error))
+
+
+@final
+@dataclass(frozen=True)
+class Entry:
+    """A combination that was trained.
+
+    Attributes:
+        flow: Name of the flow.
+        embedding: Name of the embedding.
+        score: On the test clusters.
+        weights: Numbers that were trained.
+        updates: Weight updates, of all members.
+        training_seconds: Time of the training, summaries and validations included.
+        inference_seconds: Time a test cluster, from galaxies to a normalised posterior on 256 masses.
+        rule: How it was trained: learning rate, clusters an update, patience.
+    """
+
+    flow: str
+    embedding: str
+    score: Score
+    weights: int
+    updates: int
+    training_seconds: float
+    inference_seconds: float
+    rule: str = ""
+
+    @property
+    def name(self) -> str:
+        """flow+embedding."""
+        return f"{self.flow}+{self.embedding}"
+
+    @classmethod
+    def measure(
+        cls, names: tuple[str, str], estimator: MassEstimator, contest: Contest, *, training_seconds: float
+    ) -> Self:
+        """Score a trained estimator."""
+        test_set, rule = contest.test_set, contest.training
+        start = perf_counter()
+        posteriors = estimator.posterior(test_set)
+        elapsed = perf_counter() - start
+        return cls(
+            *names,
+            Score.of(posteriors, test_set.log10_mass, log_prob_of_truth(estimator, test_set)),
+            weights=sum(part.numel() for part in estimator.network.parameters() if part.requires_grad),
+            updates=sum(record.updates[-1] for record in estimator.histories),
+            training_seconds=training_seconds,
+            inference_seconds=elapsed / len(test_set),
+            rule=f"{rule.learning_rate:g} x {rule.batch_size}, {rule.patience}",
+        )
+
+    def save(self, folder: Path, digest: str) -> None:
+        """Write the entry, with what it belongs to."""
+        content = asdict(self)
+        content["score"]["log_prob"] = self.score.log_prob.tolist()
+        with replacing(folder / _FILE) as temporary:
+            temporary.write_text(json.dumps({"digest": digest, **content}), encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path, digest: str) -> Self | None:
+        """Read an entry back; None where there is none, or one that belongs to something else."""
+        path = folder / _FILE
+        content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        if content.pop("digest", None) != digest:
+            return None
+        score = content.pop("score")
+        measured = {f.name: Measured(**score[f.name]) for f in fields(Score) if f.name != "log_prob"}
+        return cls(**content, score=Score(np.array(score["log_prob"]), **measured))
+
+
+@final
+@dataclass(frozen=True)
+class Failure:
+    """A combination that could not be trained or scored, and why."""
+
+    flow: str
+    embedding: str
+    reason: str
+
+    @property
+    def name(self) -> str:
+        """flow+embedding."""
+        return f"{self.flow}+{self.embedding}"
+
+
+@torch.no_grad()
+def log_prob_of_truth(estimator: MassEstimator, clusters: Catalogue) -> Float[np.ndarray, "cluster"]:
+    """Natural log of each normalised posterior density at the cluster's own true mass [1/dex], not read off a grid."""
+    network = estimator.network
+    members = network.members if isinstance(network, Ensemble) else [network]
+    rows = np.arange(len(clusters))
+    parts = (clusters.select(rows[i : i + _CHUNK]) for i in range(0, len(rows), _CHUNK))
+    log_prob = torch.cat([_mixed(members, *as_tensors(part), estimator.support) for part in parts], 1)
+    return (log_prob.logsumexp(0) - log(len(members))).cpu().numpy()
+
+
+def _mixed(
+    members: Sequence[EmbedOnce], theta: Tensor, x: Tensor, support: tuple[float, float]
+) -> Float[Tensor, "member cluster"]:
+    """Each member's log density of each cluster's mass."""
+    device = next(members[0].parameters()).device
+    theta, x = theta.to(device), x.to(device)
+    return -torch.stack([m.truncated_loss(theta, x, low=support[0], high=support[1]).double() for m in members])

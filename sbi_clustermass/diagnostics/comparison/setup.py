@@ -1,0 +1,143 @@
+"""What all combinations of a comparison share: clusters to train and to be tested on, and the training rule.
+
+Masses are M200c [h^-1 Msun] as log10_mass [dex].
+"""
+
+import hashlib
+from dataclasses import dataclass, field, replace
+from math import ceil
+from typing import Self, final
+
+import numpy as np
+from torch import nn
+
+from clustermocks import Catalogue, FlatMasses, SphericalJeans
+from sbi_clustermass.posterior import MassPosteriors
+from sbi_clustermass.training import Training
+from sbi_clustermass.training.defaults import rule_for
+from sbi_clustermass.training.training_set import attempted_range
+
+_SUPPORT, _TEST_SHARE = (13.5, 15.3), 0.25
+_POINTS = 513  # exact posteriors: their mean log density at the truth is 2e-4 nats from that of a grid twice as fine
+
+JEANS_SETTINGS = {
+    "mass": SphericalJeans(),
+    "independent": SphericalJeans(richness="independent"),
+    "mass+background": SphericalJeans(background=10.0),
+    "independent+background": SphericalJeans(richness="independent", background=10.0),
+}
+
+
+@final
+@dataclass(frozen=True)
+class Contest:
+    """One split and one training rule.
+
+    A score is an expectation over the test set: its clusters should come from the same draw as those trained on, as
+    `Catalogue.split` and `from_jeans` make them, because that draw is what fixes the best possible score.
+
+    Attributes:
+        train_set: Clusters of known mass.
+        test_set: Clusters of known mass and other hosts.
+        support: Lowest and highest log10 mass of the prior [dex].
+        training: The rule; its seed is that of every combination's weights, validation split and batches.
+        by_embedding: Whether each embedding is trained by its own rule (`rule_for`), with the seed of `training`.
+        exact: The test clusters' exact posteriors under the same prior, where they are known.
+        members: Networks of each combination, as an ensemble.
+        device: "auto" takes CUDA where there is one.
+    """
+
+    train_set: Catalogue
+    test_set: Catalogue
+    support: tuple[float, float]
+    training: Training = field(default_factory=Training)
+    by_embedding: bool = False
+    exact: MassPosteriors | None = None
+    members: int = 1
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        low, high = self.support
+        masses = self.test_set.log10_mass
+        outside = np.flatnonzero(~((masses >= low) & (masses <= high)))
+        if not len(masses) or outside.size:
+            raise ValueError(
+                f"{outside.size} of {len(masses)} test clusters have no mass between {low} and {high}, the prior's "
+                "support. It needs test clusters of known mass inside it."
+            )
+        shared = np.intersect1d(self.train_set.host_id, self.test_set.host_id)
+        if shared.size:
+            raise ValueError(
+                f"{shared.size} hosts are in the training and in the test set, the first {shared[0]}.\n"
+                "  try:    train_set, test_set = mocks.split(0.8, seed=1)"
+            )
+        if self.exact is not None and len(self.exact) != len(masses):
+            raise ValueError(f"{len(self.exact)} exact posteriors for {len(masses)} test clusters.")
+
+    @classmethod
+    def from_mocks(
+        cls, mocks: Catalogue, n: int | None = None, *, training: Training | None = None, device: str = "auto"
+    ) -> Self:
+        """A quarter of a catalogue's hosts for the test, the others for training; the support is what was attempted.
+
+        Args:
+            mocks: Clusters of known mass.
+            n: Use so many of them only.
+            training: The rule; its seed is also that of the split.
+            device: "auto" takes CUDA where there is one.
+
+        Raises:
+            ValueError: There are not so many clusters.
+        """
+        if n is not None and n > len(mocks):
+            raise ValueError(f"{n} clusters asked for, {len(mocks)} in the catalogue.")
+        training = training or Training()
+        some = np.random.default_rng(training.seed).permutation(len(mocks))[:n]
+        train_set, test_set = mocks.select(np.sort(some)).split(1 - _TEST_SHARE, seed=training.seed)
+        return cls(train_set, test_set, attempted_range(mocks), training=training, device=device)
+
+    @classmethod
+    def from_jeans(
+        cls, model: SphericalJeans, n: int = 16_000, *, training: Training | None = None, device: str = "auto"
+    ) -> Self:
+        """Clusters whose likelihood is known, masses flat in 13.5 to 15.3, with the test clusters' exact posteriors.
+
+        Args:
+            model: The simulator; the mass is its only parameter.
+            n: Clusters in all, a quarter of them for the test; those that fail the richness cut are drawn on top.
+            training: The rule; its seed is also that of the clusters.
+            device: "auto" takes CUDA where there is one.
+        """
+        training = training or Training()
+        mocks = _selected(model, n, training.seed)
+        train_set, test_set = (mocks.select(part) for part in np.split(np.arange(n), [round(n * (1 - _TEST_SHARE))]))
+        grid = np.linspace(*_SUPPORT, _POINTS)
+        # masses are flat before the cut, so that P(selected | M) of the likelihood and of the draw cancel
+        exact = MassPosteriors.from_log_prob(grid, model.log_likelihood(test_set, grid))
+        return cls(train_set, test_set, _SUPPORT, training=training, exact=exact, device=device)
+
+    def under(self, training: Training) -> Self:
+        """The same clusters under another rule."""
+        return replace(self, training=training)
+
+    def suiting(self, embedding: nn.Module) -> Self:
+        """The same clusters under the rule by which this embedding is trained."""
+        return self.under(replace(rule_for(embedding), seed=self.training.seed)) if self.by_embedding else self
+
+    @property
+    def digest(self) -> str:
+        """Fingerprint of clusters, support and training: what a finished entry belongs to."""
+        parts = hashlib.sha256(f"{self.support} {self.training} {self.members}".encode())
+        for clusters in (self.train_set, self.test_set):
+            columns = (clusters.log10_mass, *(clusters.galaxy_column(name) for name in ("R_proj", "v_los")))
+            for values in columns:
+                parts.update(np.ascontiguousarray(values).tobytes())
+        return parts.hexdigest()
+
+
+def _selected(model: SphericalJeans, n: int, seed: int) -> Catalogue:
+    """Exactly n selected clusters of flat attempted masses, all attempts remembered."""
+    selected = np.exp(model.log_selected(np.linspace(*_SUPPORT, 200))).mean()
+    attempts = ceil(n / selected + 5 * np.sqrt(n / selected) + 10)  # too few in one of a million seeds
+    mocks = model.simulate(FlatMasses(*_SUPPORT).draw(attempts, seed=seed), seed=seed)
+    return mocks.select(np.arange(n))

@@ -1,0 +1,164 @@
+"""On what an alarm fires, and how often for nothing: detection rates with their Monte Carlo errors.
+
+Masses are M200c [h^-1 Msun] as log10_mass [dex].
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, final
+
+import numpy as np
+
+from clustermocks import Catalogue
+from sbi_clustermass.diagnostics.corruptions import CORRUPTIONS, Corruption, from_wider_tables
+from sbi_clustermass.diagnostics.residuals import Measured, mean_of
+from sbi_clustermass.estimator.misspecification.alarm import Alarm, together
+from sbi_clustermass.report.content import Table
+
+if TYPE_CHECKING:
+    from sbi_clustermass.estimator.mass_estimator import MassEstimator
+
+HELD_OUT = "held-out mocks, as they are"
+_DASH = "–"
+
+
+@final
+@dataclass(frozen=True)
+class AlarmRate:
+    """How often the tests fired on one kind of clusters.
+
+    Attributes:
+        name: What was done to the clusters.
+        n: Clusters with an answer.
+        refused: Share of the clusters left with too few galaxies for an answer [1].
+        fired: Share on which each test fired, by its own p-value [1].
+        any: Share on which the alarm fired, at the same rate [1].
+        residual: Mean residual log10(predicted/true) [dex]; None without answers. What trusting the answer would cost.
+        silent_residual: The same where the alarm was silent.
+    """
+
+    name: str
+    n: int
+    refused: float
+    fired: tuple[Measured, ...]
+    any: Measured
+    residual: Measured | None
+    silent_residual: Measured | None
+
+
+@final
+@dataclass(frozen=True)
+class AlarmRates:
+    """Rates of all corruptions, held-out mocks first.
+
+    Attributes:
+        rate: The stated rate of false alarms [1].
+        tests: Names of the tests.
+        rows: In the order of the table.
+    """
+
+    rate: float
+    tests: tuple[str, ...]
+    rows: tuple[AlarmRate, ...]
+
+    def table(self) -> Table:
+        """As text."""
+        header = ("clusters", "n", "refused", *self.tests, "alarm", "mean residual [dex]", "where silent [dex]")
+        rows = tuple(_cells(row, len(self.tests)) for row in self.rows)
+        note = (
+            f"Share of clusters on which a test fires at a false-alarm rate of {self.rate:.1%}, with Monte Carlo "
+            "errors. The alarm fires where the least p-value times the number of tests is below the rate. Refused: "
+            "too few galaxies were left. Mean residual: log10(predicted/true), of all answers and of those without "
+            "an alarm."
+        )
+        return Table("What the alarm fires on", header, rows, note)
+
+
+def alarm_rates(
+    alarm: Alarm,
+    estimator: "MassEstimator",
+    held_out: Catalogue,
+    *,
+    rate: float = 0.01,
+    corruptions: Mapping[str, Corruption | Catalogue] | None = None,
+    seed: int = 1,
+) -> AlarmRates:
+    """How often an alarm fires on held-out mocks, and on the same mocks after each corruption.
+
+    Args:
+        alarm: Fitted with other mocks.
+        estimator: The one it was fitted with.
+        held_out: Mocks that neither has seen, drawn as the training set was.
+        rate: Stated rate of false alarms [1].
+        corruptions: By name, functions of the held-out mocks and a seed, or whole catalogues; `CORRUPTIONS` by default.
+        seed: Of the corruptions.
+
+    Raises:
+        ValueError: `rate` is not between 0 and 1.
+    """
+    if not 0 < rate < 1:
+        raise ValueError(f"alarm_rates: rate must lie between 0 and 1, found {rate!r}.")
+    chosen = CORRUPTIONS if corruptions is None else corruptions
+    rows = [_measure(HELD_OUT, alarm, estimator, held_out, rate=rate, asked=len(held_out))]
+    for name, corruption in chosen.items():
+        whole = isinstance(corruption, Catalogue)
+        changed = corruption if whole else corruption(held_out, seed)
+        asked = changed.attempts.num_rows if whole else len(held_out)
+        rows.append(_measure(name, alarm, estimator, changed, rate=rate, asked=asked))
+    return AlarmRates(rate, alarm.tests, tuple(rows))
+
+
+def alarm_table(
+    alarm: Alarm,
+    estimator: "MassEstimator",
+    held_out: Catalogue,
+    *,
+    rate: float = 0.01,
+    wide: Catalogue | None = None,
+    seed: int = 1,
+) -> Table:
+    """The table of alarms on all of `CORRUPTIONS`.
+
+    Args:
+        alarm: Fitted with other mocks.
+        estimator: The one it was fitted with.
+        held_out: Mocks that neither has seen, drawn as the training set was; some thousand.
+        rate: Stated rate of false alarms [1].
+        wide: Mocks in a wider aperture, for wrong units in tables that reach beyond the estimator's.
+        seed: Of the corruptions.
+    """
+    more = {} if wide is None else from_wider_tables(wide, estimator.observation.aperture)
+    return alarm_rates(alarm, estimator, held_out, rate=rate, corruptions={**CORRUPTIONS, **more}, seed=seed).table()
+
+
+def _measure(
+    name: str, alarm: Alarm, estimator: "MassEstimator", clusters: Catalogue, *, rate: float, asked: int
+) -> AlarmRate:
+    refused = 1 - len(clusters) / asked if asked else 1.0
+    if not len(clusters):
+        return AlarmRate(name, 0, refused, (), Measured(np.nan, np.nan), None, None)
+    posteriors = estimator.posterior(clusters)
+    p_values = alarm.p_values(estimator, clusters, posteriors)
+    fired = together(p_values) <= rate
+    residual = posteriors.mean - clusters.log10_mass
+    return AlarmRate(
+        name, len(clusters), refused, tuple(share_of(p <= rate) for p in p_values), share_of(fired),
+        _mean(residual), _mean(residual[~fired]),
+    )  # fmt: skip
+
+
+def share_of(flags: np.ndarray) -> Measured:
+    """A share and its binomial error, of the share with one more of each (Laplace), so that none is never certain."""
+    n, k = len(flags), int(flags.sum())
+    smoothed = (k + 1) / (n + 2)
+    return Measured(k / n, float(np.sqrt(smoothed * (1 - smoothed) / n)))
+
+
+def _mean(values: np.ndarray) -> Measured | None:
+    return mean_of(values) if len(values) > 1 else None
+
+
+def _cells(row: AlarmRate, n_tests: int) -> tuple[str, ...]:
+    fired = [str(each) for each in (*row.fired, row.any)] if row.n else [_DASH] * (n_tests + 1)
+    costs = [_DASH if each is None else f"{each:+.3f}" for each in (row.residual, row.silent_residual)]
+    return (row.name, str(row.n), f"{row.refused:.1%}", *fired, *costs)

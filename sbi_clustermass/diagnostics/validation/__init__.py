@@ -1,0 +1,20 @@
+"""Flows and their rivals on the same clusters, in one table."""
+
+from sbi_clustermass.diagnostics.validation.evaluate import Result, check_apart, score_baselines, score_estimator
+from sbi_clustermass.diagnostics.validation.scores import Scores
+from sbi_clustermass.diagnostics.validation.sections import calibration_section, rivals_section, trust_section
+from sbi_clustermass.diagnostics.validation.table import validation_table
+from sbi_clustermass.diagnostics.validation.validation import Validation
+
+__all__ = [
+    "Result",
+    "Scores",
+    "Validation",
+    "calibration_section",
+    "check_apart",
+    "rivals_section",
+    "score_baselines",
+    "score_estimator",
+    "trust_section",
+    "validation_table",
+]

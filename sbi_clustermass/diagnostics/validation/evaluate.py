@@ -1,0 +1,119 @@
+"""Every method on the same clusters: rivals fitted to the training mocks, estimators as they were trained.
+
+Masses are M200c [h^-1 Msun] as log10_mass [dex].
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from time import perf_counter
+from typing import final
+
+import numpy as np
+
+from clustermocks import Catalogue
+from sbi_clustermass.baselines.baseline import Baseline, Fitted, Prediction
+from sbi_clustermass.diagnostics.test_sets import MassDistribution, reweighted
+from sbi_clustermass.diagnostics.validation.scores import Scores
+from sbi_clustermass.estimator.mass_estimator import MassEstimator
+
+TRAINED, TEST_SET = "as trained", "test set's"  # priors under which masses are inferred
+
+
+@final
+@dataclass(frozen=True)
+class Result:
+    """One method.
+
+    Attributes:
+        name: Of the method.
+        prior: Under which prior its masses are: `TRAINED` or `TEST_SET`.
+        scores: On the test clusters; None where it failed.
+        prediction: Its masses; None where it failed.
+        failure: Why it failed.
+    """
+
+    name: str
+    prior: str
+    scores: Scores | None
+    prediction: Prediction | None = None
+    failure: str = ""
+
+
+def score_estimator(
+    name: str, estimator: MassEstimator, test_set: Catalogue, *, masses: MassDistribution | None = None
+) -> tuple[Result, ...]:
+    """Score an estimator under its own prior and, where the test set was drawn from another, under that.
+
+    Args:
+        name: Of the estimator.
+        estimator: A trained one.
+        test_set: Clusters of known mass inside the estimator's support, of hosts that it was not trained on.
+        masses: What the test masses were drawn from; None where that is what the training masses were drawn from.
+    """
+    start = perf_counter()
+    posteriors = estimator.posterior(test_set)
+    elapsed = perf_counter() - start
+    found = [_result(name, TRAINED, Prediction.of(posteriors), test_set, elapsed)]
+    if masses is not None:
+        own = Prediction.of(reweighted(posteriors, masses))
+        found.append(_result(name, TEST_SET, own, test_set, elapsed))
+    return tuple(found)
+
+
+def score_baselines(
+    baselines: Mapping[str, Baseline],
+    train_set: Catalogue,
+    test_set: Catalogue,
+    *,
+    seed: int = 1,
+    tell: Callable[[str], None] = lambda name: None,
+) -> tuple[Result, ...]:
+    """Fit and score baselines; one that cannot be fitted or used says why in its row, and the others go on.
+
+    Args:
+        baselines: By name.
+        train_set: Clusters of known mass to fit them on.
+        test_set: Clusters of known mass.
+        seed: Of everything random in them.
+        tell: Called with the name of each before its work.
+    """
+    found = []
+    for name, baseline in baselines.items():
+        tell(name)
+        found.append(_score_baseline(name, baseline, train_set, test_set, seed))
+    return tuple(found)
+
+
+def _score_baseline(name: str, baseline: Baseline, train_set: Catalogue, test_set: Catalogue, seed: int) -> Result:
+    prior = TEST_SET if getattr(baseline, "prior", "flat") == "mass-function" else TRAINED
+    try:
+        fitted = baseline.fit(train_set, seed=seed)
+        prediction, elapsed = _timed(fitted, test_set)
+    except (ValueError, ArithmeticError, np.linalg.LinAlgError) as error:
+        return Result(name, prior, None, failure=str(error))
+    return _result(name, prior, prediction, test_set, elapsed)
+
+
+def _timed(fitted: Fitted, test_set: Catalogue) -> tuple[Prediction, float]:
+    start = perf_counter()
+    found = fitted.predict(test_set)
+    return found, perf_counter() - start
+
+
+def _result(name: str, prior: str, prediction: Prediction, test_set: Catalogue, elapsed: float) -> Result:
+    return Result(name, prior, Scores.of(prediction, test_set.log10_mass, seconds=elapsed), prediction)
+
+
+def check_apart(train_set: Catalogue, test_set: Catalogue) -> None:
+    """Refuse a test set that shares clusters with the training set: the same host and the same mass in both.
+
+    Raises:
+        ValueError: It does.
+    """
+    pairs = [set(zip(each.host_id.tolist(), each.log10_mass.tolist(), strict=True)) for each in (train_set, test_set)]
+    shared = pairs[0] & pairs[1]
+    if shared:
+        raise ValueError(
+            f"{len(shared)} clusters are in the training and in the test set.\n"
+            "  try:    simulate the test set with another --seed, or divide one catalogue by Catalogue.split"
+        )

@@ -1,0 +1,148 @@
+"""What a validation found, as sections of a report.
+
+Masses are M200c [h^-1 Msun] as log10_mass [dex].
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from clustermocks import Catalogue, HaloModel
+from sbi_clustermass.diagnostics.calibration_plots import calibration_pictures
+from sbi_clustermass.diagnostics.calibration_tables import calibration_tables
+from sbi_clustermass.diagnostics.test_sets import HeldOut, Mark, MassDistribution
+from sbi_clustermass.diagnostics.validation.evaluate import Result
+from sbi_clustermass.diagnostics.validation.table import validation_table
+from sbi_clustermass.estimator.mass_estimator import MassEstimator
+from sbi_clustermass.posterior import MassPosteriors
+from sbi_clustermass.report import Picture, Section
+
+if TYPE_CHECKING:
+    from sbi_clustermass.diagnostics.false_alarms import AlarmRates
+    from sbi_clustermass.diagnostics.robustness import Change
+
+_ALARM_RATE = 0.01
+_POSITIONS_AND_NUMBERS = (
+    "`aperture` sees projected distances only, `richness` the number of galaxies only. Where they come close to a "
+    "method that sees velocities, that method need not have used them: members of a pure sample end at the virial "
+    "radius, and mocks are as complete as no survey is."
+)
+
+
+def rivals_section(results: Sequence[Result], *, test_set: Catalogue) -> Section:
+    """The table over all methods."""
+    title = f"{len(test_set)} test clusters of {test_set.observation.min_galaxies} galaxies or more"
+    return Section(
+        "Flows and their rivals, on the same clusters",
+        text=(_POSITIONS_AND_NUMBERS,),
+        tables=(validation_table(results, title=title),),
+    )
+
+
+def calibration_section(
+    name: str, posteriors: MassPosteriors, test_set: Catalogue, *, masses: MassDistribution | None = None
+) -> Section:
+    """Are the error bars of an estimator true: tables and pictures, with marks where calibration is promised.
+
+    Args:
+        name: Of the estimator.
+        posteriors: Of the test clusters, under the prior of the training.
+        test_set: The clusters.
+        masses: What their masses were drawn from; None where they were drawn as the training set's.
+    """
+    own = HeldOut.of(posteriors, test_set, drawn_from_prior=masses is None)
+    if masses is None:
+        return _calibration(name, own, calibration_tables(own))
+    plain = calibration_tables(own, title="published protocol (training prior on this test set)")[:2]
+    held_out = own.under(masses)
+    return _calibration(name, held_out, (*calibration_tables(held_out, title="under the test set's prior"), *plain))
+
+
+def _calibration(name: str, clusters: HeldOut, tables: Sequence) -> Section:
+    pictures = calibration_pictures(clusters, name=_file_name(name))
+    failed = [row[0] for row in tables[0].rows if str(Mark.FAILS) in row]  # of coverage; no mark, no failure
+    warnings = (f"Coverage fails at {', '.join(failed)} %: the error bars of {name} are not true.",) if failed else ()
+    title = f"Are the error bars of {name} true?"
+    return Section(title, warnings=warnings, tables=tables, pictures=pictures)
+
+
+def trust_section(
+    name: str, estimator: MassEstimator, held_out: Catalogue, *, seed: int = 1, model: HaloModel | None = None
+) -> Section:
+    """When not to trust an answer: what the alarm fires on, and how masses change with the data and with the mocks.
+
+    Args:
+        name: Of the estimator.
+        estimator: A trained one.
+        held_out: Mocks drawn as its training set was, that it was not trained on: two thirds teach the alarm, the rest
+            tests it. At least 1500; some thousand to know a rate of 1 %.
+        seed: Of the parts and the changes.
+        model: That made the mocks, to change it; None leaves out the changes that need new mocks.
+    """
+    from sbi_clustermass.diagnostics.false_alarms import alarm_rates
+    from sbi_clustermass.diagnostics.robustness import robustness, robustness_table, simulator_robustness
+    from sbi_clustermass.estimator.misspecification.alarm import Alarm
+
+    known, tested = held_out.split(2 / 3, seed=seed)
+    alarm = Alarm.fit(estimator, known, seed=seed)
+    changes = robustness(estimator, tested, seed=seed)
+    if model is not None:
+        changes = (*changes, *simulator_robustness(estimator, tested.log10_mass, model=model, seed=seed))
+    rates = alarm_rates(alarm, estimator, tested, rate=_ALARM_RATE, seed=seed)
+    return Section(
+        f"When not to trust {name}",
+        tables=(rates.table(), robustness_table(changes)),
+        pictures=_trust_pictures(_file_name(name), rates, changes),
+    )
+
+
+def _trust_pictures(name: str, rates: "AlarmRates", changes: Sequence["Change"]) -> tuple[Picture, ...]:
+    from sbi_clustermass.diagnostics import misspecification_plots as likeness
+
+    return (
+        Picture(
+            f"alarms-{name}",
+            likeness.alarms(rates),
+            "Share of clusters on which the alarm and each of its tests fire, for each way to spoil the data.",
+            f"At a false-alarm rate of {_ALARM_RATE:.0%} on unspoilt mocks, in the first row.",
+        ),
+        *(
+            Picture(
+                f"{what}-{name}",
+                likeness.robustness(some),
+                f"Shift of the posterior mean and ratio of widths, against the size of each change of {of}.",
+                "The same clusters before and after.",
+            )
+            for what, of, some in _parted(changes)
+            if some
+        ),
+    )
+
+
+def _parted(changes: Sequence["Change"]) -> Iterator[tuple[str, str, list["Change"]]]:
+    """Changes of the data, and of the simulator."""
+    from sbi_clustermass.diagnostics.robustness import FAMILIES
+
+    data = {family.name for family in FAMILIES}
+    yield "robustness", "the data", [each for each in changes if each.family in data]
+    yield "simulators", "the simulator", [each for each in changes if each.family not in data]
+
+
+def inside(clusters: Catalogue, support: tuple[float, float]) -> Catalogue:
+    """Clusters whose mass lies inside a support: about others, posteriors say nothing.
+
+    Raises:
+        ValueError: There are none, or a mass is unknown.
+    """
+    masses = clusters.log10_mass
+    if not np.isfinite(masses).all():
+        raise ValueError("the test set holds clusters of unknown mass; validation needs known ones.")
+    kept = clusters.select((masses >= support[0]) & (masses <= support[1]))
+    if not len(kept):
+        raise ValueError(f"no test cluster has a mass between {support[0]} and {support[1]}, the estimator's support.")
+    return kept
+
+
+def _file_name(name: str) -> str:
+    return "".join(letter if letter.isalnum() or letter in "_+-." else "_" for letter in name)

@@ -1,0 +1,95 @@
+"""A whole validation: estimators, rivals, calibration, and when not to trust an answer.
+
+Masses are M200c [h^-1 Msun] as log10_mass [dex].
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import final
+
+from clustermocks import Catalogue
+from sbi_clustermass.baselines.baseline import Baseline
+from sbi_clustermass.diagnostics.test_sets import MassDistribution
+from sbi_clustermass.diagnostics.validation.evaluate import (
+    TRAINED,
+    Result,
+    check_apart,
+    score_baselines,
+    score_estimator,
+)
+from sbi_clustermass.diagnostics.validation.sections import calibration_section, inside, rivals_section, trust_section
+from sbi_clustermass.estimator.mass_estimator import MassEstimator
+from sbi_clustermass.report import Section
+
+
+@final
+@dataclass(frozen=True)
+class Validation:
+    """What is put to the test, on what.
+
+    Attributes:
+        estimators: By name.
+        test_set: Clusters of known mass, of hosts that no estimator was trained on; those outside an estimator's
+            support are left out for all.
+        masses: What the test masses were drawn from; None where they were drawn as the training masses.
+        train_set: Clusters to fit the rivals on; None for no rivals.
+        baselines: The rivals, by name.
+        held_out: Mocks drawn as the training set was, for alarms and robustness; None for neither.
+        seed: Of all that is random.
+    """
+
+    estimators: Mapping[str, MassEstimator]
+    test_set: Catalogue
+    masses: MassDistribution | None = None
+    train_set: Catalogue | None = None
+    baselines: Mapping[str, Baseline] = field(default_factory=dict)
+    held_out: Catalogue | None = None
+    seed: int = 1
+
+    def clusters(self) -> Catalogue:
+        """The test clusters inside every estimator's support.
+
+        Raises:
+            ValueError: There are none, or some are in the training set, too.
+        """
+        clusters = self.test_set
+        for estimator in self.estimators.values():
+            clusters = inside(clusters, estimator.support)
+        if self.train_set is not None:
+            check_apart(self.train_set, clusters)
+        return clusters
+
+    def results(self, tell: Callable[[str], None] = lambda what: None) -> tuple[Result, ...]:
+        """Every method's scores.
+
+        Args:
+            tell: Called with what is done next.
+        """
+        return self._results(self.clusters(), tell)
+
+    def _results(self, clusters: Catalogue, tell: Callable[[str], None]) -> tuple[Result, ...]:
+        found = []
+        for name, estimator in self.estimators.items():
+            tell(name)
+            found += score_estimator(name, estimator, clusters, masses=self.masses)
+        if self.train_set is not None:
+            found += score_baselines(self.baselines, self.train_set, clusters, seed=self.seed, tell=tell)
+        return tuple(found)
+
+    def sections(self, tell: Callable[[str], None] = lambda what: None) -> list[Section]:
+        """All of it as a report: the table of methods, calibration, and trust."""
+        clusters = self.clusters()
+        results = self._results(clusters, tell)
+        sections = [rivals_section(results, test_set=clusters)]
+        own = [each for each in results if each.prior == TRAINED][: len(self.estimators)]  # estimators come first
+        for name, result in zip(self.estimators, own, strict=True):
+            tell(f"calibration of {name}")
+            if result.prediction is not None and result.prediction.posteriors is not None:
+                posteriors = result.prediction.posteriors
+                sections.append(calibration_section(name, posteriors, clusters, masses=self.masses))
+        if self.held_out is not None:
+            for name, estimator in self.estimators.items():
+                tell(f"trust in {name}")
+                held_out = inside(self.held_out, estimator.support)
+                sections.append(trust_section(name, estimator, held_out, seed=self.seed))
+        return sections

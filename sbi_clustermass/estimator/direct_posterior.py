@@ -1,0 +1,69 @@
+"""A trained network as sbi's `DirectPosterior`, for sbi's diagnostics and plots.
+
+Masses are M200c [h^-1 Msun] as log10_mass [dex]; `log_` is natural.
+"""
+
+from typing import cast
+
+import torch
+from jaxtyping import Float
+from sbi.inference.posteriors import DirectPosterior
+from sbi.neural_nets.estimators.shape_handling import reshape_to_batch_event
+from sbi.utils import BoxUniform
+from torch import Tensor
+
+from sbi_clustermass.flows import EmbedOnce
+from sbi_clustermass.flows.ensemble import Ensemble
+from sbi_clustermass.posterior.prior import mass_prior
+
+
+class ExactLeakage(DirectPosterior):
+    """sbi's `DirectPosterior` of one mass, with the network's probability inside the prior computed, not sampled.
+
+    sbi 0.27 draws 10 000 samples for it, which leaves an error of .01 nats or more, takes forever where hardly any
+    falls inside, and keeps the first observation's value after `set_default_x` with another. Everything else is sbi's.
+    """
+
+    @torch.no_grad()
+    def leakage_correction(
+        self,
+        x: Float[Tensor, "batch galaxy 3"],
+        num_rejection_samples: int = 10_000,
+        force_update: bool = False,
+        show_progress_bars: bool = False,
+        rejection_sampling_batch_size: int = 10_000,
+    ) -> Float[Tensor, " batch"]:
+        """Probability of the network's density inside the prior, (batch,); sbi's options have nothing to do."""
+        network, prior = cast(EmbedOnce, self.posterior_estimator), cast(BoxUniform, self.prior)
+        batch = reshape_to_batch_event(x, event_shape=network.condition_shape)
+        return network.log_mass_within(batch, float(prior.low), float(prior.high)).exp()
+
+
+def direct_posterior(network: EmbedOnce | Ensemble, support: tuple[float, float], *, width: int) -> ExactLeakage:
+    """The network under a box prior, for observations padded to `width` galaxies, (batch, width, 3), float32.
+
+    It shares the network's weights.
+
+    Args:
+        network: A trained network, or an ensemble of them.
+        support: Lowest and highest log10 mass [dex].
+        width: Number of galaxies that every observation is padded to: sbi takes no other.
+
+    Raises:
+        ValueError: `width` is not a positive number.
+    """
+    if width < 1:
+        raise ValueError(f"an observation is padded to at least one galaxy; found width={width!r}.")
+    fixed = _of_width(network, width).eval()
+    device = str(next(network.parameters()).device)
+    return ExactLeakage(fixed, mass_prior(*support, device=device), device=device)
+
+
+def _of_width(network: EmbedOnce | Ensemble, width: int) -> EmbedOnce | Ensemble:
+    if isinstance(network, Ensemble):
+        return Ensemble([_one_of_width(member, width) for member in network.members], network.support)
+    return _one_of_width(network, width)
+
+
+def _one_of_width(network: EmbedOnce, width: int) -> EmbedOnce:
+    return EmbedOnce(network.summary, network.embedding, network.net, (width, 3))

@@ -1,0 +1,161 @@
+"""A trained estimator as others can use it: its files, a card that says what it is, checksums, and one archive.
+
+The same estimator and the same words give the same bytes: there is no date in them.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, final
+
+from clustermocks.io.atomic import replacing, sha256_of
+from clustermocks.io.settings import installed_version
+from sbi_clustermass.estimator.hub.archive import CHECKSUMS, FILES, MANIFEST, README, pack
+from sbi_clustermass.estimator.model_sections import estimator_sections
+from sbi_clustermass.estimator.storage import ALARM, CARD, WEIGHTS
+from sbi_clustermass.report import Section, Table, markdown
+from sbi_clustermass.report.inline import escaped
+
+if TYPE_CHECKING:
+    from sbi_clustermass.estimator.mass_estimator import MassEstimator
+
+_FORMAT = 1
+_PACKAGE = "sbi-clustermass"
+_METHOD = (
+    "The method: Kodi Ramanah et al. 2020, [arXiv:2003.05951](https://arxiv.org/abs/2003.05951); the engine: sbi, "
+    "Boelts et al. 2025, JOSS."
+)
+
+
+@final
+@dataclass(frozen=True)
+class About:
+    """What only its author can say of an estimator, as plain text.
+
+    Attributes:
+        title: In a line.
+        author: Who made it, and how to reach them.
+        licence: Under which it may be used, such as "CC-BY-4.0".
+        cite: What to cite beside the method.
+        limits: More that a user must know, a sentence each.
+    """
+
+    title: str
+    author: str = ""
+    licence: str = ""
+    cite: str = ""
+    limits: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.title.strip():
+            raise ValueError("a published estimator needs a title.")
+
+
+def publish(model: Path, out: Path, about: About, *, validation: Sequence[Section] = ()) -> str:
+    """Write a folder with the estimator and its card, and an archive of it beside, `out` with the suffix .zip.
+
+    Args:
+        model: Folder of a trained estimator.
+        out: Folder to write: a new or empty one, or one that this wrote.
+        about: What its author says.
+        validation: How good it is, as sections; without pictures.
+
+    Returns:
+        The archive's SHA-256 checksum, which goes into the URL.
+
+    Raises:
+        ValueError: The estimator cannot be read, or the folder holds other files.
+        OSError: The folder cannot be written.
+    """
+    from sbi_clustermass.estimator.mass_estimator import MassEstimator
+
+    estimator = MassEstimator.load(model, device="cpu")  # refuses what nobody could use
+    _check_free(out, model)
+    for name in (WEIGHTS, ALARM, CARD):
+        if (model / name).is_file():
+            _write(out / name, (model / name).read_bytes())
+        else:
+            (out / name).unlink(missing_ok=True)
+    _write(out / README, card(estimator, about, validation).encode())
+    _write(out / MANIFEST, (json.dumps(_manifest(out, about), indent=1) + "\n").encode())
+    sums = [f"{sha256_of(out / name)}  {name}\n" for name in _present(out) if name != CHECKSUMS]
+    _write(out / CHECKSUMS, "".join(sums).encode())
+    archive = out.with_name(out.name + ".zip")
+    pack(out, archive)
+    return sha256_of(archive)
+
+
+def card(estimator: "MassEstimator", about: About, validation: Sequence[Section] = ()) -> str:
+    """What an estimator is, in Markdown."""
+    shown = [replace(each, pictures=()) for each in (*estimator_sections(estimator), *validation)]
+    told = markdown([*shown[:1], _limits(estimator, about), *shown[1:]])
+    by = f"By {escaped(about.author)}.\n\n" if about.author else ""
+    return f"# {escaped(about.title)}\n\n{by}{_usage()}{told}\n{markdown([_terms(about), _versions(estimator)])}"
+
+
+def _usage() -> str:
+    fenced = "```sh\nclustermass infer galaxies.csv --model {}\n```\n\n".format
+    return (
+        f"A mass estimator of `sbi_clustermass`. With this folder:\n\n{fenced('FOLDER')}Straight from the web, with "
+        f"the archive's address and checksum:\n\n{fenced('https://.../MODEL.zip#sha256=CHECKSUM')}"
+    )
+
+
+def _limits(estimator: "MassEstimator", about: About) -> Section:
+    observation, (low, high), (fewest, most) = estimator.observation, estimator.support, estimator.richness
+    cosmology = estimator.cosmology
+    text = [
+        f"Masses between 10^{low:g} and 10^{high:g} h^-1 Msun; a posterior that leans on either end gets a warning.",
+        f"Galaxies within {observation.aperture:g} comoving h^-1 Mpc and {observation.v_cut:g} km/s of the cluster, "
+        f"interlopers included, {fewest} to {most} of them. Clusters with fewer than {observation.min_galaxies} are "
+        "refused, and so is a catalogue that was observed with other cuts; other numbers get a warning.",
+        f"Mocks at redshift {observation.redshift:g}, in a flat universe with Om = {cosmology.Om0:g}; redshifts far "
+        "from that get a warning.",
+        "An alarm names clusters that look like no mock."
+        if estimator.alarm is not None
+        else "No alarm: a cluster that looks like no mock gets a mass without a warning.",
+        *map(escaped, about.limits),
+    ]
+    return Section("Limits", text)
+
+
+def _terms(about: About) -> Section:
+    cite = [escaped(about.cite)] if about.cite else []
+    return Section("Licence, and how to cite", [escaped(f"Licence: {about.licence or 'not stated'}."), *cite, _METHOD])
+
+
+def _versions(estimator: "MassEstimator") -> Section:
+    known = {
+        name.removeprefix("version_"): text
+        for name, text in estimator.provenance.items()
+        if name.startswith("version_")
+    }
+    table = Table("Versions at training", ("package", "version"), tuple(known.items()))
+    return Section("Versions", [f"`{MANIFEST}` and `{CHECKSUMS}` hold the checksums of all files."], [table])
+
+
+def _manifest(folder: Path, about: About) -> dict[str, object]:
+    """What the folder holds, for programs."""
+    files = {name: sha256_of(folder / name) for name in _present(folder) if name not in (MANIFEST, CHECKSUMS)}
+    version = installed_version(_PACKAGE)
+    return {"format": _FORMAT, **asdict(about), "published_with": f"{_PACKAGE} {version}", "sha256": files}
+
+
+def _check_free(out: Path, model: Path) -> None:
+    if out.resolve() == model.resolve():
+        raise ValueError(f"{out}: the estimator's own folder. Give another one for what is published.")
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"{out}: a file. Give a folder to write.")
+    others = [path.name for path in out.iterdir() if path.name not in FILES] if out.is_dir() else []
+    if others:
+        raise ValueError(f"{out}: holds other files, {', '.join(sorted(others)[:3])}. Give a new folder.")
+
+
+def _present(folder: Path) -> list[str]:
+    return [name for name in FILES if (folder / name).is_file()]
+
+
+def _write(path: Path, content: bytes) -> None:
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)

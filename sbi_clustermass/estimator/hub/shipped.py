@@ -1,0 +1,44 @@
+"""The estimator that ships with the package, and what `--model` may name.
+
+`benchmarks/ship.py` makes it. Masses are M200c [h^-1 Msun].
+"""
+
+from pathlib import Path
+
+from sbi_clustermass.estimator.hub.download import fetch, is_url
+
+SHIPPED = Path(__file__).with_name("default")
+
+
+def resolve_model(model: str | Path | None, *, sha256: str | None = None) -> Path:
+    """Return the folder of an estimator, for `MassEstimator.load`.
+
+    Args:
+        model: A folder; a URL, which ends with #sha256=... unless `sha256` is given; None for the shipped estimator.
+        sha256: Checksum of what is behind the URL.
+
+    Raises:
+        FileNotFoundError: The shipped estimator is asked for, and the installation lacks it.
+        ValueError: A URL without a checksum, a checksum without a URL, an archive in place of a folder, or what is
+            behind the URL is no model.
+        OSError: The URL could not be downloaded, or not be kept.
+    """
+    if model is not None and is_url(str(model)):
+        return fetch(str(model), sha256=sha256)
+    if sha256 is not None:
+        raise ValueError("a checksum is for a model from the web: give its URL, too.")
+    folder = SHIPPED if model is None else Path(model)
+    if model is None and not folder.is_dir():
+        raise FileNotFoundError(f"{folder}: this installation came without its estimator; give one with --model.")
+    if folder.suffix == ".zip" and folder.is_file():
+        raise ValueError(f"{folder}: an archive. Unpack it, and give the folder.")
+    return folder
+
+
+def shipped_note() -> str:
+    """What the shipped estimator assumes, in one sentence."""
+    return (
+        "the estimator that ships with the package, trained on mock clusters at redshift 0.117 with all galaxies, "
+        "interlopers included, 20 to 100 % of them with velocities, of masses flat in log10 M200c from 13.0 to 15.6; "
+        "the number of galaxies does not count"
+    )

@@ -1,0 +1,1 @@
+"""Which observed clusters look like no mock."""

@@ -1,0 +1,192 @@
+"""What a trained estimator tells of itself, as sections: on what it was trained, how, and when not to trust it.
+
+Masses are M200c [h^-1 Msun] as log10_mass [dex], lengths comoving [h^-1 Mpc], velocities [km/s].
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, fields
+from typing import TYPE_CHECKING
+
+from sbi_clustermass import plots
+from sbi_clustermass.estimator.config import FORMAT
+from sbi_clustermass.estimator.reproduce import rule_of
+from sbi_clustermass.posterior.pictures import prior_picture
+from sbi_clustermass.report.content import Picture, Section, Table
+from sbi_clustermass.training import History, Training
+
+if TYPE_CHECKING:
+    from sbi_clustermass.estimator.mass_estimator import MassEstimator
+
+_OF_TRAINING = ("training", "loss", "mirror", "training_clusters", "members")
+_VERSION = "version_"
+_UNITS = {
+    "redshift": "redshift of the clusters",
+    "aperture": "aperture, comoving [h^-1 Mpc]",
+    "v_cut": "velocity cut [km/s]",
+    "min_galaxies": "fewest galaxies",
+    "Om0": "matter density Om0",
+    "h": "Hubble constant h [100 km/s/Mpc]",
+    "sigma8": "sigma8",
+    "ns": "slope of the power spectrum ns",
+    "Ob0": "baryon density Ob0",
+}
+
+
+def estimator_sections(estimator: "MassEstimator") -> list[Section]:
+    """In brief; then the training, the prior, the training set and the network in full."""
+    return [
+        Section("In brief", list(_brief(estimator)), warnings=list(_warnings(estimator))),
+        _training(estimator),
+        _prior(estimator),
+        _training_set(estimator),
+        _network(estimator),
+    ]
+
+
+def versions(estimator: "MassEstimator", here: Mapping[str, str]) -> Table:
+    """Versions of the packages at training beside those now installed."""
+    then = {
+        name.removeprefix(_VERSION): text for name, text in estimator.provenance.items() if name.startswith(_VERSION)
+    }
+    rows = tuple((name, then.get(name, ""), here.get(name, "")) for name in dict.fromkeys([*then, *here]))
+    return Table("Versions", ("package", "at training", "at this report"), rows, f"Model format {FORMAT}.")
+
+
+def _brief(estimator: "MassEstimator") -> Iterator[str]:
+    (low, high), (fewest, most), many = estimator.support, estimator.richness, len(estimator.histories)
+    clusters, simulator = (estimator.provenance.get(name, "?") for name in ("training_clusters", "simulator"))
+    flow = f"`{estimator.flow.name}` on `{_embedding(estimator).get('name', '?')}`"
+    yield (
+        f"{'A network' if many == 1 else f'An ensemble of {many} networks'}, {flow}, of "
+        f"{_spaced(_weights(estimator))} weights, trained on {_spaced(clusters)} mock clusters of `{simulator}` with "
+        f"{fewest} to {most} galaxies each. It answers with a posterior of the mass between 10^{low:g} and "
+        f"10^{high:g} h^-1 Msun."
+    )
+    yield (
+        f"The number of galaxies {'counts' if estimator.counts_galaxies else 'is not told to the network'}. Masses are "
+        "M200c [h^-1 Msun] as log10 mass [dex], lengths comoving [h^-1 Mpc], velocities physical [km/s]."
+    )
+
+
+def _warnings(estimator: "MassEstimator") -> Iterator[str]:
+    told = estimator.provenance
+    if not estimator.is_truncated:
+        yield (
+            "Trained with the paper's loss, which does not know the prior's ends: what lies beyond them is cut off "
+            "afterwards, and coverage near the ends is wrong."
+        )
+    if told.get("sample") == "members":
+        yield "Trained on true members only: the galaxies of an observed cluster include interlopers."
+    if told.get("interlopers") == "'satellites'":
+        yield (
+            "The mocks' interlopers are satellites of other haloes only, as in the published mocks: for comparison "
+            "with published figures, not for observed clusters."
+        )
+    if told.get("simulator") == "SphericalJeans":
+        yield "Trained on idealised spherical clusters, whose likelihood is known: not for observed clusters."
+    if estimator.counts_galaxies:
+        yield "The number of galaxies counts: right only for spectroscopy as complete as that of the mocks."
+
+
+def _training_set(estimator: "MassEstimator") -> Section:
+    told = estimator.provenance
+    ours = [name for name in told if name not in _OF_TRAINING and not name.startswith(_VERSION)]
+    choices = [(name.replace("_", " "), told[name].strip("'")) for name in ours]
+    tables = [
+        _table("Simulator", choices, "As the mock catalogue tells of itself."),
+        _table("Observation of the mocks", _named(asdict(estimator.observation)), "Real clusters are observed so too."),
+        _table("Cosmology of the mocks", _named(asdict(estimator.cosmology)), "Flat, without radiation."),
+    ]
+    fewest, most = estimator.richness
+    text = f"{_spaced(told.get('training_clusters', '?'))} mock clusters, with {fewest} to {most} galaxies each."
+    return Section("Training set", [text], tables)
+
+
+def _network(estimator: "MassEstimator") -> Section:
+    flow = {name: value for name, value in estimator.flow.config().items() if name != "embedding"}
+    text = (
+        f"An embedding turns the galaxies' projected distances and velocities into features, and a flow turns these "
+        f"into a density of the mass. Together they have {_spaced(_weights(estimator))} weights."
+    )
+    tables = [_table("Flow", flow.items()), _table("Embedding", _embedding(estimator).items())]
+    return Section("Network", [text], tables)
+
+
+def _training(estimator: "MassEstimator") -> Section:
+    rule, records = rule_of(estimator), estimator.histories
+    last = min(min(record.validation_loss) for record in records)
+    many = "" if len(records) == 1 else f", a line for each of {len(records)} networks"
+    picture = Picture(
+        "training_history",
+        plots.history(*records),
+        f"Training and validation loss against weight updates{many}; the lowest validation loss is {last:.3f} nats.",
+        "Mean negative log density of the true mass, in nats, on the clusters shown and on those held back.",
+    )
+    tables = [_outcomes(records, rule)]
+    if rule is not None:
+        tables.append(_table("Training rule", ((each.name, getattr(rule, each.name)) for each in fields(rule))))
+    text = "The weights are those with the lowest loss on clusters held back from training, hosts apart."
+    return Section("Training", [text], tables, [picture])
+
+
+def _outcomes(records: Iterable[History], rule: Training | None) -> Table:
+    header = (
+        "network",
+        "weight updates",
+        "weights kept at",
+        "training loss",
+        "validation loss",
+        "ended by",
+    )
+    rows = []
+    for i, record in enumerate(records):
+        best = record.updates.index(record.best_update)
+        limited = rule is not None and record.updates[-1] >= rule.max_updates
+        losses = (f"{record.training_loss[best]:.4f}", f"{record.validation_loss[best]:.4f}")
+        counts = (str(record.updates[-1]), str(record.best_update))
+        rows.append((str(i + 1), *counts, *losses, "its limit of updates" if limited else "no more improvement"))
+    return Table("Outcome", header, tuple(rows), "Losses in nats, where the weights were kept.")
+
+
+def _prior(estimator: "MassEstimator") -> Section:
+    prior, (low, high) = estimator.prior, estimator.support
+    density = [float(each) for each in prior.log_density([low, high])]
+    change = "flat" if not prior.coefficients else f"not flat: log density {density[0]:.2f} and {density[1]:.2f} there"
+    alt = f"Density of the effective training prior from {low:g} to {high:g} in log10 mass; it is {change}."
+    caption = (
+        "The mass density of the training set over P(selected | mass). A posterior carries it; a population fit "
+        "divides it out."
+    )
+    rows = [("lowest log10 mass [dex]", low), ("highest log10 mass [dex]", high)]
+    rows += [(f"Legendre coefficient {i} of its log", value) for i, value in enumerate(prior.coefficients, 1)]
+    text = "Coverage is promised for clusters whose masses follow this prior; other samples need their own."
+    picture = Picture("effective_prior", prior_picture(prior), alt, caption)
+    return Section("Effective training prior", [text], [_table("Prior", rows)], [picture])
+
+
+def _table(title: str, rows: Iterable[tuple[str, object]], note: str = "") -> Table:
+    return Table(title, ("setting", "value"), tuple((name, _said(value)) for name, value in rows), note)
+
+
+def _named(values: Mapping[str, object]) -> Iterator[tuple[str, object]]:
+    return ((_UNITS.get(name, name), value) for name, value in values.items())
+
+
+def _said(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return ", ".join(map(_said, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def _spaced(number: int | str) -> str:
+    """A count with its thousands apart; other text as it is."""
+    return f"{int(number):,}".replace(",", "\u202f") if str(number).isdecimal() else str(number)
+
+
+def _embedding(estimator: "MassEstimator") -> Mapping[str, object]:
+    config = estimator.flow.config().get("embedding")
+    return config if isinstance(config, dict) else {}
+
+
+def _weights(estimator: "MassEstimator") -> int:
+    return sum(each.numel() for each in estimator.network.parameters())

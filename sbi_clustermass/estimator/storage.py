@@ -1,0 +1,139 @@
+"""Trained estimators on disk: weights as safetensors, the rest as JSON, nothing ever unpickled.
+
+Nothing of a folder is believed: the description is checked field by field, the network is built within the bounds of
+the weights' file, and each file's checksum and numbers are looked at.
+"""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.numpy import load_file as load_arrays, save_file as save_arrays
+from safetensors.torch import load_model, save_model
+
+from clustermocks.io.atomic import replacing, sha256_of
+from sbi_clustermass.estimator.bounded import Bounded, Sizes, check_fields
+from sbi_clustermass.estimator.config import Card, damaged, describe, read_card
+from sbi_clustermass.flows import EmbedOnce, flow_from_config
+from sbi_clustermass.flows.ensemble import Ensemble
+
+if TYPE_CHECKING:
+    from sbi_clustermass.estimator.mass_estimator import MassEstimator
+    from sbi_clustermass.estimator.misspecification.alarm import Alarm
+    from sbi_clustermass.flows import Flow
+
+WEIGHTS, ALARM, CARD = "estimator.safetensors", "alarm.safetensors", "estimator.json"
+_BELONGS_TO = "weights_sha256"  # in the alarm's header
+
+
+def save(estimator: "MassEstimator", folder: Path) -> None:
+    """Write all files, or none; the card, which takes its place last, holds the others' checksums."""
+    card = describe(estimator)
+    with replacing(folder / CARD) as described, replacing(folder / WEIGHTS) as weights:
+        save_model(estimator.network, str(weights))
+        card["weights_sha256"] = sha256_of(weights)
+        if estimator.alarm is None:
+            described.write_text(json.dumps(card, indent=1), encoding="utf-8")
+        else:
+            with replacing(folder / ALARM) as alarm:
+                _save_alarm(estimator.alarm, alarm, card["weights_sha256"])
+                card["alarm_sha256"] = sha256_of(alarm)
+                described.write_text(json.dumps(card, indent=1), encoding="utf-8")
+    if estimator.alarm is None:
+        (folder / ALARM).unlink(missing_ok=True)  # of another estimator, saved here before
+
+
+def _save_alarm(alarm: "Alarm", path: Path, weights: str) -> None:
+    arrays = {name: np.ascontiguousarray(array) for name, array in alarm.to_arrays().items()}  # raw memory is written
+    save_arrays(arrays, str(path), metadata={_BELONGS_TO: weights})
+
+
+def load(folder: Path) -> dict[str, Any]:
+    """Read the fields of a `MassEstimator`.
+
+    Raises:
+        FileNotFoundError: The folder or a file in it is missing.
+        ValueError: A file is damaged or does not belong to the other, or the card is of another format.
+    """
+    _check_there(folder)
+    card = read_card(folder / CARD)
+    _check_digest(folder / WEIGHTS, card.weights_sha256)
+    flow, network = _network(folder, card)
+    return {
+        "network": network,
+        "flow": flow,
+        "prior": card.prior,
+        "observation": card.observation,
+        "cosmology": card.cosmology,
+        "richness": card.richness,
+        "histories": card.histories,
+        "provenance": card.provenance,
+        "alarm": _alarm(folder / ALARM, card),
+        "recalibration": card.recalibration,
+    }
+
+
+def _check_there(folder: Path) -> None:
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder}: no such folder. A model is a folder with {CARD} and {WEIGHTS}.")
+    for name in (CARD, WEIGHTS):
+        if not (folder / name).is_file():
+            raise FileNotFoundError(f"{folder}: no {name} in it. A model is a folder with {CARD} and {WEIGHTS}.")
+
+
+def _network(folder: Path, card: Card) -> tuple["Flow", EmbedOnce | Ensemble]:
+    """The network with its weights."""
+    path = folder / WEIGHTS
+    with damaged(path, "holds no weights"):
+        sizes = Sizes.of(path)
+    with damaged(folder / CARD, "its network cannot be built"):
+        flow, network = _template(card, sizes)
+    with damaged(path, f"these weights do not fit the network that {CARD} describes"):
+        load_model(network, str(path))
+    if not all(tensor.isfinite().all() for tensor in network.state_dict().values()):
+        raise ValueError(f"{path}: a weight is not a finite number; the file is damaged.")
+    return flow, network.eval()
+
+
+def _template(card: Card, sizes: Sizes) -> tuple["Flow", EmbedOnce | Ensemble]:
+    """The network without its weights.
+
+    Raises:
+        ValueError: The card describes none, or one that these weights cannot be of.
+    """
+    if len(card.histories) > sizes.tensors:
+        raise ValueError(f"{len(card.histories)} members, where the weights are {sizes.tensors} tensors")
+    check_fields(card.flow, sizes)
+    # outside of the bounds, which also stop what would restore them: gradients, and the seed of the first weights
+    with torch.set_grad_enabled(torch.is_grad_enabled()), torch.random.fork_rng(devices=[]), Bounded(sizes):
+        flow = flow_from_config(card.flow)
+        networks = [flow.template(condition_shape=card.condition_shape) for _ in card.histories]
+    return flow, networks[0] if len(networks) == 1 else Ensemble(networks, (card.prior.low, card.prior.high))
+
+
+def _alarm(path: Path, card: Card) -> "Alarm | None":
+    """The alarm, for estimators that were saved with one."""
+    from sbi_clustermass.estimator.misspecification.alarm import Alarm
+
+    if card.alarm_sha256 is None:
+        return None
+    if not path.is_file():
+        raise FileNotFoundError(f"{path.parent}: no {path.name} in it, which {CARD} names. Copy the folder again.")
+    _check_digest(path, card.alarm_sha256)
+    with damaged(path, "holds no alarm"):
+        with safe_open(str(path), framework="np") as file:
+            weights = (file.metadata() or {}).get(_BELONGS_TO, card.weights_sha256)  # older files do not say
+        if weights != card.weights_sha256:
+            raise ValueError("it was learnt with other weights")
+        return Alarm.from_arrays(load_arrays(str(path)))
+
+
+def _check_digest(path: Path, digest: str) -> None:
+    if sha256_of(path) != digest:
+        raise ValueError(
+            f"{path}: damaged or truncated, or of another model: its checksum is not the one in {CARD}.\n"
+            "  try:    copy the model folder again, or train anew"
+        )

@@ -1,0 +1,241 @@
+"""What the builders of flows have in common: fields that are checked, a card for files, and the way they are built.
+
+A flow is a frozen dataclass of numbers, words and an embedding. It is saved as its name and fields, and built from one
+batch of pairs into an `EmbedOnce`.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from copy import deepcopy
+from dataclasses import Field, dataclass, field, fields
+from math import isfinite
+from typing import Any, ClassVar, Protocol, Self
+
+import torch
+from jaxtyping import Float
+from sbi.neural_nets.estimators.base import ConditionalDensityEstimator
+from torch import Tensor, nn
+
+from clustermocks.io.registry import check_fields, lookup
+from sbi_clustermass.embeddings import EMBEDDINGS, KDEImage, embedding_config, embedding_from_config, stages
+from sbi_clustermass.flows.embed_once import EmbedOnce
+from sbi_clustermass.flows.mlp import ACTIVATIONS, trunk
+
+STANDARDISED_ON = 1024  # clusters: their features' mean and std are known to a few percent, at no cost
+MOST_FEATURES = 64  # a flow runs once for each value of the parameters: what it sees must be small
+
+
+class Flow(Protocol):
+    """A choice of architecture, a frozen dataclass, and a builder for sbi: `NPE(prior, density_estimator=flow)`."""
+
+    name: ClassVar[str]
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+
+    @property
+    def embedding(self) -> nn.Module:
+        """Maps an observation to features; deep-copied when built."""
+        ...
+
+    def __call__(self, theta: Float[Tensor, "batch theta"], x: Float[Tensor, "batch *event"]) -> EmbedOnce:
+        """Build an untrained flow, sized and standardised from one batch of pairs."""
+        ...
+
+    def template(self, theta: int = 1, condition_shape: tuple[int, ...] = (1, 3)) -> EmbedOnce:
+        """An untrained flow without data, for `load_state_dict`."""
+        ...
+
+    def config(self) -> dict[str, object]:
+        """Name and fields in JSON's types."""
+        ...
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        """Rebuild from the fields of `config()`, without the name."""
+        ...
+
+
+class Described(ABC):  # a step of inheritance more, so that there is one way to a file and back
+    """A flow that is its name and fields: to JSON and back, and to a network without data."""
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def __call__(self, theta: Float[Tensor, "batch theta"], x: Float[Tensor, "batch *event"]) -> EmbedOnce:
+        """Build an untrained flow, sized and standardised from one batch of pairs."""
+
+    def template(self, theta: int = 1, condition_shape: tuple[int, ...] = (1, 3)) -> EmbedOnce:
+        """An untrained flow without data, for `load_state_dict`: its buffers wait for the saved ones.
+
+        Args:
+            theta: Number of parameters.
+            condition_shape: Shape of one observation, (galaxy, 3).
+        """
+        return self(*blank(theta, condition_shape))
+
+    def config(self) -> dict[str, object]:
+        """Name and fields in JSON's types; `flow_from_config` is the way back.
+
+        Raises:
+            TypeError: If the embedding is not one of `EMBEDDINGS`.
+        """
+        return to_config(self)
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        """Rebuild from the fields of `config()`, without the name.
+
+        Raises:
+            ValueError: If a field is unknown or out of range.
+        """
+        return cls(**from_json(cls, config))
+
+
+@dataclass(frozen=True, kw_only=True)
+class SbiFlow(Described):
+    """A density estimator of sbi's behind an embedding and a trunk of at most 64 features.
+
+    sbi's `dropout_probability` and `use_batch_norm` are not offered: the density and its mass within bounds would be
+    those of two different networks. Its `z_score_x` and `z_score_y` are fixed: parameters and features are
+    standardised.
+
+    Attributes:
+        embedding: Maps an observation to features; deep-copied when built, two flows share no weights.
+        trunk: Widths of the perceptron from the standardised features to the flow; the last at most 64.
+        activation: Between the trunk's layers: elu, gelu, relu, silu or tanh.
+    """
+
+    name: ClassVar[str]
+
+    embedding: nn.Module = field(default_factory=KDEImage)
+    trunk: tuple[int, ...] = (256, 64)
+    activation: str = "relu"
+
+    def __post_init__(self) -> None:
+        check_values(self)
+        if not self.trunk or self.trunk[-1] > MOST_FEATURES:
+            raise ValueError(
+                f"{type(self).__name__}: trunk is {self.trunk}. Its last width must be at most {MOST_FEATURES}."
+            )
+
+    @abstractmethod
+    def inner(
+        self, theta: Float[Tensor, "batch theta"], features: Float[Tensor, "rows feature"]
+    ) -> ConditionalDensityEstimator:
+        """sbi's estimator of the parameters given the trunk's features."""
+
+    def __call__(self, theta: Float[Tensor, "batch theta"], x: Float[Tensor, "batch *event"]) -> EmbedOnce:
+        """Build an untrained flow, sized and standardised from one batch of pairs.
+
+        The parameters are standardised on the whole batch, the features on some 1000 to 2000 evenly spaced ones.
+        """
+
+        def head(features: Tensor, shared: int) -> nn.Module:
+            return trunk(features, shared=shared, widths=self.trunk, activation=self.activation)
+
+        return assemble(self.embedding, theta, x, head=head, inner=self.inner)
+
+    def options(self) -> dict[str, Any]:
+        """sbi's own options: the fields that are not of the embedding and the trunk, under sbi's names."""
+        ours = {each.name for each in fields(SbiFlow)}
+        return {each.name: getattr(self, each.name) for each in fields(self) if each.name not in ours}
+
+
+def assemble(
+    embedding: nn.Module,
+    theta: Float[Tensor, "batch theta"],
+    x: Float[Tensor, "batch *event"],
+    *,
+    head: Callable[[Tensor, int], nn.Module],
+    inner: Callable[[Tensor, Tensor], ConditionalDensityEstimator],
+) -> EmbedOnce:
+    """Build embedding, head and inner estimator on one batch of pairs.
+
+    Args:
+        embedding: Copied (`untrained`); its fixed stage becomes the summary.
+        theta: Parameters.
+        x: Observations.
+        head: Builds the network on the features, from a batch of them and how many are standardised together.
+        inner: Builds the estimator, from the parameters and a batch of the head's outputs.
+    """
+    summary, learned = stages(untrained(embedding))
+    rows = x[:: max(1, len(x) // STANDARDISED_ON)]
+    with torch.no_grad():
+        features = learned(summary(rows)).flatten(1).float()
+        network = head(features, min(getattr(embedding, "shared_scale", 0), features.shape[1]))
+        estimator = inner(theta, network(features))
+    return EmbedOnce(summary, nn.Sequential(learned, nn.Flatten(), network), estimator, x.shape[1:])
+
+
+def untrained(embedding: nn.Module) -> nn.Module:
+    """A copy whose weights come from torch's generator now, so that the seed of the training decides them.
+
+    An embedding of `EMBEDDINGS` is made anew from its fields: the weights that it got when it was written down came
+    before any seed, and the members of an ensemble would all start from them. Any other module is copied as it is,
+    trained weights included.
+    """
+    if type(embedding) in EMBEDDINGS.values():
+        return embedding_from_config(embedding_config(embedding))
+    return deepcopy(embedding)
+
+
+def blank(theta: int, condition_shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    """Pairs of the right shapes: two, for sbi's standard deviations to be numbers."""
+    return torch.tensor([0.0, 1.0])[:, None].expand(2, theta), torch.zeros(2, *condition_shape)
+
+
+def to_config(flow: Any) -> dict[str, object]:
+    """Name and fields of a flow in JSON's types."""
+    values = {each.name: getattr(flow, each.name) for each in fields(flow)}
+    as_json = {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+    return {"name": flow.name, **as_json, "embedding": embedding_config(flow.embedding)}
+
+
+def from_json(kind: Any, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields of a flow from JSON's types.
+
+    Raises:
+        ValueError: If a field is unknown.
+    """
+    check_fields(f"flow {kind.name!r}", config, tuple(each.name for each in fields(kind)))
+    values = {name: tuple(value) if isinstance(value, list) else value for name, value in config.items()}
+    if "embedding" in values:
+        values["embedding"] = embedding_from_config(values["embedding"])
+    return values
+
+
+def check_values(flow: Any) -> None:
+    """Refuse a field's value that its type does not allow.
+
+    Raises:
+        ValueError: Naming the field, the value and what it needs.
+    """
+    for each in fields(flow):
+        value = getattr(flow, each.name)
+        if each.name == "activation":
+            lookup("activation", value, ACTIVATIONS)
+        elif not _RULES[each.type][0](value):
+            raise ValueError(f"{type(flow).__name__}: {each.name} is {value!r}. It needs {_rule(each)}.")
+
+
+def _rule(each: Field) -> str:
+    return _RULES[each.type][1]
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
+def _is_positive(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value) and value > 0
+
+
+_RULES: dict[Any, tuple[Callable[[Any], bool], str]] = {
+    bool: (lambda value: isinstance(value, bool), "True or False"),
+    int: (_is_count, "a whole number of at least 1"),
+    float: (_is_positive, "a positive number"),
+    tuple[int, ...]: (
+        lambda value: isinstance(value, tuple) and all(map(_is_count, value)),
+        "a tuple of widths of at least 1",
+    ),
+    nn.Module: (lambda value: isinstance(value, nn.Module), "a module, such as KDEImage()"),
+}

@@ -1,0 +1,74 @@
+"""A network on any number of clusters, in memory that does not grow with them.
+
+Masses are M200c [h^-1 Msun] as log10_mass [dex]; `log_` is natural.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+
+from clustermocks import Catalogue
+from sbi_clustermass.flows import EmbedOnce
+from sbi_clustermass.flows.ensemble import Ensemble
+from sbi_clustermass.flows.univariate import MixtureConditional
+
+_CLUSTERS = 500  # at once, so that a flow's temporaries on 256 masses stay below 100 MB
+_SLOTS = 50_000  # galaxies and padding at once: a set network has 128 numbers or so for each
+
+
+@torch.no_grad()
+def log_prob_of(
+    network: EmbedOnce | Ensemble, catalogue: Catalogue, grid: Float[np.ndarray, "mass"]
+) -> Float[np.ndarray, "cluster mass"]:
+    """Natural log density of every cluster on a grid of masses, up to a constant a cluster.
+
+    A mixture of Gaussians is normalised over the grid, in float64, so that nothing cancels however far outside it lies.
+
+    Args:
+        network: A trained network of one parameter, or an ensemble, whose members are normalised on its support.
+        catalogue: Clusters with any number of galaxies.
+        grid: Log10 masses [dex].
+    """
+    device = next(network.parameters()).device
+    masses = torch.as_tensor(grid, dtype=torch.float32, device=device)
+    within = (float(masses[0]), float(masses[-1])) if isinstance(network.net, MixtureConditional) else None
+    out = np.empty((len(catalogue), len(grid)))
+    for rows in batches_of(catalogue.n_galaxies):
+        x = torch.from_numpy(catalogue.select(rows).padded()).to(device)
+        out[rows] = network.log_prob_grid(x, masses, within=within).cpu().numpy()
+    return out
+
+
+@torch.no_grad()
+def leakage_of(network: EmbedOnce | Ensemble, catalogue: Catalogue, support: tuple[float, float]) -> float:
+    """Mean share of the clusters' probability that lies outside the prior's support, of all members."""
+    members = network.members if isinstance(network, Ensemble) else [network]
+    device = next(network.parameters()).device
+    inside = 0.0
+    for rows in batches_of(catalogue.n_galaxies):
+        x = torch.from_numpy(catalogue.select(rows).padded()).to(device)
+        inside += sum(float(member.log_mass_within(x, *support).exp().sum()) for member in members)
+    return 1 - inside / (len(members) * len(catalogue))
+
+
+def batches_of(
+    n_galaxies: Int[np.ndarray, "cluster"], *, clusters: int = _CLUSTERS, slots: int = _SLOTS
+) -> Iterator[Int[np.ndarray, "some"]]:
+    """Rows of clusters of similar richness, each row once; padding is then a few per cent.
+
+    Args:
+        n_galaxies: Galaxies of each cluster.
+        clusters: Most clusters in a batch.
+        slots: Most clusters times galaxies of the richest in a batch; a single richer cluster is a batch of its own.
+    """
+    poorest_first = np.argsort(n_galaxies, kind="stable")
+    richness = np.maximum(n_galaxies[poorest_first], 1)
+    start = 0
+    while start < len(richness):
+        size = np.arange(1, min(clusters, len(richness) - start) + 1)
+        fits = size * richness[start : start + len(size)] <= slots
+        stop = start + max(int(fits.sum()), 1)
+        yield poorest_first[start:stop]
+        start = stop

@@ -1,0 +1,64 @@
+"""Our flows under sbi's strings, for those who write `NPE(prior, density_estimator="stacked_affine")`.
+
+A convenience: strings are deprecated in sbi's next version, and objects say more.
+"""
+
+from collections.abc import Mapping
+from inspect import signature
+from typing import Any, final
+
+from sbi.neural_nets import factory
+from torch import Tensor, nn
+
+from sbi_clustermass.flows.base import Flow
+from sbi_clustermass.flows.embed_once import EmbedOnce
+
+PREFIX = "clustermass_"
+_DEFAULT = {name: each.default for name, each in signature(factory.posterior_nn).parameters.items()}
+# sbi calls theta x and x y in its builders
+_INJECTED = {"z_score_x": _DEFAULT["z_score_theta"], "z_score_y": _DEFAULT["z_score_x"]} | {
+    name: _DEFAULT[name] for name in ("hidden_features", "num_transforms", "num_bins", "num_components")
+}
+
+
+def register_flows(flows: Mapping[str, type[Flow]]) -> tuple[str, ...]:
+    """Make flows known to sbi's string factory; those already there stay, so that it can be called again.
+
+    Args:
+        flows: Builders by name. Each is registered as `clustermass_NAME`, and as NAME where sbi has no such name:
+            sbi's own `maf` stays sbi's own.
+
+    Returns:
+        The names that are ours.
+    """
+    for name, kind in flows.items():
+        build = _Registered(kind)
+        for alias in (name, PREFIX + name):
+            factory.model_builders.setdefault(alias, build)
+    return tuple(name for name, build in factory.model_builders.items() if isinstance(build, _Registered))
+
+
+@final
+class _Registered:
+    """A builder with the keywords of sbi's string factory, which passes its own defaults whatever the user wrote."""
+
+    def __init__(self, kind: type[Flow]) -> None:
+        self.kind = kind
+
+    def __call__(self, batch_x: Tensor, batch_y: Tensor, **keywords: Any) -> EmbedOnce:
+        """Build from parameters (sbi's batch_x) and observations (batch_y).
+
+        Raises:
+            ValueError: If one of the factory's own keywords differs from its default: it would be ignored.
+            TypeError: If another keyword is no field of the flow.
+        """
+        for name, default in _INJECTED.items():
+            if keywords.pop(name, default) != default:
+                raise ValueError(
+                    f"{name} has no effect on {self.kind.name!r} through sbi's strings. "
+                    f"Pass an object instead: density_estimator={self.kind.__name__}(...)."
+                )
+        embedding = keywords.pop("embedding_net", None)
+        if not isinstance(embedding, nn.Identity | None):
+            keywords["embedding"] = embedding
+        return self.kind(**keywords)(batch_x, batch_y)

@@ -1,0 +1,223 @@
+"""The zuko flows that sbi ships: monotone maps of each parameter to Gaussian noise.
+
+sbi's `hidden_features=50` means as many hidden layers of width 50 as there are transforms; here the widths are given.
+sbi's circular splines (`zuko_ncsf`) are left out: their density repeats itself every 2 pi standard deviations, which
+suits an angle; of a mass it would say that the least is the neighbour of the greatest. So is `zuko_cnf`, which sbi
+builds but does not name.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar, final
+
+from sbi.neural_nets.estimators.zuko_flow import ZukoFlow
+from sbi.neural_nets.net_builders import (
+    build_zuko_bpf,
+    build_zuko_gf,
+    build_zuko_maf,
+    build_zuko_naf,
+    build_zuko_nice,
+    build_zuko_nsf,
+    build_zuko_sospf,
+    build_zuko_unaf,
+)
+from torch import Tensor
+
+from sbi_clustermass.flows.base import SbiFlow
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class ZukoMAF(SbiFlow):
+    """Masked autoregressive flow (Papamakarios et al. 2017, arXiv:1705.07057): in one dimension, a Gaussian.
+
+    Attributes:
+        hidden_features: Widths of each transform's network.
+        num_transforms: Number of affine transforms.
+        randperm: Whether several parameters are permuted at random between the transforms.
+    """
+
+    name: ClassVar[str] = "zuko_maf"
+
+    hidden_features: tuple[int, ...] = (50, 50)
+    num_transforms: int = 5
+    randperm: bool = False
+
+    def inner(self, theta: Tensor, features: Tensor) -> ZukoFlow:
+        """sbi's `build_zuko_maf`."""
+        return build_zuko_maf(theta, features, z_score_x="independent", z_score_y="none", **self.options())
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class ZukoNICE(SbiFlow):
+    """Affine coupling layers (Dinh et al. 2014, arXiv:1410.8516): in one dimension, a Gaussian.
+
+    Attributes:
+        hidden_features: Widths of each transform's network.
+        num_transforms: Number of affine transforms.
+        randmask: Whether several parameters are coupled by random masks.
+    """
+
+    name: ClassVar[str] = "zuko_nice"
+
+    hidden_features: tuple[int, ...] = (50, 50)
+    num_transforms: int = 5
+    randmask: bool = False
+
+    def inner(self, theta: Tensor, features: Tensor) -> ZukoFlow:
+        """sbi's `build_zuko_nice`."""
+        return build_zuko_nice(theta, features, z_score_x="independent", z_score_y="none", **self.options())
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class ZukoNSF(SbiFlow):
+    """Autoregressive neural spline flow (Durkan et al. 2019, arXiv:1906.04032).
+
+    In one dimension any density with Gaussian tails beyond five standard deviations of the training masses from their
+    mean, where the splines end; several modes included.
+
+    Attributes:
+        hidden_features: Widths of each spline's network.
+        num_transforms: Number of splines.
+        num_bins: Pieces of each spline.
+    """
+
+    name: ClassVar[str] = "zuko_nsf"
+
+    hidden_features: tuple[int, ...] = (50, 50)
+    num_transforms: int = 5
+    num_bins: int = 8
+
+    def inner(self, theta: Tensor, features: Tensor) -> ZukoFlow:
+        """sbi's `build_zuko_nsf`."""
+        return build_zuko_nsf(theta, features, z_score_x="independent", z_score_y="none", **self.options())
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class ZukoGF(SbiFlow):
+    """Gaussianization flow (Meng et al. 2020, arXiv:2003.01941): normal scores of mixtures of Gaussian distributions.
+
+    In one dimension any density, several modes included. In float32 it is 0 where all components of a transform are 14
+    of their widths away, and its logarithm -inf: one training mass out there would stop the training.
+
+    Attributes:
+        hidden_features: Widths of each transform's network.
+        num_transforms: Number of transforms.
+        components: Gaussians in each transform.
+    """
+
+    name: ClassVar[str] = "zuko_gf"
+
+    hidden_features: tuple[int, ...] = (50, 50)
+    num_transforms: int = 3
+    components: int = 8
+
+    def inner(self, theta: Tensor, features: Tensor) -> ZukoFlow:
+        """sbi's `build_zuko_gf`."""
+        return build_zuko_gf(theta, features, z_score_x="independent", z_score_y="none", **self.options())
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class ZukoSOSPF(SbiFlow):
+    """Sum-of-squares polynomial flow (Jaini et al. 2019, arXiv:1905.02325).
+
+    In one dimension a smooth density with as many modes as the polynomials' degree allows. Noise beyond the image of
+    the last polynomial is cut off, so that the density integrates to slightly less than 1 before it is truncated.
+
+    Attributes:
+        hidden_features: Widths of each transform's network.
+        num_transforms: Number of transforms.
+        degree: Of the polynomials that are squared.
+        polynomials: Number of squares in each transform.
+    """
+
+    name: ClassVar[str] = "zuko_sospf"
+
+    hidden_features: tuple[int, ...] = (50, 50)
+    num_transforms: int = 5
+    degree: int = 4
+    polynomials: int = 3
+
+    def inner(self, theta: Tensor, features: Tensor) -> ZukoFlow:
+        """sbi's `build_zuko_sospf`."""
+        return build_zuko_sospf(theta, features, z_score_x="independent", z_score_y="none", **self.options())
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class ZukoNAF(SbiFlow):
+    """Neural autoregressive flow (Huang et al. 2018, arXiv:1804.00779): monotone networks.
+
+    In one dimension any density, several modes included, within ten standard deviations of the training masses.
+
+    Attributes:
+        hidden_features: Widths of each transform's network.
+        num_transforms: Number of transforms.
+        randperm: Whether several parameters are permuted at random between the transforms.
+        signal: Numbers that each monotone network is told of the observation.
+    """
+
+    name: ClassVar[str] = "zuko_naf"
+
+    hidden_features: tuple[int, ...] = (50, 50)
+    num_transforms: int = 5
+    randperm: bool = False
+    signal: int = 16
+
+    def inner(self, theta: Tensor, features: Tensor) -> ZukoFlow:
+        """sbi's `build_zuko_naf`."""
+        return build_zuko_naf(theta, features, z_score_x="independent", z_score_y="none", **self.options())
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class ZukoUNAF(SbiFlow):
+    """Unconstrained neural autoregressive flow (Wehenkel & Louppe 2019, arXiv:1908.05164): integrals of networks.
+
+    In one dimension any density, several modes included, within ten standard deviations of the training masses.
+
+    Attributes:
+        hidden_features: Widths of each transform's network.
+        num_transforms: Number of transforms.
+        randperm: Whether several parameters are permuted at random between the transforms.
+        signal: Numbers that each integrated network is told of the observation.
+    """
+
+    name: ClassVar[str] = "zuko_unaf"
+
+    hidden_features: tuple[int, ...] = (50, 50)
+    num_transforms: int = 5
+    randperm: bool = False
+    signal: int = 16
+
+    def inner(self, theta: Tensor, features: Tensor) -> ZukoFlow:
+        """sbi's `build_zuko_unaf`."""
+        return build_zuko_unaf(theta, features, z_score_x="independent", z_score_y="none", **self.options())
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class ZukoBPF(SbiFlow):
+    """Bernstein polynomial flow (Sick et al. 2020, arXiv:2004.00464; Arpogaus et al. 2022, arXiv:2204.13939).
+
+    In one dimension a smooth density, several modes included, with Gaussian tails beyond five standard deviations of
+    the training masses from their mean, where the polynomials end.
+
+    Attributes:
+        hidden_features: Widths of each transform's network.
+        num_transforms: Number of transforms.
+        degree: Of the polynomials.
+    """
+
+    name: ClassVar[str] = "zuko_bpf"
+
+    hidden_features: tuple[int, ...] = (50, 50)
+    num_transforms: int = 3
+    degree: int = 16
+
+    def inner(self, theta: Tensor, features: Tensor) -> ZukoFlow:
+        """sbi's `build_zuko_bpf`."""
+        return build_zuko_bpf(theta, features, z_score_x="independent", z_score_y="none", **self.options())

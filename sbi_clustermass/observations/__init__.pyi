@@ -1,0 +1,31 @@
+from .dispersion import (
+    Dispersion as Dispersion,
+    robust_dispersions as robust_dispersions,
+)
+from .inference import (
+    infer_cluster as infer_cluster,
+    infer_clusters as infer_clusters,
+    infer_tables as infer_tables,
+)
+from .mass_table import (
+    COLUMNS as COLUMNS,
+    Column as Column,
+    row_of as row_of,
+)
+from .model_stamp import Stamp as Stamp
+from .posterior_files import (
+    posteriors_file as posteriors_file,
+    samples_file as samples_file,
+)
+from .results import (
+    LEVELS as LEVELS,
+    Answer as Answer,
+    Mass as Mass,
+    NoMass as NoMass,
+)
+from .writers import (
+    SUFFIXES as SUFFIXES,
+    as_table as as_table,
+    table_file as table_file,
+    write_table as write_table,
+)

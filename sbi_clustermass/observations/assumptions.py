@@ -1,0 +1,157 @@
+"""What a mass assumes, in plain words: about every cluster by the model, and about each by its table.
+
+Masses are M200c [h^-1 Msun] as log10_mass [dex], lengths comoving [h^-1 Mpc], velocities [km/s].
+"""
+
+import re
+from collections.abc import Mapping
+from math import isnan
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from clustermocks.haloes.mass_distributions import HaloMassFunction
+from clustermocks.observation import observed_redshift
+from sbi_clustermass.estimator.misspecification.preprocessing_checks import RATES
+from sbi_clustermass.observations.results import Answer, Mass
+from sbi_clustermass.observations.text import centre_of, labelled, redshift_of
+
+if TYPE_CHECKING:
+    from sbi_clustermass.estimator.mass_estimator import MassEstimator
+    from sbi_clustermass.observations.model_stamp import Stamp
+    from sbi_clustermass.observations.tables import ClusterTable
+    from sbi_clustermass.posterior import MassPosteriors
+
+_RATE = 0.01  # of false alarms, as `Alarm.doubts` has it
+_TAIL = 0.02  # of the posterior: calibration is tested to one in a hundred, and there by few mocks
+_HIGHEST = 17.0  # log10 mass at which the mass function's fit is still evaluated
+
+
+def explain_model(estimator: "MassEstimator", stamp: "Stamp") -> list[str]:
+    """What every mass by one estimator assumes."""
+    seen, cosmology = estimator.observation, estimator.cosmology
+    paragraphs = {
+        "model": f"{stamp.model or 'not saved'}, checksum {stamp.checksum or 'none'}, sbi_clustermass {stamp.version}",
+        "mass": "M200c: inside the sphere whose mean density is 200 times the critical one at the cluster's redshift",
+        "cylinder": f"galaxies with R_proj < {seen.aperture:g} comoving h^-1 Mpc of the centre and |v_los| < "
+        f"{seen.v_cut:g} km/s in the cluster's frame; fewer than {seen.min_galaxies} give no mass",
+        "who counts": "every galaxy in the cylinder, member or not: nobody is removed, since the mocks hold "
+        "interlopers as well. A table cleaned of them beforehand is unlike the mocks",
+        "cosmology": f"flat LCDM with Om = {cosmology.Om0:.4g}, sigma8 = {cosmology.sigma8:.4g}, for distances and for "
+        f"the mocks; h = {stamp.h:g} for what stands without h^-1 in its unit",
+        "mocks": _mocks(estimator.provenance, seen.redshift),
+        "spectroscopy": _spectroscopy(estimator.provenance),
+        "number of galaxies": _richness(estimator),
+        "training prior": _prior(estimator),
+        "warnings": _warnings(estimator),
+    }
+    return ["What every mass here assumes", *(labelled(*pair) for pair in paragraphs.items())]
+
+
+def explain_cluster(answer: Answer, estimator: "MassEstimator", stamp: "Stamp") -> list[str]:
+    """What the mass of one cluster assumes, in the units of the sky; empty where its table could not be read."""
+    cluster = answer.cluster
+    if cluster is None:
+        return []
+    paragraphs = {
+        "cylinder here": _cylinder_here(cluster, stamp),
+        "centre": centre_of(cluster),
+        "redshift": redshift_of(cluster),
+        "galaxies": str(cluster.counts),
+    }
+    if isinstance(answer, Mass):
+        paragraphs["prior"] = _with_mass_function(answer, estimator)
+    notes = [labelled("read", note) for note in cluster.notes]
+    return [f"What the mass of {answer.name} assumes", *(labelled(*pair) for pair in paragraphs.items()), *notes]
+
+
+def under_mass_function(mass: Mass, estimator: "MassEstimator") -> "MassPosteriors":
+    """The posterior of one cluster had the training set followed the mass function of Tinker et al. 2008.
+
+    At the cluster's redshift, or the mocks' where it is unknown; as for any prior, within the support of the
+    estimator's own.
+    """
+    low, high = estimator.support
+    own = mass.cluster.redshift
+    redshift = estimator.observation.redshift if isnan(own) else own
+    abundance = HaloMassFunction(low=low, high=min(high, _HIGHEST), redshift=redshift, cosmology=estimator.cosmology)
+    with np.errstate(divide="ignore"):
+        return mass.posterior.with_prior(np.log(abundance.density(mass.posterior.grid)))
+
+
+def _cylinder_here(cluster: "ClusterTable", stamp: "Stamp") -> str:
+    seen, z = cluster.catalogue.observation, cluster.redshift
+    if isnan(z):
+        return f"{seen.aperture:g} comoving h^-1 Mpc; without a redshift no other unit can be given"
+    physical = seen.aperture / stamp.h / (1 + z)
+    angle = 60 * np.rad2deg(seen.aperture / float(stamp.cosmology.comoving_distance(z)))
+    nearest, farthest = (float(observed_redshift(z, sign * seen.v_cut)) for sign in (-1, 1))
+    size = f"{physical:.2f} physical Mpc for h = {stamp.h:g}, {angle:.1f} arcmin"
+    return f"{size}; redshifts {nearest:.4f} to {farthest:.4f}"
+
+
+def _mocks(provenance: Mapping[str, str], redshift: float) -> str:
+    simulator, n = provenance.get("simulator", "an unnamed simulator"), provenance.get("training_clusters", "?")
+    who = {
+        "'all'": "all galaxies around a cluster are interlopers, in haloes that cluster about it and fall in",
+        "'satellites'": "interlopers are satellites of other haloes only",
+    }.get(provenance.get("interlopers", ""), "interlopers as that simulator has them")
+    if provenance.get("sample") == "members":
+        who = "true members only: no interlopers at all"
+    return f"{n} clusters by {simulator} at redshift {redshift:g}; {who}"
+
+
+def _spectroscopy(provenance: Mapping[str, str]) -> str:
+    """Completeness, errors and centring of the mocks, those drawn during the training included."""
+    centre, recentred = provenance.get("centre_error", "?"), provenance.get("recentre") == "True"
+    drawn = dict(re.findall(r"(completeness|velocity_error)=(\([^)]*\))", provenance.get("training", "")))
+    share, error = (
+        provenance.get(f"{name}_range") or drawn.get(name) or provenance.get(name, "?")
+        for name in ("completeness", "velocity_error")
+    )
+    about = "their biweight redshift, as data are" if recentred else "the true redshift"
+    return (
+        f"share of galaxies with a redshift {share}, velocity errors {error} km/s; centred within {centre} h^-1 Mpc "
+        f"and on {about}"
+    )
+
+
+def _richness(estimator: "MassEstimator") -> str:
+    fewest, most = estimator.richness
+    if estimator.counts_galaxies:
+        return "counts: right only for redshifts as complete as the mocks' (train without --richness otherwise)"
+    return f"does not count by itself; the mocks had {fewest} to {most} galaxies"
+
+
+def _prior(estimator: "MassEstimator") -> str:
+    low, high = estimator.support
+    shape = "not flat" if estimator.prior.coefficients else "flat"
+    return (
+        f"{shape} in log10 mass from {low:g} to {high:g}. Nature makes fewer massive clusters: for one picked from a "
+        "survey the mass function is the prior, and the mass is lower, as said below. A cluster outside gets a mass "
+        "inside"
+    )
+
+
+def _warnings(estimator: "MassEstimator") -> str:
+    start = "each says what was found and how it compares; a mass with one may be fine, or far off"
+    if estimator.alarm is None:
+        return f"{start}. This model was not taught which clusters look like no mock: unlike ones go unnoticed"
+    return (
+        f"{start}. Those that compare with the mocks are raised for {_RATE:.0%} of the mocks themselves, those of "
+        f"bright galaxies only for {RATES[0]:.0%}; no warning is no proof: what the mocks lack, and does not show in "
+        "phase space, is not noticed"
+    )
+
+
+def _with_mass_function(mass: Mass, estimator: "MassEstimator") -> str:
+    """What the mass function does, unless it leans on a tail of the posterior that no test of a network reaches."""
+    other, start = under_mass_function(mass, estimator), "with the mass function (Tinker et al. 2008) as prior"
+    low, middle, high = (float(other.quantile(level)[0]) for level in (0.16, 0.5, 0.84))
+    tail = float(mass.posterior.pit(np.array([middle]))[0])
+    if tail < _TAIL:
+        return (
+            f"{start} the mass is lower, but by how much cannot be told: it hangs on the lowest {tail:.1%} of the "
+            "posterior, which no number of mocks makes certain"
+        )
+    return f"{start} the median is {middle:.2f} (16 %: {low:.2f}, 84 %: {high:.2f}), not {mass.percentiles[1]:.2f}"

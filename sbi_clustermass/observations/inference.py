@@ -1,0 +1,177 @@
+"""Tables of galaxies in, masses out, one answer a cluster, some hundred clusters at once.
+
+Masses are M200c [h^-1 Msun] as log10_mass [dex].
+"""
+
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import chain, count
+from pathlib import Path
+from typing import TypeAlias, TypeGuard
+
+import numpy as np
+
+from clustermocks import Catalogue
+from sbi_clustermass.baselines import evrard2008
+from sbi_clustermass.estimator.mass_estimator import MassEstimator
+from sbi_clustermass.observations.dispersion import Dispersion, robust_dispersions
+from sbi_clustermass.observations.results import LEVELS, Answer, Mass, NoMass
+from sbi_clustermass.observations.tables import ClusterTable, TableOptions, Unreadable, read_clusters
+from sbi_clustermass.observations.tables.open import stem
+from sbi_clustermass.posterior import MassPosteriors
+
+BATCH = 256  # clusters
+_GALAXIES = 200_000  # at once: a batch of rich clusters is a smaller one
+_OF_ONE_CLUSTER = (ValueError, ArithmeticError, RuntimeError, LookupError)  # what must not cost the others theirs
+
+Read: TypeAlias = ClusterTable | Unreadable
+
+
+def infer_tables(
+    paths: Iterable[Path], estimator: MassEstimator, options: TableOptions, *, batch: int = BATCH
+) -> Iterator[Answer]:
+    """Infer the mass of each cluster of each table, in their order; a bad one costs only its own answer.
+
+    No two answers have one name: a cluster whose name an earlier table took gets its own table's in front.
+
+    Args:
+        paths: Tables of one cluster or many.
+        estimator: Trained, with the observation and the cosmology by which the tables are read.
+        options: What the user says about the tables.
+        batch: Clusters that the network sees at once; the answers do not depend on it.
+    """
+    settings = {"options": options, "observation": estimator.observation, "cosmology": estimator.cosmology}
+    read = ((path, cluster) for path in paths for cluster in read_clusters(path, **settings))
+    return infer_clusters(_told_apart(read), estimator, batch=batch)
+
+
+def _told_apart(clusters: Iterable[tuple[Path, Read]]) -> Iterator[Read]:
+    """Clusters of several tables under different names: A85, survey_b:A85, survey_b:A85 (2)."""
+    taken: set[str] = set()
+    for path, cluster in clusters:
+        name = _free(cluster.name, stem(path), taken)
+        taken.add(name)
+        yield cluster if name == cluster.name else replace(cluster, name=name)
+
+
+def _free(name: str, table: str, taken: set[str]) -> str:
+    """The first of a cluster's possible names that no other has."""
+    numbered = (f"{table}:{name} ({number})" for number in count(2))
+    return next(each for each in chain((name, f"{table}:{name}"), numbered) if each not in taken)
+
+
+def infer_clusters(clusters: Iterable[Read], estimator: MassEstimator, *, batch: int = BATCH) -> Iterator[Answer]:
+    """Infer the mass of each cluster that was read, in memory that does not grow with their number."""
+    waiting: list[Read] = []
+    n = galaxies = 0
+    for cluster in clusters:
+        waiting.append(cluster)
+        if _is_good(cluster):
+            n, galaxies = n + 1, galaxies + cluster.n_galaxies
+        if n in (0, batch) or galaxies >= _GALAXIES:  # 0: nothing to wait for
+            yield from _answers(waiting, estimator)
+            waiting, n, galaxies = [], 0, 0
+    yield from _answers(waiting, estimator)
+
+
+def infer_cluster(cluster: ClusterTable, estimator: MassEstimator) -> Mass:
+    """Infer the mass of one cluster that has enough galaxies.
+
+    Raises:
+        ValueError: The estimator refuses it.
+    """
+    return _masses([cluster], estimator)[0]
+
+
+def _is_good(cluster: Read) -> TypeGuard[ClusterTable]:
+    return isinstance(cluster, ClusterTable) and not cluster.reason
+
+
+def _answers(clusters: Sequence[Read], estimator: MassEstimator) -> Iterator[Answer]:
+    good = [each for each in clusters if _is_good(each)]
+    found = iter(_masses_or_reasons(good, estimator))
+    for each in clusters:
+        if isinstance(each, Unreadable):
+            yield NoMass(each.name, each.reason)
+        elif each.reason:
+            yield NoMass(each.name, each.reason, each)
+        else:
+            yield next(found)
+
+
+def _masses_or_reasons(clusters: Sequence[ClusterTable], estimator: MassEstimator) -> Sequence[Answer]:
+    """A mass each; where a cluster makes the batch fail, halves of it are tried until that one is alone."""
+    if not clusters:
+        return []
+    try:
+        return _masses(clusters, estimator)
+    except _OF_ONE_CLUSTER as error:
+        if len(clusters) == 1:
+            return [NoMass(clusters[0].name, f"{clusters[0].name}: {error}", clusters[0])]
+        half = len(clusters) // 2
+        parts = (clusters[:half], clusters[half:])
+        return [answer for part in parts for answer in _masses_or_reasons(part, estimator)]
+
+
+def _masses(clusters: Sequence[ClusterTable], estimator: MassEstimator) -> list[Mass]:
+    catalogue = Catalogue.concatenate([cluster.catalogue for cluster in clusters])
+    posteriors = estimator.posterior(catalogue)
+    told = zip(estimator.warnings(catalogue, posteriors), _cuts(clusters, estimator, posteriors), strict=True)
+    warnings = [cluster.warnings + ours + cut for cluster, (ours, cut) in zip(clusters, told, strict=True)]
+    v_los = [catalogue.galaxies(i)[1] for i in range(len(catalogue))]
+    seeds = [zlib.crc32(np.ascontiguousarray(v).tobytes()) for v in v_los]  # whatever the cluster is called
+    sigma = robust_dispersions(v_los, seeds)
+    quantiles = posteriors.quantile(LEVELS).T
+    return [
+        Mass(
+            cluster=cluster,
+            posterior=posteriors[[i]],
+            mean=float(posteriors.mean[i]),
+            std=float(posteriors.std[i]),
+            quantiles=tuple(map(float, quantiles[i])),
+            dispersion=sigma[i],
+            log10_mass_m_sigma=_m_sigma(sigma[i], cluster, estimator),
+            warnings=warnings[i],
+        )
+        for i, cluster in enumerate(clusters)
+    ]
+
+
+def _m_sigma(sigma: Dispersion, cluster: ClusterTable, estimator: MassEstimator) -> float:
+    if not sigma.value > 0:
+        return np.nan
+    return float(evrard2008(cluster.redshift, estimator.cosmology).inverse(np.log10(sigma.value)))
+
+
+def _cuts(
+    clusters: Sequence[ClusterTable], estimator: MassEstimator, posteriors: MassPosteriors
+) -> list[tuple[str, ...]]:
+    """What a field that ends inside the aperture may do to the mass: what the same cut does once more."""
+    smaller = {i: cut for i, cluster in enumerate(clusters) if (cut := _cut_again(cluster, estimator))}
+    found: list[tuple[str, ...]] = [()] * len(clusters)
+    if not smaller:
+        return found
+    means = estimator.posterior(Catalogue.concatenate([catalogue for _, catalogue in smaller.values()])).mean
+    for (i, (edge, _)), mean in zip(smaller.items(), means, strict=True):
+        change = mean - posteriors.mean[i]
+        found[i] = (f"cut again by the same factor, at {edge:.2f} h^-1 Mpc, the mass moves by {change:+.2f} dex",)
+    return found
+
+
+def _cut_again(cluster: ClusterTable, estimator: MassEstimator) -> tuple[float, Catalogue] | None:
+    """Where the same cut falls once more [h^-1 Mpc], and the galaxies inside, if there are enough."""
+    if cluster.narrow is None:
+        return None
+    R_proj, v_los = cluster.catalogue.galaxies(0)
+    edge = cluster.narrow.reach**2 / estimator.observation.aperture
+    inside = R_proj < edge
+    if inside.sum() < estimator.observation.min_galaxies:
+        return None
+    return edge, Catalogue.from_arrays(
+        cluster.catalogue.observation,
+        cluster.catalogue.cosmology,
+        clusters={"log10_mass": np.array([np.nan]), "host_id": cluster.catalogue.host_id},
+        galaxies={"R_proj": R_proj[inside], "v_los": v_los[inside]},
+        offsets=np.array([0, inside.sum()]),
+    )

@@ -1,0 +1,51 @@
+"""What every row of a table of masses repeats: the model behind it, the version, and the h of its units."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Self, final
+
+from clustermocks import Cosmology
+from clustermocks.io.atomic import sha256_of
+from clustermocks.io.settings import installed_version
+from sbi_clustermass.estimator.storage import CARD
+
+if TYPE_CHECKING:
+    from sbi_clustermass.estimator.mass_estimator import MassEstimator
+
+_DIGITS = 12
+
+
+@final
+@dataclass(frozen=True)
+class Stamp:
+    """What made the masses of a table.
+
+    Attributes:
+        model: Name of the model's folder.
+        checksum: First digits of the SHA-256 of its card, and so of the whole model; "" for one that was never saved.
+        version: Of sbi_clustermass.
+        h: Hubble constant for masses in Msun and lengths in Mpc [100 km/s/Mpc].
+        cosmology: The model's, for r200c.
+    """
+
+    model: str
+    checksum: str
+    version: str
+    h: float
+    cosmology: Cosmology
+
+    @classmethod
+    def of(cls, estimator: "MassEstimator", *, folder: Path | None = None, h: float | None = None) -> Self:
+        """The stamp of an estimator.
+
+        Args:
+            estimator: The one that infers.
+            folder: Where it was read from; None if it was not.
+            h: The user's Hubble constant; the estimator's where there is none, or 1, which stands for h^-1 Mpc.
+        """
+        name, checksum = "", ""
+        if folder is not None:
+            name = folder.resolve().name
+            checksum = sha256_of(folder / CARD)[:_DIGITS]  # it holds the checksums of the model's other files
+        own = estimator.cosmology
+        return cls(name, checksum, installed_version("sbi-clustermass"), own.h if h in (None, 1.0) else h, own)

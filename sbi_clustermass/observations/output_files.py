@@ -1,0 +1,168 @@
+"""All files that a run of inference may leave, filled cluster by cluster."""
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, final
+
+from clustermocks.io.atomic import make_folder
+from clustermocks.io.outputs import check_output
+from clustermocks.io.registry import lookup
+from sbi_clustermass.observations.results import Answer
+from sbi_clustermass.observations.writers import SUFFIXES, Sink, table_file
+
+if TYPE_CHECKING:
+    from sbi_clustermass.estimator.mass_estimator import MassEstimator
+    from sbi_clustermass.observations.figures import Pictures
+    from sbi_clustermass.observations.model_stamp import Stamp
+
+_FORMATS: dict[str, None] = {"png": None, "pdf": None}
+
+
+@final
+@dataclass(frozen=True)
+class Outputs:
+    """What to write, and where; None for what is not wanted.
+
+    Attributes:
+        table: Of masses: .csv, .ecsv or .parquet.
+        posteriors: Grid of each posterior, .parquet.
+        samples: Draws from each posterior, in a file beside `posteriors`; 0 for none.
+        pictures: Folder for a page of each cluster.
+        form: Of these: "png" or "pdf".
+        published: Table of masses by others, for the pictures.
+        page: One HTML file of all clusters.
+        inline: Pictures that stand inside that file.
+    """
+
+    table: Path | None = None
+    posteriors: Path | None = None
+    samples: int = 0
+    pictures: Path | None = None
+    form: str = "png"
+    published: Path | None = None
+    page: Path | None = None
+    inline: int = 12
+
+    def __bool__(self) -> bool:
+        return any(path is not None for path in (self.table, self.posteriors, self.pictures, self.page))
+
+    @property
+    def samples_path(self) -> Path | None:
+        """Where the draws go: masses.parquet -> masses_samples.parquet."""
+        return (
+            self.posteriors.with_stem(f"{self.posteriors.stem}_samples") if self.posteriors and self.samples else None
+        )
+
+    @property
+    def _named(self) -> dict[str, Path]:
+        """What will be written, by its option."""
+        named = {
+            "--out": self.table,
+            "--posteriors": self.posteriors,
+            "--samples": self.samples_path,
+            "--pictures": self.pictures,
+            "--page": self.page,
+        }
+        return {option: path for option, path in named.items() if path is not None}
+
+    def check(self, read: Iterable[Path] = ()) -> None:
+        """Refuse, before any work, what cannot be written.
+
+        Args:
+            read: What the run reads besides `published`, and what else must not be written over.
+
+        Raises:
+            ValueError: An unknown suffix or format, samples or published masses without the file they go into, one path
+                for two outputs, or for an output and something that is read.
+            OSError: A folder cannot be written.
+        """
+        _check_apart(self._named, [*read, *([self.published] if self.published else [])])
+        kinds = ((self.table, SUFFIXES), (self.posteriors, (".parquet",)), (self.page, (".html", ".htm")))
+        for path, suffixes in kinds:
+            if path is not None:
+                check_output(path, suffixes)
+        lookup("picture format", self.form, _FORMATS)
+        if self.samples and self.posteriors is None:
+            raise ValueError("--samples stand beside the posteriors.\n  try:    add --posteriors masses.parquet")
+        if self.published is not None and self.pictures is None:
+            raise ValueError("--published are drawn into the pictures.\n  try:    add --pictures FOLDER")
+        if self.pictures is not None:
+            make_folder(self.pictures)
+            check_output(self.pictures / f"a.{self.form}", (f".{self.form}",))
+
+    @contextmanager
+    def opened(self, estimator: "MassEstimator", stamp: "Stamp", title: str) -> Iterator[Sink]:
+        """A function that puts an answer into every file; each file appears whole at the end, or not at all.
+
+        Args:
+            estimator: The one behind the masses.
+            stamp: What made them.
+            title: Of the page.
+        """
+        with ExitStack() as stack:
+            sinks = [stack.enter_context(sink) for sink in self._files(stamp)]
+            draw = self._drawing(estimator, stamp)
+            place = stack.enter_context(self._page(stamp, title))
+
+            def add(answer: Answer) -> None:
+                for sink in sinks:
+                    sink(answer)
+                place(answer, None if draw is None else draw(answer))
+
+            yield add
+
+    def _files(self, stamp: "Stamp") -> Iterator:
+        if self.table is not None:
+            yield table_file(self.table, stamp)
+        if self.posteriors is not None:
+            from sbi_clustermass.observations.posterior_files import posteriors_file, samples_file
+
+            yield posteriors_file(self.posteriors)
+            if self.samples_path is not None:
+                yield samples_file(self.samples_path, self.samples)
+
+    def _drawing(self, estimator: "MassEstimator", stamp: "Stamp") -> "Pictures | None":
+        if self.pictures is None:
+            return None
+        from sbi_clustermass.observations.figures import Pictures
+        from sbi_clustermass.observations.tables.literature_masses import read_published
+
+        published = None if self.published is None else read_published(self.published, h=stamp.h)
+        return Pictures(self.pictures, estimator, stamp, published, "pdf" if self.form == "pdf" else "png")
+
+    @contextmanager
+    def _page(self, stamp: "Stamp", title: str) -> Iterator[Callable[[Answer, Path | None], None]]:
+        if self.page is None:
+            yield lambda answer, picture: None
+            return
+        from sbi_clustermass.observations.survey_page import survey_page
+
+        with survey_page(self.page, title, stamp, inline=self.inline) as add:
+            yield add
+
+    def written(self) -> list[str]:
+        """What there is now, and what there is not for want of masses, a line each."""
+        paths = [path for path in (self.table, self.posteriors, self.samples_path, self.page) if path is not None]
+        lines = [f"Wrote {path}." if path.is_file() else f"No masses: {path} not written." for path in paths]
+        return [*lines, f"Wrote {self.pictures}/."] if self.pictures else lines
+
+
+def _check_apart(outputs: Mapping[str, Path], read: Iterable[Path]) -> None:
+    """Refuse to write two things to one path, or over what is read.
+
+    Raises:
+        ValueError: Two paths lead to one place.
+    """
+    taken = dict.fromkeys(map(_place, read), "what is read")
+    for option, path in outputs.items():
+        other = taken.setdefault(_place(path), option)
+        if other != option:
+            raise ValueError(f"{path}: {option} would be written over {other}.\n  try:    another name")
+
+
+def _place(path: Path) -> str:
+    """Where a path leads, links followed; `Path.resolve` raises where they go in a circle."""
+    return os.path.normcase(os.path.realpath(path))

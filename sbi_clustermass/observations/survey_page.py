@@ -1,0 +1,284 @@
+"""One HTML file for a survey: a summary, and a table of all clusters that sorts, filters and turns pages.
+
+Masses are M200c [h^-1 Msun] as log10_mass [dex]. Rows wait in temporary files: memory does not grow with them.
+"""
+
+import json
+import os
+import re
+import shutil
+from base64 import b64encode
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from io import BytesIO
+from math import isfinite
+from pathlib import Path
+from secrets import token_hex
+from tempfile import TemporaryFile
+from typing import IO, TYPE_CHECKING, TypeAlias, final
+from urllib.parse import quote
+
+import numpy as np
+
+from clustermocks.io.atomic import replacing
+from clustermocks.io.settings import installed_version
+from sbi_clustermass.observations.mass_table import COLUMNS, row_of
+from sbi_clustermass.observations.results import Answer, Mass
+from sbi_clustermass.report.content import DPI
+from sbi_clustermass.report.page import packaged, template
+
+if TYPE_CHECKING:
+    from sbi_clustermass.observations.model_stamp import Stamp
+
+Add: TypeAlias = Callable[[Answer, Path | None], None]
+INLINE = 12  # pictures inside the page: 0.4 MB each
+_PACKAGE = "sbi_clustermass.observations"
+_NUMBER = re.compile(r"(?<![\w^-])[-+]?\d+(\.\d+)?(e[-+]?\d+)?(\s?%)?")
+_MOST_KINDS, _TOLD = 500, 25
+_BINS = np.linspace(12.0, 17.0, 51)  # log10 mass [dex]
+
+
+@final
+@dataclass(frozen=True)
+class Head:
+    """A column of the page.
+
+    Attributes:
+        column: In the table of masses.
+        label: Above it.
+        form: Of its numbers, for `format`; "" for text.
+    """
+
+    column: str
+    label: str
+    form: str = ""
+
+    @property
+    def kind(self) -> str:
+        """How it is set and sorted."""
+        return "number" if self.form else "text"
+
+    @property
+    def description(self) -> str:
+        """What it means."""
+        return next(each.description for each in COLUMNS if each.name == self.column)
+
+
+HEADS = (
+    Head("name", "name"),
+    Head("log10_mass", "log10 M200c [h⁻¹ M☉]", ".3f"),
+    Head("log10_mass_std", "± [dex]", ".3f"),
+    Head("M200c", "M200c [10¹⁴ M☉]", ".2f"),
+    Head("n_galaxies", "galaxies", ".0f"),
+    Head("redshift", "z", ".4f"),
+    Head("warnings", "warnings, or why no mass"),
+    Head("M200c_p16", "M200c 16 %", ".2f"),
+    Head("M200c_p84", "M200c 84 %", ".2f"),
+    Head("r200c", "r200c [Mpc]", ".2f"),
+    Head("velocity_dispersion", "σ [km/s]", ".0f"),
+    Head("velocity_dispersion_error", "± [km/s]", ".0f"),
+    Head("ra", "RA [deg]", ".4f"),
+    Head("dec", "Dec [deg]", ".4f"),
+)
+
+
+@final
+@dataclass
+class _Summary:
+    """What stands above the table, counted as clusters come.
+
+    Attributes:
+        counts: Clusters by what they got.
+        kinds: Clusters by warning or reason, numbers left out.
+        masses: Of the posterior means, without and with warnings, (2, bin).
+    """
+
+    counts: Counter[str] = field(default_factory=Counter)
+    kinds: Counter[str] = field(default_factory=Counter)
+    masses: np.ndarray = field(default_factory=lambda: np.zeros((2, len(_BINS) - 1), int))
+
+    def add(self, answer: Answer) -> None:
+        """Count one cluster."""
+        self.counts["clusters"] += 1
+        if isinstance(answer, Mass):
+            self.counts["with warnings" if answer.warnings else "without warnings"] += 1
+            cell = int(np.clip(np.searchsorted(_BINS, answer.mean) - 1, 0, len(_BINS) - 2))
+            self.masses[int(bool(answer.warnings)), cell] += 1
+            said = [kind_of(warning) for warning in answer.warnings]
+        else:
+            self.counts["without a mass"] += 1
+            said = [f"no mass: {kind_of(_bare(answer.name, answer.reason))}"]
+        for kind in set(said):
+            known = kind in self.kinds or len(self.kinds) < _MOST_KINDS
+            self.kinds[kind if known else "of other kinds"] += 1
+
+    def lines(self) -> list[tuple[str, int]]:
+        """How many clusters got what."""
+        masses = self.counts["with warnings"] + self.counts["without warnings"]
+        told = ("without warnings", "with warnings")
+        rest = [(f"masses {what}", self.counts[what]) for what in told]
+        return [("masses", masses), *rest, ("without a mass", self.counts["without a mass"])]
+
+
+def kind_of(sentence: str) -> str:
+    """A warning without its numbers, so that those of one kind are alike.
+
+    Example:
+        >>> kind_of("9 galaxies; the training clusters had 10 to 628")
+        '… galaxies; the training clusters had … to …'
+    """
+    return _NUMBER.sub("…", sentence)
+
+
+def _bare(name: str, reason: str) -> str:
+    """A reason's first line without the name of file and cluster in front."""
+    first = reason.partition("\n")[0]
+    where, colon, what = first.partition(": ")
+    return what if colon and name in where else first
+
+
+@contextmanager
+def survey_page(path: Path, title: str, stamp: "Stamp", *, inline: int = INLINE) -> Iterator[Add]:
+    """A page that grows by a cluster a call: the answer, and where its picture is, if it has one.
+
+    The first pictures stand in the page, PNG only; to the others it links.
+
+    Args:
+        path: Of the HTML file; it appears whole or not at all.
+        title: Of the page.
+        stamp: What made the masses.
+        inline: How many pictures stand in the page.
+    """
+    with TemporaryFile("w+", encoding="utf-8") as rows, TemporaryFile("w+", encoding="utf-8") as pictures:
+        page = _Growing(path.parent, stamp, rows, pictures, inline)
+        yield page.add
+        _write(path, _frame(title, page), rows, pictures)
+
+
+@final
+@dataclass
+class _Growing:
+    """A page whose rows come one after the other.
+
+    Attributes:
+        folder: Where the page will be: links start there.
+        stamp: What made the masses.
+        rows: Takes them, as JSON.
+        pictures: Takes those inside the page, as JSON.
+        room: How many more pictures go inside.
+        linked: Whether any picture is outside.
+        summary: What stands above the rows.
+    """
+
+    folder: Path
+    stamp: "Stamp"
+    rows: IO[str]
+    pictures: IO[str]
+    room: int
+    linked: bool = False
+    summary: _Summary = field(default_factory=_Summary)
+
+    def add(self, answer: Answer, picture: Path | None = None) -> None:
+        """One more cluster."""
+        link = "" if picture is None else self._place(picture)
+        _append(self.rows, [*_cells(answer, self.stamp), link])
+        self.summary.add(answer)
+
+    def _place(self, picture: Path) -> str:
+        """Put a picture into the page and return "", or return its address."""
+        if self.room > 0 and picture.suffix == ".png":
+            source = "data:image/png;base64," + b64encode(picture.read_bytes()).decode("ascii")
+            _append(self.pictures, [self.summary.counts["clusters"], source])
+            self.room -= 1
+            return ""
+        self.linked = True
+        return quote(os.path.relpath(picture, self.folder).replace(os.sep, "/"))
+
+
+def _cells(answer: Answer, stamp: "Stamp") -> list[str | list[str] | bool | None]:
+    """A cluster's row: text, numbers as text or None, sentences one by one; at the end whether it has a mass."""
+    row = row_of(answer, stamp)
+    said = list(answer.warnings) if isinstance(answer, Mass) else [answer.reason]
+    cells = {
+        head.column: (format(row[head.column], head.form) if isfinite(float(row[head.column])) else None)
+        for head in HEADS
+        if head.form
+    }
+    texts: dict[str, str | list[str]] = {"name": answer.name, "warnings": said}
+    return [*((texts | cells)[head.column] for head in HEADS), isinstance(answer, Mass)]
+
+
+def _append(file: IO[str], value: object) -> None:
+    """One more element of a list in JSON, which no text in it can end."""
+    file.write(",\n" if file.tell() else "")
+    file.write(json.dumps(value, ensure_ascii=True).replace("<", "\\u003c"))
+
+
+def _frame(title: str, page: _Growing) -> tuple[str, str, str]:
+    """The page before, between and after rows and pictures."""
+    marks, stamp, summary = (token_hex(16), token_hex(16)), page.stamp, page.summary
+    model = f"model {stamp.model or 'not saved'}, checksum {stamp.checksum or 'none'}, h = {stamp.h:g}"
+    whole = template("survey.html", _PACKAGE).render(
+        title=title,
+        lead=f"Dynamical masses M200c of {_clusters(summary.counts['clusters'])}, by sbi_clustermass; {model}.",
+        counts=summary.lines(),
+        kinds=summary.kinds.most_common(_TOLD),
+        picture=_picture(summary),
+        alt="Histogram of the inferred masses, those with warnings on top of those without.",
+        caption="Posterior means; not the mass function, since errors and the prior blur it.",
+        heads=HEADS,
+        note="A mass with a warning may be fine, or far off: read it before you use the mass.",
+        rows_mark=marks[0],
+        pictures_mark=marks[1],
+        style=packaged("page.css") + packaged("survey.css", _PACKAGE),
+        script=packaged("survey.js", _PACKAGE),
+        version=installed_version("sbi-clustermass"),
+        linked=page.linked,
+    )
+    before, rest = whole.split(marks[0])
+    between, after = rest.split(marks[1])
+    return before, between, after
+
+
+def _clusters(n: int) -> str:
+    return "1 cluster" if n == 1 else f"{n} clusters"
+
+
+def _write(path: Path, frame: tuple[str, str, str], rows: IO[str], pictures: IO[str]) -> None:
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", errors="xmlcharrefreplace") as page:
+        page.write(frame[0])
+        for file, after in ((rows, frame[1]), (pictures, frame[2])):
+            file.seek(0)
+            shutil.copyfileobj(file, page)
+            page.write(after)
+
+
+def _picture(summary: _Summary) -> bytes | None:
+    """Histogram of the masses as PNG; None where there are none."""
+    from matplotlib.figure import Figure
+
+    from sbi_clustermass.report.style import BLUE, MASS, ORANGE
+
+    filled = np.flatnonzero(summary.masses.sum(axis=0))
+    if not filled.size:
+        return None
+    figure = Figure(figsize=(5.4, 3.0), layout="constrained")
+    axes, width = figure.subplots(), np.diff(_BINS)
+    axes.bar(_BINS[:-1], summary.masses[0], width, align="edge", color=BLUE, label="without warnings")
+    axes.bar(
+        _BINS[:-1],
+        summary.masses[1],
+        width,
+        bottom=summary.masses[0],
+        align="edge",
+        color=ORANGE,
+        label="with warnings",
+    )
+    axes.set(xlim=(_BINS[filled[0]] - 0.2, _BINS[filled[-1] + 1] + 0.2), xlabel="posterior mean " + MASS)
+    axes.set_ylabel("clusters")
+    axes.legend(fontsize=8)
+    file = BytesIO()
+    figure.savefig(file, format="png", dpi=DPI)
+    return file.getvalue()

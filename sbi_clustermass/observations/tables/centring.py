@@ -1,0 +1,231 @@
+"""Galaxies of a table -> distances and velocities relative to the cluster, its redshift and centre found on the way.
+
+Lengths are comoving [h^-1 Mpc], velocities [km/s], angles [deg].
+"""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TypeAlias, final
+
+import numpy as np
+from jaxtyping import Bool, Float
+from numpy.typing import ArrayLike
+
+from clustermocks.haloes.cosmology import Cosmology
+from clustermocks.kinematics.biweight import centre_velocity
+from clustermocks.observation import (
+    Observation,
+    in_cylinder,
+    observed_redshift,
+    relative_velocity,
+    subtract_velocity,
+)
+from sbi_clustermass.observations.tables.centre import (
+    centre_error,
+    densest_point,
+    densest_redshift,
+    redshift_error,
+    separation,
+)
+from sbi_clustermass.observations.tables.coordinates import Angles, Distances, Galaxies, Redshifts, Sky
+from sbi_clustermass.observations.tables.errors import problem
+from sbi_clustermass.observations.tables.limits import check_centre, check_redshift
+from sbi_clustermass.observations.tables.options import TableOptions
+
+Values: TypeAlias = Float[np.ndarray, "galaxy"]
+
+MAX_ITERATIONS = 20
+NEAREST = 0.002  # redshift: nearer ones say nothing about distance; Virgo has 0.0036
+
+
+@final
+@dataclass(frozen=True)
+class Located:
+    """Galaxies about a cluster.
+
+    Attributes:
+        R_proj: Projected distances [comoving h^-1 Mpc], (galaxy,).
+        v_los: Velocities relative to the cluster [km/s], (galaxy,).
+        redshift: The cluster's [1]; NaN if nobody said and no distance needed it.
+        redshift_source: Where it comes from.
+        centre: Right ascension and declination [deg]; NaN if the table holds distances only.
+        centre_source: Where it comes from.
+        shift: Velocity by which the galaxies were recentred [km/s]; 0 where the redshift is their own.
+        redshift_error: Standard error of a redshift that is the galaxies' own [1], else NaN.
+        centre_error: Standard error of an estimated centre, along one axis [h^-1 Mpc], else NaN.
+    """
+
+    R_proj: Values
+    v_los: Values
+    redshift: float
+    redshift_source: str
+    centre: tuple[float, float]
+    centre_source: str
+    shift: float = 0.0
+    redshift_error: float = np.nan
+    centre_error: float = np.nan
+
+
+@final
+@dataclass(frozen=True)
+class View:
+    """One table's galaxies, and what is needed to look at them from a redshift.
+
+    Attributes:
+        galaxies: The usable rows.
+        options: What the user said.
+        where: The file's name.
+        observation: The cylinder.
+        cosmology: For distances.
+    """
+
+    galaxies: Galaxies
+    options: TableOptions
+    where: str
+    observation: Observation
+    cosmology: Cosmology
+
+    def locate(self) -> Located:
+        """Distances and velocities about the redshift that is given, or else about the galaxies' own.
+
+        Raises:
+            TableError: A redshift, h or kind of distance is needed and missing, or no galaxy is near the redshift.
+        """
+        return self._with_errors(self._locate())
+
+    def _locate(self) -> Located:
+        redshift, source = self._known_redshift
+        velocity, position = self.galaxies.velocity, self.galaxies.position
+        if redshift is None and isinstance(velocity, Redshifts):
+            return self._about_their_own_redshift(velocity)
+        if redshift is None and isinstance(position, (Sky, Angles)):
+            found = "velocities relative to the cluster, which do not say where it is"
+            raise problem(self.where, "the cluster's redshift is needed.", found=found, advice="--redshift Z")
+        located = replace(self._from(np.nan if redshift is None else redshift), redshift_source=source)
+        if not self.options.recentre:
+            return located
+        centre = self._centre_velocity(located)
+        source = f"{source}, velocities recentred by {round(-centre):+d} km/s"
+        v_los = subtract_velocity(located.v_los, centre)
+        return replace(located, v_los=v_los, redshift_source=source, shift=-centre)
+
+    def _with_errors(self, located: Located) -> Located:
+        """Errors of what the galaxies themselves gave, by resampling them."""
+        near = in_cylinder(located.R_proj, located.v_los, self.observation)
+        position = self.galaxies.position
+        if self._known_redshift[0] is None and isinstance(self.galaxies.velocity, Redshifts):
+            located = replace(located, redshift_error=redshift_error(located.v_los[near], located.redshift))
+        if self.known_centre[0] is None and isinstance(position, Sky):
+            sky = position.values[np.abs(located.v_los) < self.observation.v_cut]
+            distance = float(self.cosmology.comoving_distance(located.redshift))
+            located = replace(located, centre_error=centre_error(sky, located.centre, distance))
+        return located
+
+    def _about_their_own_redshift(self, redshifts: Redshifts) -> Located:
+        """Iterate biweight redshift, centre and distances until the redshift stands still within 1 km/s."""
+        redshift = densest_redshift(redshifts.values[self._near_axis(redshifts)])
+        for _ in range(MAX_ITERATIONS):
+            check_redshift(self.where, redshift)
+            if redshift < NEAREST:
+                found = f"the galaxies' redshifts centre on {redshift:.5f}"
+                raise problem(self.where, "no cluster is that near.", found=found, advice="--redshift Z, or check z")
+            located = self._from(redshift)
+            centre = self._centre_velocity(located)
+            if abs(centre) < 1.0:
+                break
+            redshift = float(observed_redshift(redshift, centre))
+        count = in_cylinder(located.R_proj, located.v_los, self.observation).sum()
+        return replace(located, redshift_source=f"biweight of {count} galaxies")
+
+    def _centre_velocity(self, located: Located) -> float:
+        inside = located.R_proj < self.observation.aperture
+        return centre_velocity(located.v_los[inside], self.observation.v_cut)
+
+    @cached_property
+    def _known_redshift(self) -> tuple[float | None, str]:
+        if self.options.redshift is not None:
+            return self.options.redshift, f"given ({self.options.redshift:g})"
+        if self.galaxies.redshift is not None:
+            check_redshift(self.where, self.galaxies.redshift)
+            return self.galaxies.redshift, f"column ({self.galaxies.redshift:g})"
+        return None, "unknown"
+
+    @cached_property
+    def known_centre(self) -> tuple[tuple[float, float] | None, str]:
+        """The centre that the user or the table gives, and which of them."""
+        if self.options.centre is not None:
+            return self.options.centre, "given"
+        if self.galaxies.centre is not None:
+            check_centre(self.where, self.galaxies.centre)
+            return self.galaxies.centre, "column"
+        return None, "unknown"
+
+    def _from(self, redshift: float) -> Located:
+        """What the galaxies look like about one redshift."""
+        velocity, position = self.galaxies.velocity, self.galaxies.position
+        v_los = relative_velocity(velocity.values, redshift) if isinstance(velocity, Redshifts) else velocity.values
+        centre, source = self.known_centre
+        if not isinstance(position, Sky):
+            R_proj = self._comoving(position, redshift)
+            return Located(R_proj, v_los, redshift, "", centre or (np.nan, np.nan), "distances in the table")
+        if centre is None:
+            centre, source = self._densest_point(position, v_los, redshift), "densest point of the galaxies"
+        R_proj = separation(position.values, centre) * self.cosmology.comoving_distance(redshift)
+        return Located(R_proj, v_los, redshift, "", centre, source)
+
+    def _densest_point(self, position: Sky, v_los: Values, redshift: float) -> tuple[float, float]:
+        near = np.abs(v_los) < self.observation.v_cut
+        if not near.any():
+            raise nothing_there(self.where, v_los, f"within {self.observation.v_cut:g} km/s of redshift {redshift:.4f}")
+        return densest_point(position.values[near], float(self.cosmology.comoving_distance(redshift)))
+
+    def _near_axis(self, redshifts: Redshifts) -> Bool[np.ndarray, "galaxy"]:
+        """Galaxies inside the aperture if each were at its own redshift; all where the centre is unknown or none is."""
+        z = np.maximum(redshifts.values, 1e-3)
+        position, (centre, _) = self.galaxies.position, self.known_centre
+        if not isinstance(position, Sky):
+            R_proj = self._comoving(position, z)
+        elif centre is not None:
+            R_proj = separation(position.values, centre) * self.cosmology.comoving_distance(z)
+        else:
+            return np.ones(len(z), bool)
+        inside = R_proj < self.observation.aperture
+        return inside if inside.any() else np.ones(len(z), bool)
+
+    def _comoving(self, distances: Distances | Angles, redshift: ArrayLike) -> Values:
+        """Distances in comoving h^-1 Mpc: times h unless per h already, times 1 + z if physical; angles times D_c."""
+        if isinstance(distances, Angles):
+            return np.deg2rad(distances.values) * self.cosmology.comoving_distance(redshift)
+        frame, h = self._frame(distances), 1.0 if distances.per_h else self.options.h
+        needed = {}
+        if h is None:
+            needed["the h that its Mpc assume"] = "--h 0.7 (1 if they are h^-1 Mpc)"
+        if frame is None:
+            needed["whether it is physical or comoving"] = "--distance physical"
+        if (frame != "comoving" or self.options.Om) and np.isnan(redshift).any():
+            needed["the cluster's redshift"] = "--redshift Z"
+        if h is None or needed:
+            what = f"to convert {distances.column} to comoving h^-1 Mpc it needs {', '.join(needed)}."
+            raise problem(self.where, what, advice=" ".join(needed.values()))
+        expansion = 1 + np.asarray(redshift) if frame == "physical" else 1
+        return distances.values * h * expansion * self.rescaling(redshift)
+
+    def rescaling(self, redshift: ArrayLike) -> Values:
+        """Distance in our cosmology over that in the user's, for one angle [1]; 1 where the user named none."""
+        if self.options.Om is None:
+            return np.ones(np.shape(redshift))
+        theirs = replace(self.cosmology, Om0=self.options.Om)
+        return self.cosmology.comoving_distance(redshift) / theirs.comoving_distance(redshift)
+
+    def _frame(self, distances: Distances) -> str | None:
+        said, asked = distances.frame, self.options.distance
+        if said and asked and said != asked:
+            what, found = "physical or comoving?", f"{distances.column} says {said}, the option says {asked}"
+            raise problem(self.where, what, found=found, advice="drop the option, or rename the column")
+        return said or asked
+
+
+def nothing_there(where: str, v_los: Values, place: str) -> Exception:
+    """The error for a cylinder without galaxies."""
+    found = f"{len(v_los)} galaxies, the nearest at {v_los[np.argmin(np.abs(v_los))]:+.0f} km/s"
+    return problem(where, f"no galaxies {place}.", found=found, advice="check the redshift and the centre")

@@ -1,0 +1,171 @@
+"""Columns of an observer's table -> float64 arrays in our units, NaN where a value is missing."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias, final
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from sbi_clustermass.observations.tables.access import column_of, meta_of
+from sbi_clustermass.observations.tables.errors import problem, shorten
+from sbi_clustermass.observations.tables.names import (
+    ALIASES,
+    base_name,
+    choice,
+    is_quantity,
+    length_words,
+    speed_word,
+    suggestion,
+)
+from sbi_clustermass.observations.tables.parsing import angles, is_sexagesimal, numbers
+from sbi_clustermass.observations.tables.ucds import contradicts, is_main, meaning
+from sbi_clustermass.observations.tables.units import Unit
+
+if TYPE_CHECKING:
+    from astropy.table import Column, Table
+
+_NUMBERS = "iufb"
+_HUGE = 1e30  # no quantity of ours is as large in any unit: a sign for a missing value, or damage
+_FACTORS: dict[str, Callable[[Unit], float]] = {
+    **dict.fromkeys(("ra", "dec", "ra_cluster", "dec_cluster"), Unit.degrees),
+    **dict.fromkeys(("cz", "v", "v_los", "v_err"), Unit.kilometres_per_second),
+    **dict.fromkeys(("z", "z_err", "z_cluster"), Unit.redshift),
+}
+_BY_UNIT = {"R_proj": lambda unit: length_words(unit)[0] is not None, "v": lambda unit: speed_word(unit) is not None}
+
+Values: TypeAlias = Float[np.ndarray, "row"]
+
+
+@final
+@dataclass(frozen=True)
+class Reader:
+    """Finds and checks columns of one table.
+
+    Attributes:
+        table: What the file held.
+        where: The file's name.
+        chosen: The user's choices of columns, ours -> theirs.
+    """
+
+    table: "Table"
+    where: str
+    chosen: Mapping[str, str]
+
+    def find(self, ours: str) -> str | None:
+        """Name of the column that holds one of our quantities, or None: the user's choice, by name, UCD or unit.
+
+        Raises:
+            TableError: The user's choice is not there, or several columns could be meant.
+        """
+        if ours in self.chosen:
+            return choice(self.where, self.table.colnames, ours, self.chosen[ours])
+        found = self.candidates(ours)
+        if len(found) > 1:
+            main = [name for name in found if is_main(self.ucd(name))]
+            found = main if len(main) == 1 else found
+        if len(found) > 1:
+            what, advice = f"more than one column could be {ours}.", f"--column {ours}={found[0]}"
+            raise problem(self.where, what, found=", ".join(found), advice=advice)
+        return found[0] if found else None
+
+    def candidates(self, ours: str) -> list[str]:
+        """Columns that could hold one of our quantities: by name, or else by UCD, or else by unit."""
+        taken = set(self.chosen.values())
+        names = [name for name in self.table.colnames if name not in taken]
+        found = [n for n in names if is_quantity(n, ours, self.unit(n).text) and not self._is_other(n, ours)]
+        return found or [name for name in names if meaning(self.ucd(name)) == ours] or self._by_unit(names, ours)
+
+    def column(self, name: str) -> "Column":
+        """A column as it is in the file."""
+        return column_of(self.table, name)
+
+    def unit(self, name: str) -> Unit:
+        """A column's unit."""
+        return Unit(self.where, name, self.column(name).unit)
+
+    def ucd(self, name: str) -> str:
+        """A column's UCD, "" if it has none."""
+        return str(meta_of(self.table, name).get("ucd", "") or "")
+
+    def read(self, ours: str, name: str) -> Values:
+        """A column as float64 in our unit (distances from the centre in their own), NaN where a value is missing.
+
+        Raises:
+            TableError: Not one number a row, or a unit that is no unit of this quantity.
+        """
+        values, converted = self._numbers(name, ours)
+        values = np.where(np.abs(values) < _HUGE, values, np.nan)
+        if not converted and ours in _FACTORS:
+            return values * _FACTORS[ours](self.unit(name))
+        return values
+
+    def optional(self, ours: str) -> Values | None:
+        """A column as `read` gives it, None if there is none."""
+        name = self.find(ours)
+        return None if name is None else self.read(ours, name)
+
+    def constant(self, ours: str) -> float | None:
+        """The one value of a column that describes the cluster, or None.
+
+        Raises:
+            TableError: The column has several values: several clusters in one table.
+        """
+        name = self.find(ours)
+        if name is None:
+            return None
+        values = np.unique(self.read(ours, name))
+        values = values[np.isfinite(values)]
+        if len(values) > 1:
+            what, found = "more than one cluster in the table.", f"{name} from {values[0]:g} to {values[-1]:g}"
+            raise problem(self.where, what, found=found, advice="--id COLUMN, or a table for each cluster")
+        return float(values[0]) if len(values) else None
+
+    def missing(self, what: str, ours: str) -> Exception:
+        """The error for a quantity that no column gives."""
+        names = self.table.colnames
+        return problem(self.where, what, found=shorten(names), advice=suggestion(names, ours))
+
+    def refuse(self, bad: Bool[np.ndarray, "row"], values: Values, what: str, advice: str) -> None:
+        """Raise an error that names the first bad row, if there is one."""
+        if bad.any():
+            row = int(np.flatnonzero(bad)[0])
+            found = f"{values[row]:g} in row {row + 1} of {len(values)}"
+            raise problem(self.where, what, found=found, advice=advice)
+
+    def _is_other(self, name: str, ours: str) -> bool:
+        """Whether UCD or unit say that a column is not what its name says."""
+        unit = self.unit(name).text.lower()
+        return contradicts(self.ucd(name), ours) or (ours in ("z", "v") and unit.startswith(("mag", "ab", "mmag")))
+
+    def _by_unit(self, names: Sequence[str], ours: str) -> list[str]:
+        if ours not in _BY_UNIT:
+            return []
+        known = {alias for aliases in ALIASES.values() for alias in aliases}
+        fits = [name for name in names if _BY_UNIT[ours](self.unit(name).text) and base_name(name) not in known]
+        return [n for n in fits if not any(word in n.lower() for word in ("err", "e_", "sig", "disp", "200", "500"))]
+
+    def _numbers(self, name: str, ours: str) -> tuple[Values, bool]:
+        """A column's numbers, and whether they are in our unit already, as sexagesimal angles are."""
+        column = self.column(name)
+        if column.ndim != 1:
+            found = f"an array of shape {column.shape[1:]} in each row"
+            raise problem(self.where, f"column {name} is not one number a row.", found=found)
+        masked = np.ma.getmaskarray(np.ma.asarray(column))
+        if column.dtype.kind in _NUMBERS:
+            with np.errstate(over="ignore", invalid="ignore"):
+                return np.where(masked, np.nan, np.asarray(column, dtype=float)), False
+        texts = ["" if hidden else as_text(value) for value, hidden in zip(column, masked, strict=True)]
+        sky = ours in ("ra", "dec", "ra_cluster", "dec_cluster") and is_sexagesimal(texts)
+        try:
+            return (angles(texts, hours=ours.startswith("ra")), True) if sky else (numbers(texts), False)
+        except ValueError as error:
+            row = next(i for i, text in enumerate(texts) if text.strip() == str(error))
+            found = f"{texts[row].strip()!r} in row {row + 1} of {len(texts)}"
+            advice = "correct it, or leave the field empty to drop the row"
+            raise problem(self.where, f"column {name} is not a number.", found=found, advice=advice) from error
+
+
+def as_text(value: object) -> str:
+    """A field as text."""
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)

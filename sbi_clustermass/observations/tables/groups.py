@@ -1,0 +1,104 @@
+"""One table, several clusters: told apart by a column, or by where the clusters of another table are.
+
+Lengths are comoving [h^-1 Mpc], angles [deg].
+"""
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, final
+
+import numpy as np
+from jaxtyping import Int
+
+from clustermocks.haloes.cosmology import Cosmology
+from sbi_clustermass.observations.tables.access import columns_of
+from sbi_clustermass.observations.tables.centre import unit_vectors
+from sbi_clustermass.observations.tables.cluster_table import id_texts
+from sbi_clustermass.observations.tables.column_reader import Reader
+from sbi_clustermass.observations.tables.coordinates import Sky
+from sbi_clustermass.observations.tables.errors import problem
+from sbi_clustermass.observations.tables.options import TableOptions
+from sbi_clustermass.observations.tables.positions import read_positions
+
+if TYPE_CHECKING:
+    from astropy.table import Table
+
+MARGIN = 2.0  # apertures around a centre whose galaxies are taken: the edge of the field shows, too
+_OURS = ("ra", "dec", "R_proj", "z", "cz", "v", "v_los", "z_err", "v_err", "weight")
+_CLUSTERS = ("z_cluster", "ra_cluster", "dec_cluster")
+
+
+@final
+@dataclass(frozen=True)
+class Group:
+    """Rows of one cluster.
+
+    Attributes:
+        name: Of the cluster; "" for rows that belong to none.
+        rows: Their positions in the table.
+    """
+
+    name: str
+    rows: Int[np.ndarray, "row"]
+
+
+def groups_of(reader: Reader) -> list[Group] | None:
+    """The clusters of a table by its column of cluster names, in the order of the table; None without such a column.
+
+    Raises:
+        TableError: Nearly every row has a name of its own, which are then those of galaxies.
+    """
+    column = reader.find("id")
+    if column is None:
+        return None
+    names, first, index = np.unique(np.array(id_texts(reader.column(column))), return_index=True, return_inverse=True)
+    if len(index) > 20 and len(names) > len(index) / 2:
+        found = f"{len(names)} different values in {len(index)} rows"
+        advice = "--id COLUMN, the one that names clusters; or drop it from a table of one cluster"
+        raise problem(reader.where, f"{column} names galaxies, not clusters.", found=found, advice=advice)
+    order = np.argsort(index, kind="stable")
+    parts = np.split(order, np.cumsum(np.bincount(index, minlength=len(names)))[:-1])
+    return [Group(str(names[i]), parts[i]) for i in np.argsort(first)]
+
+
+def around(reader: Reader, options: TableOptions, aperture: float, cosmology: Cosmology) -> list[Group]:
+    """Galaxies around each cluster of a table of clusters, within twice the aperture; a galaxy may be in several.
+
+    Raises:
+        TableError: The galaxies have no positions on the sky, or a cluster has no centre or redshift.
+    """
+    from scipy.spatial import KDTree
+
+    position, clusters = read_positions(reader), options.clusters
+    if not isinstance(position, Sky) or clusters is None:
+        advice = "--id COLUMN, the one that names the galaxies' clusters"
+        raise problem(reader.where, "whose galaxies are these? They have no positions on the sky.", advice=advice)
+    placed = np.flatnonzero(np.isfinite(position.values).all(axis=1))
+    tree, found = KDTree(unit_vectors(position.values[placed])), []
+    for cluster in clusters:
+        if cluster.centre is None or cluster.redshift is None:
+            what, advice = f"{cluster.name} needs a centre and a redshift.", "or --id COLUMN, to tell its galaxies"
+            raise problem(clusters.where, what, advice=advice)
+        angle = min(MARGIN * aperture / float(cosmology.comoving_distance(cluster.redshift)), np.pi)
+        rows = tree.query_ball_point(unit_vectors(np.array([cluster.centre]))[0], 2 * np.sin(angle / 2))
+        found.append(Group(cluster.name, np.sort(placed[np.array(rows, int)])))
+    return found
+
+
+def columns_that_count(reader: Reader) -> "Table":
+    """The table without columns that no quantity could need, so that it is quick to divide."""
+    wanted = {name for ours in (*_OURS, *_CLUSTERS) for name in reader.candidates(ours)}
+    wanted |= {"RAh", "RAm", "RAs", "DE-", "DEd", "DEm", "DEs", *reader.chosen.values()}
+    return columns_of(reader.table, [name for name in reader.table.colnames if name in wanted])
+
+
+def options_for(name: str, options: TableOptions) -> TableOptions:
+    """The user's options for one cluster: what the table of clusters knows counts as given, unless given by hand.
+
+    Raises:
+        TableError: There is a table of clusters, and this one is not in it.
+    """
+    if options.clusters is None:
+        return options
+    cluster = options.clusters.get(name)
+    redshift = cluster.redshift if options.redshift is None else options.redshift
+    return replace(options, redshift=redshift, centre=options.centre or cluster.centre, clusters=None)

@@ -1,0 +1,223 @@
+"""Masses that others published for clusters, from a table of theirs, in our units.
+
+Masses are M200c [h^-1 Msun] as log10_mass [dex].
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, cast, final
+
+import numpy as np
+from jaxtyping import Float
+
+from sbi_clustermass.observations.tables.access import column_of
+from sbi_clustermass.observations.tables.cluster_table import id_texts
+from sbi_clustermass.observations.tables.column_reader import as_text
+from sbi_clustermass.observations.tables.errors import problem, shorten
+from sbi_clustermass.observations.tables.open import read_file
+
+if TYPE_CHECKING:
+    from astropy.table import Table
+
+_NAMES = ("name", "cluster", "id", "object")
+_ERRORS = (("err", "err"), ("error", "error"), ("err_low", "err_high"), ("error_low", "error_high"))
+_LITTLE_H = re.compile(r"/\s*(little)?h\b|\b(little)?h(inv|\^?\s*\{?\(?-1\)?\}?)")
+_DEX = re.compile(r"\s*dex\s*(?:\((.*)\)\s*)?", re.IGNORECASE)
+_WORDS = {
+    *_NAMES,
+    "log10_mass",
+    "mass",
+    *(name for pair in _ERRORS for name in pair),
+    "method",
+    "reference",
+    "unit",
+    "h",
+}
+_FARTHEST = 1.0  # dex: of an error that reaches below zero mass
+_RANGE = (12.0, 17.0)  # log10 mass of what is a group or a cluster of galaxies
+
+
+@final
+@dataclass(frozen=True)
+class PublishedMass:
+    """One mass that somebody published for a cluster.
+
+    Attributes:
+        log10_mass: M200c [dex of h^-1 Msun].
+        below: Error towards lower masses [dex], NaN if unknown.
+        above: Error towards higher masses [dex], NaN if unknown.
+        method: Such as "caustic", "X-ray", "lensing"; "" if unknown.
+        reference: Who published it; "" if unknown.
+    """
+
+    log10_mass: float
+    below: float
+    above: float
+    method: str
+    reference: str
+
+    @property
+    def label(self) -> str:
+        """Method and reference in a few words."""
+        return ", ".join(part for part in (self.method, self.reference) if part) or "published"
+
+
+@final
+@dataclass(frozen=True)
+class PublishedMasses:
+    """Published masses by cluster; case, blanks, underscores and hyphens of a name do not matter.
+
+    Attributes:
+        masses: By their simplified names.
+    """
+
+    masses: Mapping[str, tuple[PublishedMass, ...]]
+
+    def of(self, name: str) -> tuple[PublishedMass, ...]:
+        """Those of a cluster, in the table's order; empty if there are none."""
+        return self.masses.get(_simple(name), ())
+
+
+def read_published(path: str | Path, *, h: float) -> PublishedMasses:
+    """Read a table of published masses, one a row; a cluster may have several.
+
+    Columns, in capitals or not: name; log10_mass [dex of h^-1 Msun], or mass; err, or err_low and err_high, in the same
+    unit; and, as far as they are there, method, reference, unit and h. A column's unit (ECSV, FITS), or the text in
+    column unit, may be "Msun", "1e14 Msun", "1e14 Msun/h", "10^14 h^-1 Msun" or astropy's "solMass / littleh"; mass
+    needs one. In "dex(Msun)" it is that of ten to the power of the column; "dex" alone says no more than log10_mass.
+
+    Args:
+        path: A table in any format that `read_table` reads.
+        h: What masses without h^-1 in their unit assume, where the table has no column h [100 km/s/Mpc].
+
+    Raises:
+        TableError: A column is missing, a unit is no mass, or a value is not the mass of a cluster.
+    """
+    path = Path(path)
+    table = _in_small_letters(read_file(path), path.name)
+    names = id_texts(column_of(table, _column(table, path.name, _NAMES, "names of clusters")))
+    value = _column(table, path.name, ("log10_mass", "mass"), "masses")
+    values, low, high = (_numbers(table, name) for name in (value, *_errors(table)))
+    factors = _factors(table, path.name, value) * _to_per_h(table, path.name, value, h)
+    linear = [value == "mass" and _DEX.fullmatch(unit) is None for unit in _units(table, value)]
+    found: dict[str, tuple[PublishedMass, ...]] = {}
+    for i, name in enumerate(names):
+        if name and np.isfinite(values[i]):
+            numbers = _in_dex(values[i], low[i], high[i], linear=linear[i])
+            mass = PublishedMass(numbers[0] + float(np.log10(factors[i])), *numbers[1:], *_words(table, i))
+            _check(path.name, name, mass)
+            found[_simple(name)] = (*found.get(_simple(name), ()), mass)
+    return PublishedMasses(found)
+
+
+def _in_dex(value: float, low: float, high: float, *, linear: bool) -> tuple[float, float, float]:
+    """Log10 of a mass and its errors [dex]; NaN for a mass that is not positive."""
+    if not linear:
+        return float(value), float(low), float(high)
+    if not value > 0:
+        return np.nan, np.nan, np.nan
+    below = _FARTHEST if low >= value else float(-np.log10(1 - low / value))
+    return float(np.log10(value)), min(below, _FARTHEST) if low == low else np.nan, float(np.log10(1 + high / value))
+
+
+def _check(where: str, name: str, mass: PublishedMass) -> None:
+    if not _RANGE[0] <= mass.log10_mass <= _RANGE[1]:
+        found = f"{name}: log10 of {mass.log10_mass:.2f} h^-1 Msun"
+        raise problem(where, "not the mass of a cluster.", found=found, advice="check its unit: 1e14 Msun, 1e14 Msun/h")
+    if mass.below < 0 or mass.above < 0:
+        raise problem(where, "a negative error of a mass.", found=name, advice="errors are positive, below as above")
+
+
+def _in_small_letters(table: "Table", where: str) -> "Table":
+    """The table with the columns that count under their names as we write them."""
+    for word in _WORDS:
+        found = [name for name in table.colnames if name.strip().lower() == word]
+        if len(found) > 1:
+            advice = "leave one of them out"
+            raise problem(where, "two columns of one name.", found=shorten(found), advice=advice)
+        if found and found[0] != word:
+            table.rename_column(found[0], word)
+    return table
+
+
+def _column(table: "Table", where: str, names: tuple[str, ...], what: str) -> str:
+    found = [name for name in names if name in table.colnames]
+    if not found:
+        advice = f"name the column {' or '.join(names[:2])}"
+        raise problem(where, f"no {what}.", found=shorten(table.colnames), advice=advice)
+    return found[0]
+
+
+def _errors(table: "Table") -> tuple[str, str]:
+    return next((pair for pair in _ERRORS if set(pair) <= set(table.colnames)), ("", ""))
+
+
+def _numbers(table: "Table", name: str) -> Float[np.ndarray, "row"]:
+    """A column's numbers, NaN where they are missing or the column is."""
+    if name not in table.colnames:
+        return np.full(len(table), np.nan)
+    return np.ma.filled(np.ma.asarray(column_of(table, name), dtype=float), np.nan)
+
+
+def _words(table: "Table", row: int) -> tuple[str, str]:
+    texts = [as_text(column_of(table, name)[row]) if name in table.colnames else "" for name in ("method", "reference")]
+    return texts[0].strip().strip("-"), texts[1].strip().strip("-")  # -- stands for a missing text
+
+
+def _units(table: "Table", value: str) -> list[str]:
+    """The unit of each row, "" where nothing is said."""
+    if "unit" in table.colnames:
+        return [as_text(text).strip().strip("-") for text in column_of(table, "unit")]
+    return [str(column_of(table, value).unit or "")] * len(table)
+
+
+def _factors(table: "Table", where: str, value: str) -> Float[np.ndarray, "row"]:
+    """Solar masses in one unit, h or not."""
+    return np.array([_solar_masses(unit, where, value) for unit in _units(table, value)])
+
+
+def _solar_masses(unit: str, where: str, value: str) -> float:
+    from astropy import units as u
+
+    text = _LITTLE_H.sub(" ", _bare(unit)).replace("10^", "1e").strip()
+    if not text and value == "log10_mass":
+        return 1.0
+    try:
+        if not isinstance(found := u.Unit(text), u.UnitBase):
+            raise TypeError("a unit of magnitudes or the like")
+        return cast("float", found.to(u.Unit("solMass")))
+    except (ValueError, TypeError, u.UnitsError) as error:
+        advice = "a unit beside the column, or a column unit: 1e14 Msun, 1e14 Msun/h"
+        raise problem(where, f"no unit of mass for {value}.", found=repr(unit), advice=advice) from error
+
+
+def _bare(unit: str) -> str:
+    """A unit out of its logarithm, "" for "dex" alone.
+
+    Example:
+        >>> _bare("dex(solMass / littleh)")
+        'solMass / littleh'
+    """
+    log = _DEX.fullmatch(unit)
+    return unit if log is None else (log[1] or "").strip()
+
+
+def _to_per_h(table: "Table", where: str, value: str, h: float) -> Float[np.ndarray, "row"]:
+    """What turns Msun into h^-1 Msun: h, where the unit has none."""
+    own = _numbers(table, "h")
+    own = np.where(np.isfinite(own), own, h)
+    if not ((own > 0.3) & (own < 1.5)).all():
+        raise problem(
+            where,
+            "column h holds no Hubble constants.",
+            found=f"{own.min():g}",
+            advice="0.7, say; or another name for it",
+        )
+    said = [_LITTLE_H.search(unit) is not None or not unit for unit in map(_bare, _units(table, value))]
+    return np.where(said, 1.0, own)
+
+
+def _simple(name: str) -> str:
+    return re.sub(r"[\s_-]+", "", name).lower()

@@ -1,0 +1,153 @@
+"""Which column of an observer's table is which quantity, and the unit that its name spells out."""
+
+import re
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+
+from sbi_clustermass.observations.tables.errors import closest, problem, shorten
+
+ALIASES: dict[str, tuple[str, ...]] = {
+    "ra": (
+        *("ra", "raj2000", "rightascension", "alphaj2000", "raicrs", "ragal", "radeg", "raj", "rahms", "rafk5"),
+        *("targetra", "plugra", "meanra", "galra", "rajdeg"),
+    ),
+    "dec": (
+        *("dec", "decl", "dej2000", "decj2000", "declination", "deltaj2000", "deicrs", "decicrs", "decgal", "dedeg"),
+        *("decdeg", "decj", "decdms", "decfk5", "targetdec", "plugdec", "meandec", "galdec", "decjdeg"),
+    ),
+    "z": (
+        *("z", "redshift", "zspec", "specz", "zhelio", "zcmb", "zobs", "zbest", "zgal", "redshiftspec"),
+        *("zsp", "zfinal", "zhel", "galz", "zspectroscopic", "redshifthelio"),
+    ),
+    "cz": ("cz", "czhelio", "heliocz", "czgal", "vhelio", "hrv", "vhel", "helvel", "heliovel", "vrec", "czhel"),
+    "v": ("v", "vel", "velocity", "vr", "vrad", "rv", "rvel", "radialvelocity", "radvel"),  # c z or relative
+    "R_proj": ("rproj", "rp", "rprojected", "projectedradius", "projecteddistance", "clustercentricdistance", "rperp"),
+    "v_los": ("vlos", "vpec", "vrel", "vrest", "vproj", "dv", "deltav", "losvelocity"),
+    "z_err": ("zerr", "ez", "errz", "zerror", "sigmaz", "zunc", "redshifterr", "redshifterror", "ezspec", "zspecerr"),
+    "v_err": (
+        *("verr", "ev", "errv", "verror", "evlos", "vloserr", "czerr", "ecz", "errcz", "vhelioerr", "evhelio"),
+        *("evhel", "velerr", "evel", "ehrv", "erv", "rverr", "velocityerror"),
+    ),
+    "weight": ("weight", "weights", "wt", "galweight"),
+    "id": (
+        *("cluster", "clusterid", "clid", "cluid", "clusid", "idcluster", "clustername", "clname", "cl"),
+        *("clusterno", "clusternumber", "clusternr", "abell"),
+    ),
+    "z_cluster": ("zcluster", "zcl", "zclus", "redshiftcluster", "clusterredshift", "zclu"),
+    "ra_cluster": ("racluster", "racl", "racen", "racentre", "racenter", "clusterra"),
+    "dec_cluster": ("deccluster", "deccl", "deccen", "deccentre", "deccenter", "clusterdec"),
+}
+_DISTANCES = ("r", "radius", "dist", "distance", "sep", "separation", "theta", "rcl", "rcen", "offset", "rcluster")
+
+_PARSEC = re.compile(r"(?P<h1>h|hinv)?(?P<frame>[cp])?(?P<prefix>[km])pc(?P<h2>h|hinv)?")
+_LITTLE_H = {"h", "hinv", "littleh"}
+_FRAMES = {"comoving": "comoving", "physical": "physical", "phys": "physical", "proper": "physical"}
+_FRAME_LETTERS = {"c": "comoving", "p": "physical"}
+_ANGLES = {
+    **dict.fromkeys(("deg", "degree", "degrees"), "deg"),
+    **dict.fromkeys(("arcmin", "arcmins", "arcminutes"), "arcmin"),
+    **dict.fromkeys(("arcsec", "arcsecs", "arcseconds"), "arcsec"),
+    **dict.fromkeys(("rad", "radian", "radians"), "rad"),
+    **dict.fromkeys(("hr", "hrs", "hour", "hours", "hourangle"), "hourangle"),
+}
+
+
+def words(text: str) -> list[str]:
+    """Lower-case words of a column's name or unit; powers of -1 are dropped: 'R_proj [h^-1 Mpc]' -> r, proj, h, mpc."""
+    return re.findall(r"[a-z0-9]+", re.sub(r"\^?\{?-1\}?(?![0-9])", " ", text.lower()))
+
+
+@lru_cache(maxsize=1000)
+def base_name(name: str) -> str:
+    """A column's name without its unit and punctuation: 'RA_deg' -> 'ra', 'R_proj_cMpc_h' -> 'rproj'."""
+    parts = words(name)
+    units = set(_ANGLES) | {"kms"} | ({"km", "s", "sec"} if "km" in parts else set())
+    units |= {"m", "s"} if parts[-2:] == ["m", "s"] else set()
+    if any(_PARSEC.fullmatch(part) for part in parts):
+        units |= _LITTLE_H
+    kept = [p for p in parts if p not in units and not _PARSEC.fullmatch(p) and p not in _FRAMES]
+    return "".join(kept)
+
+
+@lru_cache(maxsize=1000)
+def length_words(text: str) -> tuple[str | None, bool, str | None]:
+    """Read a unit of length in a name or unit.
+
+    Returns:
+        "kpc" or "Mpc" or None; whether it is per h; "comoving" or "physical" or None.
+    """
+    parts = words(text)
+    parsecs = [match for match in map(_PARSEC.fullmatch, parts) if match]
+    frames = [_FRAMES[part] for part in parts if part in _FRAMES]
+    if not parsecs:
+        return None, False, frames[0] if frames else None
+    match = parsecs[0]
+    frame = frames[0] if frames else _FRAME_LETTERS.get(match["frame"])
+    per_h = bool(match["h1"] or match["h2"]) or any(part in _LITTLE_H for part in parts)
+    return {"k": "kpc", "m": "Mpc"}[match["prefix"]], per_h, frame
+
+
+@lru_cache(maxsize=1000)
+def angle_word(text: str) -> str | None:
+    """The unit of angle that a name or unit spells out, as astropy calls it: 'theta_arcmin' -> 'arcmin'."""
+    return next((_ANGLES[part] for part in words(text) if part in _ANGLES), None)
+
+
+@lru_cache(maxsize=1000)
+def speed_word(text: str) -> str | None:
+    """The unit of velocity that a name or unit spells out: 'v_kms', 'cz [km s^-1]' and 'km/sec' -> 'km / s'."""
+    parts = words(text)
+    if "kms" in parts or ("km" in parts and {"s", "sec"} & set(parts)):
+        return "km / s"
+    return "m / s" if parts[-2:] == ["m", "s"] else None
+
+
+def is_quantity(name: str, ours: str, unit: str = "") -> bool:
+    """Whether a column's name is usual for a quantity; a bare R needs a length or angle beside it (else a magnitude).
+
+    Args:
+        name: Of the column.
+        ours: A key of ALIASES.
+        unit: Of the column, if it has one.
+    """
+    base = base_name(name)
+    if ours == "R_proj" and base in _DISTANCES:
+        return any(length_words(text)[0] or angle_word(text) for text in (name, unit))
+    return base in ALIASES[ours]
+
+
+def check_choices(where: str, names: Sequence[str], chosen: Mapping[str, str]) -> None:
+    """Refuse a choice for a quantity that does not exist.
+
+    Raises:
+        TableError: A key of `chosen` is none of ours.
+    """
+    for ours in chosen:
+        if ours not in ALIASES:
+            near = closest(ours, ALIASES)
+            advice = f"--column {near}={chosen[ours]}" if near else f"one of {', '.join(ALIASES)}"
+            raise problem(where, f"{ours!r} is none of our quantities.", found=shorten(names), advice=advice)
+
+
+def choice(where: str, names: Sequence[str], ours: str, theirs: str) -> str:
+    """The user's own choice of a column for one of our quantities, if it is there.
+
+    Raises:
+        TableError: It is not.
+    """
+    if theirs not in names:
+        near = closest(theirs, names)
+        advice = f"--column {ours}={near}" if near else ""
+        raise problem(where, f"no column {theirs!r} for {ours}.", found=shorten(names), advice=advice)
+    return theirs
+
+
+def suggestion(names: Sequence[str], ours: str) -> str:
+    """Advice for a missing quantity: the column that looks most like it and like no other, or how to name one."""
+    bases = {base_name(name): name for name in names if base_name(name)}
+    everything = [alias for aliases in ALIASES.values() for alias in aliases]
+    for alias in ALIASES[ours]:
+        near = closest(alias, bases) if len(alias) > 2 else None
+        if near and closest(near, everything) in ALIASES[ours]:
+            return f"rename {bases[near]} to {ours}, or pass --column {ours}={bases[near]}"
+    return f"name the column {ours}, or pass --column {ours}=NAME"

@@ -1,0 +1,127 @@
+"""A file on disk -> an astropy table with stripped column names."""
+
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from sbi_clustermass.observations.tables.containers import read_fits, read_hdf5, read_parquet, read_votable
+from sbi_clustermass.observations.tables.errors import TableError, problem
+from sbi_clustermass.observations.tables.text import read_text
+
+if TYPE_CHECKING:
+    from astropy.table import Table
+
+TEXT, CONTAINERS = "text", {"fits": read_fits, "votable": read_votable, "hdf5": read_hdf5}
+FORMATS = {
+    ".csv": TEXT,
+    ".tsv": TEXT,
+    ".txt": TEXT,
+    ".dat": TEXT,
+    ".tbl": TEXT,
+    ".mrt": TEXT,
+    ".ecsv": TEXT,
+    ".fits": "fits",
+    ".fit": "fits",
+    ".vot": "votable",
+    ".votable": "votable",
+    ".xml": "votable",
+    ".h5": "hdf5",
+    ".hdf5": "hdf5",
+    ".parquet": "parquet",
+}
+_ZIPPED = ("text", "fits", "votable")  # kinds that may end in .gz
+
+
+def read_file(path: Path, wanted: str | None = None) -> "Table":
+    """Read one table of numbers, at least one row long.
+
+    Args:
+        path: Text (separated by commas, semicolons, tabs, bars or blanks; comment lines start with #), ECSV, FITS,
+            VOTable, HDF5 or Parquet; text, FITS and VOTable also gzipped.
+        wanted: Name of the table, where a FITS, VOTable or HDF5 file holds several.
+
+    Raises:
+        TableError: No such file, an unknown suffix, no table in it, several of them, or no rows.
+    """
+    kind = _format(path)
+    try:
+        table = _read(path, kind, wanted)
+    except TableError:
+        raise
+    except (Exception, MemoryError) as error:  # six parsers on a damaged file: there is no list of what they raise
+        reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+        what = f"not a readable {_suffix(path)[1:].removesuffix('.gz').upper()} table."
+        advice = "a line of column names, then as many values a row, in UTF-8" if kind == TEXT else "write it again"
+        raise problem(path.name, what, found=reason, advice=advice) from error
+    if not len(table):
+        raise problem(path.name, "the table has no rows.", found=f"columns {', '.join(table.colnames) or '(none)'}")
+    _flatten(table)
+    for name in table.colnames:
+        if name != name.strip():
+            table.rename_column(name, name.strip())
+    return table
+
+
+def _flatten(table: "Table") -> None:
+    """Make plain columns of what astropy keeps in ECSV and FITS: quantities, and coordinates on the sky."""
+    from astropy.coordinates import SkyCoord
+    from astropy.table import Column
+
+    for name in table.colnames:
+        column = cast("Any", table[name])
+        if isinstance(column, SkyCoord):
+            table.remove_column(name)
+            for ours in ("ra", "dec"):
+                angle = getattr(cast("Any", column.icrs), ours).deg
+                table[ours if ours not in table.colnames else f"{name}_{ours}"] = Column(angle, unit="deg")
+        elif not isinstance(column, Column) and hasattr(column, "unit"):
+            table[name] = Column(column.value, unit=column.unit, meta=column.info.meta)
+        elif not isinstance(column, Column):
+            table.remove_column(name)
+
+
+def stem(path: Path) -> str:
+    """A file's name without its suffix: 'a119.csv.gz' -> 'a119'."""
+    return path.name.removesuffix(_suffix(path)) if _suffix(path).lower() in _known() else path.stem
+
+
+def _known() -> list[str]:
+    return [*FORMATS, *(f"{suffix}.gz" for suffix, kind in FORMATS.items() if kind in _ZIPPED)]
+
+
+def _suffix(path: Path) -> str:
+    last = path.suffix
+    return Path(path.stem).suffix + last if last.lower() == ".gz" else last
+
+
+def _format(path: Path) -> str:
+    """Name of the format by suffix, for a file that is there and not empty."""
+    try:
+        size = path.stat().st_size
+    except OSError as error:
+        found = f"nothing at {path}" if isinstance(error, FileNotFoundError) else str(error)
+        raise problem(path.name, "no such file.", found=found, advice="check the path") from error
+    if path.is_dir():
+        raise problem(path.name, "a folder, not a table.", advice="pass a file, or several")
+    suffix = _suffix(path).lower()
+    if suffix not in _known():
+        what = f"unknown kind of file {suffix or '(no suffix)'!r}."
+        raise problem(path.name, what, advice=f"save it as one of {', '.join(FORMATS)}")
+    if size == 0:
+        raise problem(path.name, "the file is empty.", found="0 bytes")
+    return FORMATS[suffix.removesuffix(".gz")]
+
+
+def _read(path: Path, kind: str, wanted: str | None) -> "Table":
+    import astropy.table  # noqa: F401  (first imported inside, its logger would print what is caught here)
+
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")  # odd units and headers are checked later, for the columns that are ours
+        if kind in CONTAINERS:
+            table = CONTAINERS[kind](path, wanted)
+        else:
+            table = read_parquet(path) if kind == "parquet" else read_text(path)
+    for warning in said:
+        if "truncated" in str(warning.message).lower():
+            raise ValueError(str(warning.message).strip())
+    return table

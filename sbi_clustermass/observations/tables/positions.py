@@ -1,0 +1,75 @@
+"""Positions in an observer's table: on the sky, or distances from the cluster's centre in Mpc or as angles."""
+
+import numpy as np
+
+from sbi_clustermass.observations.tables.column_reader import Reader
+from sbi_clustermass.observations.tables.coordinates import Angles, Distances, Position, Sky, Values
+from sbi_clustermass.observations.tables.errors import problem
+from sbi_clustermass.observations.tables.parsing import joined
+from sbi_clustermass.observations.tables.units import Length
+
+LARGEST_MEDIAN = 50.0  # Mpc: no field around a cluster is that wide
+_PARTS = {"ra": ("RAh", "RAm", "RAs"), "dec": ("DEd", "DEm", "DEs")}  # of the tables of journals and the CDS
+
+
+def read_positions(reader: Reader) -> Position:
+    """Sky positions if there are any and the user did not choose a column of distances, else distances.
+
+    Raises:
+        TableError: Neither is there, several columns could be meant, or the values are no such thing.
+    """
+    ra, dec = reader.find("ra"), reader.find("dec")
+    if "R_proj" not in reader.chosen:
+        if ra and dec:
+            return _sky(reader, ra, dec)
+        if not ra and not dec and {name for names in _PARTS.values() for name in names} <= set(reader.table.colnames):
+            return _sky_of_parts(reader)
+    distance = reader.find("R_proj")
+    if distance:
+        return _distances(reader, distance)
+    raise reader.missing("no positions. It needs columns ra and dec [deg], or R_proj [Mpc].", "dec" if ra else "ra")
+
+
+def _sky(reader: Reader, ra: str, dec: str) -> Sky:
+    longitude, latitude = reader.read("ra", ra), reader.read("dec", dec)
+    advice = "leave missing positions empty; angles are in degrees unless the column has another unit"
+    reader.refuse((longitude < -180) | (longitude > 360), longitude, f"{ra} lies outside 0 to 360 degrees.", advice)
+    reader.refuse(np.abs(latitude) > 90, latitude, f"{dec} lies outside -90 to 90 degrees.", advice)
+    return Sky(np.stack([longitude, latitude], axis=1))
+
+
+def _sky_of_parts(reader: Reader) -> Sky:
+    """Positions whose hours, minutes and seconds are columns of their own, the sign of the declination another."""
+    hours, degrees = ([_part(reader, name) for name in names] for names in _PARTS.values())
+    signs = np.ones(len(reader.table))
+    if "DE-" in reader.table.colnames:
+        signs = np.array([-1.0 if str(sign).strip() == "-" else 1.0 for sign in reader.column("DE-")])
+    elif (degrees[0] <= 0).any():
+        found = "DEd of 0 or less, and no column DE- for the sign"
+        raise problem(
+            reader.where, "the sign of the declination is not clear.", found=found, advice="--column dec=NAME"
+        )
+    ra = 15 * joined(np.ones(len(signs)), *hours)
+    dec = joined(signs, *degrees)
+    reader.refuse((ra < 0) | (ra > 360), ra, "RAh lies outside 0 to 24 hours.", "correct it, or leave it empty")
+    reader.refuse(np.abs(dec) > 90, dec, "DEd lies outside -90 to 90 degrees.", "correct it, or leave it empty")
+    return Sky(np.stack([ra, dec], axis=1))
+
+
+def _part(reader: Reader, name: str) -> Values:
+    return reader.read("part", name)  # in no unit of ours: hours, minutes and seconds by the name
+
+
+def _distances(reader: Reader, name: str) -> Distances | Angles:
+    unit, values = reader.unit(name).separation(), reader.read("R_proj", name)
+    reader.refuse(values < 0, values, f"{name} is negative.", "projected distances are 0 or more")
+    if not isinstance(unit, Length):
+        values = values * unit
+        reader.refuse(values > 180, values, f"{name} is larger than the sky.", "angles up to 180 degrees")
+        return Angles(values)
+    values = values * unit.mpc
+    median = float(np.nanmedian(values)) if np.isfinite(values).any() else 0.0
+    if median > LARGEST_MEDIAN:
+        advice = "if it is, name the column R_proj_kpc"
+        raise problem(reader.where, f"{name} looks like kpc.", found=f"median {median:.0f} Mpc", advice=advice)
+    return Distances(values, unit.per_h, unit.frame, name)

@@ -1,0 +1,181 @@
+"""One table of galaxies -> clusters without masses, and the account of how each was made.
+
+Lengths are comoving [h^-1 Mpc], velocities [km/s], angles [deg].
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias, final
+
+import numpy as np
+from jaxtyping import Int
+
+from clustermocks.haloes.cosmology import MDPL2, Cosmology
+from clustermocks.observation import Observation, in_cylinder
+from sbi_clustermass.observations.tables.access import rows_of
+from sbi_clustermass.observations.tables.centring import View, nothing_there
+from sbi_clustermass.observations.tables.cluster import ClusterTable, cluster_table, cylinder
+from sbi_clustermass.observations.tables.column_reader import Reader
+from sbi_clustermass.observations.tables.errors import TableError, problem
+from sbi_clustermass.observations.tables.galaxies import read_galaxies
+from sbi_clustermass.observations.tables.groups import Group, around, columns_that_count, groups_of, options_for
+from sbi_clustermass.observations.tables.names import check_choices
+from sbi_clustermass.observations.tables.open import read_file, stem
+from sbi_clustermass.observations.tables.options import TableOptions
+
+if TYPE_CHECKING:
+    from astropy.table import Table
+
+    from clustermocks.catalogue.catalogue import Catalogue
+
+Settings: TypeAlias = tuple[TableOptions, Observation, Cosmology]
+
+
+@final
+@dataclass(frozen=True)
+class Unreadable:
+    """A cluster, or a whole table, that could not be read.
+
+    Attributes:
+        name: Of the cluster, or of the table.
+        reason: Why, and what to do; up to three lines.
+    """
+
+    name: str
+    reason: str
+
+
+def read_clusters(
+    path: str | Path,
+    *,
+    options: TableOptions | None = None,
+    observation: Observation | None = None,
+    cosmology: Cosmology = MDPL2,
+) -> Iterator[ClusterTable | Unreadable]:
+    """Read every cluster of a table, one after the other; a bad one costs only its own answer.
+
+    A column of cluster names or numbers tells them apart (`columns={"id": NAME}`, or one of its usual names). Without
+    one, `options.clusters` says where the clusters are; without either the table is one cluster. Rows without a cluster
+    (an empty name, -1) come last, as `Unreadable`.
+
+    Args:
+        path: As for `read_table`.
+        options: What the user says about the table; a redshift or centre given by hand holds for every cluster.
+        observation: The cylinder and the least number of galaxies.
+        cosmology: For distances.
+    """
+    path, options, observation = Path(path), options or TableOptions(), observation or Observation()
+    try:
+        reader = _reader(path, options)
+        groups = _groups(reader, path, options, observation, cosmology)
+        table = reader.table if groups is None else columns_that_count(reader)
+    except TableError as error:
+        yield Unreadable(stem(path), str(error))
+        return
+    settings = (options, observation, cosmology)
+    if groups is None:
+        yield _answer(table, path.name, stem(path), settings)
+        return
+    for group in groups:
+        if group.name:
+            yield _answer(table, f"{path.name} [{group.name}]", group.name, settings, rows=group.rows)
+    nobodys = sum(len(group.rows) for group in groups if not group.name)
+    if nobodys:
+        yield Unreadable(f"{stem(path)} (no cluster)", f"{path.name}: {nobodys} rows belong to no cluster.")
+
+
+def read_table(
+    path: str | Path,
+    *,
+    options: TableOptions | None = None,
+    observation: Observation | None = None,
+    cosmology: Cosmology = MDPL2,
+) -> ClusterTable:
+    """Read one cluster's galaxies from a table; every galaxy in the cylinder is used, interlopers included.
+
+    The table has ra and dec [deg] and z, or R_proj [Mpc] and v_los [km/s], or one of each, under their usual names.
+    A redshift that is not given is the biweight of the galaxies', by the function that also centres the mocks; a centre
+    that is not given is the densest point of the galaxies near that redshift. Distances become comoving h^-1 Mpc:
+    Mpc times h, times 1 + z if they are physical; angles times the comoving distance.
+
+    Args:
+        path: Text, ECSV, FITS, VOTable, HDF5 or Parquet.
+        options: What the user says about the table.
+        observation: The cylinder and the least number of galaxies, those of the estimator that will read the cluster.
+        cosmology: For distances; of the estimator, too.
+
+    Raises:
+        TableError: No cluster, or several, can be made of the file; the message says why and what to do. Galaxies in
+            the cylinder, but too few, are no error: `reason` says so.
+    """
+    path, options, observation = Path(path), options or TableOptions(), observation or Observation()
+    reader = _reader(path, options)
+    groups, name = groups_of(reader) or [], stem(path)
+    named = [group for group in groups if group.name]
+    if len(named) > 1:
+        found = f"{len(named)} values of column {reader.find('id')}"
+        advice = "read_clusters, which gives them one after the other"
+        raise problem(path.name, "more than one cluster in the table.", found=found, advice=advice)
+    if named:
+        reader, name = replace(reader, table=rows_of(reader.table, named[0].rows)), named[0].name
+    own = options_for(name, options)
+    return _read(reader.table, path.name, name, (own, observation, cosmology))
+
+
+def read_cluster(
+    path: str | Path,
+    *,
+    options: TableOptions | None = None,
+    observation: Observation | None = None,
+    cosmology: Cosmology = MDPL2,
+) -> "Catalogue":
+    """Read a cluster's galaxies into a catalogue of one cluster; `read_table` also tells what to doubt about it.
+
+    Raises:
+        TableError: As `read_table`, and where the cylinder holds too few galaxies for a mass.
+    """
+    result = read_table(path, options=options, observation=observation, cosmology=cosmology)
+    if result.reason:
+        raise problem(Path(path).name, f"{result.reason}.", advice="check the redshift and the centre, or add galaxies")
+    return result.catalogue
+
+
+def _reader(path: Path, options: TableOptions) -> Reader:
+    table = read_file(path, options.table)
+    check_choices(path.name, table.colnames, options.columns)
+    return Reader(table, path.name, options.columns)
+
+
+def _groups(
+    reader: Reader, path: Path, options: TableOptions, observation: Observation, cosmology: Cosmology
+) -> list[Group] | None:
+    """The clusters of a table by their names or places; None where the table is one cluster."""
+    groups = groups_of(reader)
+    if groups is None and options.clusters is not None and stem(path) not in options.clusters:
+        return around(reader, options, observation.aperture, cosmology)
+    return groups
+
+
+def _answer(
+    table: "Table", where: str, name: str, settings: Settings, *, rows: Int[np.ndarray, "row"] | None = None
+) -> ClusterTable | Unreadable:
+    """One cluster, whatever happens; `rows` are those of the table that are its own."""
+    try:
+        if rows is not None and not len(rows):
+            raise problem(where, "no galaxies around the cluster's centre.", advice="check its position in both tables")
+        part = table if rows is None else rows_of(table, rows)
+        return _read(part, where, name, (options_for(name, settings[0]), *settings[1:]))
+    except TableError as error:
+        return Unreadable(name, str(error))
+
+
+def _read(table: "Table", where: str, name: str, settings: tuple[TableOptions, Observation, Cosmology]) -> ClusterTable:
+    options, observation, cosmology = settings
+    galaxies = read_galaxies(table, where, {k: v for k, v in options.columns.items() if k != "id"})
+    view = View(galaxies, options, where, observation, cosmology)
+    located = view.locate()
+    if not in_cylinder(located.R_proj, located.v_los, observation).any():
+        place = f"in the cylinder {cylinder(observation)} (nearest: {located.R_proj.min():.2f} h^-1 Mpc)"
+        raise nothing_there(where, located.v_los, place)
+    return cluster_table(name, view, located)

@@ -1,0 +1,139 @@
+"""Tables in text files as people and archives write them -> astropy tables.
+
+Separators, comments, lines of units, byte order marks and line ends are recognised; so are ECSV, IPAC and MRT headers.
+"""
+
+import gzip
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from sbi_clustermass.observations.tables.access import set_unit
+
+if TYPE_CHECKING:
+    from astropy.table import Table
+
+_SEPARATORS = ("\t", ";", "|", ",")
+_COMMENTS = ("#", "//", "%")
+_QUOTED = re.compile(r'"[^"]*"')
+
+
+def read_text(path: Path) -> "Table":
+    """Read a table of text.
+
+    Raises:
+        ValueError: Binary data, no line of column names, or rows of unequal length.
+    """
+    text = _decoded(gzip.decompress(path.read_bytes()) if path.suffix.lower() == ".gz" else path.read_bytes())
+    if special := _with_header(text):
+        return special
+    lines = re.split(r"\r\n|\r|\n", text)
+    body = [line for line in lines if line.strip(" \t,;|") and not line.lstrip().startswith(_COMMENTS)]
+    if not body:
+        raise ValueError("comment lines only")
+    separator = _separator(body)
+    names, rows = _names(lines, body, separator)
+    units, rows = _units(rows, separator)
+    _check_end(lines[-1], len(names), separator)
+    table = _table(names, rows, separator)
+    for name, unit in zip(names, units, strict=False):
+        if unit and name in table.colnames:
+            set_unit(table, name, unit)
+    return table
+
+
+def fields(line: str, separator: str) -> list[str]:
+    """The fields of a line without quotes and outer blanks; blanks in a row separate once."""
+    if separator == " ":
+        return [part.strip('"') for part in re.findall(r'"[^"]*"|\S+', line)]
+    hidden = _QUOTED.sub(lambda quoted: "\0" * len(quoted[0]), line)
+    ends = [i for i, mark in enumerate(hidden) if mark == separator]
+    starts = [0, *(end + 1 for end in ends)]
+    return [line[a:b].strip().strip('"').strip() for a, b in zip(starts, [*ends, len(line)], strict=True)]
+
+
+def is_number(text: str) -> bool:
+    """Whether a field is a number, with a decimal point or comma."""
+    return re.fullmatch(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?", text.strip()) is not None
+
+
+def _decoded(raw: bytes) -> str:
+    if raw[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        text = raw.decode("utf-16")
+    else:
+        try:
+            text = raw.decode("utf-8-sig")
+        except UnicodeDecodeError:
+            text = raw.decode("latin-1")
+    text = text.rstrip("\x1a")  # the end of a file, as DOS marked it
+    if re.search(r"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f-\x84\x86-\x9f]", text):
+        raise ValueError("binary data instead of text")
+    return text.replace("\N{MINUS SIGN}", "-")
+
+
+def _with_header(text: str) -> "Table | None":
+    """A table in one of the formats that describe themselves, None if it is in no such format."""
+    from astropy.table import Table
+
+    if text.startswith("# %ECSV"):
+        form = "ascii.ecsv"
+    elif "Byte-by-byte Description" in text:
+        form = "ascii.mrt" if text.lstrip().startswith("Title:") else "ascii.cds"
+    elif text.startswith("\\") or re.match(r"\|[^\n]*\|\s*\n\|", text):
+        form = "ascii.ipac"
+    else:
+        return None
+    return cast("Table", Table.read(text, format=form))
+
+
+def _separator(body: Sequence[str]) -> str:
+    """The mark between the fields of a line: the one that splits names and first row alike, else the most frequent."""
+    head = _QUOTED.sub("", body[0])
+    marks = [mark for mark in _SEPARATORS if mark in head]
+    if not marks:
+        return " "
+    alike = [m for m in marks if len(fields(body[0], m)) == len(fields(body[min(1, len(body) - 1)], m))]
+    return max(alike or marks, key=head.count)
+
+
+def _names(lines: Sequence[str], body: list[str], separator: str) -> tuple[list[str], list[str]]:
+    """Column names and the rows below; names may stand in the last comment before the first row."""
+    names, rows = fields(body[0], separator), body[1:]
+    if any(is_number(name) for name in names):
+        before = [line.lstrip().lstrip("#/% ") for line in lines[: lines.index(body[0])] if line.strip()]
+        said = fields(before[-1], separator) if before else []
+        if len(said) != len(names) or any(is_number(name) for name in said):
+            raise ValueError(f"no line of column names: the first line is {body[0].strip()[:60]!r}")
+        names, rows = said, body
+    names = [name or f"column {i + 1}" for i, name in enumerate(names)]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"two columns are named {name!r}: rename one")
+    return names, rows
+
+
+def _units(rows: list[str], separator: str) -> tuple[list[str], list[str]]:
+    """Units from the line between names and dashes, as VizieR writes it, and the rows below."""
+    for line in (0, 1):
+        if len(rows) > line and re.fullmatch(r"[-\s=+|;,]*--[-\s=+|;,]*", rows[line]):
+            return (fields(rows[0], separator) if line else []), rows[line + 1 :]
+    return [], rows
+
+
+def _check_end(last: str, n: int, separator: str) -> None:
+    """Refuse a file that ends in the middle of a row."""
+    if last.strip() and not last.lstrip().startswith(_COMMENTS) and len(fields(last, separator)) < n:
+        raise ValueError(f"the file ends in the middle of a row: {last.strip()[:60]!r}")
+
+
+def _table(names: Sequence[str], rows: Sequence[str], separator: str) -> "Table":
+    from astropy.io import ascii as text_tables
+
+    quoted = ['"' + name.replace('"', "'") + '"' for name in names]
+    head, form = separator.join(quoted), "basic" if separator == " " else "csv"
+    if not rows:
+        from astropy.table import Table
+
+        return Table(names=list(names))
+    return cast("Table", text_tables.read([head, *rows], format=form, delimiter=separator, guess=False))

@@ -1,0 +1,146 @@
+"""Tables of masses on disk, written row by row: CSV, ECSV, Parquet, each whole or not at all."""
+
+import csv
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from io import StringIO
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+from clustermocks.io.atomic import replacing
+from clustermocks.io.registry import lookup
+from sbi_clustermass.observations.mass_table import COLUMNS, Cell, row_of
+from sbi_clustermass.observations.model_stamp import Stamp
+from sbi_clustermass.observations.results import Answer
+from sbi_clustermass.observations.sanitize import no_formula, one_line
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from astropy.table import Table
+
+Sink: TypeAlias = Callable[[Answer], None]
+_ROWS = 1024  # of a group of Parquet rows
+_TYPES = {"text": str, "number": float, "count": int}
+
+
+def as_table(answers: Iterable[Answer], stamp: Stamp) -> "Table":
+    """One row a cluster, those without a mass included, with units and a description of each column."""
+    rows = [row_of(answer, stamp) for answer in answers]
+    return _table({column.name: [_cell(row[column.name], one_line) for row in rows] for column in COLUMNS})
+
+
+def write_table(answers: Iterable[Answer], path: Path, stamp: Stamp) -> None:
+    """Write all answers as CSV, ECSV or Parquet, by the suffix; the file appears whole or not at all.
+
+    Raises:
+        ValueError: Another suffix than those in `SUFFIXES`.
+    """
+    with table_file(path, stamp) as add:
+        for answer in answers:
+            add(answer)
+
+
+@contextmanager
+def table_file(path: Path, stamp: Stamp) -> Iterator[Sink]:
+    """A table of masses that grows by one row a call; it takes its name at the end, or nothing is left.
+
+    Args:
+        path: Of suffix .csv, .ecsv or .parquet.
+        stamp: What made the masses.
+
+    Raises:
+        ValueError: Another suffix.
+    """
+    rows_into = lookup("kind of table", path.suffix, SUFFIXES)
+    with replacing(path) as temporary, rows_into(temporary) as add:
+        yield lambda answer: add(row_of(answer, stamp))
+
+
+Rows: TypeAlias = Callable[[dict[str, Cell]], None]
+
+
+@contextmanager
+def _csv(path: Path) -> Iterator[Rows]:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerow([column.name for column in COLUMNS])
+        writer = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)  # text holds all separators
+        yield lambda row: writer.writerow([_cell(row[column.name], no_formula) for column in COLUMNS])
+
+
+@contextmanager
+def _ecsv(path: Path) -> Iterator[Rows]:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        file.write(_ecsv_header())
+        writer = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)  # an unquoted "" is no text there
+        yield lambda row: writer.writerow([_cell(row[column.name], one_line) for column in COLUMNS])
+
+
+@contextmanager
+def _parquet(path: Path) -> Iterator[Rows]:
+    """Rows in groups; astropy's readers want the length of the longest text of each column in the header."""
+    import pyarrow as pa
+
+    from sbi_clustermass.observations.parquet_writer import growing
+
+    waiting: list[dict[str, Cell]] = []
+    longest = {column.name: 1 for column in COLUMNS if column.kind == "text"}
+    with growing(path, _parquet_schema(), {}) as file:
+
+        def write() -> None:
+            file.add(pa.Table.from_pylist(waiting, schema=file.writer.schema))
+            waiting.clear()
+
+        def add(row: dict[str, Cell]) -> None:
+            waiting.append({name: _cell(value, one_line) for name, value in row.items()})
+            longest.update({name: max(n, len(str(waiting[-1][name]))) for name, n in longest.items()})
+            if len(waiting) == _ROWS:
+                write()
+
+        yield add
+        write()
+        file.header |= {"table_meta_yaml": _astropy_yaml()} | {f"table::len::{k}": str(n) for k, n in longest.items()}
+
+
+SUFFIXES = {".csv": _csv, ".ecsv": _ecsv, ".parquet": _parquet}
+
+
+def _cell(value: Cell, clean: Callable[[str], str]) -> Cell:
+    return clean(value) if isinstance(value, str) else value
+
+
+def _ecsv_header() -> str:
+    """All that stands above the first row, by astropy."""
+    text = StringIO()
+    _blank().write(text, format="ascii.ecsv", delimiter=",")
+    return text.getvalue()
+
+
+def _astropy_yaml() -> str:
+    """Units and descriptions as astropy keeps them in Parquet files."""
+    from astropy.table.meta import get_yaml_from_table
+
+    return "\n".join(get_yaml_from_table(_blank()))
+
+
+def _parquet_schema() -> "pa.Schema":
+    import pyarrow as pa
+
+    kinds = {"text": pa.string(), "number": pa.float64(), "count": pa.int64()}
+    return pa.schema(
+        [pa.field(c.name, kinds[c.kind], metadata={"unit": c.unit, "description": c.description}) for c in COLUMNS]
+    )
+
+
+def _blank() -> "Table":
+    """The table without rows."""
+    return _table({column.name: [] for column in COLUMNS})
+
+
+def _table(cells: Mapping[str, Sequence[Cell]]) -> "Table":
+    from astropy.table import Column, Table
+
+    table = Table()
+    for each in COLUMNS:
+        unit, values = each.unit or None, cells[each.name]
+        table[each.name] = Column(values, dtype=_TYPES[each.kind], unit=unit, description=each.description)
+    return table

@@ -1,0 +1,158 @@
+"""Pictures of a population: mass function, scaling relation, and the parameters behind them.
+
+Masses are M200c [h^-1 Msun] as log10_mass [dex]; densities comoving [h^3 Mpc^-3], per dex.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Float
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba
+from matplotlib.figure import Figure
+from scipy.ndimage import gaussian_filter
+
+from sbi_clustermass.report.style import BLUE, GREY, MASS, ORANGE
+
+if TYPE_CHECKING:
+    from arviz import InferenceData
+
+_BIN = 0.1  # [dex]
+_LEVELS = (0.68, 0.95)
+_BINS = 30
+_SMOOTH = 1.2  # [bin]
+
+
+def mass_function(
+    grid: Float[np.ndarray, "mass"],
+    band: Float[np.ndarray, "3 mass"],
+    *,
+    points: Float[np.ndarray, "cluster"],
+    volume: float,
+    truth: Float[np.ndarray, "mass"] | None = None,
+) -> Figure:
+    """Recovered mass function with its 68 % band over the naive histogram of point estimates, and over the truth.
+
+    Args:
+        grid: Log10 mass [dex].
+        band: 16th, 50th and 84th percentile of dn/dlog10M [h^3 Mpc^-3 dex^-1].
+        points: Posterior mean of each selected cluster's log10 mass [dex].
+        volume: Of the survey [h^-3 Mpc^3].
+        truth: The mass function put in, where it is known [h^3 Mpc^-3 dex^-1].
+    """
+    figure = Figure(figsize=(5.4, 4.2), layout="constrained")
+    axes = figure.subplots()
+    _histogram(axes, points, volume)
+    axes.fill_between(grid, band[0], band[2], color=BLUE, alpha=0.3, lw=0)
+    axes.plot(grid, band[1], color=BLUE, label="hierarchical fit, 68 %")
+    if truth is not None:
+        axes.plot(grid, truth, "k--", lw=1.2, label="put in")
+    axes.set(
+        yscale="log",
+        xlabel=MASS,
+        ylabel=r"$dn/d\log_{10}M\ [h^3\,\mathrm{Mpc}^{-3}\,\mathrm{dex}^{-1}]$",
+        xlim=(grid[0], grid[-1]),
+    )
+    line = band[1] if truth is None else truth
+    axes.set_ylim(0.3 * line.min(), 3 * line.max())
+    axes.legend(fontsize=8)
+    return figure
+
+
+def _histogram(axes: Axes, points: Float[np.ndarray, "cluster"], volume: float) -> None:
+    edges = np.arange(np.floor(points.min() / _BIN) * _BIN, points.max() + _BIN, _BIN)
+    counts = np.histogram(points, bins=edges)[0]
+    centre, counts = 0.5 * (edges[1:] + edges[:-1])[counts > 0], counts[counts > 0]
+    density = counts / (_BIN * volume)
+    axes.errorbar(centre, density, density / np.sqrt(counts), fmt="o", ms=4, color=ORANGE, label="point estimates")
+
+
+def relation(
+    grid: Float[np.ndarray, "mass"],
+    lines: Float[np.ndarray, "draw mass"],
+    scatter: float,
+    *,
+    masses: tuple[Float[np.ndarray, "cluster"], Float[np.ndarray, "cluster"]],
+    observed: tuple[Float[np.ndarray, "cluster"], Float[np.ndarray, "cluster"]],
+    name: str,
+) -> Figure:
+    """A scaling relation with its 68 % band and its intrinsic scatter, over the clusters.
+
+    Args:
+        grid: Log10 mass [dex].
+        lines: The mean relation at draws of the posterior [unit of the observable].
+        scatter: Median intrinsic scatter [unit of the observable].
+        masses: Means and standard deviations of the clusters' log10 masses [dex].
+        observed: The observable and its errors.
+        name: Of the observable.
+    """
+    figure = Figure(figsize=(5.4, 4.2), layout="constrained")
+    axes = figure.subplots()
+    low, middle, high = np.percentile(lines, [16, 50, 84], axis=0)
+    axes.errorbar(masses[0], observed[0], observed[1], masses[1], fmt=".", ms=3, lw=0.5, color=GREY, alpha=0.5)
+    axes.fill_between(
+        grid, middle - scatter, middle + scatter, color=ORANGE, alpha=0.2, lw=0, label="intrinsic scatter"
+    )
+    axes.fill_between(grid, low, high, color=BLUE, alpha=0.4, lw=0)
+    axes.plot(grid, middle, color=BLUE, label="relation, 68 %")
+    axes.set(xlabel=MASS, ylabel=name.replace("_", " "), xlim=(grid[0], grid[-1]))
+    axes.legend(fontsize=8)
+    return figure
+
+
+def corner(idata: "InferenceData", names: Sequence[str], *, truth: dict[str, float] | None = None) -> Figure:
+    """Every pair of parameters as the smallest regions that hold 68 and 95 % of the draws, each alone on the diagonal.
+
+    Args:
+        idata: Result of a population fit.
+        names: Of the parameters.
+        truth: Values put in, where they are known.
+    """
+    draws = np.stack([np.ravel(idata["posterior"][name].values) for name in names])
+    marks = [(truth or {}).get(name) for name in names]
+    n = len(names)
+    figure = Figure(figsize=(1.1 + 1.55 * n, 1.0 + 1.45 * n), layout="constrained")
+    axes = figure.subplots(n, n, squeeze=False)
+    for i in range(n):
+        for j in range(n):
+            if j > i:
+                axes[i, j].set_axis_off()
+                continue
+            _alone(axes[i, i], draws[i], marks[i]) if i == j else _pair(axes[i, j], draws[[j, i]], (marks[j], marks[i]))
+            _label(axes[i, j], names[j] if i == n - 1 else "", names[i] if j == 0 and i else "")
+    return figure
+
+
+def _alone(axes: Axes, draws: Float[np.ndarray, "draw"], mark: float | None) -> None:
+    axes.hist(draws, bins=_BINS, histtype="stepfilled", color=BLUE, alpha=0.5)
+    axes.set_yticks([])
+    axes.set_title(f"{draws.mean():.3g} ± {draws.std():.2g}", fontsize=7)
+    if mark is not None:
+        axes.axvline(mark, color="k", ls="--", lw=1)
+
+
+def _pair(axes: Axes, draws: Float[np.ndarray, "2 draw"], marks: tuple[float | None, float | None]) -> None:
+    counts, x, y = np.histogram2d(*draws, bins=_BINS)
+    density = np.pad(gaussian_filter(counts, _SMOOTH), 1)  # contours close at the ends
+    falling = np.sort(density.ravel())[::-1]
+    share = np.cumsum(falling) / falling.sum()
+    levels = sorted({float(falling[np.searchsorted(share, level)]) for level in _LEVELS})
+    axes.plot(*draws, ".", ms=1, color=GREY, alpha=0.3, rasterized=True, zorder=0)
+    centres = (np.linspace(e[0] - 0.5 * (e[1] - e[0]), e[-1] + 0.5 * (e[1] - e[0]), len(e) + 1) for e in (x, y))
+    shades = [to_rgba(BLUE, alpha) for alpha in (0.4, 0.8)[-len(levels) :]]
+    axes.contourf(*centres, density.T, levels=[*levels, density.max() * 1.01], colors=shades)
+    for mark, line in zip(marks, (axes.axvline, axes.axhline), strict=True):
+        if mark is not None:
+            line(mark, color="k", ls="--", lw=1)
+
+
+def _label(axes: Axes, below: str, beside: str) -> None:
+    axes.tick_params(labelsize=6)
+    axes.locator_params(nbins=4)
+    axes.set_xlabel(below.replace("_", " "), fontsize=7)
+    axes.set_ylabel(beside.replace("_", " "), fontsize=7)
+    if not below:
+        axes.set_xticklabels([])
+    if not beside:
+        axes.set_yticklabels([])

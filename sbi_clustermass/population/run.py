@@ -1,0 +1,281 @@
+"""A population fit from the command line: files and names in, a folder with the fit, a table and pictures out.
+
+Masses are M200c [h^-1 Msun] as log10_mass [dex]; volumes comoving [h^-3 Mpc^3].
+"""
+
+import warnings
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, final
+
+import numpy as np
+from jaxtyping import Float
+from matplotlib.figure import Figure
+from rich.console import Console
+
+from clustermocks import MDPL2, Catalogue, HaloMassFunction
+from clustermocks.io.atomic import replacing
+from clustermocks.io.lock import claimed
+from clustermocks.io.registry import lookup
+from clustermocks.selection import fit_selection
+from sbi_clustermass import plots
+from sbi_clustermass.cli.progress import stage
+from sbi_clustermass.population import (
+    MASSES,
+    SAMPLERS,
+    KnownSelection,
+    Observable,
+    ObservedClusters,
+    Population,
+    ScalingRelation,
+    Survey,
+    fit,
+    mass_function_band,
+    shrink,
+)
+from sbi_clustermass.population.masses import Masses
+from sbi_clustermass.population.sampling import Sampler
+from sbi_clustermass.posterior import MassPosteriors
+
+if TYPE_CHECKING:
+    from arviz import InferenceData
+    from astropy.table import Table
+
+MODELS = ("mass-function", "scaling-relation")
+FIT, TABLE, SHRUNK = "fit.nc", "parameters.ecsv", "masses.parquet"
+_LINES = 200
+
+
+@final
+@dataclass(frozen=True)
+class PopulationRun:
+    """The choices of `clustermass population`.
+
+    Attributes:
+        model: mass-function, or scaling-relation: then the observables are fitted with the masses.
+        form: Of the distribution of masses, a name in `MASSES`.
+        mocks: Mock catalogue whose attempts give P(selected | mass); None for a complete sample.
+        min_galaxies: Richness cut of the survey, on top of that of the mocks.
+        volume: Of the survey [h^-3 Mpc^3].
+        area: Of the survey on the sky [deg^2], with `redshifts`.
+        redshifts: Edges of its shells.
+        shape_only: Leave out the number of clusters.
+        table: Names, redshifts and observables of the clusters.
+        observables: Columns of the table; errors are in NAME_err.
+        correlated: Whether the intrinsic scatters of several observables are correlated.
+        same_galaxies: Observables from the posteriors' own galaxies; only with `consistency_check`.
+        consistency_check: Fit these all the same.
+        truth: A fit of the mass function in MDPL2, to draw beside the result.
+        sampler: A name in `SAMPLERS`.
+        seed: Of the draws.
+    """
+
+    model: str = MODELS[0]
+    form: str = "mrp"
+    mocks: Path | None = None
+    min_galaxies: int | None = None
+    volume: float | None = None
+    area: float | None = None
+    redshifts: tuple[float, ...] = ()
+    shape_only: bool = False
+    table: Path | None = None
+    observables: tuple[str, ...] = ()
+    correlated: bool = False
+    same_galaxies: tuple[str, ...] = ()
+    consistency_check: bool = False
+    truth: str | None = None
+    sampler: str = "nuts"
+    seed: int = 1
+
+    def run(self, masses: Path, out: Path, console: Console) -> "InferenceData":
+        """Fit, print the parameters, and write fit, table, masses and pictures.
+
+        Args:
+            masses: What `MassPosteriors.to_parquet` wrote.
+            out: Folder for the results.
+            console: For progress and the table.
+
+        Raises:
+            ValueError: The choices contradict each other or the files.
+            BlockingIOError: Another process writes into the folder.
+            OSError: The folder cannot be written.
+        """
+        clusters, population, sampler = self._clusters(masses), self._population(), self._sampler()
+        population = replace(population, relations=self._relations(clusters))
+        with claimed(out):
+            with stage(f"fitting {len(clusters)} clusters", sampler.total, console) as advance:
+                idata = fit(
+                    population,
+                    clusters,
+                    self._survey,
+                    counts=self._counts,
+                    sampler=sampler,
+                    same_galaxies_allowed=self.consistency_check,
+                    tell=advance,
+                )
+            if "consistency_check" in idata.attrs:
+                console.print(f"A consistency check only: {idata.attrs['consistency_check']}.", soft_wrap=True)
+            self._write(out, idata, population, clusters)
+        return idata
+
+    # ---- the model --------------------------------------------------------------------------------------------------
+
+    @property
+    def _counts(self) -> bool:
+        return not self.shape_only and self._masses.counts
+
+    @cached_property
+    def _masses(self) -> Masses:
+        return lookup("form of the masses", self.form, MASSES)()
+
+    def _population(self) -> Population:
+        lookup("model", self.model, dict.fromkeys(MODELS))
+        if (self.model == MODELS[1]) != bool(self.observables):
+            raise ValueError("population: --model scaling-relation needs --table and --observable, and they need it.")
+        if self.mocks is None:
+            return Population(self._masses, correlated=self.correlated)
+        mocks = Catalogue.from_parquet(self.mocks)
+        mocks = mocks if self.min_galaxies is None else mocks.with_min_galaxies(self.min_galaxies)
+        attempted, passed = mocks.attempted()
+        span = (float(np.floor(10 * attempted.min()) / 10), 16.0)
+        selection = KnownSelection(fit_selection(attempted, passed))
+        return Population(self._masses, selection=selection, mass_range=span, correlated=self.correlated)
+
+    @cached_property
+    def _survey(self) -> Survey | None:
+        if self.volume is not None and self.area is not None:
+            raise ValueError("population: give --volume, or --area and --redshifts, not both.")
+        if self.area is not None:
+            return Survey.of_sky(self.area, self.redshifts)
+        return None if self.volume is None else Survey.of_volume(self.volume)
+
+    def _sampler(self) -> Sampler:
+        return lookup("sampler", self.sampler, SAMPLERS)(seed=self.seed)
+
+    # ---- the clusters -----------------------------------------------------------------------------------------------
+
+    def _clusters(self, path: Path) -> ObservedClusters:
+        posteriors = MassPosteriors.from_parquet(path)
+        if self.table is None:
+            return ObservedClusters(posteriors)
+        rows = _rows_of(posteriors.names, self.table)
+        redshift = np.asarray(rows["redshift"], float) if "redshift" in rows.colnames else None
+        return ObservedClusters(posteriors, redshift, {name: self._observable(rows, name) for name in self.observables})
+
+    def _observable(self, rows: "Table", name: str) -> Observable:
+        missing = [column for column in (name, f"{name}_err") if column not in rows.colnames]
+        if missing:
+            raise ValueError(f"{self.table}: no column {', '.join(missing)}. It has: {', '.join(rows.colnames)}.")
+        values, errors = (np.ma.filled(np.ma.asarray(rows[column], float), np.nan) for column in (name, f"{name}_err"))
+        return Observable(values, errors, measured=np.isfinite(values), same_galaxies=name in self.same_galaxies)
+
+    def _relations(self, clusters: ObservedClusters) -> tuple[ScalingRelation, ...]:
+        """Weak priors in the observables' own units."""
+        found = []
+        for name, observed in clusters.observables.items():
+            if not isinstance(observed, Observable):
+                continue
+            values = observed.values[np.asarray(observed.measured)]
+            spread = float(values.std()) or 1.0
+            found.append(ScalingRelation(name, (float(values.mean()), 3 * spread), (0.0, 10 * spread), 2 * spread))
+        return tuple(found)
+
+    # ---- results ----------------------------------------------------------------------------------------------------
+
+    def _write(self, out: Path, idata: "InferenceData", population: Population, clusters: ObservedClusters) -> None:
+        with replacing(out / FIT) as temporary:
+            idata.to_netcdf(str(temporary), engine="h5netcdf")
+        with replacing(out / TABLE) as temporary:
+            parameter_table(idata).write(temporary, format="ascii.ecsv", overwrite=True)
+        shrink(idata, population, clusters, self._survey).to_parquet(out / SHRUNK)
+        plots.save(plots.corner(idata, parameter_names(idata), truth=self._put_in()), out / "corner.png")
+        if self._counts:
+            plots.save(self._mass_function(idata, clusters.posteriors), out / "mass_function.png")
+        for relation in population.relations:
+            picture = _relation_picture(idata, relation, clusters)
+            plots.save(picture, out / f"relation_{relation.observable}.png")
+
+    def _put_in(self) -> dict[str, float]:
+        """The cosmology of the truth."""
+        if self.truth is None or self.form != "cosmology":
+            return {}
+        return {name: getattr(MDPL2, name) for name in ("Om0", "sigma8", "S8")}
+
+    def _mass_function(self, idata: "InferenceData", posteriors: MassPosteriors) -> Figure:
+        points, volume = posteriors.mean, float(np.sum(idata["constant_data"]["volume"].values))
+        grid = np.linspace(*_span(points), 91)
+        truth = None if self.truth is None else HaloMassFunction(self.truth, low=10.0, high=17.0).density(grid)
+        return plots.mass_function(grid, mass_function_band(idata, grid), points=points, volume=volume, truth=truth)
+
+
+def parameter_names(idata: "InferenceData") -> list[str]:
+    """Of the parameters that are single numbers."""
+    return [str(name) for name, values in idata["posterior"].data_vars.items() if values.ndim == 2]
+
+
+def parameter_table(idata: "InferenceData") -> "Table":
+    """Mean, deviation and percentiles of each parameter, with effective draws and R-hat where there are chains."""
+    import arviz
+    from astropy.table import Column, Table
+
+    rows = []
+    for name in parameter_names(idata):
+        draws = idata["posterior"][name].values
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            rhat = float(arviz.rhat(draws)) if len(draws) > 1 else np.nan
+            effective = float(arviz.ess(draws))
+        low, middle, high = np.percentile(draws, [16, 50, 84])
+        row: dict[str, Any] = {"parameter": name, "mean": draws.mean(), "std": draws.std()}
+        rows.append({**row, "p16": low, "p50": middle, "p84": high, "effective_draws": effective, "rhat": rhat})
+    numbers = {name: Column([row[name] for row in rows], format=".4g") for name in list(rows[0])[1:]}
+    return Table({"parameter": [row["parameter"] for row in rows], **numbers})
+
+
+def _relation_picture(idata: "InferenceData", relation: ScalingRelation, clusters: ObservedClusters) -> Figure:
+    posterior, observed = idata["posterior"], clusters.observables[relation.observable]
+    if not isinstance(observed, Observable):
+        raise TypeError(f"{relation.observable} has no errors to draw.")
+    sites = (posterior[relation.site(name)].values.ravel() for name in ("intercept", "slope", "scatter"))
+    intercept, slope, scatter = sites
+    low, high = _span(clusters.posteriors.mean)
+    grid, every = np.linspace(low, high, 51), max(1, len(slope) // _LINES)
+    lines = intercept[::every, None] + slope[::every, None] * (grid - relation.pivot)
+    known, posteriors = np.asarray(observed.measured), clusters.posteriors
+    return plots.relation(
+        grid,
+        lines,
+        float(np.median(scatter)),
+        masses=(posteriors.mean[known], posteriors.std[known]),
+        observed=(observed.values[known], np.asarray(observed.errors)[known]),
+        name=relation.observable,
+    )
+
+
+def _span(points: Float[np.ndarray, "cluster"]) -> tuple[float, float]:
+    """Where the clusters are, but for a few stragglers at the low end [dex]."""
+    return float(np.quantile(points, 0.005)), float(points.max())
+
+
+def _rows_of(names: tuple[str, ...], path: Path) -> "Table":
+    """The table's rows in the order of the clusters.
+
+    Raises:
+        FileNotFoundError: No such file.
+        ValueError: There is no column `name`, or no row for a cluster, or several.
+    """
+    from astropy.table import Table
+
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such file.")
+    table = Table.read(path)
+    if "name" not in table.colnames:
+        raise ValueError(f"{path}: no column 'name' with the clusters' names; it has: {', '.join(table.colnames)}.")
+    listed = [str(name) for name in table["name"]]
+    bad = [name for name in names if listed.count(name) != 1] if len(set(listed)) < len(listed) else []
+    place = {name: row for row, name in enumerate(listed)}
+    bad = bad or [name for name in names if name not in place]
+    if bad:
+        raise ValueError(f"{path}: {len(bad)} clusters have no row or several, the first {bad[0]!r}.")
+    return table[[place[name] for name in names]]

@@ -1,0 +1,16 @@
+"""Colours, labels, and how a picture is written."""
+
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from clustermocks.io.atomic import replacing
+
+BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#777777"
+MASS = r"$\log_{10}\, M_{200c}\ [h^{-1}\,M_\odot]$"
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a picture as PNG; it appears whole or not at all."""
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=150)

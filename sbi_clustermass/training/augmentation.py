@@ -1,0 +1,107 @@
+"""Random changes to clusters while a network is trained on them: fewer galaxies, velocity errors, v reversed.
+
+Velocities in [km/s].
+"""
+
+from dataclasses import dataclass, replace
+from math import inf
+from typing import Self, final
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from clustermocks import Observation
+from sbi_clustermass.training.recentring import biweight_centre
+
+
+@final
+@dataclass(frozen=True)
+class Augmentation:
+    r"""Spectroscopy that is incomplete and imprecise, drawn anew for every cluster at every weight update.
+
+    A galaxy is kept with its cluster's completeness, drawn evenly from a range. Velocity errors are Gaussian, with a
+    size drawn evenly from a range for each cluster. The cluster's velocity is then measured again, by the biweight of
+    the galaxies that are left, where it was measured in the mocks: with a dozen galaxies it is off by a third of their
+    dispersion. A galaxy carried beyond the velocity cut is lost; none is gained: those beyond it were not kept.
+
+    The richness cut is applied after the thinning: a cluster left with fewer galaxies is no observation, and has no
+    weight in the loss. That leaves the effective prior alone. Thinning only removes galaxies, so a cluster that failed
+    the cut before fails it after, and the thinned set is what the same cut would have selected from *all* attempted
+    clusters, thinned: $n'_\mathrm{train}(M) = n_\mathrm{attempted}(M)\,P(N' \ge \mathrm{cut} | M)$. Hence
+    $\pi(M) = n'_\mathrm{train} / P'_\mathrm{train} = n_\mathrm{attempted}(M) = n_\mathrm{train} / P_\mathrm{train}$,
+    the prior of the set as it was simulated. A set resampled by a weight w(M) keeps $w\,n_\mathrm{attempted}$ likewise.
+    Given how many of a batch are left, they are independent draws from the thinned set: their plain mean is unbiased.
+
+    Attributes:
+        completeness: Lowest and highest share of a cluster's galaxies with a velocity [1].
+        velocity_error: Smallest and largest standard deviation of a cluster's velocity errors [km/s].
+        mirror: Whether the velocities of every second cluster, at random, are reversed.
+        min_galaxies: Fewest galaxies left; `train` raises it to the catalogue's own cut.
+        v_cut: Velocity beyond which a galaxy is lost [km/s]; `train` lowers it to the catalogue's own.
+        recentre: Whether the velocity of the cluster is measured again; None for not, and for `train` where the
+            catalogue's were (`Catalogue.is_recentred`).
+    """
+
+    completeness: tuple[float, float] = (0.5, 1.0)
+    velocity_error: tuple[float, float] = (0.0, 150.0)
+    mirror: bool = True
+    min_galaxies: int = 1
+    v_cut: float = inf
+    recentre: bool | None = None
+
+    def __post_init__(self) -> None:
+        for name, least, most in (("completeness", 0.0, 1.0), ("velocity_error", 0.0, inf)):
+            low, high = getattr(self, name)
+            if not (least <= low <= high <= most and high < inf):
+                raise ValueError(f"Augmentation: {name} is ({low}, {high}). It rises from {least} to {most} at most.")
+        if not self.completeness[1] > 0:
+            raise ValueError("Augmentation: completeness is 0: no galaxy is left.")
+        if self.min_galaxies < 1 or not self.v_cut > 0:
+            raise ValueError(
+                f"Augmentation: min_galaxies {self.min_galaxies} and v_cut {self.v_cut}; at least 1, and above 0."
+            )
+
+    def within(self, observation: Observation, *, recentred: bool) -> Self:
+        """The same with the cuts of a catalogue, where these are stricter, and recentring as it did unless told."""
+        least, v_cut = max(self.min_galaxies, observation.min_galaxies), min(self.v_cut, observation.v_cut)
+        recentre = recentred if self.recentre is None else self.recentre
+        return replace(self, min_galaxies=least, v_cut=v_cut, recentre=recentre)
+
+    def __call__(
+        self, x: Float[Tensor, "batch galaxy 3"], generator: torch.Generator
+    ) -> tuple[Float[Tensor, "batch galaxy 3"], Bool[Tensor, " batch"]]:
+        """Draw other clusters from these, on their device and without waiting for it.
+
+        Args:
+            x: R_proj [h^-1 Mpc], v_los [km/s], and 1 for a galaxy or 0 for padding.
+            generator: On the device of x.
+
+        Returns:
+            The changed clusters, removed galaxies turned into padding where they stood, and whether each passed the
+            richness cut. Those that did not are as they were, so that they can be evaluated, at weight 0.
+
+        Raises:
+            ValueError: x has another shape.
+        """
+        if x.dim() != 3 or x.shape[-1] != 3:
+            raise ValueError(f"Augmentation: x has shape {tuple(x.shape)}. It needs (batch, galaxy, 3): R, v, 1 or 0.")
+        share, size, side = torch.rand(3, len(x), 1, generator=generator, device=x.device)
+        v = x[..., 1] + _between(self.velocity_error, size) * _like(torch.randn, x, generator)
+        seen = _like(torch.rand, x, generator) < _between(self.completeness, share)
+        real = (x[..., 2] > 0) & seen & (v.abs() < self.v_cut)
+        if self.recentre:
+            v = v - biweight_centre(v, real)  # relativity adds .01 km/s
+            real &= v.abs() < self.v_cut
+        v = torch.where(side < 0.5, -v, v) if self.mirror else v
+        passed = real.sum(1) >= self.min_galaxies
+        changed = torch.stack([x[..., 0], v, torch.ones_like(v)], -1) * real[..., None]
+        return torch.where(passed[:, None, None], changed, x), passed
+
+
+def _between(bounds: tuple[float, float], share: Tensor) -> Tensor:
+    return bounds[0] + (bounds[1] - bounds[0]) * share
+
+
+def _like(draw, x: Tensor, generator: torch.Generator) -> Float[Tensor, "batch galaxy"]:
+    return draw(x.shape[:2], generator=generator, device=x.device)

@@ -1,0 +1,1 @@
+"""Catalogues of clusters: one row a cluster, its galaxies as ragged columns."""

@@ -1,0 +1,297 @@
+"""A catalogue of galaxy clusters: one row a cluster, its galaxies as ragged columns.
+
+Masses are M200c [h^-1 Msun] as log10_mass [dex], lengths comoving [h^-1 Mpc], velocities [km/s]. Arrow holds the
+columns; NumPy arrays come out.
+
+A catalogue also remembers every cluster that was *attempted*, selected or not, because P(selected | mass) is measured
+on all of them and both the effective training prior and a survey's selection function need it.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Self, final
+
+import numpy as np
+import pyarrow as pa
+from jaxtyping import Bool, Float, Float32, Int
+
+from clustermocks.catalogue import parquet
+from clustermocks.catalogue.ragged import Ragged, with_column
+from clustermocks.catalogue.schema import GALAXY_TYPES, attempted, check_alike, check_columns
+from clustermocks.haloes.cosmology import Cosmology
+from clustermocks.observation import Observation
+
+
+@final
+@dataclass(frozen=True)
+class Catalogue:
+    """Clusters that passed the richness cut, with the galaxies that an observer would see.
+
+    Build one with `from_arrays`, `from_parquet` or a simulator rather than by hand.
+
+    Attributes:
+        clusters: Arrow table, a row for each selected cluster.
+        attempts: Arrow table, a row for each attempted cluster: host_id, log10_mass, n_galaxies, n_members, eligible.
+        observation: How the clusters were observed.
+        cosmology: The cosmology behind distances and masses.
+        metadata: What made the catalogue, as text: simulator, settings, seed.
+    """
+
+    clusters: pa.Table
+    attempts: pa.Table
+    observation: Observation
+    cosmology: Cosmology
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def from_arrays(
+        cls,
+        observation: Observation,
+        cosmology: Cosmology,
+        *,
+        clusters: Mapping[str, np.ndarray],
+        galaxies: Mapping[str, np.ndarray],
+        offsets: Int[np.ndarray, "cluster_and_one"],
+        metadata: Mapping[str, str] | None = None,
+    ) -> Self:
+        """Put flat arrays into a catalogue; clusters under the minimum richness are kept as attempts only.
+
+        Args:
+            observation: Settings; `min_galaxies` decides which clusters are selected.
+            cosmology: The cosmology behind distances and masses.
+            clusters: `log10_mass` [dex] (NaN where unknown), `host_id`, and any further per-cluster column, each
+                (cluster,); `eligible` (bool) is False where something other than richness rules a cluster out.
+            galaxies: `R_proj` [h^-1 Mpc], `v_los` [km/s] and, for mocks, `is_member` and `in_cylinder` (bool), each
+                (galaxy,).
+            offsets: Galaxies of cluster i are `offsets[i]:offsets[i + 1]`.
+            metadata: What made the catalogue.
+
+        Raises:
+            ValueError: A column is missing, has the wrong length, or holds a negative or non-finite distance or
+            velocity.
+        """
+        check_columns(clusters, galaxies, np.asarray(offsets))
+        eligible = np.asarray(clusters.get("eligible", np.ones(len(clusters["log10_mass"]), bool)))
+        columns = {name: pa.array(np.asarray(values)) for name, values in clusters.items() if name != "eligible"}
+        for name, values in galaxies.items():
+            flat = pa.array(np.asarray(values), type=GALAXY_TYPES[name])
+            columns[name] = pa.LargeListArray.from_arrays(pa.array(offsets, pa.int64()), flat)
+        table = pa.table(columns)
+        attempts = attempted(table, galaxies, np.asarray(offsets), eligible)
+        everything = cls(table, attempts, observation, cosmology, dict(metadata or {}))
+        return everything._select_rows(everything._attempted_selected())
+
+    def __len__(self) -> int:
+        return self.clusters.num_rows
+
+    def __repr__(self) -> str:
+        return f"Catalogue({len(self)} clusters of {self.attempts.num_rows} attempted, {self.observation})"
+
+    # ---- one value a cluster ----------------------------------------------------------------------------------------
+
+    def column(self, name: str) -> np.ndarray:
+        """Return one per-cluster column, (cluster,).
+
+        Raises:
+            KeyError: No such column; the message lists those that are there.
+        """
+        if name not in self.clusters.column_names or name in GALAXY_TYPES:
+            known = [n for n in self.clusters.column_names if n not in GALAXY_TYPES]
+            raise KeyError(f"no cluster column {name!r}. There are: {', '.join(known)}.")
+        return self.clusters[name].to_numpy()
+
+    @property
+    def log10_mass(self) -> Float[np.ndarray, "cluster"]:
+        """Log10 of M200c [h^-1 Msun]; NaN where unknown."""
+        return self.column("log10_mass")
+
+    @property
+    def host_id(self) -> Int[np.ndarray, "cluster"]:
+        """Identifier of the host halo: two lines of sight through one halo share it."""
+        return self.column("host_id")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """A name for each cluster: its `name` column, or its position."""
+        if "name" in self.clusters.column_names:
+            return tuple(str(name) for name in self.clusters["name"].to_pylist())
+        return tuple(str(i) for i in range(len(self)))
+
+    @cached_property
+    def n_galaxies(self) -> Int[np.ndarray, "cluster"]:
+        """Number of galaxies that `galaxies(i)` returns."""
+        return np.diff(self._galaxies.offsets)
+
+    @property
+    def is_recentred(self) -> bool:
+        """Whether velocities are relative to what the galaxies themselves tell, as those of data are; unless denied."""
+        return self.metadata.get("recentre") != "False"
+
+    # ---- galaxies ---------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _galaxies(self) -> Ragged:
+        return Ragged(self.clusters)
+
+    def galaxy_column(self, name: str) -> np.ndarray:
+        """All galaxies of all clusters on end, (galaxy,): R_proj [h^-1 Mpc], v_los [km/s], is_member."""
+        return self._galaxies.columns[name]
+
+    def galaxies(self, index: int) -> tuple[Float32[np.ndarray, "galaxy"], Float32[np.ndarray, "galaxy"]]:
+        """R_proj [h^-1 Mpc] and v_los [km/s] of one cluster's galaxies."""
+        part = self._part(index)
+        return self.galaxy_column("R_proj")[part], self.galaxy_column("v_los")[part]
+
+    def is_member(self, index: int) -> Bool[np.ndarray, "galaxy"]:
+        """True for the galaxies of one mock cluster that lie within R_vir of its centre.
+
+        Raises:
+            ValueError: The catalogue holds observed clusters, whose members nobody knows.
+        """
+        self._check_membership()
+        return self.galaxy_column("is_member")[self._part(index)]
+
+    def _check_membership(self) -> None:
+        if "is_member" not in self.clusters.column_names:
+            raise ValueError("membership is unknown: only mock catalogues carry is_member.")
+
+    def _part(self, index: int) -> slice:
+        index = range(len(self))[index]
+        return slice(int(self._galaxies.offsets[index]), int(self._galaxies.offsets[index + 1]))
+
+    def padded(self, width: int | None = None) -> Float32[np.ndarray, "cluster galaxy 3"]:
+        """All clusters as one array: R_proj, v_los and 1 for a galaxy, zeros for padding.
+
+        Args:
+            width: Number of galaxies to pad to; the richest cluster's by default.
+
+        Raises:
+            ValueError: A cluster has more than `width` galaxies. Nothing is ever truncated.
+        """
+        richest = int(self.n_galaxies.max(initial=0))
+        width = richest if width is None else width
+        if richest > width:
+            raise ValueError(f"a cluster has {richest} galaxies, more than width={width}; pad to at least {richest}.")
+        out = np.zeros((len(self), width, 3), np.float32)
+        real = np.arange(width) < self.n_galaxies[:, None]
+        for channel, name in enumerate(("R_proj", "v_los")):
+            out[..., channel][real] = self.galaxy_column(name)
+        out[..., 2] = real
+        return out
+
+    # ---- other catalogues from this one -----------------------------------------------------------------------------
+
+    def select(self, which: Bool[np.ndarray, "cluster"] | Int[np.ndarray, "some"]) -> Self:
+        """Keep some clusters, by mask or by index (repeats allowed); the attempts, and so P(selected | mass), stay."""
+        which = np.asarray(which)
+        rows = np.flatnonzero(which) if which.dtype == bool else which
+        if which.dtype == bool and len(which) != len(self):
+            raise ValueError(f"a mask of {len(which)} values cannot select from {len(self)} clusters.")
+        return self._select_rows(rows)
+
+    def _select_rows(self, which: np.ndarray) -> Self:
+        rows = np.flatnonzero(which) if which.dtype == bool else which
+        return replace(self, clusters=self.clusters.take(pa.array(rows, pa.int64())))
+
+    def with_min_galaxies(self, minimum: int) -> Self:
+        """Raise the richness cut; P(selected | mass) then follows the new cut.
+
+        Raises:
+            ValueError: The new cut is lower than the present one, under which no galaxies were kept.
+        """
+        if minimum < self.observation.min_galaxies:
+            now = self.observation.min_galaxies
+            raise ValueError(f"cannot lower the richness cut from {now} to {minimum}: poorer clusters were not kept.")
+        stricter = replace(self, observation=replace(self.observation, min_galaxies=minimum))
+        return stricter._select_rows(self.n_galaxies >= minimum)
+
+    def pure(self) -> Self:
+        """The same clusters with their true members only, the richness cut applied to the members.
+
+        Members lie within the Bryan & Norman (1998) virial radius in three dimensions, in the cylinder or not.
+
+        Raises:
+            ValueError: The catalogue holds observed clusters, whose members nobody knows.
+        """
+        self._check_membership()
+        minimum, passed = self.observation.min_galaxies, pa.array(self._attempted_selected())
+        attempts = with_column(self.attempts, "eligible", passed)
+        attempts = with_column(attempts, "n_galaxies", attempts["n_members"])
+        metadata = {**self.metadata, "sample": "members"}
+        clean = replace(self, clusters=self._galaxies.members_only(), attempts=attempts, metadata=metadata)
+        return clean._select_rows(clean.n_galaxies >= minimum)
+
+    def split(self, fraction: float, seed: int) -> tuple[Self, Self]:
+        """Divide by host: no host halo has lines of sight on both sides.
+
+        Args:
+            fraction: Share of the hosts that goes to the first catalogue, in (0, 1).
+            seed: Seed of the shuffle.
+
+        Raises:
+            ValueError: `fraction` is not between 0 and 1.
+        """
+        if not 0 < fraction < 1:
+            raise ValueError(f"fraction must lie between 0 and 1, got {fraction}.")
+        hosts = np.unique(self.attempts["host_id"].to_numpy())
+        chosen = np.random.default_rng(seed).permutation(hosts)[: round(fraction * len(hosts))]
+        return self._of_hosts(chosen, inside=True), self._of_hosts(chosen, inside=False)
+
+    def _of_hosts(self, hosts: Int[np.ndarray, "host"], *, inside: bool) -> Self:
+        rows = np.isin(self.host_id, hosts, invert=not inside)
+        attempts = np.isin(self.attempts["host_id"].to_numpy(), hosts, invert=not inside)
+        return replace(self._select_rows(rows), attempts=self.attempts.filter(pa.array(attempts)))
+
+    @classmethod
+    def concatenate(cls, catalogues: Sequence[Self]) -> Self:
+        """Put catalogues of one cosmology and one kind of observation end to end.
+
+        Raises:
+            ValueError: The list is empty, or settings or columns differ.
+        """
+        if not catalogues:
+            raise ValueError("nothing to concatenate: the list of catalogues is empty.")
+        first = catalogues[0]
+        for other in catalogues[1:]:
+            check_alike(first, other)
+        clusters = pa.concat_tables([c.clusters for c in catalogues]).combine_chunks()
+        attempts = pa.concat_tables([c.attempts for c in catalogues]).combine_chunks()
+        return replace(first, clusters=clusters, attempts=attempts)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of all columns, per cluster and per galaxy."""
+        return tuple(self.clusters.column_names)
+
+    # ---- selection --------------------------------------------------------------------------------------------------
+
+    def _attempted_selected(self) -> Bool[np.ndarray, "attempt"]:
+        rich = self.attempts["n_galaxies"].to_numpy() >= self.observation.min_galaxies
+        return rich & self.attempts["eligible"].to_numpy()
+
+    def attempted(self) -> tuple[Float[np.ndarray, "attempt"], Bool[np.ndarray, "attempt"]]:
+        """Log10 mass of every attempted cluster [dex] and whether it passed the cuts: data for P(selected | mass)."""
+        return self.attempts["log10_mass"].to_numpy(), self._attempted_selected()
+
+    # ---- files ------------------------------------------------------------------------------------------------------
+
+    def to_parquet(self, path: str | Path) -> None:
+        """Write everything to one Parquet file; it appears whole or not at all."""
+        parquet.write(self, Path(path))
+
+    @classmethod
+    def from_parquet(cls, path: str | Path) -> Self:
+        """Read what `to_parquet` wrote, or a whole folder that `HaloModel.simulate_to` wrote.
+
+        Raises:
+            FileNotFoundError: No such file.
+            ValueError: Not a catalogue, damaged, or a folder whose simulation is not finished; the message says which.
+        """
+        if Path(path).is_dir():
+            from clustermocks.catalogue.folder import StoredCatalogue  # which is made of catalogues
+
+            whole = StoredCatalogue.open(path).load()
+            return cls(whole.clusters, whole.attempts, whole.observation, whole.cosmology, whole.metadata)
+        return cls(*parquet.read(Path(path)))

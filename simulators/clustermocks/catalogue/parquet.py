@@ -1,0 +1,96 @@
+"""Catalogues as Parquet files: the selected clusters, then every attempt; settings in the schema's metadata."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from clustermocks.haloes.cosmology import Cosmology
+from clustermocks.io.atomic import replacing
+from clustermocks.observation import Observation
+
+if TYPE_CHECKING:
+    from clustermocks.catalogue.catalogue import Catalogue
+
+_KEY = b"clustermocks"
+_FORMAT = 1
+_ATTEMPT = "attempt_"
+
+
+def write(catalogue: "Catalogue", path: Path) -> None:
+    """Write a catalogue to a temporary file beside `path`, then rename it."""
+    attempts = catalogue.attempts.rename_columns([_ATTEMPT + name for name in catalogue.attempts.column_names])
+    flag = pa.table({"is_cluster": pa.repeat(True, len(catalogue))})
+    clusters = pa.table({**_columns(flag), **_columns(catalogue.clusters)})
+    tried = pa.table({"is_cluster": pa.repeat(False, attempts.num_rows), **_columns(attempts)})
+    table = pa.concat_tables([clusters, tried], promote_options="default")
+    header = {
+        "format": _FORMAT,
+        "observation": asdict(catalogue.observation),
+        "cosmology": asdict(catalogue.cosmology),
+        "metadata": dict(catalogue.metadata),
+        "columns": list(catalogue.clusters.column_names),
+        "n_attempts": catalogue.attempts.num_rows,
+    }
+    table = table.replace_schema_metadata({_KEY: json.dumps(header).encode()})
+    with replacing(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
+
+
+def read(path: Path) -> tuple[pa.Table, pa.Table, Observation, Cosmology, Mapping[str, str]]:
+    """Read the parts of a catalogue.
+
+    Raises:
+        FileNotFoundError: No such file.
+        ValueError: Not Parquet, truncated, or Parquet of another kind.
+    """
+    table = _table(path)
+    header = _header(path, (table.schema.metadata or {}).get(_KEY))
+    table = table.replace_schema_metadata(None)
+    clusters = table.filter(table["is_cluster"]).select(header["columns"]).combine_chunks()
+    attempts = table.filter(~table["is_cluster"].to_numpy())
+    attempts = attempts.select([n for n in attempts.column_names if n.startswith(_ATTEMPT)]).combine_chunks()
+    attempts = attempts.rename_columns([name.removeprefix(_ATTEMPT) for name in attempts.column_names])
+    observation, cosmology = Observation(**header["observation"]), Cosmology(**header["cosmology"])
+    return clusters, attempts, observation, cosmology, header["metadata"]
+
+
+def _table(path: Path) -> pa.Table:
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such file.")
+    try:
+        return pq.read_table(path, memory_map=True, page_checksum_verification=True)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise ValueError(f"{path}: not a readable Parquet file, or damaged ({error}).") from error
+
+
+def _header(path: Path, raw: bytes | None) -> dict[str, Any]:
+    """What `write` put into the schema's metadata."""
+    if raw is None:
+        raise ValueError(f"{path}: a Parquet file, but not a catalogue: it has no clustermocks metadata.")
+    try:
+        header = json.loads(raw)
+    except ValueError as error:
+        raise ValueError(f"{path}: its clustermocks metadata is not JSON ({error}); the file is damaged.") from error
+    found = header.get("format") if isinstance(header, dict) else None
+    if found != _FORMAT:
+        raise ValueError(f"{path}: catalogue format {found!r}; this version reads format {_FORMAT}.")
+    return header
+
+
+def counts(path: Path) -> tuple[int, int] | None:
+    """Number of selected and of attempted clusters of a catalogue file, from its end; None if it is not whole."""
+    try:
+        metadata = pq.read_metadata(path)
+        attempted = int(json.loads((metadata.metadata or {})[_KEY])["n_attempts"])
+    except (pa.ArrowInvalid, OSError, ValueError, KeyError, TypeError):
+        return None
+    return metadata.num_rows - attempted, attempted
+
+
+def _columns(table: pa.Table) -> dict[str, pa.ChunkedArray]:
+    return {name: table[name] for name in table.column_names}

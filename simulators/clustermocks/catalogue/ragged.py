@@ -1,0 +1,63 @@
+"""The galaxies of all clusters on end: ragged columns of an Arrow table as flat NumPy arrays.
+
+R_proj is comoving [h^-1 Mpc], v_los in [km/s].
+"""
+
+from functools import cached_property
+from typing import final
+
+import numpy as np
+import pyarrow as pa
+from jaxtyping import Bool, Int
+
+from clustermocks.catalogue.schema import GALAXY_TYPES
+
+
+@final
+class Ragged:
+    """Galaxies of a table of clusters: those in the cylinder, which an observer sees, and stored members outside it."""
+
+    def __init__(self, clusters: pa.Table) -> None:
+        self._clusters = clusters
+
+    @cached_property
+    def _lengths(self) -> Int[np.ndarray, "cluster"]:
+        return self._clusters["R_proj"].combine_chunks().value_lengths().to_numpy().astype(np.int64)
+
+    def _stored(self, name: str) -> np.ndarray:
+        return self._clusters[name].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+
+    @cached_property
+    def _visible(self) -> Bool[np.ndarray, "galaxy"]:
+        if "in_cylinder" in self._clusters.column_names:
+            return self._stored("in_cylinder")
+        return np.ones(int(self._lengths.sum()), bool)
+
+    def _offsets_of(self, kept: Bool[np.ndarray, "galaxy"]) -> Int[np.ndarray, "cluster_and_one"]:
+        stored = np.concatenate([[0], np.cumsum(self._lengths)])
+        return np.concatenate([[0], np.cumsum(kept)])[stored]
+
+    @cached_property
+    def offsets(self) -> Int[np.ndarray, "cluster_and_one"]:
+        """Galaxies of cluster i that an observer sees are offsets[i] to offsets[i + 1] of `columns`."""
+        return self._offsets_of(self._visible)
+
+    @cached_property
+    def columns(self) -> dict[str, np.ndarray]:
+        """R_proj, v_los and, of mocks, is_member of all galaxies that an observer sees, (galaxy,)."""
+        names = [n for n in ("R_proj", "v_los", "is_member") if n in self._clusters.column_names]
+        return {name: self._stored(name)[self._visible] for name in names}
+
+    def members_only(self) -> pa.Table:
+        """The clusters with their true members, in the cylinder or not."""
+        keep = self._stored("is_member")
+        offsets, table = pa.array(self._offsets_of(keep), pa.int64()), self._clusters
+        for name in ("R_proj", "v_los", "is_member"):
+            values = pa.array(self._stored(name)[keep], type=GALAXY_TYPES[name])
+            table = with_column(table, name, pa.LargeListArray.from_arrays(offsets, values))
+        return table.drop_columns([n for n in ("in_cylinder",) if n in table.column_names])
+
+
+def with_column(table: pa.Table, name: str, column: pa.Array | pa.ChunkedArray) -> pa.Table:
+    """The table with one of its columns replaced."""
+    return table.set_column(table.column_names.index(name), name, column)

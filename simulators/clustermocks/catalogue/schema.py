@@ -1,0 +1,81 @@
+"""Which columns a catalogue has, and what they must hold. R_proj is comoving [h^-1 Mpc], v_los in [km/s]."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+from jaxtyping import Bool, Int
+
+if TYPE_CHECKING:
+    from clustermocks.catalogue.catalogue import Catalogue
+
+CLUSTER_COLUMNS = ("log10_mass", "host_id")
+GALAXY_TYPES = {"R_proj": pa.float32(), "v_los": pa.float32(), "is_member": pa.bool_(), "in_cylinder": pa.bool_()}
+
+
+def check_columns(clusters: Mapping[str, np.ndarray], galaxies: Mapping[str, np.ndarray], offsets: np.ndarray) -> None:
+    """Refuse columns that do not make a catalogue.
+
+    Raises:
+        ValueError: A column is missing, unknown or of the wrong length, offsets do not rise, or a value is impossible.
+    """
+    missing = [n for n in CLUSTER_COLUMNS if n not in clusters] + [n for n in ("R_proj", "v_los") if n not in galaxies]
+    if missing:
+        raise ValueError(f"a catalogue needs the columns {', '.join(missing)}.")
+    unknown = [n for n in galaxies if n not in GALAXY_TYPES]
+    if unknown:
+        raise ValueError(f"unknown galaxy columns {', '.join(unknown)}. Known: {', '.join(GALAXY_TYPES)}.")
+    n_galaxies, n_clusters = len(galaxies["R_proj"]), len(clusters["log10_mass"])
+    if len(offsets) != n_clusters + 1 or offsets[0] != 0 or offsets[-1] != n_galaxies or np.any(np.diff(offsets) < 0):
+        raise ValueError(f"offsets must rise from 0 to {n_galaxies} in {n_clusters + 1} steps, one for each cluster.")
+    for name, values in {**clusters, **galaxies}.items():
+        expected = n_galaxies if name in galaxies else n_clusters
+        if len(values) != expected:
+            raise ValueError(f"column {name} has {len(values)} values, expected {expected}.")
+    R_proj, v_los = np.asarray(galaxies["R_proj"]), np.asarray(galaxies["v_los"])
+    if not (np.isfinite(R_proj).all() and np.isfinite(v_los).all() and (R_proj >= 0).all()):
+        raise ValueError("R_proj and v_los must be finite, and R_proj not negative.")
+
+
+def attempted(
+    clusters: pa.Table,
+    galaxies: Mapping[str, np.ndarray],
+    offsets: Int[np.ndarray, "cluster_and_one"],
+    eligible: Bool[np.ndarray, "cluster"],
+) -> pa.Table:
+    """The table of attempts: a row for each cluster, selected or not, with its numbers of galaxies and members."""
+    inside = galaxies.get("in_cylinder", np.ones(len(galaxies["R_proj"]), bool))
+    members = galaxies.get("is_member", np.zeros(len(inside), bool))
+    return pa.table(
+        {
+            "host_id": clusters["host_id"],
+            "log10_mass": clusters["log10_mass"],
+            "n_galaxies": _count(inside, offsets),
+            "n_members": _count(members, offsets),
+            "eligible": eligible,
+        }
+    )
+
+
+def _count(flags: np.ndarray, offsets: np.ndarray) -> Int[np.ndarray, "cluster"]:
+    return np.diff(np.concatenate([[0], np.cumsum(flags)])[offsets])
+
+
+def check_alike(first: "Catalogue", other: "Catalogue") -> None:
+    """Refuse two catalogues that do not belong into one.
+
+    Raises:
+        ValueError: Settings or columns differ; the message says which.
+    """
+    for what in ("observation", "cosmology"):
+        if getattr(other, what) != getattr(first, what):
+            raise ValueError(f"catalogues differ in their {what}: {getattr(first, what)} and {getattr(other, what)}.")
+    if _settings(other.metadata) != _settings(first.metadata):
+        raise ValueError("catalogues differ in the simulator's settings; they are of different samples.")
+    if other.clusters.schema != first.clusters.schema:
+        raise ValueError(f"catalogues differ in their columns: {first.columns} and {other.columns}.")
+
+
+def _settings(metadata: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in metadata.items() if name not in ("seed", "lines_of_sight")}

@@ -1,0 +1,1 @@
+"""Haloes in equilibrium, their satellites and their surroundings."""

@@ -1,0 +1,286 @@
+"""One halo in equilibrium: its size, how many galaxies it holds, where they are and how fast they move.
+
+Masses are M200c [h^-1 Msun], lengths comoving [h^-1 Mpc], velocities [km/s]. The mass is NFW; galaxies trace a wider
+NFW profile inside the Bryan-Norman virial radius, in Jeans equilibrium, both stretched along the halo's axes.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal, NamedTuple, final
+
+import numpy as np
+from jaxtyping import Float, Int
+from numpy.typing import ArrayLike
+from scipy.ndimage import map_coordinates
+
+from clustermocks.haloes.cosmology import (
+    Cosmology,
+    Values,
+    concentration,
+    nfw_mass,
+    radius_200c,
+    truncation_radius,
+    virial_ratio,
+    virial_velocity,
+)
+from clustermocks.haloes.jeans import HIGHEST_BETA, LOWEST_BETA, anisotropy_at, radial_dispersion
+from clustermocks.haloes.mergers import NONE, SOME, Mergers, draw_clumps
+from clustermocks.haloes.triaxiality import SPHERES, TRIAXIAL, Shapes, draw_ellipsoids
+
+_BIAS_MASSES, _BIASES = (13.5, 14.0, 14.5, 15.0), (0.896, 0.939, 0.982, 1.022)
+OUTSKIRTS = 3.0  # how far a halo's own galaxies reach, in r200c
+_LOG_X = np.linspace(np.log(1e-3), np.log(3.0), 161)  # radius / r200c
+_LOG_C = np.linspace(np.log(0.5), np.log(120.0), 81)  # concentration
+
+
+@final
+@dataclass(frozen=True)
+class HaloGalaxies:
+    """How galaxies populate a halo; cut in accreted mass M_acc > 10^11 h^-1 Msun as in Ho et al. 2019.
+
+    Attributes:
+        richness: Mean number of satellites inside R_vir at M200c = 10^14 [1]. Read off the richness figure of Ho et al.
+            2019, there inside about 1.35 r200c; R_vir is 1.29 r200c, 3 % in number, less than the figure tells.
+        richness_slope: Its power of mass [1].
+        richness_scatter: Relative scatter of the mean number, a Gamma distribution on top of Poisson [1].
+        galaxy_concentration: r200c over the galaxies' scale radius [1] (Budzynski et al. 2012, MNRAS 423, 104: 2.6);
+            None for that of the mass.
+        concentration_scatter: Lognormal scatter of the mass' concentration [dex] (Diemer & Joyce 2019: .16).
+        velocity_scatter: Lognormal scatter of a halo's dispersion at given mass, natural log [1]: stands in for
+            whatever disturbs equilibrium but shapes and mergers. Tuned: with those it makes the pure M-sigma relation's
+            scatter along one line of sight, .069 dex (Ho et al. 2019; Saro et al. 2013, ApJ 772, 47: 30-40 % in mass).
+        velocity_bias: Dispersion over that of equilibrium [1]; None for the tuned function `velocity_bias` of mass.
+        anisotropy: Velocity anisotropy beta, -1 to .5, the same everywhere, or "mamon_lokas": 0 in the centre, .5 far
+            out (Mamon & Lokas 2005, MNRAS 363, 705).
+        shapes: Axis ratios of clusters; neighbouring haloes are spheres.
+        mergers: How many clusters have a second clump; neighbouring haloes have none.
+        central: Whether haloes with satellites have a galaxy at rest in the centre, where centrals are galaxies at all.
+    """
+
+    richness: float = 28.2
+    richness_slope: float = 0.91
+    richness_scatter: float = 0.10
+    galaxy_concentration: float | None = 2.6
+    concentration_scatter: float = 0.16
+    velocity_scatter: float = 0.07
+    velocity_bias: float | None = None
+    anisotropy: float | Literal["mamon_lokas"] = 0.0
+    shapes: Shapes = TRIAXIAL
+    mergers: Mergers = SOME
+    central: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("richness", "galaxy_concentration", "velocity_bias"):
+            if getattr(self, name) is not None and not getattr(self, name) > 0:
+                raise ValueError(f"HaloGalaxies: {name} must be positive, found {getattr(self, name)!r}.")
+        for name in ("richness_scatter", "concentration_scatter", "velocity_scatter"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"HaloGalaxies: {name} must be in [0, 1), found {getattr(self, name)!r}.")
+        beta = self.anisotropy
+        if beta != "mamon_lokas" and (isinstance(beta, str) or not LOWEST_BETA <= beta <= HIGHEST_BETA):
+            raise ValueError(
+                f"HaloGalaxies: anisotropy must be {LOWEST_BETA:g} to {HIGHEST_BETA:g} or 'mamon_lokas', "
+                f"found {beta!r}."
+            )
+
+    def mean_number(self, log10_mass: ArrayLike) -> Values:
+        """Mean number of satellites inside R_vir at log10 M200c [dex]; measured on 13.5 to 15, a power law beyond."""
+        return self.richness * 10 ** (self.richness_slope * (np.asarray(log10_mass, float) - 14))
+
+
+class Haloes(NamedTuple):
+    """Haloes, each field (halo,): log10 M200c [dex], r200c and R_vir [h^-1 Mpc], c200c [1], V200 [km/s]."""
+
+    log10_mass: Float[np.ndarray, "halo"]
+    r_200c: Float[np.ndarray, "halo"]
+    R_vir: Float[np.ndarray, "halo"]
+    c_200c: Float[np.ndarray, "halo"]
+    v_200: Float[np.ndarray, "halo"]
+
+
+class Satellites(NamedTuple):
+    """Galaxies relative to their halo: its index, separation [h^-1 Mpc], Jeans velocity [km/s]."""
+
+    halo: Int[np.ndarray, "galaxy"]
+    separation: Float[np.ndarray, "galaxy 3"]
+    v_jeans: Float[np.ndarray, "galaxy 3"]
+
+
+def velocity_bias(log10_mass: ArrayLike) -> Values:
+    """Dispersion of galaxies over that of equilibrium in the NFW mass [1]: .90 at 13.5 to 1.02 at 15 dex, flat beyond.
+
+    Tuned: it takes the isotropic Jeans dispersion, averaged over galaxies inside R_vir (342/498/726/1064 km/s at
+    13.5/14/14.5/15), to the members' dispersions of Ho et al. 2019 (307/468/713/1087 km/s).
+    """
+    return np.interp(np.asarray(log10_mass, float), _BIAS_MASSES, _BIASES)
+
+
+@lru_cache(maxsize=16)
+def _jeans_table(galaxies: HaloGalaxies) -> Float[np.ndarray, "concentration radius"]:
+    c_mass = np.exp(_LOG_C)[:, None]
+    c_galaxy = c_mass if galaxies.galaxy_concentration is None else galaxies.galaxy_concentration
+    return radial_dispersion(np.exp(_LOG_X), c_mass, c_galaxy, galaxies.anisotropy)
+
+
+def tabulated_dispersion(x: Values, c_mass: Values, galaxies: HaloGalaxies) -> Values:
+    """Radial dispersion in units of V200, as `jeans.radial_dispersion`.
+
+    Bilinear interpolation: .1 % for x in [1e-3, 3], c_mass in [.5, 120], constant beyond.
+    """
+    row = (np.log(c_mass) - _LOG_C[0]) / (_LOG_C[1] - _LOG_C[0])
+    column = (np.log(x) - _LOG_X[0]) / (_LOG_X[1] - _LOG_X[0])
+    return map_coordinates(_jeans_table(galaxies), np.stack([row, column]), order=1, mode="nearest")
+
+
+def nfw_radii(fraction: ArrayLike, x_max: ArrayLike) -> Values:
+    """Radii [scale radii] inside which an NFW profile cut at x_max holds the given fractions; to 1e-5 for x < 400."""
+    log_x, log_mass = _nfw_table()
+    target = np.asarray(fraction, float) * nfw_mass(x_max)
+    return np.exp(np.interp(np.log(np.maximum(target, 1e-12)), log_mass, log_x))
+
+
+@lru_cache(maxsize=1)
+def _nfw_table() -> tuple[Float[np.ndarray, "x"], Float[np.ndarray, "x"]]:
+    log_x = np.linspace(np.log(1e-5), np.log(400.0), 4801)
+    return log_x, np.log(nfw_mass(np.exp(log_x)))
+
+
+@lru_cache(maxsize=16)
+def _median_concentration(redshift: float, cosmology: Cosmology) -> tuple[Values, Values]:
+    grid = np.linspace(10.5, 16.5, 241)
+    return grid, np.log(concentration(10**grid, redshift, cosmology))
+
+
+def draw_haloes(
+    log10_mass: Float[np.ndarray, "halo"],
+    rng: np.random.Generator,
+    *,
+    galaxies: HaloGalaxies,
+    redshift: float,
+    cosmology: Cosmology,
+) -> Haloes:
+    """Sizes and concentrations of haloes of log10 M200c [dex, 10.5 to 16.5]; concentration scatters lognormally."""
+    median = np.interp(log10_mass, *_median_concentration(redshift, cosmology))
+    scatter = np.log(10) * galaxies.concentration_scatter * rng.standard_normal(len(log10_mass))
+    c_200c = np.exp(median + scatter)
+    mass = 10**log10_mass
+    r_200c = radius_200c(mass, redshift, cosmology)
+    return Haloes(
+        log10_mass=log10_mass,
+        r_200c=r_200c,
+        R_vir=r_200c * virial_ratio(c_200c, redshift, cosmology),
+        c_200c=c_200c,
+        v_200=virial_velocity(mass, redshift, cosmology),
+    )
+
+
+def isotropic(rng: np.random.Generator, n: int) -> Float[np.ndarray, "n 3"]:
+    """n directions uniform on the sphere."""
+    cosine, phi = rng.uniform(-1, 1, n), rng.uniform(0, 2 * np.pi, n)
+    sine = np.sqrt(1 - cosine**2)
+    return np.column_stack([sine * np.cos(phi), sine * np.sin(phi), cosine])
+
+
+def draw_satellites(
+    haloes: Haloes,
+    rng: np.random.Generator,
+    galaxies: HaloGalaxies,
+    *,
+    truncation: Values | None = None,
+    relaxed: bool = False,
+) -> Satellites:
+    """Satellites inside R_vir: Poisson x Gamma in number, NFW in radius, local Gaussian in velocity.
+
+    The velocity is that of equilibrium: static in physical coordinates, so the peculiar velocity is it minus the Hubble
+    flow across the halo.
+
+    Args:
+        haloes: The haloes.
+        rng: Random numbers.
+        galaxies: How they are populated.
+        truncation: r_t / r200c [1] of each halo: its galaxies then go on beyond R_vir, to 3 r200c, as the same profile
+            times [1 + (r/r_t)^4]^-2 (Diemer & Kravtsov 2014, ApJ 789, 1, eq. 4). None: they end at R_vir.
+        relaxed: Spheres without mergers.
+    """
+    clumps = draw_clumps(haloes, rng, NONE if relaxed else galaxies.mergers)
+    mean = galaxies.mean_number(haloes.log10_mass + np.log10(clumps.total))
+    halo, x = _draw_radii(haloes, mean * _richness_factor(rng, len(mean), galaxies), rng, galaxies, truncation)
+    shapes = SPHERES if relaxed else galaxies.shapes
+    direction, unit = _orbits(halo, x, haloes.c_200c[halo], rng, anisotropy=galaxies.anisotropy, shapes=shapes)
+    amplitude = haloes.v_200 * np.exp(galaxies.velocity_scatter * rng.standard_normal(len(mean)))
+    amplitude = amplitude * (galaxies.velocity_bias or velocity_bias(haloes.log10_mass))
+    sigma = amplitude[halo] * tabulated_dispersion(x, haloes.c_200c[halo], galaxies)
+    separation, v_jeans = (x * haloes.r_200c[halo])[:, None] * direction, sigma[:, None] * unit
+    return Satellites(halo, *clumps.merge(halo, separation, v_jeans, rng))
+
+
+def _draw_radii(
+    haloes: Haloes,
+    mean: Float[np.ndarray, "halo"],
+    rng: np.random.Generator,
+    galaxies: HaloGalaxies,
+    truncation: Values | None,
+) -> tuple[Int[np.ndarray, "galaxy"], Float[np.ndarray, "galaxy"]]:
+    """Halo and radius / r200c of satellites, of which `mean` are expected inside R_vir."""
+    c_galaxy = haloes.c_200c if galaxies.galaxy_concentration is None else galaxies.galaxy_concentration
+    c_galaxy = np.broadcast_to(c_galaxy, mean.shape)
+    virial = haloes.R_vir / haloes.r_200c
+    reach = virial if truncation is None else np.maximum(virial, OUTSKIRTS)
+    number = rng.poisson(mean * nfw_mass(c_galaxy * reach) / nfw_mass(c_galaxy * virial))
+    halo = np.repeat(np.arange(len(mean)), number)
+    x = nfw_radii(rng.uniform(size=len(halo)), (c_galaxy * reach)[halo]) / c_galaxy[halo]
+    if truncation is None:
+        return halo, x
+    kept = (x < virial[halo]) | (rng.uniform(size=len(x)) < (1 + (x / truncation[halo]) ** 4) ** -2)
+    return halo[kept], x[kept]
+
+
+def _orbits(
+    halo: Int[np.ndarray, "galaxy"],
+    x: Values,
+    c_mass: Values,
+    rng: np.random.Generator,
+    *,
+    anisotropy: float | Literal["mamon_lokas"],
+    shapes: Shapes,
+) -> tuple[Float[np.ndarray, "galaxy 3"], Float[np.ndarray, "galaxy 3"]]:
+    """Directions from the centre, and velocities in units of the radial dispersion.
+
+    A halo's mean square velocity at a radius is that of the sphere, 3 - 2 beta, whatever its shape.
+    """
+    unit = rng.standard_normal((len(halo), 3))
+    if shapes == SPHERES:
+        direction, ellipsoids = isotropic(rng, len(halo)), None
+    else:
+        ellipsoids = draw_ellipsoids(int(halo.max(initial=-1)) + 1, rng, shapes)
+        direction = ellipsoids.directions(halo, rng)
+    if anisotropy != 0:
+        beta = anisotropy_at(x, c_mass, anisotropy)[:, None]
+        tangential = np.sqrt(1 - beta)
+        radial = (unit * direction).sum(axis=1, keepdims=True) * direction
+        unit = tangential * unit + (1 - tangential) * radial
+        if ellipsoids is not None:
+            along = ellipsoids.radial_square()[halo, None]
+            unit *= np.sqrt((3 - 2 * beta) / (3 - 3 * beta + beta * along))
+    if ellipsoids is not None:
+        unit = np.einsum("gij,gj->gi", ellipsoids.velocity[halo], unit)
+    return direction, unit
+
+
+def _richness_factor(rng: np.random.Generator, n: int, galaxies: HaloGalaxies) -> Float[np.ndarray, "halo"]:
+    """Gamma variates of mean 1 and the richness scatter."""
+    if not galaxies.richness_scatter:
+        return np.ones(n)
+    variance = galaxies.richness_scatter**2
+    return rng.gamma(1 / variance, variance, n)
+
+
+def truncation_radii(log10_mass: ArrayLike, redshift: float, cosmology: Cosmology) -> Values:
+    """r_t / r200c [1] of haloes of log10 M200c [dex, 12 to 16]; interpolated."""
+    return np.interp(np.asarray(log10_mass, float), *_truncation_table(redshift, cosmology))
+
+
+@lru_cache(maxsize=16)
+def _truncation_table(redshift: float, cosmology: Cosmology) -> tuple[Values, Values]:
+    grid = np.linspace(12, 16, 81)
+    return grid, truncation_radius(10**grid, redshift, cosmology)

@@ -1,0 +1,1 @@
+"""Velocity dispersions, locations and membership of galaxies in clusters."""

@@ -1,0 +1,167 @@
+"""One chunk of mock clusters: its galaxies drawn, observed and cut, as flat arrays.
+
+Masses are M200c [h^-1 Msun], lengths comoving [h^-1 Mpc], velocities [km/s]. The line of sight is the third axis.
+"""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from clustermocks.haloes.cosmology import radius_200c
+from clustermocks.haloes.environment import (
+    MAX_NEIGHBOUR,
+    MIN_SATELLITE_HOST,
+    Neighbourhood,
+    Pillar,
+    central_threshold,
+    draw_neighbours,
+)
+from clustermocks.haloes.satellites import Haloes, Satellites, draw_haloes, draw_satellites, truncation_radii
+from clustermocks.mocks.blending import Rivals, eligible, heaviest_reaching_in
+from clustermocks.mocks.sightlines import Sights
+from clustermocks.mocks.spectroscopy import Chunk, Galaxies, observe
+from clustermocks.observation import line_of_sight_velocity
+
+if TYPE_CHECKING:
+    from clustermocks.mocks.halo_model import HaloModel
+
+VELOCITY_MARGIN = 3000.0  # peculiar velocity and shift of the centre that can bring a galaxy into the window [km/s]
+
+
+def simulate_chunk(
+    model: "HaloModel",
+    log10_mass: Float[np.ndarray, "host"],
+    n_lines: Int[np.ndarray, "host"],
+    stream: np.random.SeedSequence,
+) -> Chunk:
+    """Draw, observe and cut one chunk of hosts, each along some lines of sight."""
+    rng, sights = np.random.default_rng(stream), Sights.of(n_lines)
+    clusters, around, galaxies = populate(model, log10_mass, rng, sights)
+    seen = observe(model, clusters.R_vir, galaxies, rng)
+    rival = _heaviest_reaching_in(model, around, n=len(clusters.log10_mass))
+    return seen._replace(
+        clusters={
+            "host": sights.host,
+            "log10_mass": clusters.log10_mass,
+            "concentration": clusters.c_200c,
+            **dict(zip(("sight_x", "sight_y", "sight_z"), sights.axes[:, 2].T, strict=True)),
+            **seen.clusters,
+            "log10_mass_rival": rival,
+            "eligible": eligible(rival, clusters.log10_mass, dominant=model.dominant),
+        }
+    )
+
+
+def populate(
+    model: "HaloModel", log10_mass: Float[np.ndarray, "host"], rng: np.random.Generator, sights: Sights | None = None
+) -> tuple[Haloes, Neighbourhood, Galaxies]:
+    """Clusters, the haloes around them, and all their galaxies, before anybody looks.
+
+    Each line of sight is a cluster of its own here: its members are its host's, turned; its neighbours are drawn for
+    it. One line each by default.
+    """
+    sights = Sights.of(np.ones(len(log10_mass), int)) if sights is None else sights
+    hosts = _haloes(model, log10_mass, rng)
+    clusters = Haloes(*(column[sights.host] for column in hosts))
+    around = _neighbours(model, clusters, rng)
+    members = _moving(model, sights.through(_members(model, hosts, rng)))
+    return clusters, around, _join(members, _interloper_galaxies(model, around, rng))
+
+
+def _haloes(model: "HaloModel", log10_mass: Float[np.ndarray, "halo"], rng: np.random.Generator) -> Haloes:
+    redshift, cosmology = model.observation.redshift, model.cosmology
+    return draw_haloes(log10_mass, rng, galaxies=model.galaxies, redshift=redshift, cosmology=cosmology)
+
+
+def _join(*parts: Galaxies) -> Galaxies:
+    """All galaxies, sorted by cluster."""
+    joined = Galaxies(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+    order = np.argsort(joined.cluster, kind="stable")
+    return Galaxies(*(column[order] for column in joined))
+
+
+def _hubble_flow(model: "HaloModel", z_proj: Float[np.ndarray, "galaxy"]) -> Float[np.ndarray, "galaxy"]:
+    """Velocity of the Hubble flow across a comoving distance [km/s]."""
+    redshift = model.observation.redshift
+    return model.cosmology.hubble(redshift) / (1 + redshift) * z_proj
+
+
+def _moving(model: "HaloModel", satellites: Satellites) -> Galaxies:
+    """Galaxies of haloes, indexed by halo, with their peculiar velocity along the third axis."""
+    v_peculiar = satellites.v_jeans[:, 2] - _hubble_flow(model, satellites.separation[:, 2])
+    return Galaxies(satellites.halo, satellites.separation, v_peculiar)
+
+
+def _members(model: "HaloModel", hosts: Haloes, rng: np.random.Generator) -> Satellites:
+    """The clusters' own galaxies, sorted by host; with "all" also centrals, at rest, and those that orbit beyond R_vir.
+
+    Catalogues of haloes list the latter as centrals, which "satellites" leaves out.
+    """
+    if model.interlopers == "satellites":
+        return _sorted(draw_satellites(hosts, rng, model.galaxies))
+    n = len(hosts.log10_mass) if model.galaxies.central else 0
+    truncation = truncation_radii(hosts.log10_mass, model.observation.redshift, model.cosmology)
+    satellites = draw_satellites(hosts, rng, model.galaxies, truncation=truncation)
+    centrals = Satellites(np.arange(n), np.zeros((n, 3)), np.zeros((n, 3)))
+    return _sorted(Satellites(*(np.concatenate(columns) for columns in zip(centrals, satellites, strict=True))))
+
+
+def _sorted(galaxies: Satellites) -> Satellites:
+    order = np.argsort(galaxies.halo, kind="stable")
+    return Satellites(*(column[order] for column in galaxies))
+
+
+def _central_threshold(model: "HaloModel") -> float:
+    if model.interlopers == "satellites":
+        return np.inf
+    redshift, fit = model.observation.redshift, model.neighbours.mass_function
+    return central_threshold(model.tracer_density, model.galaxies, redshift, model.cosmology, model=fit)
+
+
+def _pillar(model: "HaloModel", threshold: float) -> Pillar:
+    observation, cosmology = model.observation, model.cosmology
+    reach = 1.4 * radius_200c(10**MAX_NEIGHBOUR, observation.redshift, cosmology)
+    velocity = observation.v_cut + VELOCITY_MARGIN
+    return Pillar(
+        radius=float(_search_radius(model) + reach),
+        depth=float(velocity * (1 + observation.redshift) / cosmology.hubble(observation.redshift)),
+        min_log10_mass=min(MIN_SATELLITE_HOST, threshold),
+        redshift=observation.redshift,
+        cosmology=cosmology,
+    )
+
+
+def _search_radius(model: "HaloModel") -> float:
+    """Distance from the true centre within which the cylinder may lie: a wrong centre is never 5 sigma off."""
+    return model.observation.aperture + 5 * model.centre_error
+
+
+def _neighbours(model: "HaloModel", clusters: Haloes, rng: np.random.Generator) -> Neighbourhood:
+    """Haloes around each cluster."""
+    pillar = _pillar(model, _central_threshold(model))
+    return draw_neighbours(clusters, rng, neighbours=model.neighbours, pillar=pillar, aperture=_search_radius(model))
+
+
+def _heaviest_reaching_in(model: "HaloModel", around: Neighbourhood, *, n: int) -> Float[np.ndarray, "cluster"]:
+    """Log10 mass of the heaviest neighbour that reaches into each cluster's cylinder [dex]; NaN where none does."""
+    observation, cosmology = model.observation, model.cosmology
+    v_los = line_of_sight_velocity(around.position[:, 2], around.v_peculiar, 0.0, observation.redshift, cosmology)
+    rivals = Rivals(around.cluster, around.log10_mass, np.hypot(*around.position[:, :2].T), v_los)
+    return heaviest_reaching_in(rivals, n=n, observation=observation, cosmology=cosmology)
+
+
+def _interloper_galaxies(model: "HaloModel", around: Neighbourhood, rng: np.random.Generator) -> Galaxies:
+    """Galaxies of all neighbouring haloes, indexed by cluster."""
+    threshold = _central_threshold(model)
+    hosts = np.flatnonzero(around.log10_mass >= MIN_SATELLITE_HOST)
+    haloes = _haloes(model, around.log10_mass[hosts], rng)
+    inner = _moving(model, draw_satellites(haloes, rng, model.galaxies, relaxed=True))
+    halo = hosts[inner.cluster]
+    satellites = Galaxies(
+        around.cluster[halo], around.position[halo] + inner.position, around.v_peculiar[halo] + inner.v_peculiar
+    )
+    own = around.log10_mass >= threshold
+    if not model.galaxies.central:  # then what has satellites has no central
+        own &= around.log10_mass < MIN_SATELLITE_HOST
+    return _join(satellites, Galaxies(around.cluster[own], around.position[own], around.v_peculiar[own]))

@@ -1,0 +1,115 @@
+"""One run of HaloModel: its masses in chunks, each with its own random stream, from which catalogues are put together.
+
+Masses are M200c [h^-1 Msun] as log10_mass [dex].
+"""
+
+import hashlib
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple, Self
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from clustermocks.catalogue.catalogue import Catalogue
+from clustermocks.io.parallel import ordered
+from clustermocks.io.settings import REVISION, choices, flat, installed_version
+from clustermocks.mocks.chunk import simulate_chunk
+from clustermocks.mocks.spectroscopy import Chunk
+
+if TYPE_CHECKING:
+    from clustermocks.mocks.halo_model import HaloModel
+
+CHUNK = 250  # most hosts that share a random stream: part of what a seed means
+CHUNK_LINES = 1000  # most lines of sight through them, which bound a worker's memory: some 200 MB
+
+
+class MockRun(NamedTuple):
+    """A model, log10 masses of hosts [dex], how many lines of sight each, a seed: all that decides the result.
+
+    Chunk i has the hosts edges[i] to edges[i + 1]. Build one with `of`.
+    """
+
+    model: "HaloModel"
+    log10_mass: Float[np.ndarray, "host"]
+    n_lines: Int[np.ndarray, "host"]
+    seed: int
+    edges: Int[np.ndarray, "chunk_and_one"]
+
+    @classmethod
+    def of(
+        cls, model: "HaloModel", log10_mass: Float[np.ndarray, "host"], n_lines: Int[np.ndarray, "host"], seed: int
+    ) -> Self:
+        """Divide a run into chunks, by its hosts and their lines alone, so that workers do not matter."""
+        return cls(model, log10_mass, n_lines, seed, chunk_edges(n_lines))
+
+    @property
+    def n_chunks(self) -> int:
+        """Number of chunks."""
+        return len(self.edges) - 1
+
+    def chunks(self, which: Iterable[int], n_jobs: int | None) -> Generator[Chunk, None, None]:
+        """Some chunks by their index, in that order."""
+        return ordered(simulate_chunk, (self._job(index) for index in which), n_jobs)
+
+    def _job(self, index: int) -> tuple:
+        stream = np.random.SeedSequence(self.seed, spawn_key=(index,))  # what SeedSequence.spawn gives
+        part = slice(self.edges[index], self.edges[index + 1])
+        return self.model, self.log10_mass[part], self.n_lines[part], stream
+
+    def attempted(self, chunks: range) -> int:
+        """Number of clusters, one a line of sight, in some chunks."""
+        return int(self.n_lines[self.edges[chunks.start] : self.edges[chunks.stop]].sum())
+
+    def catalogue(self, chunks: Sequence[Chunk], first: int = 0) -> Catalogue:
+        """Put chunks that follow one another into a catalogue; `first` is the index of the first of them."""
+        clusters = _joined([chunk.clusters for chunk in chunks])
+        counts = np.concatenate([chunk.counts for chunk in chunks])
+        before = np.repeat(self.edges[first : first + len(chunks)], [len(chunk.counts) for chunk in chunks])
+        host = before + clusters.pop("host")
+        return Catalogue.from_arrays(
+            self.model.observation,
+            self.model.cosmology,
+            clusters={**clusters, "host_id": (self.seed % 2**31) * 2**32 + host},
+            galaxies=_joined([chunk.galaxies for chunk in chunks]),
+            offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+            metadata={
+                "simulator": "HaloModel",
+                "simulator_revision": str(REVISION),
+                "seed": str(self.seed),
+                "lines_of_sight": self._lines(),
+                **choices(self.model),
+            },
+        )
+
+    def _lines(self) -> str:
+        low, high = self.n_lines.min(), self.n_lines.max()
+        return str(low) if low == high else f"{low} to {high} (SHA-256 {_digest(self.n_lines)})"
+
+    def settings(self) -> dict[str, str]:
+        """All that decides the result, by name, as text: two runs of the same settings write the same catalogue."""
+        mass = self.log10_mass
+        return {
+            "version": installed_version("sbi-clustermass"),
+            "simulator_revision": str(REVISION),
+            "seed": str(self.seed),
+            "log10_masses": f"{len(mass)} from {mass.min():.6g} to {mass.max():.6g} (SHA-256 {_digest(mass)})",
+            "lines_of_sight": self._lines(),
+            **flat(self.model),
+        }
+
+
+def chunk_edges(n_lines: Int[np.ndarray, "host"]) -> Int[np.ndarray, "chunk_and_one"]:
+    """Where chunks begin and end: as many hosts as exceed neither CHUNK nor CHUNK_LINES lines, but at least one."""
+    total, edges = np.concatenate([[0], np.cumsum(n_lines)]), [0]
+    while edges[-1] < len(n_lines):
+        fitting = int(np.searchsorted(total, total[edges[-1]] + CHUNK_LINES, side="right")) - 1
+        edges.append(max(min(fitting, edges[-1] + CHUNK), edges[-1] + 1))
+    return np.array(edges)
+
+
+def _digest(values: np.ndarray) -> str:
+    return hashlib.sha256(np.ascontiguousarray(values, "<f8").tobytes()).hexdigest()[:16]
+
+
+def _joined(parts: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

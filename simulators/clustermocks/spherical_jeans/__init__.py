@@ -1,0 +1,1 @@
+"""Spherical clusters in Jeans equilibrium, with their exact likelihood."""

@@ -1,0 +1,144 @@
+"""Mock clusters of SphericalJeans, drawn by throwing galaxies in space: nothing here knows the likelihood.
+
+Masses are M200c [h^-1 Msun], lengths comoving [h^-1 Mpc], velocities [km/s].
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from clustermocks.catalogue.catalogue import Catalogue
+from clustermocks.haloes.jeans import anisotropy_at, radial_dispersion
+from clustermocks.haloes.satellites import nfw_radii
+from clustermocks.io.parallel import ordered
+from clustermocks.io.settings import choices
+from clustermocks.observation import in_cylinder
+from clustermocks.spherical_jeans.galaxies import Hosts, hosts
+
+if TYPE_CHECKING:
+    from clustermocks.spherical_jeans.model import SphericalJeans
+
+_CHUNK = 250  # clusters that share a random stream: part of what a seed means
+
+
+class _Galaxies(NamedTuple):
+    """Galaxies of a chunk, each with the index of its cluster; R_proj [h^-1 Mpc], v_los [km/s]."""
+
+    cluster: Int[np.ndarray, "galaxy"]
+    R_proj: Float[np.ndarray, "galaxy"]
+    v_los: Float[np.ndarray, "galaxy"]
+    is_member: Bool[np.ndarray, "galaxy"]
+
+
+class _Chunk(NamedTuple):
+    """Clusters that shared a random stream."""
+
+    halo: Hosts
+    galaxies: _Galaxies
+
+
+def simulate(
+    model: "SphericalJeans",
+    theta: Float[np.ndarray, "cluster parameter"],
+    *,
+    seed: int,
+    n_jobs: int | None,
+    progress: Callable[[int], object] | None,
+) -> Catalogue:
+    """As SphericalJeans.simulate, which documents it."""
+    parts = np.split(theta, range(_CHUNK, len(theta), _CHUNK))
+    streams = np.random.SeedSequence(seed).spawn(len(parts))
+    jobs = [(model, part, stream) for part, stream in zip(parts, streams, strict=True)]
+    drawn, done = [], 0
+    for chunk in ordered(_simulate_chunk, jobs, n_jobs):
+        drawn.append(chunk._replace(galaxies=chunk.galaxies._replace(cluster=chunk.galaxies.cluster + done)))
+        done += len(chunk.halo.edge)
+        if progress is not None:
+            progress(done)
+    return _catalogue(model, theta, drawn, seed)
+
+
+def _simulate_chunk(
+    model: "SphericalJeans", theta: Float[np.ndarray, "cluster parameter"], stream: np.random.SeedSequence
+) -> _Chunk:
+    rng, n = np.random.default_rng(stream), len(theta)
+    offsets = (
+        model.galaxies.mass_concentration_scatter * rng.standard_normal(n),
+        model.galaxies.anisotropy_spread * rng.uniform(-1, 1, n),
+    )
+    redshift, cosmology = model.observation.redshift, model.cosmology
+    columns = dict(zip(model.parameters, theta.T, strict=True))
+    halo = hosts(columns, model.galaxies, offsets=offsets, redshift=redshift, cosmology=cosmology)
+    factor = rng.gamma(model.shape, 1 / model.shape, n) if np.isfinite(model.shape) else np.ones(n)
+    number = rng.poisson(factor * model.mean_number(theta[:, 0]))
+    background = _background(model, rng.poisson(model.background, n), rng)
+    return _Chunk(halo, _sorted(*_members(model, halo, number, rng), background))
+
+
+def _members(
+    model: "SphericalJeans", halo: Hosts, number: Int[np.ndarray, "cluster"], rng: np.random.Generator
+) -> list[_Galaxies]:
+    """Members in the cylinder: those of `number` that happen to be, or `number` of them where mass must not tell."""
+    drawn = [_throw(model, halo, number, rng)]
+    if model.richness == "mass":
+        return drawn
+    missing = number
+    while (missing := missing - np.bincount(drawn[-1].cluster, minlength=len(number))).any():
+        drawn.append(_throw(model, halo, missing, rng))
+    return drawn
+
+
+def _throw(
+    model: "SphericalJeans", halo: Hosts, number: Int[np.ndarray, "cluster"], rng: np.random.Generator
+) -> _Galaxies:
+    """Throw so many galaxies inside R_vir of each halo and keep those in the cylinder."""
+    cluster = np.repeat(np.arange(len(number)), number)
+    c_galaxy, c_mass = model.galaxies.concentration, halo.c_200c[cluster]
+    x = nfw_radii(rng.uniform(size=len(cluster)), c_galaxy * halo.edge[cluster]) / c_galaxy
+    sine_squared = 1 - rng.uniform(-1, 1, len(cluster)) ** 2
+    anisotropy = halo.anisotropy if isinstance(halo.anisotropy, str) else halo.anisotropy[cluster]
+    beta = anisotropy_at(x, c_mass, anisotropy)
+    sigma = radial_dispersion(x, c_mass, c_galaxy, anisotropy) * np.sqrt(1 - beta * sine_squared)
+    R_proj = x * halo.r_200c[cluster] * np.sqrt(sine_squared)
+    v_los = sigma * halo.v_200[cluster] * rng.standard_normal(len(cluster))
+    inside = in_cylinder(R_proj, v_los, model.observation)
+    return _Galaxies(cluster[inside], R_proj[inside], v_los[inside], np.ones(inside.sum(), bool))
+
+
+def _background(model: "SphericalJeans", number: Int[np.ndarray, "cluster"], rng: np.random.Generator) -> _Galaxies:
+    """So many interlopers for each cluster, uniform in area and velocity."""
+    cluster = np.repeat(np.arange(len(number)), number)
+    R_proj = model.observation.aperture * np.sqrt(rng.uniform(size=len(cluster)))
+    v_los = rng.uniform(-model.observation.v_cut, model.observation.v_cut, len(cluster))
+    return _Galaxies(cluster, R_proj, v_los, np.zeros(len(cluster), bool))
+
+
+def _sorted(*parts: _Galaxies) -> _Galaxies:
+    """All galaxies, sorted by cluster."""
+    joined = _Galaxies(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+    order = np.argsort(joined.cluster, kind="stable")
+    return _Galaxies(*(column[order] for column in joined))
+
+
+def _catalogue(
+    model: "SphericalJeans", theta: Float[np.ndarray, "cluster parameter"], chunks: list[_Chunk], seed: int
+) -> Catalogue:
+    galaxies = _Galaxies(*(np.concatenate(columns) for columns in zip(*(c.galaxies for c in chunks), strict=True)))
+    counts = np.bincount(galaxies.cluster, minlength=len(theta))
+    clusters = {
+        "log10_mass": theta[:, 0],
+        "host_id": (seed % 2**31) * 2**32 + np.arange(len(theta)),
+        "concentration": np.concatenate([c.halo.c_200c for c in chunks]),
+    }
+    if not isinstance(model.galaxies.anisotropy, str):
+        clusters["beta"] = np.concatenate([c.halo.anisotropy for c in chunks])
+    return Catalogue.from_arrays(
+        model.observation,
+        model.cosmology,
+        clusters=clusters,
+        galaxies={name: getattr(galaxies, name) for name in ("R_proj", "v_los", "is_member")},
+        offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+        metadata={"simulator": "SphericalJeans", "seed": str(seed), **choices(model)},
+    )

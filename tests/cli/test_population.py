@@ -1,0 +1,149 @@
+"""`clustermass posteriors` and `clustermass population` as a user meets them."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from astropy.table import Table
+
+from clustermocks import Catalogue, FlatMasses, HaloMassFunction, HaloModel
+from clustermocks.selection import fit_selection
+from sbi_clustermass import MassPosteriors
+from sbi_clustermass.cli.main import main
+
+GRID = np.linspace(12.5, 15.8, 331)
+ERROR, N, CUT = 0.12, 15_000, 20
+VOLUME = N / HaloMassFunction(low=12.5, high=15.6).number_density()
+
+
+def run(capsys, *arguments: object) -> tuple[int, str, str]:
+    """Exit status and what was printed."""
+    with pytest.raises(SystemExit) as exit_:
+        main([str(a) for a in arguments])
+    out = capsys.readouterr()
+    return int(exit_.value.code or 0), out.out, out.err
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """A survey cut on richness, a table of its observables, and the mocks that its selection is measured on.
+
+    Of the galaxies only a mass estimate is kept, and that there were enough of them: their likelihood is that of both,
+    as a network's is that was trained on clusters that passed the cut.
+    """
+    folder = tmp_path_factory.mktemp("population")
+    model = replace(HaloModel.ho2019(), dominant=True)
+    model.simulate(FlatMasses(12.5, 15.6).draw(4000, seed=1), seed=1).to_parquet(folder / "mocks.parquet")
+    mocks = Catalogue.from_parquet(folder / "mocks.parquet").with_min_galaxies(CUT)
+    selection = fit_selection(*mocks.attempted())
+    rng, true = np.random.default_rng(3), HaloMassFunction(low=12.5, high=15.6).draw(N, seed=2)
+    true = true[rng.random(N) < selection(true)]
+    observed = true + ERROR * rng.standard_normal(len(true))
+    names = tuple(f"c{i}" for i in range(len(true)))
+    log_prob = -0.5 * ((GRID - observed[:, None]) / ERROR) ** 2 + selection.log(GRID)
+    MassPosteriors.from_log_prob(GRID, log_prob, names=names).to_parquet(folder / "masses.parquet")
+    y = 2.9 + 0.33 * (true - 14.3) + np.hypot(0.05, 0.03) * rng.standard_normal(len(true))
+    rows = rng.permutation(len(true))
+    table = Table({"name": np.array(names)[rows], "redshift": np.full(len(true), 0.12), "log_sigma": y[rows]})
+    table["log_sigma_err"] = 0.03
+    table.write(folder / "table.ecsv")
+    return folder
+
+
+def options(folder: Path) -> list[object]:
+    """Of every run: masses, selection, volume and a quick sampler."""
+    mocks = ("--mocks", folder / "mocks.parquet", "--min-galaxies", CUT)
+    return ["population", folder / "masses.parquet", *mocks, "--volume", VOLUME, "--sampler", "laplace"]
+
+
+def test_mass_function_is_fitted_and_written(capsys, folder, tmp_path):
+    status, out, err = run(capsys, *options(folder), "--out", tmp_path / "run", "--truth", "tinker08")
+    assert status == 0, err
+    assert "slope" in out
+    assert "Wrote" in out
+    table = Table.read(tmp_path / "run" / "parameters.ecsv")
+    slope = table[table["parameter"] == "slope"][0]
+    assert abs(slope["mean"] - -1.728) < 4 * slope["std"]  # Tinker et al. at the pivot; fails once in 16 000
+    for name in ("fit.nc", "masses.parquet", "corner.png", "mass_function.png"):
+        assert (tmp_path / "run" / name).stat().st_size > 1000
+    shrunk = MassPosteriors.from_parquet(tmp_path / "run" / "masses.parquet")
+    before = MassPosteriors.from_parquet(folder / "masses.parquet")
+    assert shrunk.names == before.names
+    assert np.all(shrunk.std < 1.2 * before.std)
+
+
+def test_cosmology_is_another_form_of_the_masses(capsys, folder, tmp_path):
+    status, _, err = run(capsys, *options(folder), "--cosmology", "--truth", "tinker08", "--out", tmp_path)
+    assert status == 0, err
+    table = Table.read(tmp_path / "parameters.ecsv")
+    for name, truth in {"Om0": 0.307115, "sigma8": 0.8228}.items():
+        row = table[table["parameter"] == name][0]
+        assert abs(row["mean"] - truth) < 4 * row["std"]  # fails once in 16 000 for each
+
+
+@pytest.mark.slow
+def test_scaling_relation_is_fitted_with_the_masses(capsys, folder, tmp_path):
+    extra = ("--model", "scaling-relation", "--table", folder / "table.ecsv", "--observable", "log_sigma")
+    status, _, err = run(capsys, *options(folder), *extra, "--out", tmp_path)
+    assert status == 0, err
+    table = Table.read(tmp_path / "parameters.ecsv")
+    for name, truth in {"slope_log_sigma": 0.33, "intercept_log_sigma": 2.9, "scatter_log_sigma": 0.05}.items():
+        row = table[table["parameter"] == name][0]
+        assert abs(row["mean"] - truth) < 4 * row["std"]  # fails once in 16 000 for each
+    assert (tmp_path / "relation_log_sigma.png").stat().st_size > 10_000
+
+
+def test_posteriors_of_a_catalogue_are_written_for_a_population(capsys, mocks, model, tmp_path):
+    mocks.select(np.arange(40)).to_parquet(tmp_path / "survey.parquet")
+    out = tmp_path / "masses.parquet"
+    status, text, err = run(capsys, "posteriors", tmp_path / "survey.parquet", "--model", model, "--out", out)
+    assert status == 0, err
+    assert "posteriors of 40 clusters" in text
+    assert len(MassPosteriors.from_parquet(out)) == 40
+
+
+@pytest.mark.parametrize(
+    ("extra", "words"),
+    [
+        (["--complete"], "one of --mocks FILE and --complete"),
+        (["--area", 100], "not both"),
+        (["--form", "mpr"], "Did you mean 'mrp'"),
+        (["--sampler", "nutz"], "Did you mean 'nuts'"),
+        (["--model", "scaling"], "unknown model"),
+        (["--model", "scaling-relation"], "needs --table and --observable"),
+        (["--redshifts", "a,b"], "numbers with commas"),
+        (["--min-galaxies", 5], "cannot lower the richness cut"),
+    ],
+)
+def test_contradictions_are_refused_in_one_message(capsys, folder, tmp_path, extra, words):
+    status, _, err = run(capsys, *options(folder), "--out", tmp_path, *extra)
+    assert status == 2
+    assert words in err
+    assert "Traceback" not in err
+
+
+def test_an_observable_from_the_same_galaxies_is_refused_unless_it_is_called_a_check(capsys, folder, tmp_path):
+    extra = ["--model", "scaling-relation", "--table", folder / "table.ecsv", "--observable", "log_sigma"]
+    extra += ["--same-galaxies", "log_sigma", "--out", tmp_path]
+    status, _, err = run(capsys, *options(folder), *extra)
+    assert status == 2
+    assert "independent" in err
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda table: table.rename_column("name", "cluster"), "no column 'name'"),
+        (lambda table: table.rename_column("log_sigma_err", "e"), "no column log_sigma_err"),
+        (lambda table: table.remove_row(3), "1 clusters have no row"),
+    ],
+)
+def test_a_table_that_does_not_fit_is_refused(capsys, folder, tmp_path, change, words):
+    table = Table.read(folder / "table.ecsv")
+    change(table)
+    table.write(tmp_path / "bad.ecsv")
+    extra = ("--model", "scaling-relation", "--table", tmp_path / "bad.ecsv", "--observable", "log_sigma")
+    status, _, err = run(capsys, *options(folder), *extra, "--out", tmp_path)
+    assert status == 2
+    assert words in err

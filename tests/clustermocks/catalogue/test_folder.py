@@ -1,0 +1,241 @@
+"""Simulations of any size: the same catalogue whoever works, written part by part, resumed, nothing half-written."""
+
+import signal
+import subprocess
+import sys
+import time
+import tracemalloc
+from dataclasses import replace
+from pathlib import Path
+
+import joblib
+import numpy as np
+import pyarrow as pa
+import pytest
+
+import clustermocks.mocks.run
+import clustermocks.mocks.streaming
+from clustermocks import Catalogue, FlatMasses, HaloModel, Observation, StoredCatalogue
+from clustermocks.io.settings import REVISION
+from clustermocks.mocks.run import CHUNK
+
+MODEL = HaloModel.ho2019()
+MASSES = FlatMasses(13.5, 15.0).draw(4 * CHUNK + 10, seed=5)
+
+
+def same(first: Catalogue, second: Catalogue) -> bool:
+    return first.clusters.equals(second.clusters) and first.attempts.equals(second.attempts)
+
+
+@pytest.fixture(autouse=True)
+def small_parts(monkeypatch):
+    monkeypatch.setattr(clustermocks.mocks.streaming, "PART", 2)
+
+
+@pytest.fixture(scope="module")
+def whole():
+    return MODEL.simulate(MASSES, seed=3)
+
+
+@pytest.fixture
+def stored(tmp_path):
+    return MODEL.simulate_to(tmp_path / "mocks", MASSES, seed=3)
+
+
+def test_a_folder_holds_what_simulate_returns(stored, whole):
+    back = Catalogue.from_parquet(stored.folder)
+    assert same(back, whole)
+    assert (back.observation, back.cosmology, back.metadata) == (whole.observation, whole.cosmology, whole.metadata)
+    assert back.clusters.schema == whole.clusters.schema
+    assert len(stored) == len(whole)
+    assert [len(part.attempts) for part in stored] == [2 * CHUNK, 2 * CHUNK, 10]
+    assert len({*back.attempts["host_id"].to_pylist()}) == len(MASSES)
+
+
+def test_two_workers_write_the_same(tmp_path, whole):
+    MODEL.simulate_to(tmp_path / "mocks", MASSES, seed=3, n_jobs=2)
+    assert same(Catalogue.from_parquet(tmp_path / "mocks"), whole)
+
+
+def test_a_dask_cluster_makes_the_same(tmp_path, whole):
+    distributed = pytest.importorskip("distributed")
+    cluster = distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None)
+    with cluster, distributed.Client(cluster) as client, joblib.parallel_config(backend="dask"):
+        assert same(MODEL.simulate(MASSES, seed=3), whole)
+        MODEL.simulate_to(tmp_path / "mocks", MASSES, seed=3)
+        worked = client.run(lambda: "clustermocks.mocks.chunk" in sys.modules)
+    assert same(Catalogue.from_parquet(tmp_path / "mocks"), whole)
+    assert list(worked.values()) == [True, True]  # 5 chunks, 2 workers: both had some
+
+
+def test_n_jobs_left_out_is_what_parallel_config_says(whole):
+    with joblib.parallel_config(n_jobs=2):
+        assert same(MODEL.simulate(MASSES, seed=3), whole)
+
+
+SCRIPT = """
+import sys
+import clustermocks.mocks.streaming
+from clustermocks import FlatMasses, HaloModel
+clustermocks.mocks.streaming.PART = 2
+masses = FlatMasses(13.5, 15.0).draw({n}, seed=5)
+HaloModel.ho2019().simulate_to(sys.argv[1], masses, seed=3)
+"""
+
+
+def test_a_run_that_was_killed_goes_on_with_the_missing_parts(tmp_path, whole):
+    folder = tmp_path / "mocks"
+    first, last = (folder / f"part-0000{index}.parquet" for index in (0, 2))
+    process = subprocess.Popen([sys.executable, "-c", SCRIPT.format(n=len(MASSES)), folder])
+    while not first.exists() and process.poll() is None:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert first.exists()
+    assert not last.exists()
+    with pytest.raises(ValueError, match=r"of 3 parts are missing .* part-0000[12].parquet"):
+        Catalogue.from_parquet(folder)
+    (folder / ".part-00001.parquet.0123abcd").write_bytes(b"as a kill in the middle of writing leaves it")
+    before, done = first.stat().st_mtime_ns, []
+    MODEL.simulate_to(folder, MASSES, seed=3, progress=done.append)
+    assert first.stat().st_mtime_ns == before  # not made again
+    assert done[0] >= 2 * CHUNK
+    assert done[-1] == len(MASSES)
+    assert same(Catalogue.from_parquet(folder), whole)
+    assert sorted(p.name for p in folder.iterdir()) == ["_catalogue.json", *(f"part-0000{i}.parquet" for i in range(3))]
+
+
+def test_an_exception_in_the_middle_keeps_the_parts_before_it(tmp_path, whole):
+    def stop(done: int) -> None:
+        if done > 2 * CHUNK:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        MODEL.simulate_to(tmp_path / "mocks", MASSES, seed=3, progress=stop)
+    assert StoredCatalogue.open(tmp_path / "mocks").missing() == [1, 2]
+    assert same(MODEL.simulate_to(tmp_path / "mocks", MASSES, seed=3).load(), whole)
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"seed": 4}, "seed: 3 there, 4 asked for"),
+        ({"log10_masses": MASSES[:-1]}, r"log10_masses: 1010 from .* there, 1009 from .* asked for"),
+        ({"log10_masses": MASSES[::-1]}, r"log10_masses: 1010 from"),
+        ({"model": replace(MODEL, completeness=0.5)}, "completeness: 1 there, 0.5 asked for"),
+        (
+            {"model": replace(MODEL, observation=Observation(min_galaxies=5))},
+            "observation.min_galaxies: 10 there, 5 asked for",
+        ),
+    ],
+)
+def test_other_settings_are_refused_and_named(stored, change, named):
+    arguments = {"model": MODEL, "log10_masses": MASSES, "seed": 3, **change}
+    before = {path.name: path.stat().st_mtime_ns for path in stored.folder.iterdir()}
+    with pytest.raises(ValueError, match=named) as error:
+        arguments.pop("model").simulate_to(stored.folder, **arguments)
+    assert len(str(error.value).splitlines()) == 3  # what, the one difference, what to do
+    assert {path.name: path.stat().st_mtime_ns for path in stored.folder.iterdir()} == before
+
+
+def test_a_folder_of_another_revision_of_the_simulator_is_refused_with_the_cure(stored, monkeypatch):
+    monkeypatch.setattr(clustermocks.mocks.run, "REVISION", REVISION + 1)
+    with pytest.raises(ValueError, match=rf"simulator_revision: {REVISION} there, {REVISION + 1} asked for") as error:
+        MODEL.simulate_to(stored.folder, MASSES, seed=3)
+    assert str(error.value).splitlines()[-1].strip().startswith("try:    the version of this package that began it")
+    assert Catalogue.from_parquet(stored.folder).metadata["simulator_revision"] == str(REVISION)
+
+
+def test_a_whole_number_and_the_same_as_a_float_are_one_setting(tmp_path):
+    masses = MASSES[:20]
+    for error, aperture in ((0, 2), (0.0, 2.0), (np.float32(0), np.int64(2))):
+        model = replace(MODEL, velocity_error=error, observation=Observation(aperture=aperture))
+        mocks = model.simulate_to(tmp_path / "mocks", masses, seed=3).load()
+        assert mocks.metadata["velocity_error"] == "0"
+
+
+def test_lines_of_sight_are_on_record(tmp_path):
+    lines = np.array([1, 3, 3])
+    stored = MODEL.simulate_to(tmp_path / "mocks", MASSES[:3], seed=3, lines_of_sight=lines)
+    said = stored.load().metadata["lines_of_sight"]
+    assert said.startswith("1 to 3 ")
+    assert said == stored.settings["lines_of_sight"]
+    assert MODEL.simulate(MASSES[:3], seed=3, lines_of_sight=2).metadata["lines_of_sight"] == "2"
+
+
+def test_a_truncated_part_is_named_and_made_again(stored, whole):
+    part = stored.path(1)
+    part.write_bytes(part.read_bytes()[:-50])
+    with pytest.raises(ValueError, match=r"1 of 3 parts .* part-00001"):
+        stored.load()
+    with pytest.raises(ValueError, match=r"part-00001.*damaged"):
+        list(stored)
+    assert same(MODEL.simulate_to(stored.folder, MASSES, seed=3).load(), whole)
+
+
+def test_a_flipped_byte_is_found(stored):
+    part = stored.path(1)
+    content = bytearray(part.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    part.write_bytes(content)
+    whole = StoredCatalogue.open(stored.folder)
+    with pytest.raises(ValueError, match=r"(?s)part-00001.*damaged.*delete part-00001.parquet"):
+        whole.load()
+    part.unlink()  # the cure that the message names
+    assert stored.missing() == [1]
+
+
+def test_a_part_of_another_size_is_not_taken_for_a_whole_one(stored):
+    stored.path(2).replace(stored.path(1))
+    assert stored.missing() == [1, 2]
+
+
+def test_a_folder_that_holds_something_else_is_left_alone(tmp_path):
+    (tmp_path / "thesis.tex").write_text("...")
+    with pytest.raises(ValueError, match="holds other files"):
+        MODEL.simulate_to(tmp_path, MASSES, seed=3)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+    with pytest.raises(ValueError, match="not a folder that simulate_to wrote"):
+        Catalogue.from_parquet(tmp_path)
+    with pytest.raises(FileNotFoundError, match="absent"):
+        StoredCatalogue.open(tmp_path / "absent")
+    with pytest.raises(OSError, match=r"thesis\.tex"):
+        MODEL.simulate_to(tmp_path / "thesis.tex", MASSES, seed=3)
+
+
+@pytest.mark.parametrize("text", ["{", "{}", '{"format": 2}', "[]"])
+def test_a_damaged_header_is_named(stored, text):
+    (stored.folder / "_catalogue.json").write_text(text)
+    with pytest.raises(ValueError, match=r"mocks: not a folder that simulate_to wrote, or damaged"):
+        Catalogue.from_parquet(stored.folder)
+
+
+def test_a_full_disk_leaves_whole_parts_only_and_can_be_resumed(tmp_path, whole):
+    limited = "import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))\n" + SCRIPT
+    command = [sys.executable, "-c", limited.format(n=len(MASSES)), tmp_path / "mocks"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "mocks: cannot write part 0" in done.stderr
+    assert "Is the disk full?" in done.stderr
+    assert [path.name for path in (tmp_path / "mocks").iterdir()] == ["_catalogue.json"]
+    assert same(MODEL.simulate_to(tmp_path / "mocks", MASSES, seed=3).load(), whole)
+
+
+def peak_memory(folder: Path, n: int) -> int:
+    """Bytes that NumPy and Arrow hold at most while n clusters are simulated into a folder."""
+    masses, before = np.full(n, 14.0), pa.default_memory_pool()
+    pool = pa.proxy_memory_pool(before)
+    pa.set_memory_pool(pool)
+    tracemalloc.start()
+    try:
+        MODEL.simulate_to(folder, masses, seed=1)
+        return tracemalloc.get_traced_memory()[1] + pool.max_memory()
+    finally:
+        tracemalloc.stop()
+        pa.set_memory_pool(before)
+
+
+def test_memory_does_not_grow_with_the_number_of_clusters(tmp_path):
+    MODEL.simulate(MASSES[:10], seed=1)  # builds the tables
+    few, many = (peak_memory(tmp_path / str(n), n) for n in (2 * CHUNK, 12 * CHUNK))
+    # parts differ by chance in their number of galaxies, the largest of six by a few per cent; 2500 clusters are 9 MB
+    assert many < 1.15 * few

@@ -1,0 +1,85 @@
+"""An estimator that mends its own posteriors: better on clusters no one has seen, the same when it is loaded again."""
+
+import json
+from io import StringIO
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from clustermocks import FlatMasses, HaloModel
+from sbi_clustermass import MassEstimator
+from sbi_clustermass.estimator import training_run
+from sbi_clustermass.estimator.training_run import TrainingRun
+
+
+@pytest.fixture(scope="module")
+def others():
+    """Mocks that the estimator was not trained on."""
+    return HaloModel().simulate(FlatMasses(13.0, 15.6).draw(6000, seed=6), seed=66)
+
+
+@pytest.fixture(scope="module")
+def mended(estimator, others):
+    return estimator.recalibrated(others.select(np.arange(1300)))
+
+
+def test_masses_of_fresh_clusters_get_likelier(estimator, mended, others):
+    """A short training is off in width and place: what the map gains on the set it was fitted to, it keeps."""
+    fresh = others.select(np.arange(1300, len(others)))
+    before, after = (each.posterior(fresh).log_prob_at(fresh.log10_mass) for each in (estimator, mended))
+    gain = after - before
+    assert gain.mean() > 3 * gain.std() / np.sqrt(len(gain))  # three errors of the mean gain above none
+    applied = mended.recalibration.apply(estimator.posterior(fresh))
+    np.testing.assert_array_equal(mended.posterior(fresh).log_prob, applied.log_prob)
+
+
+def test_it_is_saved_with_the_estimator_and_its_members_are_bare(mended, others, tmp_path):
+    mended.save(tmp_path)
+    again, some = MassEstimator.load(tmp_path, device="cpu"), others.select(np.arange(20))
+    assert again.recalibration == mended.recalibration
+    np.testing.assert_array_equal(again.posterior(some).log_prob, mended.posterior(some).log_prob)
+    assert all(member.recalibration is None for member in mended.members)
+
+
+def test_it_is_done_once_and_on_enough_clusters(estimator, mended, others):
+    with pytest.raises(ValueError, match="already"):
+        mended.recalibrated(others.select(np.arange(200)))
+    with pytest.raises(ValueError, match="alarm=None"):
+        estimator.with_alarm(others.select(np.arange(1200))).recalibrated(others)
+    with pytest.raises(ValueError, match="100 clusters"):
+        estimator.recalibrated(others.select(np.arange(50)))
+
+
+@pytest.mark.parametrize("change", [{"width": -1.0}, {"width": None}, {"width": float("nan")}, {"more": 1.0}])
+def test_a_card_with_a_map_that_is_none_is_refused(mended, tmp_path, change):
+    mended.save(tmp_path)
+    path = tmp_path / "estimator.json"
+    card = json.loads(path.read_text())
+    card["recalibration"] |= change
+    path.write_text(json.dumps(card))
+    with pytest.raises(ValueError, match="recalibration"):
+        MassEstimator.load(tmp_path)
+
+
+def test_a_training_run_recalibrates_by_the_clusters_that_it_keeps_aside(others, tmp_path, monkeypatch):
+    others.select(np.arange(2500)).to_parquet(tmp_path / "mocks.parquet")
+    run = TrainingRun(embedding="summary", max_updates=50, alarm=1000, recalibrate=True, device="cpu")
+    with pytest.raises(ValueError, match="a tenth of them at most"):  # before the training
+        run.run(tmp_path / "mocks.parquet", tmp_path / "run", Console(quiet=True))
+    monkeypatch.setattr(training_run, "_MOST_ASIDE", 0.5)
+    run.run(tmp_path / "mocks.parquet", tmp_path / "run", Console(quiet=True))
+    estimator = MassEstimator.load(tmp_path / "run", device="cpu")
+    assert estimator.recalibration is not None
+    assert 900 < int(estimator.provenance["recalibration_clusters"]) < 1100
+
+
+@pytest.mark.parametrize("kept", [300, 60])
+def test_what_the_clusters_kept_aside_are_too_few_for_is_said_and_not_claimed(estimator, others, kept):
+    said = StringIO()
+    run = TrainingRun(alarm=1050, recalibrate=True, device="cpu")
+    made = run._with_alarm(estimator, [others.select(np.arange(kept))], Console(file=said))
+    assert made.alarm is None
+    assert "alarm" not in made.provenance
+    assert f"{kept} mocks kept aside are too few to learn what mocks look like" in said.getvalue()
+    assert (made.recalibration is None) == (kept < 100) == ("Not recalibrated" in said.getvalue())

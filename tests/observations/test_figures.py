@@ -1,0 +1,109 @@
+"""A page for each cluster: in files of their own whatever the names are, without a trace in memory."""
+
+import gc
+import warnings
+from dataclasses import replace
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from PIL import Image
+
+from sbi_clustermass.observations.cluster_figure import _enclosing, one_cluster
+from sbi_clustermass.observations.cluster_page import sheet_of
+from sbi_clustermass.observations.figures import Pictures, file_name
+from sbi_clustermass.observations.tables.literature_masses import PublishedMass, PublishedMasses
+
+OTHERS = (
+    PublishedMass(14.6, 0.1, 0.2, "caustic $M_{200}$", "A & B 2000"),
+    PublishedMass(14.2, np.nan, np.nan, "lensing", ""),
+)
+
+
+@pytest.fixture
+def poorest(answers):
+    """The mass of the fewest galaxies, whose picture is the quickest."""
+    return min(answers[:-1], key=lambda mass: mass.cluster.n_galaxies)
+
+
+def named(mass, name):
+    return replace(mass, cluster=replace(mass.cluster, name=name))
+
+
+def test_the_page_shows_galaxies_saliency_posterior_and_published_masses(estimator, answers, stamp):
+    mass = named(answers[0], "Abell $119$ Ωμέγα \\alpha_{")  # no formula, whatever it looks like
+    figure = one_cluster(sheet_of(mass, estimator, stamp, OTHERS))
+    figure.canvas.draw()
+    texts = [text.get_text() for axes in figure.axes for text in axes.texts]
+    assert "Abell $119$" in figure.get_suptitle()
+    assert any("A & B 2000" in text for text in texts)
+    assert any("not taught" in text for text in texts)  # this estimator has no alarm
+    words = next(text for text in texts if "M200c" in text)
+    assert stamp.checksum in words
+    assert f"{mass.mean:.2f}" in words
+
+
+def test_the_place_among_the_mocks_is_that_of_the_alarms_checks(estimator, mocks, answers, stamp):
+    taught = estimator.with_alarm(mocks)
+    sheet = sheet_of(answers[3], taught, stamp)
+    catalogue, posterior = answers[3].cluster.catalogue, answers[3].posterior
+    np.testing.assert_array_equal(sheet.place.scores, taught.alarm.checks.scores(catalogue, posterior)[:, 0])
+    assert sheet.place.said[0].startswith(f"{answers[3].cluster.n_galaxies}  (")
+    assert set(sheet.place.p_values) == set(taught.alarm.tests)
+    one_cluster(sheet).canvas.draw()
+
+
+def test_contours_hold_the_shares_of_the_density_that_they_say():
+    x = np.linspace(-6, 6, 400)
+    density = np.exp(-0.5 * (x[:, None] ** 2 + x**2))
+    # of a Gaussian in two dimensions a share s lies above exp(-r^2/2) = 1 - s of its peak; pixels are .03 wide
+    np.testing.assert_allclose(_enclosing(density), [0.1, 0.4, 0.7], atol=0.01)
+
+
+def test_every_cluster_has_a_file_of_its_own_whatever_its_name(estimator, poorest, stamp, tmp_path):
+    names = ("A 1", "a_1", "../A 1", "星団 / 1")
+    draw = Pictures(tmp_path / "p", estimator, stamp, PublishedMasses({"a1": OTHERS}))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        paths = [draw(named(poorest, name)) for name in names]
+    assert len({path.name.casefold() for path in paths}) == len(names)
+    assert sorted(tmp_path.rglob("*.png")) == sorted(paths)
+    assert {path.parent for path in paths} == {tmp_path / "p"}
+    for path in paths:
+        Image.open(path).verify()
+
+
+def test_a_picture_may_be_a_pdf(estimator, poorest, stamp, tmp_path):
+    path = Pictures(tmp_path, estimator, stamp, form="pdf")(poorest)
+    assert path.suffix == ".pdf"
+    assert path.read_bytes().startswith(b"%PDF")
+
+
+def test_a_cluster_without_a_mass_gets_no_picture_and_one_that_fails_stops_nobody(estimator, answers, stamp, tmp_path):
+    draw = Pictures(tmp_path, estimator, stamp)
+    assert draw(answers[-1]) is None
+    broken = replace(answers[0], posterior=answers[0].posterior[:0])
+    with pytest.warns(UserWarning, match="no picture of C0"):
+        assert draw(broken) is None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_figures_are_not_kept(estimator, poorest, stamp, tmp_path):
+    def held() -> int:
+        gc.collect()
+        return sum(type(each) is Figure for each in gc.get_objects())
+
+    before, draw = held(), Pictures(tmp_path, estimator, stamp)
+    draw(poorest), draw(poorest)
+    assert held() == before
+    assert plt.get_fignums() == []
+
+
+@pytest.mark.parametrize("name", ["", "...", "/", "a" * 500, "星" * 100, "CON/..\\x", "\0\n"])
+def test_a_name_becomes_that_of_a_file_in_the_folder(name):
+    found = file_name(name)
+    assert found
+    assert len(found.encode()) <= 80
+    assert not set(found) & set('/\\\0\n:*?"<>|')
+    assert not found.startswith(".")

@@ -1,0 +1,79 @@
+"""Posteriors and samples on disk are those that were inferred."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from scipy.stats import kstest
+
+from sbi_clustermass import MassPosteriors
+from sbi_clustermass.observations import Mass, posterior_files as module, posteriors_file, samples_file
+
+
+@pytest.fixture(autouse=True)
+def small_groups(monkeypatch):
+    monkeypatch.setattr(module, "_ROWS", 16)  # 40 clusters: three groups
+
+
+def test_the_file_of_posteriors_is_what_mass_posteriors_reads(estimator, some, answers, tmp_path):
+    with posteriors_file(tmp_path / "p.parquet") as add:
+        for answer in answers:
+            add(answer)
+    found, expected = MassPosteriors.from_parquet(tmp_path / "p.parquet"), estimator.posterior(some)
+    assert found.names == tuple(f"C{i}" for i in range(40))
+    np.testing.assert_allclose(found.mean, expected.mean, atol=1e-5)  # float32 in the file, recentred velocities
+    np.testing.assert_allclose(found.log_prior, expected.log_prior)
+    assert list(tmp_path.iterdir()) == [tmp_path / "p.parquet"]
+
+
+def test_leakage_is_the_mean_over_all_clusters_not_over_groups(answers, tmp_path):
+    from dataclasses import replace
+
+    masses = [answer for answer in answers if isinstance(answer, Mass)]
+    leaking = [replace(m, posterior=replace(m.posterior, leakage=i / 100)) for i, m in enumerate(masses)]
+    with posteriors_file(tmp_path / "p.parquet") as add:
+        for mass in leaking:
+            add(mass)
+    assert MassPosteriors.from_parquet(tmp_path / "p.parquet").leakage == pytest.approx(np.mean(np.arange(40)) / 100)
+
+
+def test_samples_follow_their_posterior_and_do_not_depend_on_the_other_clusters(answers, tmp_path):
+    for name, some in (("all", answers), ("last", answers[-3:])):
+        with samples_file(tmp_path / f"{name}.parquet", 500) as add:
+            for answer in some:
+                add(answer)
+    table = pq.read_table(tmp_path / "all.parquet")
+    draws = np.stack(table["log10_mass"].to_numpy())
+    assert draws.shape == (40, 500)
+    level = [mass.posterior.pit(value)[0] for mass, row in zip(answers[:40], draws, strict=True) for value in row[:25]]
+    assert kstest(level, "uniform").pvalue > 1e-3  # of 1000 levels; the seed is fixed
+    np.testing.assert_array_equal(pq.read_table(tmp_path / "last.parquet")["log10_mass"][-1].as_py(), draws[-1])
+
+
+def test_what_a_killed_run_left_is_removed_by_the_next(answers, tmp_path):
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    with posteriors_file(tmp_path / "p.parquet"):
+        (name,) = [path.name for path in tmp_path.iterdir()]
+    left = tmp_path / name.replace(f"-{os.getpid()}-", f"-{dead.pid}-")
+    left.mkdir()
+    (left / "0.parquet").write_text("half")
+    with posteriors_file(tmp_path / "p.parquet") as add:
+        add(answers[0])
+    assert [path.name for path in tmp_path.iterdir()] == ["p.parquet"]
+
+
+def test_an_interrupted_run_leaves_no_file(answers, tmp_path):
+    def run(sink):
+        with sink as add:
+            for answer in answers:
+                add(answer)
+            raise KeyboardInterrupt
+
+    for sink in (posteriors_file(tmp_path / "p.parquet"), samples_file(tmp_path / "s.parquet", 10)):
+        with pytest.raises(KeyboardInterrupt):
+            run(sink)
+    assert list(tmp_path.iterdir()) == []
