@@ -11,16 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, final
 
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 
 from clustermocks import Catalogue, FlatMasses, HaloMassFunction, HaloModel
 from clustermocks.io.atomic import replacing
 from clustermocks.io.lock import claimed
+from clustermocks.io.progress import Stage, silent
 from clustermocks.selection import fit_selection
 from sbi_clustermass import plots
 from sbi_clustermass.baselines import MSigma
-from sbi_clustermass.cli.progress import stage
 from sbi_clustermass.diagnostics import Measured, coverage, residuals
 from sbi_clustermass.estimator.mass_estimator import MassEstimator
 from sbi_clustermass.estimator.misspecification.feature_distance import FEWEST
@@ -104,52 +103,52 @@ class Summary:
         return table
 
 
-def run(folder: Path, demo: Demo, console: Console) -> Summary:
+def run(folder: Path, demo: Demo, stage: Stage = silent) -> Summary:
     """Run the demonstration and write its files.
 
     Args:
         folder: Where the run goes; made if it is missing.
         demo: Sizes and seed.
-        console: For progress.
+        stage: Shows the progress; nothing by default.
 
     Raises:
         BlockingIOError: Another process writes into the folder.
         OSError: The folder cannot be written.
     """
     with claimed(folder):
-        return _chain(folder, demo, console)
+        return _chain(folder, demo, stage)
 
 
-def _chain(folder: Path, demo: Demo, console: Console) -> Summary:
+def _chain(folder: Path, demo: Demo, stage: Stage) -> Summary:
     mocks = _simulate(
-        "simulating mock clusters", FlatMasses(13.0, 15.6).draw(demo.n_clusters, demo.seed), demo, console, stream=0
+        "simulating mock clusters", FlatMasses(13.0, 15.6).draw(demo.n_clusters, demo.seed), demo, stage, stream=0
     )
     train_set, test_set = mocks.split(0.8, seed=demo.seed)
-    estimator = _train("training the stacked-affine flow", train_set, demo, console)
+    estimator = _train("training the stacked-affine flow", train_set, demo, stage)
     if len(test_set) >= FEWEST:
-        with stage("learning what mocks look like", None, console):
+        with stage("learning what mocks look like", None):
             estimator = estimator.with_alarm(test_set, seed=demo.seed)
     estimator.save(folder)
-    with stage("inferring held-out clusters", None, console):
+    with stage("inferring held-out clusters", None):
         posteriors = estimator.posterior(test_set)
     posteriors.to_parquet(folder / "masses.parquet")
-    survey = _Survey.observe(folder / "survey", mocks, demo, console)
-    population = survey.fit(demo, console)
+    survey = _Survey.observe(folder / "survey", mocks, demo, stage)
+    population = survey.fit(demo, stage)
     _write_pictures(folder, test_set, posteriors, estimator)
     plots.save(survey.picture(population), folder / "population.png")
     _write_readme(folder)
     return _summarise(train_set, test_set, posteriors, survey, population)
 
 
-def _simulate(title: str, log10_masses: np.ndarray, demo: Demo, console: Console, *, stream: int) -> Catalogue:
-    with stage(title, len(log10_masses), console) as advance:
+def _simulate(title: str, log10_masses: np.ndarray, demo: Demo, stage: Stage, *, stream: int) -> Catalogue:
+    with stage(title, len(log10_masses)) as advance:
         return HaloModel(dominant=True).simulate(
             log10_masses, seed=10 * demo.seed + stream, n_jobs=demo.n_jobs, progress=advance
         )
 
 
-def _train(title: str, train_set: Catalogue, demo: Demo, console: Console) -> MassEstimator:
-    with stage(title, demo.max_updates, console) as advance:
+def _train(title: str, train_set: Catalogue, demo: Demo, stage: Stage) -> MassEstimator:
+    with stage(title, demo.max_updates) as advance:
         return train(
             train_set,
             support=(13.0, 15.6),
@@ -170,30 +169,28 @@ class _Survey:
     population: Population
 
     @classmethod
-    def observe(cls, folder: Path, mocks: Catalogue, demo: Demo, console: Console) -> "_Survey":
+    def observe(cls, folder: Path, mocks: Catalogue, demo: Demo, stage: Stage) -> "_Survey":
         """Simulate the survey and infer its masses with a network trained on clusters that passed the survey's own cut.
 
         A network that sees images does not know how many galaxies were cut on: trained below the cut, it would give the
         likelihood of another sample, and the slope would come out one too steep.
         """
         rich, masses = mocks.with_min_galaxies(demo.survey_min_galaxies), HaloMassFunction()
-        estimator = _train("training on the survey's clusters", rich, demo, console)
+        estimator = _train("training on the survey's clusters", rich, demo, stage)
         estimator.save(folder)
         drawn = masses.draw(demo.n_survey, demo.seed + 1)
-        sky = _simulate("simulating a survey", drawn, demo, console, stream=1).with_min_galaxies(
-            demo.survey_min_galaxies
-        )
+        sky = _simulate("simulating a survey", drawn, demo, stage, stream=1).with_min_galaxies(demo.survey_min_galaxies)
         light = _simulate(
-            "measuring its selection", FlatMasses(12.5, 13.0).draw(demo.n_clusters // 5, 1), demo, console, stream=2
+            "measuring its selection", FlatMasses(12.5, 13.0).draw(demo.n_clusters // 5, 1), demo, stage, stream=2
         )
         attempts = [part.with_min_galaxies(demo.survey_min_galaxies).attempted() for part in (light, rich)]
         selection = fit_selection(*(np.concatenate(parts) for parts in zip(*attempts, strict=True)))
         population = Population(selection=KnownSelection(selection), mass_range=(masses.low, masses.high))
         return cls(masses, demo.n_survey / masses.number_density(), estimator.posterior(sky), population)
 
-    def fit(self, demo: Demo, console: Console) -> "InferenceData":
+    def fit(self, demo: Demo, stage: Stage) -> "InferenceData":
         sampler = NUTS(num_warmup=200, num_samples=400, seed=demo.seed)
-        with stage("fitting the mass function", sampler.total, console) as advance:
+        with stage("fitting the mass function", sampler.total) as advance:
             return fit(self.population, self.posteriors, Survey.of_volume(self.volume), sampler=sampler, tell=advance)
 
     def slope_put_in(self) -> float:

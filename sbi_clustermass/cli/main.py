@@ -44,9 +44,10 @@ def demo(
     fits the mass function of a mock survey. The folder it writes is a valid --model for `clustermass infer`.
     """
     from sbi_clustermass.cli.demo import Demo, run
+    from sbi_clustermass.cli.progress import console_stage
 
     console = Console()
-    summary = run(out, Demo(seed=seed, n_jobs=jobs), console)
+    summary = run(out, Demo(seed=seed, n_jobs=jobs), console_stage(console))
     console.print(summary.table())
     console.print(f"Wrote {out}/ ({out}/README.md says what each file is).", soft_wrap=True)
 

@@ -2,17 +2,18 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from time import monotonic
-from typing import Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from clustermocks.io.progress import Advance, Stage
 
-class Advance(Protocol):
-    """Reports how far a stage has come."""
 
-    def __call__(self, done: int, note: str = "") -> None: ...
+def console_stage(console: Console) -> Stage:
+    """Return a `Stage` that shows the progress of library functions on a console."""
+    return partial(stage, console=console)
 
 
 @contextmanager

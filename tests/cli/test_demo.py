@@ -7,6 +7,7 @@ from rich.console import Console
 
 from sbi_clustermass import MassEstimator, MassPosteriors
 from sbi_clustermass.cli.demo import Demo, run
+from sbi_clustermass.cli.progress import console_stage
 
 
 @pytest.fixture(scope="module")
@@ -15,7 +16,7 @@ def finished(tmp_path_factory):
     console = Console(record=True, width=100)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="population fit")  # 60 clusters do not pin four parameters down
-        summary = run(folder, Demo(n_clusters=2500, n_survey=6000, max_updates=200, n_jobs=1), console)
+        summary = run(folder, Demo(n_clusters=2500, n_survey=6000, max_updates=200, n_jobs=1), console_stage(console))
     console.print(summary.table())
     return folder, summary, console.export_text()
 
