@@ -27,7 +27,7 @@ from mock_surveys import HIGH, LOW, Library, LogRate, Observatory, envelope
 from rich.console import Console
 from scipy.stats import kstest
 
-from sbi_clustermass import MassPosteriors, plots
+from sbi_clustermass import MassPosteriors
 from sbi_clustermass.cli.progress import stage
 from sbi_clustermass.population import (
     CosmologyMassFunction,
@@ -42,6 +42,7 @@ from sbi_clustermass.population import (
     fit,
 )
 from sbi_clustermass.population.masses import Masses
+from sbi_clustermass.report.style import GREY, save
 
 LEVELS = (0.5, 0.68, 0.9, 0.95)
 ERROR = 0.03  # of the observable [dex]
@@ -187,14 +188,14 @@ def picture(ranks: Mapping[str, Mapping[str, Float[np.ndarray, "survey"]]], path
         n = len(next(iter(case.values())))
         at = np.linspace(0, 1, 200)
         for level, alpha in ((1.36, 0.3), (1.63, 0.15)):  # Kolmogorov's 95 and 99 %
-            axes.fill_between(at, -level / np.sqrt(n), level / np.sqrt(n), color=plots.GREY, alpha=alpha, lw=0)
+            axes.fill_between(at, -level / np.sqrt(n), level / np.sqrt(n), color=GREY, alpha=alpha, lw=0)
         for name, rank in case.items():
             axes.plot(at, np.searchsorted(np.sort(rank), at) / n - at, lw=1.2, label=name.replace("_", " "))
         axes.axhline(0, color="k", lw=0.8)
         axes.set(title=title, xlabel="rank of the truth", xlim=(0, 1), ylim=(-0.2, 0.2))
         axes.legend(fontsize=6)
     figure.axes[0].set_ylabel("share of surveys below, less the rank")
-    plots.save(figure, path)
+    save(figure, path)
 
 
 def main() -> None:

@@ -27,7 +27,6 @@ from scipy.special import ndtr
 
 from clustermocks import HaloMassFunction
 from sbi_clustermass import MassPosteriors
-from sbi_clustermass.plots import BLUE, ORANGE, save
 from sbi_clustermass.population import (
     NUTS,
     KnownSelection,
@@ -41,6 +40,7 @@ from sbi_clustermass.population import (
     mass_function_band,
 )
 from sbi_clustermass.population.sampling import Sampler
+from sbi_clustermass.report.style import BLUE, ORANGE, save
 
 if TYPE_CHECKING:
     from arviz import InferenceData

@@ -23,7 +23,6 @@ from matplotlib.figure import Figure
 
 from clustermocks.haloes.cosmology import MDPL2
 from sbi_clustermass import MassPosteriors
-from sbi_clustermass.plots import BLUE, GREY, ORANGE, save
 from sbi_clustermass.population import (
     NUTS,
     Laplace,
@@ -34,6 +33,7 @@ from sbi_clustermass.population import (
     ScalingRelation,
     fit,
 )
+from sbi_clustermass.report.style import BLUE, GREY, ORANGE, save
 
 if TYPE_CHECKING:
     from arviz import InferenceData

@@ -30,7 +30,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from sbi_clustermass import MassPosteriors
-from sbi_clustermass.plots import BLUE, GREY, ORANGE, save
 from sbi_clustermass.population import (
     NUTS,
     AboveSignificance,
@@ -45,6 +44,7 @@ from sbi_clustermass.population import (
     fit,
     shrink,
 )
+from sbi_clustermass.report.style import BLUE, GREY, ORANGE, save
 
 if TYPE_CHECKING:
     from arviz import InferenceData

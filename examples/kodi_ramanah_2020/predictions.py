@@ -16,7 +16,7 @@ from kodi_ramanah_2020.sample import Sample, cell, published_cell, slug
 from sbi_clustermass.baselines import Prediction
 from sbi_clustermass.diagnostics.residuals import mean_of
 from sbi_clustermass.diagnostics.validation.scores import MASSIVE, MIDDLE, OUTLIER, Scores, within
-from sbi_clustermass.plots import masses
+from sbi_clustermass.posterior.plots import masses
 from sbi_clustermass.report import Picture, Section, Table
 from sbi_clustermass.report.style import ORANGE
 

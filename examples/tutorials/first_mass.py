@@ -27,10 +27,11 @@ import numpy as np
 
 from clustermocks import MDPL2, HaloModel, Observation
 from clustermocks.observation import observed_redshift
-from sbi_clustermass import MassEstimator, TableOptions, plots
+from sbi_clustermass import MassEstimator, TableOptions
 from sbi_clustermass.estimator.hub import resolve_model
 from sbi_clustermass.observations import Mass, infer_tables
 from sbi_clustermass.observations.tables import read_table
+from sbi_clustermass.posterior import plots
 
 # %% [markdown]
 # ## A table

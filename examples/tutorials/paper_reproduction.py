@@ -22,8 +22,9 @@ import numpy as np
 from kodi_ramanah_2020 import PUBLISHED, nearest
 
 from clustermocks import FlatMasses, HaloMassFunction, HaloModel, flatten
-from sbi_clustermass import KDEImage, MSigma, StackedAffine, Training, plots, train
+from sbi_clustermass import KDEImage, MSigma, StackedAffine, Training, train
 from sbi_clustermass.diagnostics import Measured, coverage, residuals, reweighted
+from sbi_clustermass.posterior import plots
 
 FAST = bool(os.environ.get("CLUSTERMASS_FAST"))  # a smaller version, to see that everything works
 

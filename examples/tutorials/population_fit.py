@@ -29,7 +29,7 @@ from matplotlib.figure import Figure
 
 from clustermocks import HaloMassFunction, HaloModel, PowerLawMasses
 from clustermocks.selection import fit_selection
-from sbi_clustermass import Tabulated, Training, TrialMasses, plots, train
+from sbi_clustermass import Tabulated, Training, TrialMasses, train
 from sbi_clustermass.population import (
     KnownSelection,
     Laplace,
@@ -38,6 +38,7 @@ from sbi_clustermass.population import (
     Survey,
     fit,
     mass_function_band,
+    plots,
 )
 
 FAST = bool(os.environ.get("CLUSTERMASS_FAST"))  # a smaller version, to see that everything works

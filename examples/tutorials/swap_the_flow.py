@@ -35,9 +35,9 @@ from sbi_clustermass import (
     TrialMasses,
     as_tensors,
     mass_prior,
-    plots,
 )
-from sbi_clustermass.diagnostics.comparison import Comparison, Contest, compare
+from sbi_clustermass.diagnostics.comparison import Comparison, Contest, compare, plots
+from sbi_clustermass.report.style import BLUE, GREY, MASS, ORANGE
 
 FAST = bool(os.environ.get("CLUSTERMASS_FAST"))  # a smaller version, to see that everything works
 
@@ -104,10 +104,10 @@ def beside_the_truth(which: tuple[int, ...]) -> Figure:
     """Posteriors of some test clusters, from both networks and exact."""
     figure = Figure(figsize=(9.5, 2.9), layout="constrained")
     for axes, i in zip(figure.subplots(1, len(which)), which, strict=True):
-        for (name, found), colour in zip(answers.items(), (plots.GREY, plots.BLUE, "k"), strict=True):
+        for (name, found), colour in zip(answers.items(), (GREY, BLUE, "k"), strict=True):
             axes.plot(found.grid, found.prob[i], color=colour, ls="--" if name == "exact" else "-", label=name)
-        axes.axvline(contest.test_set.log10_mass[i], color=plots.ORANGE, label="true mass")
-        axes.set(xlabel=plots.MASS, title=f"{contest.test_set.n_galaxies[i]} galaxies")
+        axes.axvline(contest.test_set.log10_mass[i], color=ORANGE, label="true mass")
+        axes.set(xlabel=MASS, title=f"{contest.test_set.n_galaxies[i]} galaxies")
     figure.axes[0].legend(fontsize=8)
     return figure
 

@@ -27,8 +27,9 @@ import numpy as np
 from clustermocks import MDPL2, BoxView, HaloMassFunction, lines_of_sight, observe_box
 from clustermocks.haloes.cosmology import concentration, nfw_mass, radius_200c, virial_ratio, virial_velocity
 from clustermocks.nbody import READERS, ArrayBox, RockstarHlist, convert
-from sbi_clustermass import Tabulated, Training, TrialMasses, plots, train
+from sbi_clustermass import Tabulated, Training, TrialMasses, train
 from sbi_clustermass.diagnostics import residuals
+from sbi_clustermass.posterior import plots
 
 FAST = bool(os.environ.get("CLUSTERMASS_FAST"))  # a smaller version, to see that everything works
 

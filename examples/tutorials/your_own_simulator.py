@@ -25,9 +25,11 @@ from numpy.typing import ArrayLike
 from scipy.stats import norm
 
 from clustermocks import MDPL2, Catalogue, FlatMasses, Observation
-from sbi_clustermass import MassPosteriors, Tabulated, Training, TrialMasses, plots, train
+from sbi_clustermass import MassPosteriors, Tabulated, Training, TrialMasses, train
 from sbi_clustermass.baselines import evrard2008
 from sbi_clustermass.diagnostics import coverage, residuals
+from sbi_clustermass.posterior import plots
+from sbi_clustermass.report.style import BLUE, MASS, ORANGE
 
 FAST = bool(os.environ.get("CLUSTERMASS_FAST"))  # a smaller version, to see that everything works
 
@@ -156,10 +158,10 @@ def draw_three(chosen: tuple[int, ...]) -> Figure:
     """The network's posterior over the exact one."""
     figure = Figure(figsize=(9.5, 2.9), layout="constrained")
     for axes, i in zip(figure.subplots(1, len(chosen)), chosen, strict=True):
-        axes.plot(posteriors.grid, posteriors.prob[i], color=plots.BLUE, label="network")
+        axes.plot(posteriors.grid, posteriors.prob[i], color=BLUE, label="network")
         axes.plot(exact.grid, exact.prob[i], "k--", lw=1.2, label="exact")
-        axes.axvline(test_set.log10_mass[i], color=plots.ORANGE, label="true mass")
-        axes.set(xlabel=plots.MASS, title=f"{test_set.n_galaxies[i]} galaxies")
+        axes.axvline(test_set.log10_mass[i], color=ORANGE, label="true mass")
+        axes.set(xlabel=MASS, title=f"{test_set.n_galaxies[i]} galaxies")
     figure.axes[0].legend(fontsize=8)
     return figure
 

@@ -47,10 +47,11 @@ def compare(
     """
     from clustermocks.io.lock import claimed
     from clustermocks.io.registry import lookup
-    from sbi_clustermass import plots
     from sbi_clustermass.diagnostics.comparison import compare as run
+    from sbi_clustermass.diagnostics.comparison.plots import comparison
     from sbi_clustermass.embeddings import EMBEDDINGS, TrialMasses
     from sbi_clustermass.flows import FLOWS
+    from sbi_clustermass.report.style import save
     from sbi_clustermass.training import Training
 
     builders = {name: lookup("flow", name, FLOWS)() for name in _names(flows)}
@@ -68,7 +69,7 @@ def compare(
         if not found.rows:
             raise ValueError("no combination could be trained.")
         found.write(out)
-        plots.save(plots.comparison(found), out / "comparison.png")
+        save(comparison(found), out / "comparison.png")
     console.print(f"Wrote {out}/: comparison.md, comparison.ecsv, comparison.png, and a folder a combination.")
 
 

@@ -18,15 +18,18 @@ from clustermocks.io.atomic import replacing
 from clustermocks.io.lock import claimed
 from clustermocks.io.progress import Stage, silent
 from clustermocks.selection import fit_selection
-from sbi_clustermass import plots
 from sbi_clustermass.baselines import MSigma
 from sbi_clustermass.diagnostics import Measured, coverage, residuals
 from sbi_clustermass.estimator.mass_estimator import MassEstimator
 from sbi_clustermass.estimator.misspecification.feature_distance import FEWEST
 from sbi_clustermass.estimator.train import train
 from sbi_clustermass.population import NUTS, KnownSelection, MassFunction, Population, Survey, fit, mass_function_band
+from sbi_clustermass.population.plots import mass_function
 from sbi_clustermass.posterior import MassPosteriors
+from sbi_clustermass.posterior.plots import clusters, masses
+from sbi_clustermass.report.style import save
 from sbi_clustermass.training import Training
+from sbi_clustermass.training.plots import history
 
 if TYPE_CHECKING:
     from arviz import InferenceData
@@ -135,7 +138,7 @@ def _chain(folder: Path, demo: Demo, stage: Stage) -> Summary:
     survey = _Survey.observe(folder / "survey", mocks, demo, stage)
     population = survey.fit(demo, stage)
     _write_pictures(folder, test_set, posteriors, estimator)
-    plots.save(survey.picture(population), folder / "population.png")
+    save(survey.picture(population), folder / "population.png")
     _write_readme(folder)
     return _summarise(train_set, test_set, posteriors, survey, population)
 
@@ -201,16 +204,16 @@ class _Survey:
     def picture(self, population: "InferenceData"):
         grid = np.linspace(13.5, 15.3, 91)
         band = mass_function_band(population, grid)
-        return plots.mass_function(
+        return mass_function(
             grid, band, truth=self.masses.density(grid), points=self.posteriors.mean, volume=self.volume
         )
 
 
 def _write_pictures(folder: Path, test_set: Catalogue, posteriors: MassPosteriors, estimator: MassEstimator) -> None:
     chosen = [int(np.abs(test_set.log10_mass - mass).argmin()) for mass in (13.8, 14.4, 15.0)]
-    plots.save(plots.clusters(test_set, posteriors, chosen), folder / "clusters.png")
-    plots.save(plots.masses(posteriors, test_set.log10_mass), folder / "masses.png")
-    plots.save(plots.history(estimator.history), folder / "training.png")
+    save(clusters(test_set, posteriors, chosen), folder / "clusters.png")
+    save(masses(posteriors, test_set.log10_mass), folder / "masses.png")
+    save(history(estimator.history), folder / "training.png")
 
 
 def _write_readme(folder: Path) -> None:

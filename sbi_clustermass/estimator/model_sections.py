@@ -7,12 +7,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, fields
 from typing import TYPE_CHECKING
 
-from sbi_clustermass import plots
 from sbi_clustermass.estimator.config import FORMAT
 from sbi_clustermass.estimator.reproduce import rule_of
 from sbi_clustermass.posterior.pictures import prior_picture
 from sbi_clustermass.report.content import Picture, Section, Table
 from sbi_clustermass.training import History, Training
+from sbi_clustermass.training.plots import history
 
 if TYPE_CHECKING:
     from sbi_clustermass.estimator.mass_estimator import MassEstimator
@@ -118,7 +118,7 @@ def _training(estimator: "MassEstimator") -> Section:
     many = "" if len(records) == 1 else f", a line for each of {len(records)} networks"
     picture = Picture(
         "training_history",
-        plots.history(*records),
+        history(*records),
         f"Training and validation loss against weight updates{many}; the lowest validation loss is {last:.3f} nats.",
         "Mean negative log density of the true mass, in nats, on the clusters shown and on those held back.",
     )

@@ -12,15 +12,16 @@ from clustermocks.catalogue.folder import StoredCatalogue
 from clustermocks.incompleteness import as_observed
 from clustermocks.io.lock import claimed
 from clustermocks.perturbations import Cleaning, cleaned
-from sbi_clustermass import plots
 from sbi_clustermass.cli.progress import stage
 from sbi_clustermass.estimator.mass_estimator import MassEstimator
 from sbi_clustermass.estimator.misspecification.feature_distance import FEWEST
 from sbi_clustermass.estimator.train import train
 from sbi_clustermass.flows import Flow, flow_from_config
+from sbi_clustermass.report.style import save
 from sbi_clustermass.training import Augmentation, Training, write_histories
 from sbi_clustermass.training.defaults import rule_for
 from sbi_clustermass.training.ensemble_training import remove_checkpoints
+from sbi_clustermass.training.plots import history
 
 HISTORY, PICTURE, CHECKPOINT = "history.csv", "history.png", "checkpoint"
 _MOST_ASIDE = 0.1
@@ -137,7 +138,7 @@ class TrainingRun:
             estimator = replace(estimator, provenance={**estimator.provenance, **self.provenance})
             estimator.save(out)
             write_histories(estimator.histories, out / HISTORY)
-            plots.save(plots.history(*estimator.histories), out / PICTURE)
+            save(history(*estimator.histories), out / PICTURE)
             remove_checkpoints(folder)
             return estimator
 

@@ -19,7 +19,6 @@ from clustermocks.io.atomic import replacing
 from clustermocks.io.lock import claimed
 from clustermocks.io.registry import lookup
 from clustermocks.selection import fit_selection
-from sbi_clustermass import plots
 from sbi_clustermass.cli.progress import stage
 from sbi_clustermass.population import (
     MASSES,
@@ -32,11 +31,13 @@ from sbi_clustermass.population import (
     Survey,
     fit,
     mass_function_band,
+    plots,
     shrink,
 )
 from sbi_clustermass.population.masses import Masses
 from sbi_clustermass.population.sampling import Sampler
 from sbi_clustermass.posterior import MassPosteriors
+from sbi_clustermass.report.style import save
 
 if TYPE_CHECKING:
     from arviz import InferenceData
@@ -189,12 +190,12 @@ class PopulationRun:
         with replacing(out / TABLE) as temporary:
             parameter_table(idata).write(temporary, format="ascii.ecsv", overwrite=True)
         shrink(idata, population, clusters, self._survey).to_parquet(out / SHRUNK)
-        plots.save(plots.corner(idata, parameter_names(idata), truth=self._put_in()), out / "corner.png")
+        save(plots.corner(idata, parameter_names(idata), truth=self._put_in()), out / "corner.png")
         if self._counts:
-            plots.save(self._mass_function(idata, clusters.posteriors), out / "mass_function.png")
+            save(self._mass_function(idata, clusters.posteriors), out / "mass_function.png")
         for relation in population.relations:
             picture = _relation_picture(idata, relation, clusters)
-            plots.save(picture, out / f"relation_{relation.observable}.png")
+            save(picture, out / f"relation_{relation.observable}.png")
 
     def _put_in(self) -> dict[str, float]:
         """The cosmology of the truth."""

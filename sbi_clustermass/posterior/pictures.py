@@ -6,9 +6,9 @@ Masses are M200c [h^-1 Msun] as log10_mass [dex].
 import numpy as np
 from matplotlib.figure import Figure
 
-from sbi_clustermass.plots import BLUE, GREY, MASS
 from sbi_clustermass.posterior import MassPosteriors
 from sbi_clustermass.posterior.prior import EffectivePrior
+from sbi_clustermass.report.style import BLUE, GREY, MASS
 
 _MASSES = 200
 

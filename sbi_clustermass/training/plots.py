@@ -1,14 +1,9 @@
-"""Pictures of trainings and of comparisons between them."""
-
-from typing import TYPE_CHECKING
+"""Picture of a training's losses."""
 
 from matplotlib.figure import Figure
 
 from sbi_clustermass.report.style import BLUE, GREY
 from sbi_clustermass.training import History
-
-if TYPE_CHECKING:
-    from sbi_clustermass.diagnostics.comparison import Comparison
 
 
 def history(*records: History) -> Figure:
@@ -22,20 +17,4 @@ def history(*records: History) -> Figure:
         axes.axvline(record.best_update, color="k", ls="--", lw=1, label="weights kept" if first else None)
     axes.set(xlabel="weight updates", ylabel="loss [nats]")
     axes.legend(fontsize=8)
-    return figure
-
-
-def comparison(found: "Comparison") -> Figure:
-    """What each combination of flow and embedding lacks to the exact posterior, or to the best of them [nats]."""
-    rows = found.rows[::-1]
-    figure = Figure(figsize=(6.4, 1.2 + 0.34 * len(rows)), layout="constrained")
-    axes = figure.subplots()
-    lacking = [row.below_best if row.gap is None else row.gap for row in rows]
-    value, error = [each.value for each in lacking], [each.error for each in lacking]
-    axes.errorbar(value, range(len(rows)), xerr=error, fmt="o", ms=5, color=BLUE, capsize=2)
-    axes.axvline(0, color="k", ls="--", lw=1)
-    axes.set_yticks(range(len(rows)), [row.entry.name for row in rows])
-    target = "best combination" if found.exact is None else "exact posterior"
-    axes.set(xlabel=f"below the {target} [nats per cluster]", ylim=(-0.6, len(rows) - 0.4))
-    axes.grid(axis="x", alpha=0.3)
     return figure

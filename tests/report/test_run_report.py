@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from rich.console import Console
 
 from clustermocks import Catalogue, FlatMasses, HaloModel
-from sbi_clustermass import EMBEDDINGS, FLOWS, Augmentation, MassEstimator, StackedAffine, Training, plots, train
+from sbi_clustermass import EMBEDDINGS, FLOWS, Augmentation, MassEstimator, StackedAffine, Training, train
 from sbi_clustermass.cli import main as cli
 from sbi_clustermass.cli.report import report
 from sbi_clustermass.estimator.model_sections import estimator_sections
@@ -25,6 +25,7 @@ from sbi_clustermass.estimator.training_run import TrainingRun
 from sbi_clustermass.posterior import MassPosteriors
 from sbi_clustermass.posterior.report_section import masses_section
 from sbi_clustermass.report import Section, sections_of_run
+from sbi_clustermass.report.style import save
 
 
 def told(sections: list[Section]) -> str:
@@ -77,7 +78,7 @@ def test_every_section_of_a_run_has_pictures_of_different_names(run_sections):
 
 def test_a_report_shows_the_pictures_of_a_demonstration(model, tmp_path):
     folder = shutil.copytree(model, tmp_path / "demo")
-    plots.save(Figure(figsize=(4, 3)), folder / "population.png")
+    save(Figure(figsize=(4, 3)), folder / "population.png")
     (section,) = (each for each in sections_of_run(folder) if each.title == "The demonstration")
     assert [picture.png() for picture in section.pictures] == [(folder / "population.png").read_bytes()]
     assert "Mass function" in section.pictures[0].alt

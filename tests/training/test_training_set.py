@@ -11,8 +11,9 @@ from rich.console import Console
 
 from clustermocks import Catalogue
 from clustermocks.catalogue.folder import StoredCatalogue
-from sbi_clustermass import EMBEDDINGS, Augmentation, KDEImage, MassEstimator, StackedAffine, Training, plots, train
+from sbi_clustermass import EMBEDDINGS, Augmentation, KDEImage, MassEstimator, StackedAffine, Training, train
 from sbi_clustermass.embeddings import embedding_config
+from sbi_clustermass.estimator import training_run
 from sbi_clustermass.estimator.training_run import TrainingRun
 from sbi_clustermass.posterior.prior import fit_effective_prior
 from sbi_clustermass.training import Place
@@ -111,7 +112,7 @@ def test_a_run_writes_the_model_and_its_history_and_goes_on_where_it_was_interru
     monkeypatch.setattr(TrainingRun, "training", property(lambda self: replace(RULE, seed=self.seed)))
     run, out, console = TrainingRun(members=2, device="cpu"), tmp_path / "run", Console(quiet=True)
     with monkeypatch.context() as patch:
-        patch.setattr(plots, "save", lambda *_: 1 / 0)
+        patch.setattr(training_run, "save", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             run.run(folder, out, console)
     assert (out / "checkpoint" / "member-1.safetensors").exists()

@@ -9,10 +9,11 @@ import pytest
 from scipy.stats import norm
 
 from clustermocks import Catalogue, FlatMasses, SphericalJeans
-from sbi_clustermass import KDEImage, MassEstimator, MassPosteriors, StackedAffine, Training, plots
+from sbi_clustermass import KDEImage, MassEstimator, MassPosteriors, StackedAffine, Training
 from sbi_clustermass.cli.main import main
 from sbi_clustermass.diagnostics import Measured
 from sbi_clustermass.diagnostics.comparison import Comparison, Contest, Entry, Failure, compare
+from sbi_clustermass.diagnostics.comparison.plots import comparison
 from sbi_clustermass.diagnostics.comparison.score import Score, log_prob_of_truth
 from tests.paths import ROOT
 
@@ -149,7 +150,7 @@ def test_the_table_in_text_and_in_numbers_say_the_same(contest, small, tmp_path)
 
 def test_the_picture_shows_each_combination_at_its_gap(contest, small):
     found = compare(contest, {"a": SMALL, "b": replace(SMALL, blocks=1)}, {"kde": small})
-    axes = plots.comparison(found).axes[0]
+    axes = comparison(found).axes[0]
     assert [label.get_text() for label in axes.get_yticklabels()] == [row.entry.name for row in found.rows[::-1]]
     points = np.asarray(axes.lines[0].get_xdata(), float)
     np.testing.assert_allclose(points, [row.gap.value for row in found.rows[::-1]])
