@@ -11,7 +11,7 @@ from jaxtyping import Float
 
 from sbi_clustermass.diagnostics.residuals import Measured, mean_of
 from sbi_clustermass.posterior import MassPosteriors
-from sbi_clustermass.posterior.tabulated import chunks, place
+from sbi_clustermass.posterior.tabulated import chunks, locate
 
 
 def log_score(posteriors: MassPosteriors, log10_true: Float[np.ndarray, "cluster"]) -> Measured:
@@ -93,7 +93,7 @@ class _Parabola(NamedTuple):
 
 
 def _crps(grid: np.ndarray, prob: np.ndarray, cdf: np.ndarray, masses: np.ndarray) -> Float[np.ndarray, "cluster"]:
-    steps, (cell, t) = np.diff(grid), place(grid, masses)
+    steps, (cell, t) = np.diff(grid), locate(grid, masses)
     below = _Parabola.of(prob, cdf)
     above = below.rest()
     cells, here, own = np.arange(len(steps)), cell[:, None], (np.arange(len(prob)), cell)

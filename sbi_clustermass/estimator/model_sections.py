@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from sbi_clustermass.estimator.config import FORMAT
 from sbi_clustermass.estimator.reproduce import rule_of
-from sbi_clustermass.posterior.pictures import prior_picture
+from sbi_clustermass.posterior.plots import prior_picture
 from sbi_clustermass.report.content import Picture, Section, Table
 from sbi_clustermass.training import History, Training
 from sbi_clustermass.training.plots import history

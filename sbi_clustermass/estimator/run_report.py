@@ -62,7 +62,7 @@ def sections_of_run(folder: str | Path) -> list[Section]:
 def _masses(folder: Path) -> Iterator[Section]:
     if (folder / MASSES).is_file():
         from sbi_clustermass.posterior import MassPosteriors
-        from sbi_clustermass.posterior.report_section import masses_section
+        from sbi_clustermass.posterior.plots import masses_section
 
         posteriors = MassPosteriors.from_parquet(folder / MASSES)
         if len(posteriors):

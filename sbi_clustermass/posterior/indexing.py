@@ -1,4 +1,4 @@
-"""Which rows an index means: names, positions, slices and masks."""
+"""Clusters selected by names, positions, slices and masks."""
 
 from collections.abc import Sequence
 from difflib import get_close_matches
@@ -8,12 +8,12 @@ from jaxtyping import Int
 from numpy.typing import ArrayLike
 
 
-def rows_of(which: ArrayLike | slice | str, names: Sequence[str]) -> Int[np.ndarray, "some"]:
-    """Positions of the clusters that an index asks for.
+def row_indices(which: ArrayLike | slice | str, names: Sequence[str]) -> Int[np.ndarray, "some"]:
+    """Positions of the clusters that an index selects.
 
     Raises:
-        KeyError: No cluster of that name.
-        IndexError: A position out of range, a mask of another length, or something that is no index.
+        KeyError: No cluster has that name.
+        IndexError: A position is out of range, a mask has another length, or the index is of another type.
     """
     if isinstance(which, slice):
         return np.arange(len(names))[which]

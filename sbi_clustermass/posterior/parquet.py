@@ -1,49 +1,46 @@
-"""Mass posteriors in Parquet: a row a cluster, grid and prior in the file's metadata.
+"""The Parquet format of mass posteriors: one row per cluster, with grid and prior in the file's metadata.
 
 Masses are log10_mass [dex]; `log_` is natural.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from jaxtyping import Float
 
 from clustermocks.io.atomic import replacing
 
-if TYPE_CHECKING:
-    from sbi_clustermass.posterior.posteriors import MassPosteriors
-
 _FORMAT = b"sbi_clustermass.MassPosteriors/1"
-_EPISTEMIC = "epistemic_std"
+EPISTEMIC = "epistemic_std"
 
 
-def write(posteriors: "MassPosteriors", path: Path) -> None:
-    """As MassPosteriors.to_parquet, which documents it."""
-    columns = {
-        "name": list(posteriors.names),
-        "log10_mass_mean": posteriors.mean,
-        "log10_mass_std": posteriors.std,
-    }
-    levels = (16, 50, 84)
-    percentiles = posteriors.quantile(np.array(levels) / 100)
-    columns |= {f"log10_mass_p{level}": row for level, row in zip(levels, percentiles, strict=True)}
-    if posteriors.epistemic_std is not None:
-        columns[_EPISTEMIC] = posteriors.epistemic_std
-    values = pa.array(posteriors.log_prob.ravel(), pa.float32())
-    table = pa.table({**columns, "log_prob": pa.FixedSizeListArray.from_arrays(values, posteriors.grid.size)})
-    header = {b"format": _FORMAT, b"grid": posteriors.grid.astype("<f8").tobytes()}
-    header |= {b"log_prior": posteriors.log_prior.astype("<f8").tobytes(), b"leakage": str(posteriors.leakage).encode()}
+def write(
+    path: Path,
+    columns: Mapping[str, Any],
+    *,
+    grid: Float[np.ndarray, "mass"],
+    log_prob: Float[np.ndarray, "cluster mass"],
+    log_prior: Float[np.ndarray, "mass"],
+    leakage: float,
+) -> None:
+    """Write the columns, and log densities in float32; the file appears whole or not at all."""
+    values = pa.array(log_prob.ravel(), pa.float32())
+    table = pa.table({**columns, "log_prob": pa.FixedSizeListArray.from_arrays(values, grid.size)})
+    header = {b"format": _FORMAT, b"grid": grid.astype("<f8").tobytes()}
+    header |= {b"log_prior": log_prior.astype("<f8").tobytes(), b"leakage": str(leakage).encode()}
     with replacing(path) as temporary:
         pq.write_table(table.replace_schema_metadata(header), temporary, compression="zstd")
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Arguments of MassPosteriors.from_log_prob.
+    """Read a file of posteriors, as the arguments of `MassPosteriors.from_log_prob`.
 
     Raises:
-        FileNotFoundError: No such file.
+        FileNotFoundError: The file does not exist.
         ValueError: The file is not Parquet, is damaged, or holds something else.
     """
     if not path.exists():
@@ -63,5 +60,5 @@ def read(path: Path) -> dict[str, Any]:
         "log_prior": log_prior,
         "names": tuple(table["name"].to_pylist()),
         "leakage": float(header.get(b"leakage", b"0")),
-        "epistemic_std": table[_EPISTEMIC].to_numpy() if _EPISTEMIC in table.column_names else None,
+        "epistemic_std": table[EPISTEMIC].to_numpy() if EPISTEMIC in table.column_names else None,
     }

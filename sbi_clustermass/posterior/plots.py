@@ -1,9 +1,9 @@
-"""Pictures of single clusters, and of masses against truth.
+"""Pictures of posteriors, of the training prior, and of masses against truth, and the section that a report shows.
 
-Masses are M200c [h^-1 Msun], R comoving [h^-1 Mpc], v [km/s].
+Masses are M200c [h^-1 Msun] as log10_mass [dex], R comoving [h^-1 Mpc], v [km/s].
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -14,8 +14,15 @@ from matplotlib.figure import Figure
 
 from clustermocks import Catalogue
 from sbi_clustermass.embeddings import KDEImage
-from sbi_clustermass.posterior import MassPosteriors
+from sbi_clustermass.posterior.posteriors import MassPosteriors
+from sbi_clustermass.posterior.prior import EffectivePrior
+from sbi_clustermass.report.content import Picture, Section, Table
 from sbi_clustermass.report.style import BLUE, GREY, MASS, ORANGE
+
+_MASSES = 200  # of the curve of a prior
+_SHOWN = 20  # posteriors in a report's table
+_EDGE = 0.05  # [dex], and as a share of the posterior: the warnings of an estimator use the same
+_LEAKED = 0.01  # a population fit refuses more
 
 
 def clusters(catalogue: Catalogue, posteriors: MassPosteriors, which: Sequence[int]) -> Figure:
@@ -97,3 +104,75 @@ def _bands(top: Axes, bottom: Axes, posteriors: MassPosteriors, log10_true: np.n
             centre, lines[0.16] - base, lines[0.84] - base, color=BLUE, alpha=0.3, lw=0, label="mean 68 %"
         )
         axes.plot(centre, lines[0.5] - base, "*-", color=BLUE, lw=1, label="mean of the medians")
+
+
+def prior_picture(prior: EffectivePrior) -> Figure:
+    """The effective training prior's density over its support, beside a flat one."""
+    grid = np.linspace(prior.low, prior.high, _MASSES)
+    figure = Figure(figsize=(5.4, 3.2), layout="constrained")
+    axes = figure.subplots()
+    axes.fill_between(grid, np.exp(prior.log_density(grid)), color=BLUE, alpha=0.25, lw=0)
+    axes.plot(grid, np.exp(prior.log_density(grid)), color=BLUE, label="effective training prior")
+    axes.axhline(1 / (prior.high - prior.low), color=GREY, ls="--", lw=1, label="flat")
+    axes.set(xlabel=MASS, ylabel="density [1/dex]", xlim=(prior.low, prior.high))
+    axes.set_ylim(0, 1.25 * axes.get_ylim()[1])
+    axes.legend(fontsize=8)
+    return figure
+
+
+def masses_picture(posteriors: MassPosteriors) -> Figure:
+    """How the point estimates are distributed, and how wide the posteriors are at each of them."""
+    figure = Figure(figsize=(5.4, 4.6), layout="constrained")
+    top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(1, 1.3))
+    mean, bins = posteriors.mean, min(40, max(5, int(len(posteriors) ** 0.5)))
+    top.hist(mean, bins=bins, range=(posteriors.grid[0], posteriors.grid[-1]), color=BLUE, alpha=0.5)
+    top.set(ylabel="clusters")
+    bottom.plot(mean, posteriors.std, ".", ms=3, alpha=0.4, color=BLUE, rasterized=True)
+    bottom.set(xlabel="posterior mean " + MASS, ylabel="posterior std [dex]", xlim=posteriors.grid[[0, -1]])
+    bottom.set_ylim(bottom=0)
+    return figure
+
+
+def masses_section(posteriors: MassPosteriors) -> Section:
+    """How many posteriors there are, where and how wide; the first of them in a table."""
+    mean, std = posteriors.mean, posteriors.std
+    low, middle, high = np.percentile(std, [16, 50, 84])
+    text = (
+        f"{len(posteriors)} cluster{'s' * (len(posteriors) > 1)}, posterior means from {mean.min():.2f} to "
+        f"{mean.max():.2f}. The middle posterior is {middle:.3f} dex wide (standard deviation; 16 %: {low:.3f}, "
+        f"84 %: {high:.3f})."
+    )
+    alt = (
+        f"Above, the number of clusters by posterior mean, {mean.min():.1f} to {mean.max():.1f}; below, the posterior "
+        f"standard deviation of each cluster against its mean, {std.min():.2f} to {std.max():.2f} dex."
+    )
+    picture = Picture("masses", masses_picture(posteriors), alt, "A point a cluster, below.")
+    return Section(
+        "Masses", [text], [_summary_table(posteriors)], [picture], warnings=list(_prior_warnings(posteriors))
+    )
+
+
+def _summary_table(posteriors: MassPosteriors) -> Table:
+    shown = posteriors[:_SHOWN]
+    columns = [shown.mean, shown.std, *shown.quantile([0.16, 0.5, 0.84])]
+    header = ["cluster", "mean [dex]", "std [dex]", "16 % [dex]", "50 % [dex]", "84 % [dex]"]
+    if shown.epistemic_std is not None:
+        columns, header = [*columns, shown.epistemic_std], [*header, "between networks [dex]"]
+    cells = zip(*([f"{value:.3f}" for value in column] for column in columns), strict=True)
+    rows = tuple((name, *row) for name, row in zip(shown.names, cells, strict=True))
+    part = f"The first {len(shown)} of {len(posteriors)} clusters. " if len(shown) < len(posteriors) else ""
+    return Table("Posteriors of log10 mass", tuple(header), rows, f"{part}All of them: `masses.parquet`.")
+
+
+def _prior_warnings(posteriors: MassPosteriors) -> Iterator[str]:
+    low, high = posteriors.grid[0], posteriors.grid[-1]
+    shares = (posteriors.pit(low + _EDGE), "low", low), (1 - posteriors.pit(high - _EDGE), "high", high)
+    for share, side, edge in shares:
+        piled = int((share > _EDGE).sum())
+        if piled:
+            yield (
+                f"{piled} of {len(posteriors)} posteriors have more than {_EDGE:.0%} of their probability within "
+                f"{_EDGE} dex of the {side} end of the prior, {edge:g}: the prior decides there."
+            )
+    if posteriors.leakage > _LEAKED:
+        yield f"On average {posteriors.leakage:.1%} of a posterior lay beyond the prior's support and was cut off."

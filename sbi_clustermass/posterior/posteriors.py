@@ -7,24 +7,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Self, final
+from typing import Any, Self, final
 
 import numpy as np
 from jaxtyping import Float
 from numpy.typing import ArrayLike
 
-from sbi_clustermass.posterior import hdr as regions, mixtures, parquet as files, tabulated as cells
-from sbi_clustermass.posterior.indexing import rows_of
+from sbi_clustermass.posterior import hdr, parquet, tabulated
+from sbi_clustermass.posterior.indexing import row_indices
+
+_PERCENTILES = ("log10_mass_p16", "log10_mass_p50", "log10_mass_p84")
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class MassPosteriors:
-    """One posterior a cluster, q(log10 M | galaxies), tabulated on a shared mass grid.
+    """One posterior per cluster, q(log10 M | galaxies), tabulated on a shared mass grid.
 
-    Integrals take the log density between two masses as a cubic, which is exact for a (truncated) Gaussian. On 256
-    masses over 2.6 dex, a Gaussian of width .03 to .5 dex anywhere in the grid or piled up at its edge (its centre up
-    to two widths outside) has its likelihood, mean and std right to 1e-8, its quantiles to 1e-4 dex, and its PIT to
+    Integrals interpolate the log density between two masses by a cubic, which is exact for a (truncated) Gaussian. On
+    256 masses over 2.6 dex, take a Gaussian of width .03 to .5 dex, anywhere in the grid or piled up at its edge (its
+    centre up to two widths outside): likelihood, mean and std are right to 1e-8, quantiles to 1e-4 dex, and the PIT to
     3e-4, at the edge 3e-3. Where the table does not resolve a density, it is linear between masses. Samples,
     quantiles and PIT follow one distribution exactly: in each cell the density is linear, scaled to the cell's
     probability.
@@ -34,10 +36,11 @@ class MassPosteriors:
         log_prob: Natural log of each normalised posterior density [1/dex], (cluster, mass).
         log_prior: Natural log of the effective training prior's density [1/dex], (mass,): the mass density of the
             training set over P(selected | mass). Only its shape matters.
-        names: A name for each cluster.
-        epistemic_std: Of a `mixture`: standard deviation between its members' means [dex], (cluster,).
+        names: Name of each cluster.
+        epistemic_std: Standard deviation between the means of a `mixture`'s members [dex], (cluster,); None for a
+            single network.
         leakage: Mean share of the probability that the estimator put outside its prior's support, and that was cut
-            off; 0 where it was trained to be cut off there. A population fit refuses more than 1 %.
+            off; 0 for an estimator trained with this truncation. A population fit refuses more than 1 %.
     """
 
     grid: Float[np.ndarray, "mass"]
@@ -103,24 +106,28 @@ class MassPosteriors:
 
     @classmethod
     def mixture(cls, members: Sequence["MassPosteriors"], weights: ArrayLike | None = None) -> "MassPosteriors":
-        """The members of an ensemble as one posterior a cluster: the weighted sum of their densities.
+        """The members of an ensemble as one posterior per cluster: the weighted sum of their densities.
 
         Args:
             members: Posteriors of the same clusters, on one grid, under one effective prior.
-            weights: Of the members; equal by default, need not sum to 1.
+            weights: Weight of each member; equal by default, need not sum to 1.
 
         Returns:
-            The mixture, with the variance between members in `epistemic_std`: its variance is
+            The mixture, with the standard deviation between members in `epistemic_std`: its variance is
             epistemic_std^2 + the members' weighted mean variance.
 
         Raises:
-            ValueError: No members, members that do not belong together, or weights that are none.
+            ValueError: There are no members, they differ in clusters, grid or prior, or a weight is invalid.
         """
-        mixtures.check_members(members)
-        share = mixtures.checked_weights(weights, len(members))
-        log_prob, spread = mixtures.log_mixture(members, share), mixtures.spread_of_means(members, share)
-        leakage = float(share @ [member.leakage for member in members])
-        return replace(members[0], log_prob=log_prob, epistemic_std=spread, leakage=leakage)
+        _check_members(members)
+        share = _normalised_weights(weights, len(members))
+        means = np.stack([member.mean for member in members])
+        return replace(
+            members[0],
+            log_prob=tabulated.log_mixture([member.log_prob for member in members], share),
+            epistemic_std=np.sqrt(share @ (means - share @ means) ** 2),
+            leakage=float(share @ [member.leakage for member in members]),
+        )
 
     def __repr__(self) -> str:
         return f"MassPosteriors({len(self)} clusters on {self.grid.size} masses, {self.grid[0]:g} to {self.grid[-1]:g})"
@@ -129,13 +136,13 @@ class MassPosteriors:
         return len(self.names)
 
     def __getitem__(self, which: ArrayLike | slice | str) -> Self:
-        """Some of the clusters, by name, position, slice or mask; a list of names or positions gives them in its order.
+        """Select clusters by name, position, slice or mask; a list of names or positions keeps its order.
 
         Raises:
-            KeyError: No cluster of that name.
-            IndexError: No such position, or a mask of another length.
+            KeyError: No cluster has that name.
+            IndexError: A position is out of range, or a mask has another length.
         """
-        rows = rows_of(which, self.names)
+        rows = row_indices(which, self.names)
         spread = None if self.epistemic_std is None else self.epistemic_std[rows]
         names = tuple(self.names[i] for i in rows)
         return replace(self, log_prob=self.log_prob[rows], names=names, epistemic_std=spread)
@@ -143,8 +150,8 @@ class MassPosteriors:
     # ---- summaries, each (cluster,) ---------------------------------------------------------------------------------
 
     @cached_property
-    def _integrals(self) -> cells.Integrals:
-        return cells.integrate(self.grid, self.log_prob)
+    def _integrals(self) -> tabulated.Integrals:
+        return tabulated.integrate(self.grid, self.log_prob)
 
     @property
     def prob(self) -> Float[np.ndarray, "cluster mass"]:
@@ -153,7 +160,7 @@ class MassPosteriors:
 
     @property
     def cdf(self) -> Float[np.ndarray, "cluster mass"]:
-        """Share of each posterior below each mass of the grid [1]."""
+        """Cumulative distribution of each posterior at each mass of the grid [1]."""
         return self._integrals.cdf
 
     @property
@@ -169,7 +176,7 @@ class MassPosteriors:
     @property
     def mode(self) -> Float[np.ndarray, "cluster"]:
         """Mass of highest density [dex], by the parabola through the highest point and its neighbours."""
-        return cells.modes(self.grid, self.log_prob)
+        return tabulated.modes(self.grid, self.log_prob)
 
     def quantile(self, level: ArrayLike) -> Float[np.ndarray, "*level cluster"]:
         """Log10 mass below which a share `level` of each posterior lies [dex].
@@ -185,7 +192,7 @@ class MassPosteriors:
         """
         levels = _checked_levels(level)
         wanted = np.broadcast_to(levels.ravel(), (len(self), levels.size))
-        return cells.inverse_cdf(self.grid, self.prob, self.cdf, wanted).T.reshape(*levels.shape, len(self))
+        return tabulated.inverse_cdf(self.grid, self.prob, self.cdf, wanted).T.reshape(*levels.shape, len(self))
 
     def hdr(self, level: float) -> tuple[Float[np.ndarray, "interval 2"], ...]:
         """Highest-density region of each posterior: the smallest set of masses that holds a share `level` of it.
@@ -198,50 +205,45 @@ class MassPosteriors:
         Raises:
             ValueError: `level` is not in [0, 1].
         """
-        return regions.highest_density(self.grid, self.prob, self.cdf, float(_checked_levels(level)))
+        return hdr.highest_density(self.grid, self.prob, self.cdf, float(_checked_levels(level)))
 
     def hdr_level(self, log10_mass: ArrayLike) -> Float[np.ndarray, "cluster"]:
         """Level of the highest-density region on whose edge a mass lies [1]: uniform over clusters when calibrated.
 
         Args:
-            log10_mass: One for each cluster, or one for all [dex]; outside the grid the level is 1.
+            log10_mass: One mass per cluster, or one for all [dex]; outside the grid the level is 1.
 
         Raises:
-            ValueError: There are neither one nor as many masses as clusters.
+            ValueError: The number of masses is neither one nor that of the clusters.
         """
-        masses, row = self._one_each(log10_mass), np.arange(len(self))
-        cell, t = cells.place(self.grid, masses)
-        prob = self.prob
-        density = (1 - t) * prob[row, cell] + t * prob[row, cell + 1]
-        outside = (masses < self.grid[0]) | (masses > self.grid[-1])
-        return np.where(outside, 1.0, regions.share_above(prob, np.diff(self.cdf), density))
+        return hdr.level_at(self.grid, self.prob, self.cdf, self._one_each(log10_mass))
 
     def pit(self, log10_mass: ArrayLike) -> Float[np.ndarray, "cluster"]:
         """Share of each posterior below a mass [1]: uniform over clusters when posteriors are calibrated.
 
         Args:
-            log10_mass: One for each cluster, or one for all [dex].
+            log10_mass: One mass per cluster, or one for all [dex].
 
         Raises:
-            ValueError: There are neither one nor as many masses as clusters.
+            ValueError: The number of masses is neither one nor that of the clusters.
         """
-        return cells.share_below(self.grid, self.prob, self.cdf, self._one_each(log10_mass))
+        return tabulated.cdf_at(self.grid, self.prob, self.cdf, self._one_each(log10_mass))
 
     def log_prob_at(self, log10_mass: ArrayLike) -> Float[np.ndarray, "cluster"]:
         """Natural log of each posterior density at a mass [1/dex]; -inf outside the grid.
 
         Args:
-            log10_mass: One for each cluster, or one for all [dex].
+            log10_mass: One mass per cluster, or one for all [dex].
 
         Raises:
-            ValueError: There are neither one nor as many masses as clusters.
+            ValueError: The number of masses is neither one nor that of the clusters.
         """
-        return cells.log_prob_at(self.grid, self.log_prob, self._one_each(log10_mass))
+        return tabulated.log_prob_at(self.grid, self.log_prob, self._one_each(log10_mass))
 
     def sample(self, n: int, *, seed: int) -> Float[np.ndarray, "cluster sample"]:
         """Draw log10 masses [dex] by the inverse of the cumulative distribution."""
         level = np.random.default_rng(seed).random((len(self), n))
-        return cells.inverse_cdf(self.grid, self.prob, self.cdf, level)
+        return tabulated.inverse_cdf(self.grid, self.prob, self.cdf, level)
 
     def _one_each(self, log10_mass: ArrayLike) -> Float[np.ndarray, "cluster"]:
         masses = np.asarray(log10_mass, float)
@@ -252,14 +254,14 @@ class MassPosteriors:
     # ---- priors -----------------------------------------------------------------------------------------------------
 
     def log_likelihood(self) -> Float[np.ndarray, "cluster mass"]:
-        """Natural log of p(galaxies | log10 M) up to a constant a cluster: the effective training prior divided out."""
+        """Natural log of p(galaxies | log10 M) up to a constant per cluster: posterior over effective prior."""
         return self.log_prob - self.log_prior
 
     def with_prior(self, log_prior: Float[np.ndarray, "mass"]) -> Self:
         """The same clusters under another prior, given on the grid, e.g. the mass function of a test set.
 
         A prior that is not zero outside the grid is cut off there: a posterior says nothing beyond its training
-        prior's support. What a mixture knew of its members' spread is lost.
+        prior's support. The result has no `epistemic_std`.
         """
         log_prob = self.log_likelihood() + log_prior
         return self.from_log_prob(self.grid, log_prob, log_prior=log_prior, names=self.names, leakage=self.leakage)
@@ -267,18 +269,26 @@ class MassPosteriors:
     # ---- files ------------------------------------------------------------------------------------------------------
 
     def to_parquet(self, path: str | Path) -> None:
-        """Write a row a cluster: name, mean, std, percentiles and log_prob; grid and prior go into the metadata."""
-        files.write(self, Path(path))
+        """Write one row per cluster: name, mean, std, percentiles and log_prob; the metadata hold grid and prior."""
+        columns: dict[str, Any] = {
+            "name": list(self.names), "log10_mass_mean": self.mean, "log10_mass_std": self.std,
+            **dict(zip(_PERCENTILES, self.quantile([0.16, 0.5, 0.84]), strict=True)),
+        }  # fmt: skip
+        if self.epistemic_std is not None:
+            columns[parquet.EPISTEMIC] = self.epistemic_std
+        parquet.write(
+            Path(path), columns, grid=self.grid, log_prob=self.log_prob, log_prior=self.log_prior, leakage=self.leakage
+        )
 
     @classmethod
     def from_parquet(cls, path: str | Path) -> Self:
         """Read what `to_parquet` wrote; densities come back in float32 precision and are normalised again.
 
         Raises:
-            FileNotFoundError: No such file.
+            FileNotFoundError: The file does not exist.
             ValueError: The file is not Parquet, is damaged, or holds something else.
         """
-        return cls.from_log_prob(**files.read(Path(path)))
+        return cls.from_log_prob(**parquet.read(Path(path)))
 
 
 def _checked_levels(level: ArrayLike) -> Float[np.ndarray, "*level"]:
@@ -287,3 +297,28 @@ def _checked_levels(level: ArrayLike) -> Float[np.ndarray, "*level"]:
     if bad.size:
         raise ValueError(f"a level is a share of the probability, from 0 to 1; found {bad[0]}.")
     return levels
+
+
+def _normalised_weights(weights: ArrayLike | None, n: int) -> Float[np.ndarray, "member"]:
+    given = np.ones(n) if weights is None else np.asarray(weights, float)
+    if given.shape != (n,) or not np.isfinite(given).all() or (given < 0).any() or not given.sum() > 0:
+        raise ValueError(f"a mixture of {n} needs {n} weights of at least 0, not all of them 0; found {weights!r}.")
+    return given / given.sum()
+
+
+def _check_members(members: Sequence[MassPosteriors]) -> None:
+    """Refuse members that are not the same clusters, on one grid, under one prior."""
+    if not members:
+        raise ValueError("a mixture needs at least one member; the list is empty.")
+    first = members[0]
+    for i, other in enumerate(members[1:], 1):
+        if not np.array_equal(other.grid, first.grid):
+            raise ValueError(f"mixture: member {i} is on another grid ({other!r}) than member 0 ({first!r}).")
+        if other.names != first.names:
+            raise ValueError(f"mixture: member {i} is of other clusters than member 0, or in another order.")
+        shapes = (each.log_prior - each.log_prior.max() for each in (other, first))
+        if not np.allclose(*shapes, rtol=0, atol=1e-6, equal_nan=True):
+            raise ValueError(
+                f"mixture: member {i} has another effective prior than member 0, so their mixture has none.\n"
+                "  try:    member.with_prior(members[0].log_prior) for each member"
+            )

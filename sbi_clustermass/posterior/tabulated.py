@@ -5,25 +5,25 @@ table's second-order slopes, which is exact for a (truncated) Gaussian; where th
 is linear instead. Masses are log10_mass [dex], densities per dex; functions are pure and vectorised over clusters.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
 
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(4)
-_NODES, _WEIGHTS = (_NODES + 1) / 2, _WEIGHTS / 2  # of a cell
-_ROUGH = 1.0  # a cubic that leaves its chord at this slope, in nats a cell, is not resolved
-_FLOOR = -1e4  # nats under the peak that count as zero
+_NODES, _WEIGHTS = (_NODES + 1) / 2, _WEIGHTS / 2  # for a cell of length 1
+_ROUGH = 1.0  # [nats per cell] a cubic that departs from its chord at this slope is not resolved
+_FLOOR = -1e4  # [nats] below the peak, a density that counts as zero
 _AT_ONCE = 500  # clusters: temporaries of 1 MB stay in the cache
 
 
 class Integrals(NamedTuple):
-    """Integrals of each cluster's density.
+    """Integral and moments of each cluster's density.
 
     Attributes:
         log_area: Natural log of the density's integral over the grid, (cluster,).
-        cdf: Share of it below each mass of the grid, from 0 to 1, (cluster, mass).
+        cdf: Cumulative distribution at each mass of the grid, from 0 to 1, (cluster, mass).
         mean: Mean of log10 mass [dex], (cluster,).
         std: Standard deviation of log10 mass [dex], (cluster,).
     """
@@ -37,7 +37,7 @@ class Integrals(NamedTuple):
 def integrate(grid: Float[np.ndarray, "mass"], log_prob: Float[np.ndarray, "cluster mass"]) -> Integrals:
     """Integrate densities that need not be normalised, by four Gauss-Legendre nodes in each cell.
 
-    A Gaussian that is no narrower than a step of the grid, cut off anywhere, comes out right to 1e-6.
+    The error is 1e-6 for a Gaussian no narrower than a step of the grid, truncated anywhere.
     """
     out = Integrals(np.empty(len(log_prob)), np.empty(log_prob.shape), *np.empty((2, len(log_prob))))
     for rows in chunks(len(log_prob)):
@@ -47,7 +47,7 @@ def integrate(grid: Float[np.ndarray, "mass"], log_prob: Float[np.ndarray, "clus
 
 
 def chunks(n: int, at_once: int = _AT_ONCE) -> Iterator[slice]:
-    """Slices that cover n rows."""
+    """Slices of at most `at_once` rows that cover n rows."""
     return (slice(i, min(i + at_once, n)) for i in range(0, n, at_once))
 
 
@@ -69,7 +69,7 @@ def _integrate(grid: np.ndarray, log_prob: np.ndarray) -> Integrals:
 
 
 def _interpolator(grid: np.ndarray, log_prob: np.ndarray):
-    """Density as a function of the place in a cell, 0 to 1: (cluster, cell) at once."""
+    """Density as a function of the position in a cell, 0 to 1, for all cells at once: (cluster, cell)."""
     log_prob = np.maximum(log_prob, _FLOOR)
     prob, left, chord = np.exp(log_prob), log_prob[:, :-1], np.diff(log_prob)
     start, end = _bends(grid, log_prob, chord)
@@ -83,7 +83,7 @@ def _interpolator(grid: np.ndarray, log_prob: np.ndarray):
 
 
 def _bends(grid: np.ndarray, log_prob: np.ndarray, chord: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """How much steeper the log density is than its chord at the start and at the end of each cell [nats a cell]."""
+    """Slope of the log density minus that of its chord, at the start and at the end of each cell [nats per cell]."""
     slopes, steps = np.gradient(log_prob, grid, axis=1, edge_order=2 if len(grid) > 2 else 1), np.diff(grid)
     return slopes[:, :-1] * steps - chord, slopes[:, 1:] * steps - chord
 
@@ -93,13 +93,13 @@ def log_prob_at(
     log_prob: Float[np.ndarray, "cluster mass"],
     log10_mass: Float[np.ndarray, "cluster"],
 ) -> Float[np.ndarray, "cluster"]:
-    """Natural log density of each cluster at a mass of its own; -inf outside the grid."""
+    """Natural log density of each cluster at its own mass; -inf outside the grid."""
     parts = [_log_prob_at(grid, log_prob[rows], log10_mass[rows]) for rows in chunks(len(log_prob))]
     return np.where((log10_mass >= grid[0]) & (log10_mass <= grid[-1]), np.concatenate(parts), -np.inf)
 
 
 def _log_prob_at(grid: np.ndarray, log_prob: np.ndarray, log10_mass: np.ndarray) -> Float[np.ndarray, "cluster"]:
-    peak, (cell, t) = log_prob.max(axis=1), place(grid, log10_mass)
+    peak, (cell, t) = log_prob.max(axis=1), locate(grid, log10_mass)
     log_prob, row = np.maximum(log_prob - peak[:, None], _FLOOR), np.arange(len(log_prob))
     low, high = log_prob[row, cell], log_prob[row, cell + 1]
     start, end = (bend[row, cell] for bend in _bends(grid, log_prob, np.diff(log_prob)))
@@ -109,17 +109,17 @@ def _log_prob_at(grid: np.ndarray, log_prob: np.ndarray, log10_mass: np.ndarray)
     return peak + np.where((np.abs(start) > _ROUGH) | (np.abs(end) > _ROUGH), linear, cubic)
 
 
-def share_below(
+def cdf_at(
     grid: Float[np.ndarray, "mass"],
     prob: Float[np.ndarray, "cluster mass"],
     cdf: Float[np.ndarray, "cluster mass"],
     log10_mass: Float[np.ndarray, "cluster"],
 ) -> Float[np.ndarray, "cluster"]:
-    """Cumulative distribution of each cluster at a mass of its own.
+    """Cumulative distribution of each cluster at its own mass.
 
-    In a cell the density is linear, with the ratio of its ends in `prob`, scaled to the cell's share in `cdf`.
+    In a cell the density is linear: its ends are in the ratio given by `prob`, and its integral is that of `cdf`.
     """
-    (cell, t), row = place(grid, log10_mass), np.arange(len(prob))
+    (cell, t), row = locate(grid, log10_mass), np.arange(len(prob))
     low, high = prob[row, cell], prob[row, cell + 1]
     ends = low + high
     share = np.divide(t * (2 * low + (high - low) * t), ends, out=t.copy(), where=ends > 0)
@@ -132,7 +132,7 @@ def inverse_cdf(
     cdf: Float[np.ndarray, "cluster mass"],
     level: Float[np.ndarray, "cluster n"],
 ) -> Float[np.ndarray, "cluster n"]:
-    """Masses below which shares `level` of each cluster lie: the exact inverse of `share_below`."""
+    """Masses below which each cluster has the probabilities `level`: the exact inverse of `cdf_at`."""
     out = np.empty(level.shape)
     for rows in chunks(len(level)):
         out[rows] = _inverse_cdf(grid, prob[rows], cdf[rows], level[rows])
@@ -170,9 +170,21 @@ def modes(grid: Float[np.ndarray, "mass"], log_prob: Float[np.ndarray, "cluster 
     return np.where(found, np.clip(vertex, grid[0], grid[-1]), grid[highest])
 
 
-def place(
+def log_mixture(
+    log_probs: Sequence[Float[np.ndarray, "cluster mass"]], weights: Float[np.ndarray, "member"]
+) -> Float[np.ndarray, "cluster mass"]:
+    """Natural log of the weighted sum of densities."""
+    with np.errstate(divide="ignore"):  # a weight of zero
+        log_weights = np.log(weights)
+    total = np.full_like(log_probs[0], -np.inf)
+    for log_prob, log_weight in zip(log_probs, log_weights, strict=True):
+        np.logaddexp(total, log_prob + log_weight, out=total)
+    return total
+
+
+def locate(
     grid: Float[np.ndarray, "mass"], log10_mass: Float[np.ndarray, "cluster"]
 ) -> tuple[Int[np.ndarray, "cluster"], Float[np.ndarray, "cluster"]]:
-    """Cell of each mass, and where in it, 0 to 1; masses outside count as the grid's ends."""
+    """Cell of each mass, and its position in the cell, 0 to 1; masses outside count as the grid's ends."""
     cell = np.clip(np.searchsorted(grid, log10_mass, side="right") - 1, 0, len(grid) - 2)
     return cell, np.clip((log10_mass - grid[cell]) / np.diff(grid)[cell], 0, 1)
