@@ -21,7 +21,7 @@ from rich.console import Console
 from clustermocks import Catalogue, FlatMasses, HaloMassFunction, HaloModel, without_richness
 from clustermocks.io.atomic import replacing
 from sbi_clustermass import NSF, DeepSets, KDEImage, MassEstimator, StackedAffine, Tabulated, TrialMasses, train
-from sbi_clustermass.baselines import BASELINES
+from sbi_clustermass.baselines import RIVALS
 from sbi_clustermass.diagnostics import richness_r2
 from sbi_clustermass.diagnostics.validation import Validation, trust_section, validation_table
 from sbi_clustermass.flows import Flow
@@ -144,7 +144,7 @@ def with_everything(sets: Sets) -> list[Section]:
     several = f"{BEST}, three networks"
     estimators[several] = trained(sets, several, setting.flows()[BEST], train_set, members=3)
     masses = HaloMassFunction(low=setting.low, high=setting.high)
-    validation = Validation(estimators, sets.test_set(), masses, train_set, BASELINES)
+    validation = Validation(estimators, sets.test_set(), masses, train_set, RIVALS)
     sections = validation.sections(tell=lambda what: CONSOLE.print(f"{what} ...", markup=False))
     if sets.shrink == 1:
         CONSOLE.print("trust ...")
@@ -159,7 +159,7 @@ def of_members(sets: Sets) -> Section:
     train_set, test_set = sets.train_set().pure(), sets.test_set().pure()
     estimator = trained(sets, name, setting.flows()[BEST], train_set)
     masses = HaloMassFunction(low=setting.low, high=setting.high)
-    rivals = {each: BASELINES[each] for each in (*BLIND, "richness_prior", "jeans_members")}
+    rivals = {each: RIVALS[each] for each in (*BLIND, "richness_prior", "jeans_members")}
     results = Validation({name: estimator}, test_set, masses, train_set, rivals).results()
     note = "Members end at the virial radius, which positions alone tell: see aperture."
     return Section(
@@ -173,7 +173,7 @@ def without_number(sets: Sets) -> Section:
     estimators = {
         f"{name}, thinned": trained(sets, f"{name}, thinned", flows[name], train_set) for name in (BEST, PAPER)
     }
-    results = Validation(estimators, test_set, None, train_set, {each: BASELINES[each] for each in BLIND}).results()
+    results = Validation(estimators, test_set, None, train_set, {each: RIVALS[each] for each in BLIND}).results()
     told = {name: richness_r2(each.network.embedding_net, some(test_set, 1500)) for name, each in estimators.items()}
     note = (
         f"{len(train_set)} clusters to train on, {len(test_set)} for the test, flat in mass, thinned to {FEW} to "

@@ -39,8 +39,16 @@ from rich.console import Console
 
 from clustermocks import Catalogue, FlatMasses, HaloMassFunction, HaloModel, flatten
 from clustermocks.io.atomic import replacing
-from sbi_clustermass import KDEImage, MassEstimator, MassPosteriors, StackedAffine, Training, read_cluster, train
-from sbi_clustermass.baselines import BASELINES
+from sbi_clustermass import (
+    KDEImage,
+    MassEstimator,
+    MassPosteriors,
+    StackedAffine,
+    Training,
+    baselines,
+    read_cluster,
+    train,
+)
 from sbi_clustermass.cli.progress import stage
 from sbi_clustermass.diagnostics.test_sets import reweighted
 from sbi_clustermass.observations.tables.options import TableOptions
@@ -203,7 +211,9 @@ def mock_sections(experiment: Experiment, pairs: tuple[Sets, Sets]) -> Iterator[
     yield individuals([samples[2], first]).section()
     yield predictions([*samples[:2], weighed, *samples[2:]]).section()
     with stage("fitting rivals", None, experiment.console):
-        fitted = {name: BASELINES[key].fit(pairs[0].training, seed=experiment.seed) for name, key in RIVALS.items()}
+        fitted = {
+            name: baselines.RIVALS[key].fit(pairs[0].training, seed=experiment.seed) for name, key in RIVALS.items()
+        }
         rivals = {name: method.predict(first.clusters).log10_mass for name, method in fitted.items()}
     yield richness_scaling(samples, rivals).section()
     three = nearest(first.clusters)

@@ -13,8 +13,8 @@ from jaxtyping import Float
 
 from clustermocks.catalogue.catalogue import Catalogue
 from clustermocks.io.registry import lookup
-from sbi_clustermass.baselines.abundance import PRIORS, Prior, training_weights
 from sbi_clustermass.baselines.baseline import Prediction
+from sbi_clustermass.baselines.mass_function_prior import PRIORS, Prior, training_weights
 from sbi_clustermass.baselines.virial import NEAREST
 
 if TYPE_CHECKING:

@@ -29,7 +29,7 @@ class Prediction:
     posteriors: MassPosteriors | None = None
 
     @classmethod
-    def of(cls, posteriors: MassPosteriors) -> Self:
+    def from_posteriors(cls, posteriors: MassPosteriors) -> Self:
         """Posteriors with their means and standard deviations."""
         return cls(posteriors.mean, posteriors.std, posteriors)
 

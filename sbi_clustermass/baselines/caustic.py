@@ -16,7 +16,7 @@ from clustermocks.catalogue.catalogue import Catalogue
 from clustermocks.haloes.cosmology import Cosmology, G, Values, concentration, nfw_mass, radius_200c
 from clustermocks.observation import Observation
 from sbi_clustermass.baselines.baseline import Prediction
-from sbi_clustermass.baselines.caustic_density import PhaseSpace, phase_space
+from sbi_clustermass.baselines.caustic_density import PhaseSpaceDensity, phase_space_density
 
 _STEEPEST = 0.25  # of d ln A / d ln r: no realistic halo is steeper (Diaferio 1999)
 _THRESHOLDS = np.geomspace(1e-5, 0.95, 96)  # trial values of kappa, over the highest density
@@ -143,7 +143,7 @@ class Caustic:
         if candidates.sum() < _FEWEST or not np.var(v_los[candidates]):
             return None
         limits = (observation.aperture / (1 + observation.redshift), observation.v_cut)
-        plane = phase_space(r, v_los, limits=limits, q=self.q, adaptive=self.kernel == "adaptive")
+        plane = phase_space_density(r, v_los, limits=limits, q=self.q, adaptive=self.kernel == "adaptive")
         kappa = _threshold(plane, float(np.mean(r[candidates])), float(np.var(v_los[candidates])))
         if kappa is None:
             return None
@@ -185,7 +185,9 @@ def _connected(v_los: Float[np.ndarray, "galaxy"], gap: float) -> Bool[np.ndarra
     return kept
 
 
-def _amplitudes(plane: PhaseSpace, kappa: Float[np.ndarray, "threshold"]) -> Float[np.ndarray, "threshold radius"]:
+def _amplitudes(
+    plane: PhaseSpaceDensity, kappa: Float[np.ndarray, "threshold"]
+) -> Float[np.ndarray, "threshold radius"]:
     """A(r) for each threshold: where the density, followed outwards in |v|, falls below it; 0 where it never exceeds.
 
     Limited in slope from the centre outwards, A r^-1/4 never rises.
@@ -201,7 +203,7 @@ def _amplitudes(plane: PhaseSpace, kappa: Float[np.ndarray, "threshold"]) -> Flo
     return np.minimum.accumulate(found * plane.r**-_STEEPEST, axis=-1) * plane.r**_STEEPEST
 
 
-def _threshold(plane: PhaseSpace, reach: float, variance: float) -> float | None:
+def _threshold(plane: PhaseSpaceDensity, reach: float, variance: float) -> float | None:
     r"""kappa with $\langle A^2 \rangle_{r < R} = 4 \langle v^2 \rangle$, from above; None if there is none.
 
     The mean is over the galaxies inside the caustics, within the candidates' mean distance (Serra et al. 2011, eq. 22).
@@ -222,14 +224,14 @@ def _threshold(plane: PhaseSpace, reach: float, variance: float) -> float | None
 
 
 def _weighed(
-    plane: PhaseSpace, kappa: float, filling: float, *, redshift: float, cosmology: Cosmology
+    plane: PhaseSpaceDensity, kappa: float, filling: float, *, redshift: float, cosmology: Cosmology
 ) -> CausticProfile:
     amplitude = _amplitudes(plane, np.array([kappa]))[0]
     share = np.minimum(kappa / np.maximum(plane.density.max(axis=1), 1e-300), 1.0)
     shell = filling / G * amplitude**2 * (plane.r[1] - plane.r[0])
     mass, error = np.cumsum(shell), np.cumsum(2 * shell * share)  # Diaferio 1999
     edge = plane.r + plane.r[0]
-    log10_mass, at = virial_mass(edge, mass, redshift, cosmology)
+    log10_mass, at = m200c_of_profile(edge, mass, redshift, cosmology)
     std = float(np.interp(at, edge, error / np.maximum(mass, 1e-300))) / np.log(10)
     return CausticProfile(
         plane.r,
@@ -243,7 +245,7 @@ def _weighed(
     )
 
 
-def virial_mass(edge: Values, mass: Values, redshift: float, cosmology: Cosmology) -> tuple[float, float]:
+def m200c_of_profile(edge: Values, mass: Values, redshift: float, cosmology: Cosmology) -> tuple[float, float]:
     """log10 M200c [dex] of a mass profile, and r200c or the profile's end, whichever is less [physical h^-1 Mpc]."""
     excess = np.log(edge * (1 + redshift)) - np.log(np.maximum(radius_200c(mass, redshift, cosmology), 1e-30))
     outside = np.flatnonzero(excess >= 0)

@@ -15,7 +15,7 @@ _BEYOND = 1.4  # the plane goes on so much beyond the velocity cut: kernels reac
 _WIDTHS = np.geomspace(0.4, 1.6, 7)  # trial values of h_c
 
 
-class PhaseSpace(NamedTuple):
+class PhaseSpaceDensity(NamedTuple):
     """Density of galaxies [h Mpc^-1 (km/s)^-1] on a plane of radius and |v|; over both signs of v it integrates to 1.
 
     `r` are the middles of cells from 0 to the aperture, `v` starts at 0.
@@ -48,14 +48,14 @@ class _Kernels(NamedTuple):
         return np.exp(-0.5 * ((at[:, None] - image) / self.width) ** 2)
 
 
-def phase_space(
+def phase_space_density(
     r: Float[np.ndarray, "galaxy"],
     v_los: Float[np.ndarray, "galaxy"],
     *,
     limits: tuple[float, float],
     q: float,
     adaptive: bool,
-) -> PhaseSpace:
+) -> PhaseSpaceDensity:
     r"""Density of galaxies by Gaussian kernels, mirrored in v.
 
     Adaptive: a galaxy's width is $h_c h_{opt} \lambda_i$, $\lambda_i = (\gamma / f_1(x_i))^{1/2}$ with the pilot f_1 of
@@ -81,7 +81,7 @@ def phase_space(
     grid_y = np.linspace(0, _BEYOND * limits[1] / scale, _SPEEDS)
     if adaptive:
         kernels = _adapted(kernels, grid_r, grid_y)
-    return PhaseSpace(grid_r, grid_y * scale, _density(kernels, grid_r, grid_y) / scale)
+    return PhaseSpaceDensity(grid_r, grid_y * scale, _density(kernels, grid_r, grid_y) / scale)
 
 
 def _density(kernels: _Kernels, x: Values, y: Values) -> Float[np.ndarray, "x y"]:

@@ -15,14 +15,22 @@ from torch import Tensor, nn
 
 from clustermocks.catalogue.catalogue import Catalogue
 from sbi_clustermass.baselines.baseline import Prediction
-from sbi_clustermass.baselines.cnn_images import Images, has_image
-from sbi_clustermass.baselines.cnn_network import Design, Pairs, Schedule, gaussian, keep_dropping, squared_error, train
+from sbi_clustermass.baselines.cnn_images import ClusterImages, has_image
+from sbi_clustermass.baselines.cnn_network import (
+    Architecture,
+    CNNTraining,
+    Pairs,
+    enable_dropout,
+    gaussian_nll,
+    squared_error,
+    train,
+)
 from sbi_clustermass.baselines.features import of_known_mass
 from sbi_clustermass.flows.device import resolve_device
 
 LEAST = 20  # clusters to train on
 BLOCK = 1000  # images that go through the network at once
-POINTS = {1: Design((10, 5), pool=2, dropout=0.25), 2: Design((24, 10), pool=4, dropout=0.25)}
+POINTS = {1: Architecture((10, 5), pool=2, dropout=0.25), 2: Architecture((24, 10), pool=4, dropout=0.25)}
 L2 = 1e-4  # of the dropout networks in their public code; its gradient is twice that
 
 
@@ -34,16 +42,16 @@ class CNN:
     Commit 3779dba of McWilliamsCenter/halo_cnn: in two dimensions 24 filters of 5 velocity pixels and 10 of 3, the
     largest of every 4, a quarter dropped, dense layers of 128 and 64; in one dimension 10 and 5 filters, and the
     largest of every 2. Trained with the mean squared error. Left out is their bound on the weights; how training
-    differs is said in `Schedule`. The error is the rms residual of the clusters kept aside, the same for all.
+    differs is said in `CNNTraining`. The error is the rms residual of the clusters kept aside, the same for all.
 
     Attributes:
         dimensions: 1 for velocities; 2 for velocities and distances.
-        schedule: How it is trained.
+        training: How it is trained.
         device: "auto", "cpu" or "cuda".
     """
 
     dimensions: Literal[1, 2] = 2
-    schedule: Schedule = field(default_factory=Schedule)
+    training: CNNTraining = field(default_factory=CNNTraining)
     device: str = "auto"
 
     def __post_init__(self) -> None:
@@ -73,14 +81,14 @@ class DropoutCNN:
         dimensions: 1 for velocities; 2 for velocities and distances.
         dropout: Share of the numbers left out before each layer; that of their later notebooks.
         passes: Draws for a prediction.
-        schedule: How it is trained.
+        training: How it is trained.
         device: "auto", "cpu" or "cuda".
     """
 
     dimensions: Literal[1, 2] = 2
     dropout: float = 0.1
     passes: int = 30
-    schedule: Schedule = field(default_factory=lambda: Schedule(weight_decay=2 * L2))
+    training: CNNTraining = field(default_factory=lambda: CNNTraining(weight_decay=2 * L2))
     device: str = "auto"
 
     def __post_init__(self) -> None:
@@ -96,7 +104,7 @@ class DropoutCNN:
             ValueError: Too few clusters of known mass, or an unknown device.
         """
         known = of_known_mass("DropoutCNN", mocks, LEAST)
-        return _fit(self, known, Design(outputs=2, everywhere=self.dropout), seed)
+        return _fit(self, known, Architecture(outputs=2, before_layers=self.dropout), seed)
 
 
 @final
@@ -114,7 +122,7 @@ class FittedCNN:
         seed: Of the dropout.
     """
 
-    images: Images
+    images: ClusterImages
     network: nn.Sequential
     centre: float
     scale: float
@@ -139,7 +147,7 @@ class FittedCNN:
         self, moments: Callable[[Tensor], Float[Tensor, "block 2"]], image: Float[Tensor, "cluster channel pixel"]
     ) -> Float[np.ndarray, "2 cluster"]:
         device = next(self.network.parameters()).device
-        keep_dropping(self.network, alike=True)
+        enable_dropout(self.network, shared=True)
         with torch.random.fork_rng():
             parts = [moments(block.to(device)).cpu() for block in image.split(BLOCK)]
         return torch.cat([torch.zeros(0, 2), *parts]).T.double().numpy()
@@ -165,27 +173,27 @@ class FittedCNN:
         return torch.stack(outputs)
 
 
-def fitted_and_aside(clusters: Catalogue, share: float, seed: int) -> tuple[Catalogue, Catalogue]:
+def split_by_host(clusters: Catalogue, share: float, seed: int) -> tuple[Catalogue, Catalogue]:
     """The clusters divided by host: those that are fitted, and a share, at least one, that chooses the epoch."""
     split = GroupShuffleSplit(1, test_size=share, random_state=seed)
     fitted, aside = next(split.split(clusters.host_id, groups=clusters.host_id))
     return clusters.select(fitted), clusters.select(aside)
 
 
-def _fit(choice: CNN | DropoutCNN, known: Catalogue, design: Design, seed: int) -> FittedCNN:
+def _fit(choice: CNN | DropoutCNN, known: Catalogue, design: Architecture, seed: int) -> FittedCNN:
     device = resolve_device(choice.device)
     observation, mass = known.observation, known.log10_mass
-    images = Images(choice.dimensions, observation.aperture, observation.v_cut)
+    images = ClusterImages(choice.dimensions, observation.aperture, observation.v_cut)
     centre, scale = float(np.mean(mass)), float(np.std(mass))
     fitting, validating = (
         Pairs(images(part).to(device), torch.tensor((part.log10_mass - centre) / scale, dtype=torch.float32).to(device))
-        for part in fitted_and_aside(known, choice.schedule.kept_aside, seed)
+        for part in split_by_host(known, choice.training.held_out, seed)
     )
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         network = design.build(images.channels, images.bins).to(device)
-        loss = gaussian if design.outputs == 2 else squared_error
-        history = train(network, fitting, validating, choice.schedule, loss)
+        loss = gaussian_nll if design.outputs == 2 else squared_error
+        history = train(network, fitting, validating, choice.training, loss)
     passes = choice.passes if isinstance(choice, DropoutCNN) else 0
     return FittedCNN(images, network, centre, scale, passes, tuple(history), seed)
 

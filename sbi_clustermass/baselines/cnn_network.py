@@ -20,7 +20,7 @@ DENSE = (128, 64)
 
 @final
 @dataclass(frozen=True)
-class Design:
+class Architecture:
     """What sets the networks apart.
 
     Attributes:
@@ -28,14 +28,14 @@ class Design:
         pool: Pixels of which the largest is kept.
         outputs: 1, a point; or 2, a mean and a log variance.
         dropout: Share of the numbers left out, once between convolutions and dense layers.
-        everywhere: Share left out before every layer, the first one included.
+        before_layers: Share left out before every layer, the first one included.
     """
 
     filters: tuple[int, int] = (24, 10)
     pool: int = 1
     outputs: int = 1
     dropout: float = 0.0
-    everywhere: float = 0.0
+    before_layers: float = 0.0
 
     def build(self, channels: int, bins: int) -> nn.Sequential:
         """An untrained network for images of so many channels and velocity pixels."""
@@ -43,32 +43,32 @@ class Design:
         widths = (self.filters[1] * (bins // self.pool), *DENSE, self.outputs)
         layers: list[nn.Module] = []
         for inputs, filters, length in shapes:
-            layers += [self._left_out(), nn.Conv1d(inputs, filters, length, padding="same"), nn.ReLU()]
+            layers += [self._dropout(), nn.Conv1d(inputs, filters, length, padding="same"), nn.ReLU()]
         layers += [nn.MaxPool1d(self.pool), nn.Dropout(self.dropout), nn.Flatten()]
         for inputs, outputs in pairwise(widths):
-            layers += [self._left_out(), nn.Linear(inputs, outputs), nn.ReLU()]
+            layers += [self._dropout(), nn.Linear(inputs, outputs), nn.ReLU()]
         return nn.Sequential(*layers[:-1])
 
-    def _left_out(self) -> nn.Module:
-        return LeftOut(self.everywhere) if self.everywhere else nn.Identity()
+    def _dropout(self) -> nn.Module:
+        return SharedDropout(self.before_layers) if self.before_layers else nn.Identity()
 
 
 @final
-class LeftOut(nn.Dropout):
-    """Dropout that leaves out the same numbers of every cluster while `alike` is set: one smaller network for all."""
+class SharedDropout(nn.Dropout):
+    """Dropout that leaves out the same numbers of every cluster while `shared` is set: one smaller network for all."""
 
-    alike = False
+    shared = False
 
     def forward(self, input: Tensor) -> Tensor:
-        """Drop, in training or while `alike` is set."""
-        if not self.alike:
+        """Drop, in training or while `shared` is set."""
+        if not self.shared:
             return super().forward(input)
         return input * F.dropout(torch.ones_like(input[:1]), self.p)
 
 
 @final
 @dataclass(frozen=True)
-class Schedule:
+class CNNTraining:
     """How a network is trained: Adam at batches and rate of Ho et al. 2019, with two additions.
 
     The learning rate falls to zero along half a cosine, and the weights kept are those that were best for clusters kept
@@ -79,29 +79,29 @@ class Schedule:
         batch_size: Clusters a weight update.
         learning_rate: Of Adam, at the start.
         weight_decay: Share of each weight that is added to its gradient.
-        kept_aside: Share of the hosts that chooses the epoch.
+        held_out: Share of the hosts that chooses the epoch.
     """
 
     epochs: int = 20
     batch_size: int = 50
     learning_rate: float = 1e-3
     weight_decay: float = 0.0
-    kept_aside: float = 0.1
+    held_out: float = 0.1
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.batch_size < 1:
             raise ValueError(
-                f"Schedule: found epochs={self.epochs}, batch_size={self.batch_size}; both need 1 or more."
+                f"CNNTraining: found epochs={self.epochs}, batch_size={self.batch_size}; both need 1 or more."
             )
-        if not (self.learning_rate > 0 and self.weight_decay >= 0 and 0 < self.kept_aside < 1):
+        if not (self.learning_rate > 0 and self.weight_decay >= 0 and 0 < self.held_out < 1):
             raise ValueError(
-                f"Schedule: found learning_rate={self.learning_rate}, weight_decay={self.weight_decay} and "
-                f"kept_aside={self.kept_aside}; they need to be positive, not negative, and between 0 and 1."
+                f"CNNTraining: found learning_rate={self.learning_rate}, weight_decay={self.weight_decay} and "
+                f"held_out={self.held_out}; they need to be positive, not negative, and between 0 and 1."
             )
 
 
 class Pairs(NamedTuple):
-    """Images and their standardised masses, (cluster, channel, pixel) and (cluster,)."""
+    """ClusterImages and their standardised masses, (cluster, channel, pixel) and (cluster,)."""
 
     image: Float[Tensor, "cluster channel pixel"]
     mass: Float[Tensor, " cluster"]
@@ -115,12 +115,12 @@ def squared_error(output: Float[Tensor, "cluster 1"], mass: Float[Tensor, " clus
     return F.mse_loss(output[:, 0], mass)
 
 
-def gaussian(output: Float[Tensor, "cluster 2"], mass: Float[Tensor, " cluster"]) -> Float[Tensor, ""]:
+def gaussian_nll(output: Float[Tensor, "cluster 2"], mass: Float[Tensor, " cluster"]) -> Float[Tensor, ""]:
     """Mean -log N(mass; mean, variance) without its constant [nats]."""
     return F.gaussian_nll_loss(output[:, 0], mass, output[:, 1].exp())
 
 
-def train(network: nn.Sequential, fitting: Pairs, validating: Pairs, schedule: Schedule, loss: Loss) -> list[float]:
+def train(network: nn.Sequential, fitting: Pairs, validating: Pairs, training: CNNTraining, loss: Loss) -> list[float]:
     """Train in place and leave the best weights; clusters are shown one way round in velocity or the other, at random.
 
     Dropout that is on in prediction is on for the clusters kept aside: a network is chosen for what it will be used as.
@@ -131,11 +131,11 @@ def train(network: nn.Sequential, fitting: Pairs, validating: Pairs, schedule: S
     Raises:
         FloatingPointError: That loss is not finite.
     """
-    optimizer = torch.optim.Adam(network.parameters(), schedule.learning_rate, weight_decay=schedule.weight_decay)
-    rate = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, schedule.epochs)
+    optimizer = torch.optim.Adam(network.parameters(), training.learning_rate, weight_decay=training.weight_decay)
+    rate = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, training.epochs)
     history, best = [], network.state_dict()
-    for _ in range(schedule.epochs):
-        _epoch(network, fitting, optimizer, schedule.batch_size, loss)
+    for _ in range(training.epochs):
+        _epoch(network, fitting, optimizer, training.batch_size, loss)
         rate.step()
         history.append(_loss(network, validating, loss))
         if not isfinite(history[-1]):
@@ -161,19 +161,19 @@ def _epoch(network: nn.Sequential, pairs: Pairs, optimizer: torch.optim.Optimize
 
 @torch.no_grad()
 def _loss(network: nn.Sequential, pairs: Pairs, loss: Loss) -> float:
-    keep_dropping(network)
+    enable_dropout(network)
     both_ways = 0.5 * (network(pairs.image) + network(pairs.image.flip(2)))
     return float(loss(both_ways, pairs.mass))
 
 
-def keep_dropping(network: nn.Sequential, *, alike: bool = False) -> None:
+def enable_dropout(network: nn.Sequential, *, shared: bool = False) -> None:
     """Ready for prediction: dropout before every layer stays on (Monte Carlo dropout), any other goes off.
 
     Args:
-        network: Of `Design.build`.
-        alike: Whether it drops the same numbers of every cluster.
+        network: Of `Architecture.build`.
+        shared: Whether it drops the same numbers of every cluster.
     """
-    network.train(isinstance(network[0], LeftOut))
+    network.train(isinstance(network[0], SharedDropout))
     for layer in network:
-        if isinstance(layer, LeftOut):
-            layer.alike = alike
+        if isinstance(layer, SharedDropout):
+            layer.shared = shared

@@ -10,8 +10,8 @@ import numpy as np
 
 from clustermocks.catalogue.catalogue import Catalogue
 from clustermocks.io.registry import lookup
-from sbi_clustermass.baselines.abundance import PRIORS, Abundance, Prior
 from sbi_clustermass.baselines.baseline import Prediction
+from sbi_clustermass.baselines.mass_function_prior import PRIORS, MassFunctionPrior, Prior
 
 
 @final
@@ -41,7 +41,7 @@ class PriorForAll:
         abundance: The prior.
     """
 
-    abundance: Abundance
+    abundance: MassFunctionPrior
 
     def predict(self, clusters: Catalogue) -> Prediction:
         """Mass function times P(selected | mass), as often as there are clusters."""
@@ -56,7 +56,7 @@ class Constant:
 
     Attributes:
         prior: "flat", mean and standard deviation of the training masses; "mass-function", the mass function over their
-            range, under their selection (`Abundance`).
+            range, under their selection (`MassFunctionPrior`).
     """
 
     prior: Prior = "flat"
@@ -74,5 +74,5 @@ class Constant:
         if len(known) < 3 or np.ptp(known) == 0:
             raise ValueError(f"a mean mass needs three or more clusters of different known mass, found {len(known)}.")
         if self.prior == "mass-function":
-            return PriorForAll(Abundance.of(mocks))
+            return PriorForAll(MassFunctionPrior.from_mocks(mocks))
         return SameForAll(float(known.mean()), float(known.std(ddof=1)))

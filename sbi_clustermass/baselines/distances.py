@@ -1,6 +1,6 @@
-r"""Distances between clusters, each a sample of galaxies from a distribution in |v_los|, or |v_los| and R_proj.
+r"""SampleDistances between clusters, each a sample of galaxies from a distribution in |v_los|, or |v_los| and R_proj.
 
-Distances are comoving [h^-1 Mpc], velocities [km/s].
+SampleDistances are comoving [h^-1 Mpc], velocities [km/s].
 
 Among T training clusters and S others there are S T divergences, each over tens of galaxies. They are computed at once:
 the distance from x to the k-th nearest galaxy of cluster q is a smooth function of x, tabulated on a grid; the mean of
@@ -61,7 +61,7 @@ class Bags(NamedTuple):
 
 @final
 @dataclass(frozen=True)
-class Distances:
+class SampleDistances:
     """One kind of distance, with the unit and the grid it is computed in.
 
     Attributes:
@@ -79,7 +79,7 @@ class Distances:
     observation: Observation
 
     @classmethod
-    def of(cls, clusters: Catalogue, kind: Kind, *, dimensions: int, neighbours: int) -> Self:
+    def from_training_set(cls, clusters: Catalogue, kind: Kind, *, dimensions: int, neighbours: int) -> Self:
         """With units and grid from training clusters."""
         unit = tuple(float(np.std(column, dtype=float)) for column in _columns(clusters)[:dimensions])
         return cls(kind, neighbours, unit, clusters.observation)

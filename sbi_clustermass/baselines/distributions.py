@@ -15,7 +15,7 @@ from sklearn.svm import NuSVR
 
 from clustermocks.catalogue.catalogue import Catalogue
 from sbi_clustermass.baselines.baseline import Prediction
-from sbi_clustermass.baselines.distances import KINDS, NODES, Bags, Distances, Kind
+from sbi_clustermass.baselines.distances import KINDS, NODES, Bags, Kind, SampleDistances
 from sbi_clustermass.baselines.features import of_known_mass
 
 BLOCK = 1000  # clusters whose tables are held at once
@@ -42,7 +42,7 @@ class SupportDistribution:
 
     Attributes:
         dimensions: 1 for |v_los|; 2 for |v_los| and R_proj.
-        distance: "knn", "kde" or "mmd": see `Distances`.
+        distance: "knn", "kde" or "mmd": see `SampleDistances`.
         neighbours: k of "knn".
         clusters: Largest number of training clusters.
         nu: Least share of support vectors.
@@ -73,7 +73,9 @@ class SupportDistribution:
         rich = mocks.select(mocks.n_galaxies > self.neighbours)
         known = of_known_mass("SupportDistribution", rich, least=4 * FOLDS)
         some = known.select(_flat_subset(known.log10_mass, self.clusters, seed))
-        distances = Distances.of(some, self.distance, dimensions=self.dimensions, neighbours=self.neighbours)
+        distances = SampleDistances.from_training_set(
+            some, self.distance, dimensions=self.dimensions, neighbours=self.neighbours
+        )
         return _fit(distances, self.nu, some)
 
 
@@ -91,7 +93,7 @@ class FittedDistribution:
         scatter: Rms residual of clusters left out in cross-validation [dex]: the error of every prediction.
     """
 
-    distances: Distances
+    distances: SampleDistances
     train: Bags
     coefficient: Float[np.ndarray, "train"]
     intercept: float
@@ -113,7 +115,7 @@ class FittedDistribution:
         return Prediction(mass, np.where(known, self.scatter, np.nan))
 
 
-def _fit(distances: Distances, nu: float, some: Catalogue) -> FittedDistribution:
+def _fit(distances: SampleDistances, nu: float, some: Catalogue) -> FittedDistribution:
     train = distances.bags(some)
     distance = distances.between(train, train)
     np.fill_diagonal(distance, 0)

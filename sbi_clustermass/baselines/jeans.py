@@ -16,11 +16,11 @@ from clustermocks.observation import Observation
 from clustermocks.spherical_jeans.galaxies import JeansGalaxies
 from clustermocks.spherical_jeans.model import LIMITS, SphericalJeans
 from sbi_clustermass.baselines.baseline import Prediction
-from sbi_clustermass.baselines.jeans_cluster import Galaxies, Population, log_likelihood
+from sbi_clustermass.baselines.jeans_cluster import GalaxyBatch, GalaxyModel, log_likelihood
 from sbi_clustermass.baselines.jeans_densities import trial_halos
 from sbi_clustermass.posterior import MassPosteriors
 
-Amount: TypeAlias = float | Literal["fitted", "marginalised", "law"]
+Background: TypeAlias = float | Literal["fitted", "marginalised", "law"]
 
 _REDSHIFTS = 0.005  # observed clusters are evaluated together up to this difference
 _FEWEST = 10  # clusters whose masses tell a range
@@ -63,14 +63,14 @@ class JeansLikelihood:
         >>> from clustermocks import FlatMasses, SphericalJeans
         >>> model = SphericalJeans(background=5.0)
         >>> mocks = model.simulate(FlatMasses(14.0, 15.0).draw(20, seed=1), seed=1)
-        >>> fitted = JeansLikelihood.of(model, step=0.05).fit(mocks)
+        >>> fitted = JeansLikelihood.from_model(model, step=0.05).fit(mocks)
         >>> fitted.predict(mocks).log10_mass.shape == (len(mocks),)
         True
     """
 
     galaxies: JeansGalaxies = field(default_factory=JeansGalaxies)
     interlopers: Literal["none", "uniform", "mamon2010"] = "uniform"
-    background: Amount | None = None
+    background: Background | None = None
     richness: bool | Literal["independent"] = False
     prior: Literal["flat", "mass-function"] = "flat"
     support: tuple[float, float] | None = None
@@ -106,7 +106,9 @@ class JeansLikelihood:
             raise ValueError(f"JeansLikelihood: background={amount!r} with interlopers={self.interlopers!r}: {why}.")
 
     @classmethod
-    def of(cls, model: SphericalJeans, *, support: tuple[float, float] | None = None, step: float = 0.02) -> Self:
+    def from_model(
+        cls, model: SphericalJeans, *, support: tuple[float, float] | None = None, step: float = 0.02
+    ) -> Self:
         """The likelihood of clusters of `SphericalJeans`: its posteriors are exact.
 
         Args:
@@ -118,7 +120,7 @@ class JeansLikelihood:
             ValueError: The model has free parameters beside the mass.
         """
         if model.free:
-            raise ValueError(f"JeansLikelihood.of: the mass alone may be free, found free={model.free}.")
+            raise ValueError(f"JeansLikelihood.from_model: the mass alone may be free, found free={model.free}.")
         return cls(
             galaxies=model.galaxies,
             interlopers="uniform" if model.background else "none",
@@ -129,7 +131,7 @@ class JeansLikelihood:
         )
 
     @property
-    def amount(self) -> Amount | None:
+    def resolved_background(self) -> Background | None:
         """How many interlopers, with what None stands for spelled out; None where there are none."""
         if self.background is not None or self.interlopers == "none":
             return self.background
@@ -153,7 +155,7 @@ class JeansLikelihood:
                 low=low, high=high, redshift=mocks.observation.redshift, cosmology=mocks.cosmology
             )
             log_prior = np.log(masses.density(grid))
-        amount = self.amount
+        amount = self.resolved_background
         return FittedJeans(self, grid, log_prior, mean_interlopers(mocks) if amount == "fitted" else amount)
 
     def log_likelihood(
@@ -187,7 +189,7 @@ class JeansLikelihood:
         self,
         clusters: Catalogue,
         rows: Int[np.ndarray, "row"],
-        population: Population,
+        population: GalaxyModel,
         masses: Float[np.ndarray, "mass"],
     ) -> Float[np.ndarray, "row mass"]:
         where = {"observation": population.observation, "cosmology": clusters.cosmology}
@@ -196,18 +198,18 @@ class JeansLikelihood:
         log_like = np.empty((len(rows), len(masses)))
         order = np.argsort(clusters.n_galaxies[rows], kind="stable")  # like with like: rules follow the richest
         for part in np.split(order, range(_CHUNK, len(order), _CHUNK)):
-            galaxies = Galaxies.of(clusters, rows[part])
+            galaxies = GalaxyBatch.from_catalogue(clusters, rows[part])
             for j, (mass, halos) in enumerate(trials):
                 log_like[part, j] = log_likelihood(population, galaxies, mass, halos)
         return log_like
 
-    def _population(self, observation: Observation, background: float | None) -> Population:
-        amount = background if self.amount == "fitted" else self.amount
+    def _population(self, observation: Observation, background: float | None) -> GalaxyModel:
+        amount = background if self.resolved_background == "fitted" else self.resolved_background
         if self.interlopers != "none" and amount is None:
             raise ValueError("JeansLikelihood.log_likelihood: background='fitted' needs a number; give background=...")
         law = "independent" if self.richness == "independent" else "mass"
         counts = SphericalJeans(richness=law, galaxies=self.galaxies) if self.richness else None
-        return Population(self.interlopers, amount, counts, observation)
+        return GalaxyModel(self.interlopers, amount, counts, observation)
 
 
 @final
@@ -225,7 +227,7 @@ class FittedJeans:
     choice: JeansLikelihood
     grid: Float[np.ndarray, "mass"]
     log_prior: Float[np.ndarray, "mass"]
-    background: Amount | None
+    background: Background | None
 
     def predict(self, clusters: Catalogue) -> Prediction:
         """Posterior of each cluster's mass.
@@ -242,7 +244,7 @@ class FittedJeans:
                 f"up to {self.grid[-1]:.2f}. With interlopers='none' all must be members: choose 'uniform', or a wider "
                 "support."
             )
-        return Prediction.of(
+        return Prediction.from_posteriors(
             MassPosteriors.from_log_prob(self.grid, log_prob, log_prior=self.log_prior, names=clusters.names)
         )
 

@@ -19,22 +19,22 @@ from sbi_clustermass.baselines.jeans_mixture import log_any_number, log_any_shar
 _NEAREST = 1e-6  # smaller projected distances count as this one: the density diverges at 0 [h^-1 Mpc]
 
 
-class Galaxies(NamedTuple):
-    """Galaxies of some clusters on end, R_proj [h^-1 Mpc] and v_los [km/s], and how many each cluster has."""
+class GalaxyBatch(NamedTuple):
+    """GalaxyBatch of some clusters on end, R_proj [h^-1 Mpc] and v_los [km/s], and how many each cluster has."""
 
     R_proj: Float[np.ndarray, "galaxy"]
     v_los: Float[np.ndarray, "galaxy"]
     number: Int[np.ndarray, "cluster"]
 
     @classmethod
-    def of(cls, clusters: Catalogue, rows: Int[np.ndarray, "row"]) -> "Galaxies":
+    def from_catalogue(cls, clusters: Catalogue, rows: Int[np.ndarray, "row"]) -> "GalaxyBatch":
         """Those of some clusters of a catalogue."""
         parts = [clusters.galaxies(int(i)) for i in rows]
         R_proj, v_los = (np.concatenate(columns).astype(float) for columns in zip(*parts, strict=True))
         return cls(np.maximum(R_proj, _NEAREST), v_los, clusters.n_galaxies[rows])
 
 
-class Population(NamedTuple):
+class GalaxyModel(NamedTuple):
     """What a cluster's galaxies are: kind and number of interlopers, and what the number of galaxies says.
 
     `amount` is B, the mean number in the cylinder, or "marginalised" or "law" (`JeansLikelihood`); `counts` holds the
@@ -48,7 +48,7 @@ class Population(NamedTuple):
 
 
 def log_likelihood(
-    population: Population, galaxies: Galaxies, log10_mass: float, halos: list[TrialHalo]
+    population: GalaxyModel, galaxies: GalaxyBatch, log10_mass: float, halos: list[TrialHalo]
 ) -> Float[np.ndarray, "cluster"]:
     """Natural log of the density of each cluster's galaxies, the mean over haloes of one mass."""
     parts = [_of_halo(population, galaxies, log10_mass, halo) for halo in halos]
@@ -58,7 +58,7 @@ def log_likelihood(
 
 
 def _of_halo(
-    population: Population, galaxies: Galaxies, log10_mass: float, halo: TrialHalo
+    population: GalaxyModel, galaxies: GalaxyBatch, log10_mass: float, halo: TrialHalo
 ) -> Float[np.ndarray, "cluster"]:
     log_members = halo.log_members(galaxies.R_proj, galaxies.v_los)
     expected = _expected(population, log10_mass, halo)
@@ -73,7 +73,7 @@ def _of_halo(
     return mixed + cluster_sums(log_others, galaxies.number)
 
 
-def _expected(population: Population, log10_mass: float, halo: TrialHalo) -> float:
+def _expected(population: GalaxyModel, log10_mass: float, halo: TrialHalo) -> float:
     """Mean number of members in the cylinder; 1 where it does not count."""
     counts = population.counts
     if counts is None:
@@ -82,16 +82,16 @@ def _expected(population: Population, log10_mass: float, halo: TrialHalo) -> flo
     return number if counts.richness == "independent" else number * halo.per_virial * halo.inside
 
 
-def _log_interlopers(population: Population, galaxies: Galaxies, halo: TrialHalo) -> Float[np.ndarray, "galaxy"]:
+def _log_interlopers(population: GalaxyModel, galaxies: GalaxyBatch, halo: TrialHalo) -> Float[np.ndarray, "galaxy"]:
     if population.interlopers == "mamon2010":
         return log_mamon2010(halo, galaxies.R_proj, galaxies.v_los, observation=population.observation)
     return np.full(galaxies.R_proj.shape, log_uniform(population.observation))
 
 
 def _one_population(
-    population: Population, log_density: Float[np.ndarray, "galaxy"], n: Int[np.ndarray, "cluster"], expected: float
+    population: GalaxyModel, log_density: Float[np.ndarray, "galaxy"], n: Int[np.ndarray, "cluster"], expected: float
 ) -> Float[np.ndarray, "cluster"]:
-    """Galaxies of one normalised density; their number counts or is given."""
+    """GalaxyBatch of one normalised density; their number counts or is given."""
     if population.counts is None:
         return cluster_sums(log_density, n)
     shape = population.counts.shape
@@ -99,7 +99,7 @@ def _one_population(
 
 
 def _two_populations(
-    population: Population, log_excess: Float[np.ndarray, "galaxy"], n: Int[np.ndarray, "cluster"], expected: float
+    population: GalaxyModel, log_excess: Float[np.ndarray, "galaxy"], n: Int[np.ndarray, "cluster"], expected: float
 ) -> Float[np.ndarray, "cluster"]:
     """Members among interlopers, relative to the density of interlopers."""
     amount = population.amount

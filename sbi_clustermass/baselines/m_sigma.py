@@ -9,8 +9,8 @@ from typing import final
 from clustermocks.catalogue.catalogue import Catalogue
 from clustermocks.kinematics.dispersion import LogDispersion, Method
 from clustermocks.kinematics.membership import Removal
-from sbi_clustermass.baselines.abundance import Prior
-from sbi_clustermass.baselines.lines import Direction, FittedLine, Regression
+from sbi_clustermass.baselines.linear_relation import Direction, FittedRelation, LinearRelation
+from sbi_clustermass.baselines.mass_function_prior import Prior
 
 
 @final
@@ -25,8 +25,8 @@ class MSigma:
     Attributes:
         method: How dispersions are measured.
         interlopers: How interlopers are removed before.
-        direction: Which line (`Regression`).
-        prior: For which masses (`Regression`).
+        direction: Which line (`LinearRelation`).
+        prior: For which masses (`LinearRelation`).
     """
 
     method: Method = "std"
@@ -36,12 +36,12 @@ class MSigma:
 
     def __post_init__(self) -> None:
         LogDispersion(self.method, self.interlopers)  # which refuse unknown names
-        Regression(self.direction, self.prior)
+        LinearRelation(self.direction, self.prior)
 
-    def fit(self, mocks: Catalogue, *, seed: int = 1) -> FittedLine:
+    def fit(self, mocks: Catalogue, *, seed: int = 1) -> FittedRelation:
         """Fit the line to mocks of known mass; nothing is random.
 
         Raises:
             ValueError: Fewer than three clusters of known and different masses and positive dispersion.
         """
-        return Regression(self.direction, self.prior).fit(LogDispersion(self.method, self.interlopers), mocks)
+        return LinearRelation(self.direction, self.prior).fit(LogDispersion(self.method, self.interlopers), mocks)

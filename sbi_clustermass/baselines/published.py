@@ -15,7 +15,7 @@ from clustermocks.haloes.cosmology import MDPL2, Cosmology
 from clustermocks.kinematics.dispersion import LogDispersion, Method
 from clustermocks.kinematics.membership import Removal
 from sbi_clustermass.baselines.baseline import Prediction
-from sbi_clustermass.baselines.lines import Line
+from sbi_clustermass.baselines.linear_relation import Line
 
 Relation = Callable[[float, Cosmology], Line]
 

@@ -7,8 +7,8 @@ import numpy as np
 from jaxtyping import Float
 
 from clustermocks.catalogue.catalogue import Catalogue
-from sbi_clustermass.baselines.abundance import Prior
-from sbi_clustermass.baselines.lines import Direction, FittedLine, Regression
+from sbi_clustermass.baselines.linear_relation import Direction, FittedRelation, LinearRelation
+from sbi_clustermass.baselines.mass_function_prior import Prior
 
 
 def log_richness(clusters: Catalogue) -> Float[np.ndarray, "cluster"]:
@@ -25,20 +25,20 @@ class Richness:
     In mocks that are complete to one limit, richness tells the mass; in a survey it also tells depth and completeness.
 
     Attributes:
-        direction: Which line (`Regression`).
-        prior: For which masses (`Regression`).
+        direction: Which line (`LinearRelation`).
+        prior: For which masses (`LinearRelation`).
     """
 
     direction: Direction = "inverse"
     prior: Prior = "flat"
 
     def __post_init__(self) -> None:
-        Regression(self.direction, self.prior)  # which refuses unknown names
+        LinearRelation(self.direction, self.prior)  # which refuses unknown names
 
-    def fit(self, mocks: Catalogue, *, seed: int = 1) -> FittedLine:
+    def fit(self, mocks: Catalogue, *, seed: int = 1) -> FittedRelation:
         """Fit the line to mocks of known mass; nothing is random.
 
         Raises:
             ValueError: Fewer than three clusters of known and different mass and richness.
         """
-        return Regression(self.direction, self.prior).fit(log_richness, mocks)
+        return LinearRelation(self.direction, self.prior).fit(log_richness, mocks)

@@ -5,7 +5,7 @@ Masses [h^-1 Msun], lengths comoving [h^-1 Mpc], velocities [km/s].
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import final
+from typing import Literal, final
 
 import numpy as np
 from jaxtyping import Float
@@ -15,18 +15,19 @@ from clustermocks.catalogue.catalogue import Catalogue
 from clustermocks.haloes.cosmology import G
 from clustermocks.io.registry import lookup
 from clustermocks.kinematics.membership import REMOVALS, Removal, kept_galaxies
-from sbi_clustermass.baselines.abundance import Prior
 from sbi_clustermass.baselines.baseline import Prediction
-from sbi_clustermass.baselines.lines import Direction, FittedLine, Regression
+from sbi_clustermass.baselines.linear_relation import Direction, FittedRelation, LinearRelation
+from sbi_clustermass.baselines.mass_function_prior import Prior
 
 NEAREST = 0.01  # [h^-1 Mpc]: a central galaxy may stand at exactly 0, and is no nearer to others than its own size
 _CLOSEST = 1e-14  # of the square of a relative difference: distances are kept in float32
 _UNSEEN = 1.5  # galaxies: what Heisler et al. subtract from N for the centroid
 
-Galaxies = Float[np.ndarray, "galaxy"]
+Estimator = Literal["virial", "projected"]
+_Column = Float[np.ndarray, "galaxy"]
 
 
-def inverse_separations(R_proj: Galaxies) -> float:
+def inverse_separations(R_proj: _Column) -> float:
     r"""Sum over pairs of the mean of 1/R_ij over their unknown angle, $\sum_{i<j} 2 K(k_{ij}) / [\pi (R_i + R_j)]$.
 
     K is the complete elliptic integral, $k_{ij}^2 = 4 R_i R_j / (R_i + R_j)^2$: each galaxy stands for a ring, as in
@@ -45,7 +46,7 @@ def inverse_separations(R_proj: Galaxies) -> float:
     return float(np.sum(2 / np.pi * ellipkm1(complement) / total))
 
 
-def virial_mass(R_proj: Galaxies, v_los: Galaxies) -> float:
+def virial_mass(R_proj: _Column, v_los: _Column) -> float:
     r"""Virial mass, $\frac{3 \pi N}{2 G} \sum_i (v_i - \bar v)^2 / \sum_{i<j} 1/R_{ij}$ [h^-1 Msun].
 
     The form of Heisler, Tremaine & Bahcall for N galaxies that trace the mass, from 2K + W = 0 with $3 \langle v^2
@@ -69,7 +70,7 @@ def virial_mass(R_proj: Galaxies, v_los: Galaxies) -> float:
     return 1.5 * np.pi * n / G * float(np.sum((v_los - np.mean(v_los)) ** 2)) / inverse_separations(R_proj)
 
 
-def projected_mass(R_proj: Galaxies, v_los: Galaxies) -> float:
+def projected_mass(R_proj: _Column, v_los: _Column) -> float:
     r"""Projected mass, $\frac{32}{\pi G (N - 1.5)} \sum_i (v_i - \bar v)^2 R_i$ [h^-1 Msun], for isotropic orbits.
 
     The form of Heisler, Tremaine & Bahcall for galaxies that trace the mass: by the Jeans equation $\langle v^2 R
@@ -92,40 +93,44 @@ def projected_mass(R_proj: Galaxies, v_los: Galaxies) -> float:
     return 32 / (np.pi * G * (n - _UNSEEN)) * float(np.sum((v_los - np.mean(v_los)) ** 2 * R_proj))
 
 
+ESTIMATORS: dict[str, Callable[[_Column, _Column], float]] = {"virial": virial_mass, "projected": projected_mass}
+
+
 @final
 @dataclass(frozen=True)
-class LogEstimate:
-    """Log10 of what a mass estimator says of a cluster.
+class LogMassEstimate:
+    """Log10 of a mass estimate of each cluster.
 
     Attributes:
-        estimator: From distances [physical h^-1 Mpc] and velocities [km/s] to a mass [h^-1 Msun].
-        interlopers: How interlopers are removed before.
+        estimator: One of `ESTIMATORS`, from distances [physical h^-1 Mpc] and velocities [km/s] to a mass [h^-1 Msun].
+        interlopers: How interlopers are removed first.
     """
 
-    estimator: Callable[[Galaxies, Galaxies], float]
+    estimator: Estimator
     interlopers: Removal = "none"
 
     def __post_init__(self) -> None:
+        lookup("mass estimator", self.estimator, ESTIMATORS)
         lookup("removal of interlopers", self.interlopers, REMOVALS)
 
     def __call__(self, clusters: Catalogue) -> Float[np.ndarray, "cluster"]:
         """Log10 mass [dex]; NaN where the estimator gives none."""
-        physical = 1 / (1 + clusters.observation.redshift)
-        found = [self.estimator(physical * R, v) for R, v in kept_galaxies(clusters, self.interlopers)]
+        physical, estimator = 1 / (1 + clusters.observation.redshift), ESTIMATORS[self.estimator]
+        found = [estimator(physical * R, v) for R, v in kept_galaxies(clusters, self.interlopers)]
         mass = np.array(found, float)
         return np.log10(np.where(mass > 0, mass, np.nan))
 
 
 @final
 @dataclass(frozen=True)
-class AsItIs:
-    """A mass estimate without calibration, nor conversion to M200c; it has no error.
+class Uncalibrated:
+    """A mass estimate without calibration or conversion to M200c; it has no error.
 
     Attributes:
-        estimate: Of log10 mass [dex].
+        estimate: Estimates log10 mass [dex].
     """
 
-    estimate: LogEstimate
+    estimate: LogMassEstimate
 
     def predict(self, clusters: Catalogue) -> Prediction:
         """Masses of the system that the galaxies in the cylinder trace."""
@@ -134,67 +139,37 @@ class AsItIs:
 
 @final
 @dataclass(frozen=True)
-class VirialTheorem:
-    """`virial_mass` of the galaxies in the cylinder.
+class VirialMass:
+    """A mass from the virial theorem, or the projected mass, of the galaxies in the cylinder.
 
     Attributes:
-        interlopers: How interlopers are removed before.
-        calibrated: Whether a line between the estimate and M200c is fitted to mocks; otherwise the estimate is returned
-            as it is: the mass of what fills the aperture, not M200c.
-        direction: Which line (`Regression`).
-        prior: For which masses (`Regression`).
+        estimator: "virial" (`virial_mass`) or "projected" (`projected_mass`).
+        interlopers: How interlopers are removed first.
+        calibrated: Whether a line between the estimate and M200c is fitted to mocks. If not, the estimate is returned
+            unchanged: the mass of what fills the aperture, not M200c.
+        direction: Which line is fitted (`LinearRelation`).
+        prior: Distribution of masses for which it is fitted (`LinearRelation`).
     """
 
+    estimator: Estimator = "virial"
     interlopers: Removal = "clipping"
     calibrated: bool = True
     direction: Direction = "inverse"
     prior: Prior = "flat"
 
     def __post_init__(self) -> None:
-        LogEstimate(virial_mass, self.interlopers)  # which refuse unknown names
-        Regression(self.direction, self.prior)
+        LogMassEstimate(self.estimator, self.interlopers)  # which refuse unknown names
+        LinearRelation(self.direction, self.prior)
 
-    def fit(self, mocks: Catalogue, *, seed: int = 1) -> FittedLine | AsItIs:
-        """Fit the calibration, where there is one, to mocks of known mass; nothing is random.
-
-        Raises:
-            ValueError: Fewer than three clusters of known and different masses and estimates.
-        """
-        return _fit(virial_mass, self, mocks)
-
-
-@final
-@dataclass(frozen=True)
-class ProjectedMass:
-    """`projected_mass` of the galaxies in the cylinder; the choices are those of `VirialTheorem`.
-
-    Attributes:
-        interlopers: How interlopers are removed before.
-        calibrated: Whether a line between the estimate and M200c is fitted to mocks.
-        direction: Which line.
-        prior: For which masses.
-    """
-
-    interlopers: Removal = "clipping"
-    calibrated: bool = True
-    direction: Direction = "inverse"
-    prior: Prior = "flat"
-
-    def __post_init__(self) -> None:
-        LogEstimate(projected_mass, self.interlopers)  # which refuse unknown names
-        Regression(self.direction, self.prior)
-
-    def fit(self, mocks: Catalogue, *, seed: int = 1) -> FittedLine | AsItIs:
-        """Fit the calibration, where there is one, to mocks of known mass; nothing is random.
+    def fit(self, mocks: Catalogue, *, seed: int = 1) -> FittedRelation | Uncalibrated:
+        """Fit the calibration, if any, to mocks of known mass; nothing is random.
 
         Raises:
             ValueError: Fewer than three clusters of known and different masses and estimates.
         """
-        return _fit(projected_mass, self, mocks)
-
-
-def _fit(
-    estimator: Callable[[Galaxies, Galaxies], float], choice: VirialTheorem | ProjectedMass, mocks: Catalogue
-) -> FittedLine | AsItIs:
-    estimate = LogEstimate(estimator, choice.interlopers)
-    return Regression(choice.direction, choice.prior).fit(estimate, mocks) if choice.calibrated else AsItIs(estimate)
+        estimate = LogMassEstimate(self.estimator, self.interlopers)
+        return (
+            LinearRelation(self.direction, self.prior).fit(estimate, mocks)
+            if self.calibrated
+            else Uncalibrated(estimate)
+        )

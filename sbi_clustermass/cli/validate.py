@@ -87,11 +87,11 @@ def _named(estimators: list, models: list[Path]) -> dict:
 
 def _rivals(names: str) -> Mapping[str, "Baseline"]:
     from clustermocks.io.registry import lookup
-    from sbi_clustermass.baselines import BASELINES
+    from sbi_clustermass.baselines import RIVALS
 
     if names == "all":
-        return BASELINES
-    return {name: lookup("baseline", name, BASELINES) for name in (part.strip() for part in names.split(",")) if name}
+        return RIVALS
+    return {name: lookup("baseline", name, RIVALS) for name in (part.strip() for part in names.split(",")) if name}
 
 
 def _mass_function(clusters: "Catalogue") -> "MassDistribution":

@@ -136,7 +136,7 @@ def _of_redshift(estimator: "MassEstimator", trained: Trained, redshift: float) 
 
 def _of_errors(trained: Trained, error: float, v_los: Float[np.ndarray, "galaxy"]) -> list[str]:
     """What velocity errors larger than any in the training add to the dispersion, and so to the mass."""
-    from sbi_clustermass.baselines import velocity_dispersion
+    from clustermocks.kinematics.dispersion import velocity_dispersion
 
     if not error > trained.velocity_error:
         return []

@@ -12,8 +12,8 @@ from sklearn.neighbors import KernelDensity
 
 from clustermocks import MDPL2, Catalogue, HaloMassFunction, HaloModel, JeansGalaxies, Observation, SphericalJeans
 from clustermocks.haloes.cosmology import concentration, nfw_mass, radius_200c, virial_velocity
-from sbi_clustermass.baselines.caustic import Caustic, CausticProfile, caustic_members, virial_mass
-from sbi_clustermass.baselines.caustic_density import phase_space
+from sbi_clustermass.baselines.caustic import Caustic, CausticProfile, caustic_members, m200c_of_profile
+from sbi_clustermass.baselines.caustic_density import phase_space_density
 from tests.paths import SHARED
 
 REDSHIFT, LOG10_MASS = 0.117, 14.3
@@ -93,7 +93,7 @@ def test_members_are_those_below_the_amplitude_at_their_physical_distance(rich, 
 def test_the_density_is_that_of_sklearn_on_mirrored_galaxies():
     rng = np.random.default_rng(4)
     r, v_los = LIMITS[0] * rng.uniform(size=50) ** 0.7, rng.normal(0, 600, 50)
-    plane = phase_space(r, v_los, limits=LIMITS, q=25, adaptive=False)
+    plane = phase_space_density(r, v_los, limits=LIMITS, q=25, adaptive=False)
     y = v_los / 2500
     width = 50 ** (-1 / 6) * np.sqrt((np.var(r) + np.var(y)) / 2)
     images = np.array(
@@ -108,7 +108,7 @@ def test_the_density_is_that_of_sklearn_on_mirrored_galaxies():
 @pytest.mark.parametrize("adaptive", [True, False])
 def test_the_density_integrates_to_one(rich, adaptive):
     r, v_los = rich.galaxies(1)[0] / 1.117, rich.galaxies(1)[1]
-    plane = phase_space(r.astype(float), v_los.astype(float), limits=LIMITS, q=25, adaptive=adaptive)
+    plane = phase_space_density(r.astype(float), v_los.astype(float), limits=LIMITS, q=25, adaptive=adaptive)
     total = 2 * np.trapezoid(plane.density.sum(axis=0), plane.v) * (plane.r[1] - plane.r[0])
     assert total == pytest.approx(1, abs=0.01)  # 40 by 64 cells; images of images are left out
 
@@ -117,7 +117,7 @@ def test_adaptive_kernels_find_a_sharp_core_that_fixed_ones_blur():
     rng = np.random.default_rng(7)
     r = np.abs(np.r_[rng.normal(0.2, 0.01, 40), rng.uniform(0, LIMITS[0], 60)])
     v_los = np.r_[rng.normal(0, 30, 40), rng.uniform(-2000, 2000, 60)]
-    peaks = [phase_space(r, v_los, limits=LIMITS, q=25, adaptive=a).density.max() for a in (True, False)]
+    peaks = [phase_space_density(r, v_los, limits=LIMITS, q=25, adaptive=a).density.max() for a in (True, False)]
     assert peaks[0] > 2 * peaks[1]  # the core's own density is over 50 times that of the blur
 
 
@@ -125,7 +125,7 @@ def test_the_threshold_gives_four_times_the_velocity_variance(rich, profiles):
     """On an independent grid: the mean square amplitude over the galaxies inside the caustics, by their own density."""
     R_proj, v_los = (a.astype(float) for a in rich.galaxies(2))
     r, profile = R_proj / 1.117, profiles[2]
-    plane = phase_space(r, v_los, limits=LIMITS, q=25, adaptive=True)
+    plane = phase_space_density(r, v_los, limits=LIMITS, q=25, adaptive=True)
     fine = np.linspace(0, plane.v[-1], 4001)
     number = [
         np.trapezoid(np.where(fine < a, np.interp(fine, plane.v, f), 0), fine)
@@ -187,7 +187,7 @@ def test_a_constant_amplitude_weighs_as_a_singular_isothermal_sphere_in_si_units
     hubble = 1e5 * np.sqrt(MDPL2.Om0 * (1 + redshift) ** 3 + 1 - MDPL2.Om0) / megaparsec
     r_200c = amplitude * np.sqrt(filling) / (10 * hubble) / megaparsec
     per_radius = filling * amplitude**2 * megaparsec / solar
-    log10_mass, at = virial_mass(edge, per_radius * edge, redshift, MDPL2)
+    log10_mass, at = m200c_of_profile(edge, per_radius * edge, redshift, MDPL2)
     # G Msun to 1e-5; a profile that is a power law is exact between edges, but for the line in ln r
     assert at == pytest.approx(r_200c, rel=1e-4)
     assert log10_mass == pytest.approx(np.log10(per_radius * r_200c), abs=1e-4)
@@ -199,7 +199,7 @@ def test_an_nfw_profile_gives_its_mass_back_whether_or_not_r200c_is_seen(log10_m
     colossus_cosmology.setCosmology("planck18", relspecies=False, Om0=MDPL2.Om0, persistence="")
     c = float(concentration(10**log10_mass, REDSHIFT, MDPL2))
     mass = NFWProfile(M=10**log10_mass, mdef="200c", z=REDSHIFT, c=c).enclosedMass(edge * 1000)  # physical h^-1 kpc
-    assert virial_mass(edge, mass, REDSHIFT, MDPL2)[0] == pytest.approx(
+    assert m200c_of_profile(edge, mass, REDSHIFT, MDPL2)[0] == pytest.approx(
         log10_mass, abs=1e-3
     )  # a power law between edges
 

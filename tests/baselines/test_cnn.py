@@ -1,4 +1,4 @@
-"""Images are scipy's, networks are the published ones, and what they say of their error is true."""
+"""ClusterImages are scipy's, networks are the published ones, and what they say of their error is true."""
 
 from dataclasses import replace
 
@@ -11,11 +11,11 @@ from torch import nn
 from clustermocks.catalogue.catalogue import Catalogue
 from clustermocks.haloes.cosmology import MDPL2
 from clustermocks.observation import Observation
-from sbi_clustermass.baselines.cnn import CNN, POINTS, DropoutCNN, FittedCNN, fitted_and_aside
-from sbi_clustermass.baselines.cnn_images import Images
-from sbi_clustermass.baselines.cnn_network import Design, LeftOut, Schedule, gaussian
+from sbi_clustermass.baselines.cnn import CNN, POINTS, DropoutCNN, FittedCNN, split_by_host
+from sbi_clustermass.baselines.cnn_images import ClusterImages
+from sbi_clustermass.baselines.cnn_network import Architecture, CNNTraining, SharedDropout, gaussian_nll
 
-QUICK = Schedule(epochs=8)
+QUICK = CNNTraining(epochs=8)
 
 
 def error_of(prediction):
@@ -48,7 +48,7 @@ def point(halves):
 def test_an_image_of_velocities_is_scipys(mocks):
     some = mocks.select(np.arange(20))
     pixels = (np.arange(48) + 0.5) * 5000 / 48 - 2500
-    for image, i in zip(Images(1, 1.6, 2500.0)(some).numpy(), range(20), strict=True):
+    for image, i in zip(ClusterImages(1, 1.6, 2500.0)(some).numpy(), range(20), strict=True):
         v = some.galaxies(i)[1].astype(float)
         assert 0.25 * np.std(v, ddof=1) > 5000 / 48 / 4  # wide enough to need no pixel
         expected = gaussian_kde(v, 0.25)(pixels)
@@ -58,7 +58,7 @@ def test_an_image_of_velocities_is_scipys(mocks):
 def test_an_image_of_velocities_and_distances_is_scipys(mocks):
     some = mocks.select(np.arange(10))
     R, v = np.meshgrid((np.arange(48) + 0.5) * 1.6 / 48, (np.arange(48) + 0.5) * 5000 / 48 - 2500, indexing="ij")
-    for image, i in zip(Images(2, 1.6, 2500.0)(some).numpy(), range(10), strict=True):
+    for image, i in zip(ClusterImages(2, 1.6, 2500.0)(some).numpy(), range(10), strict=True):
         kde = gaussian_kde(np.stack([part.astype(float) for part in some.galaxies(i)]), 0.25)
         expected = kde(np.stack([R.ravel(), v.ravel()])).reshape(48, 48)
         np.testing.assert_allclose(image / 48**2, expected / expected.sum(), atol=1e-6)  # float32
@@ -74,14 +74,14 @@ def test_an_image_of_velocities_and_distances_is_scipys(mocks):
     ],
 )
 def test_layers_have_the_published_number_of_weights(dimensions, published):
-    network = POINTS[dimensions].build(Images(dimensions, 1.6, 2500.0).channels, 48)
+    network = POINTS[dimensions].build(ClusterImages(dimensions, 1.6, 2500.0).channels, 48)
     layers = [layer for layer in network if isinstance(layer, nn.Conv1d | nn.Linear)]
     assert [sum(p.numel() for p in layer.parameters()) for layer in layers] == published
     assert sum(p.numel() for p in network.parameters()) == sum(published)
 
 
 def test_dropout_stands_before_every_layer_of_the_dropout_network():
-    network = Design(outputs=2, everywhere=0.1).build(48, 48)
+    network = Architecture(outputs=2, before_layers=0.1).build(48, 48)
     for before, layer in zip(network, list(network)[1:], strict=False):
         if isinstance(layer, nn.Conv1d | nn.Linear):
             assert isinstance(before, nn.Dropout)
@@ -99,7 +99,7 @@ def test_the_network_beats_a_constant_by_far_and_knows_its_error(dimensions, sha
 
 
 def test_the_best_validation_loss_is_the_mean_squared_residual_of_the_clusters_kept_aside(halves, point):
-    fitted, aside = fitted_and_aside(halves[0], 0.1, seed=1)
+    fitted, aside = split_by_host(halves[0], 0.1, seed=1)
     assert not set(fitted.host_id) & set(aside.host_id)
     residual = point.predict(aside).log10_mass - aside.log10_mass
     assert np.mean((residual / point.scale) ** 2) == pytest.approx(min(point.history), rel=1e-4)  # float32
@@ -119,7 +119,7 @@ def test_a_seed_means_the_same_network_and_leaves_torchs_generator_as_it_was(hal
 def test_the_gaussian_loss_is_scipys_density():
     rng = np.random.default_rng(1)
     mean, log_variance, mass = rng.normal(size=(3, 50))
-    loss = gaussian(torch.tensor(np.stack([mean, log_variance], 1)), torch.tensor(mass))
+    loss = gaussian_nll(torch.tensor(np.stack([mean, log_variance], 1)), torch.tensor(mass))
     expected = -norm.logpdf(mass, mean, np.exp(log_variance / 2)).mean() - 0.5 * np.log(2 * np.pi)
     assert float(loss) == pytest.approx(expected, rel=1e-9)  # rounding
 
@@ -135,8 +135,10 @@ def test_the_mixture_over_dropout_has_the_mean_and_variance_of_its_closed_form(m
     weight = torch.linspace(-1, 1, 48).abs()
     linear.weight.data = torch.stack([weight, torch.zeros(48)])
     linear.bias.data = torch.tensor([0.3, float(np.log(0.5**2))])
-    images = Images(1, 1.6, 2500.0)
-    fitted = FittedCNN(images, nn.Sequential(LeftOut(share), nn.Flatten(), linear), 14.0, 2.0, passes, (0.0,), seed=1)
+    images = ClusterImages(1, 1.6, 2500.0)
+    fitted = FittedCNN(
+        images, nn.Sequential(SharedDropout(share), nn.Flatten(), linear), 14.0, 2.0, passes, (0.0,), seed=1
+    )
     prediction, terms = fitted.predict(some), (images(some)[:, 0] * weight).double().numpy()
     spread = np.sqrt((terms**2).sum(1) * share / (1 - share))
     # standard errors of a mean and of a standard deviation over the passes; five sigma
@@ -149,7 +151,7 @@ def test_the_error_of_the_dropout_network_grows_with_the_noise_of_its_training_s
     train, test = halves
     noise = 0.5
     noisy = with_masses(train, train.log10_mass + np.random.default_rng(2).normal(0, noise, len(train)))
-    choice = DropoutCNN(1, passes=20, schedule=replace(QUICK, weight_decay=2e-4), device="cpu")
+    choice = DropoutCNN(1, passes=20, training=replace(QUICK, weight_decay=2e-4), device="cpu")
     quiet, loud = (choice.fit(part).predict(test) for part in (train, noisy))
     # noise adds in quadrature to an error of about 0.2, known to some 10 %
     expected = np.hypot(noise, np.sqrt(np.mean((quiet.log10_mass - test.log10_mass) ** 2)))
@@ -159,7 +161,7 @@ def test_the_error_of_the_dropout_network_grows_with_the_noise_of_its_training_s
 
 def test_the_dropout_network_gives_honest_errors_and_the_same_answer_twice(halves):
     train, test = halves
-    fitted = DropoutCNN(2, passes=10, schedule=QUICK, device="cpu").fit(train)
+    fitted = DropoutCNN(2, passes=10, training=QUICK, device="cpu").fit(train)
     prediction = fitted.predict(test)
     np.testing.assert_array_equal(fitted.predict(test).log10_mass, prediction.log10_mass)
     residual = prediction.log10_mass - test.log10_mass
@@ -174,7 +176,7 @@ def test_the_dropout_network_gives_honest_errors_and_the_same_answer_twice(halve
 
 def test_a_diverging_training_says_so(halves):
     with pytest.raises(FloatingPointError, match="lower learning rate"):
-        CNN(1, Schedule(epochs=30, learning_rate=1e20), "cpu").fit(halves[1])
+        CNN(1, CNNTraining(epochs=30, learning_rate=1e20), "cpu").fit(halves[1])
 
 
 def test_a_cluster_of_one_galaxy_has_no_mass(point):
@@ -196,8 +198,8 @@ def test_impossible_choices_are_refused(mocks):
     with pytest.raises(ValueError, match=r"DropoutCNN: found dropout=1\.0"):
         DropoutCNN(dropout=1.0)
     with pytest.raises(ValueError, match="found epochs=0"):
-        Schedule(epochs=0)
+        CNNTraining(epochs=0)
     with pytest.raises(ValueError, match="found learning_rate=-1"):
-        Schedule(learning_rate=-1)
+        CNNTraining(learning_rate=-1)
     with pytest.raises(ValueError, match=r"CNN: found 5 clusters of known mass\. Train on at least 20"):
         CNN(1, device="cpu").fit(mocks.select(np.arange(5)))

@@ -1,4 +1,4 @@
-"""Distances between distributions are those of closed forms, and support distribution machines learn from them."""
+"""Distances between samples are those of closed forms, and support distribution machines learn from them."""
 
 from dataclasses import replace
 
@@ -9,7 +9,7 @@ from sklearn.metrics.pairwise import rbf_kernel
 from clustermocks.catalogue.catalogue import Catalogue
 from clustermocks.haloes.cosmology import MDPL2
 from clustermocks.observation import Observation
-from sbi_clustermass.baselines.distances import KINDS, SMOOTHING, Distances, divergences, knn_divergence
+from sbi_clustermass.baselines.distances import KINDS, SMOOTHING, SampleDistances, divergences, knn_divergence
 from sbi_clustermass.baselines.distributions import SupportDistribution, _clipped, _flat_subset
 
 CHOICES = [(1, "knn"), (2, "knn"), (1, "kde"), (2, "kde"), (2, "mmd")]
@@ -64,7 +64,7 @@ def test_the_divergence_does_not_depend_on_the_unit():
 
 @pytest.mark.parametrize(("dimensions", "rms"), [(1, 0.01), (2, 0.03)])
 def test_divergences_on_the_grid_are_those_of_pairs(dimensions, rms, some):
-    distances = Distances.of(some, "knn", dimensions=dimensions, neighbours=4)
+    distances = SampleDistances.from_training_set(some, "knn", dimensions=dimensions, neighbours=4)
     bags = distances.bags(some)
     points = list(samples(some, distances))
     exact = np.array([[knn_divergence(p, q) for q in points] for p in points])
@@ -77,7 +77,7 @@ def test_divergences_on_the_grid_are_those_of_pairs(dimensions, rms, some):
 
 
 def test_the_mean_discrepancy_is_the_double_sum_over_galaxies(some):
-    distances = Distances.of(some, "mmd", dimensions=2, neighbours=4)
+    distances = SampleDistances.from_training_set(some, "mmd", dimensions=2, neighbours=4)
     bags, points = distances.bags(some), list(samples(some, distances))
     mean = [[rbf_kernel(p, q, gamma=0.5 / SMOOTHING**2).mean() for q in points] for p in points]
     own = np.diag(mean)
@@ -87,7 +87,7 @@ def test_the_mean_discrepancy_is_the_double_sum_over_galaxies(some):
 
 
 def test_smoothed_divergences_are_never_negative_and_zero_of_oneself(some):
-    distances = Distances.of(some, "kde", dimensions=2, neighbours=4)
+    distances = SampleDistances.from_training_set(some, "kde", dimensions=2, neighbours=4)
     bags = distances.bags(some)
     found = divergences(bags, bags)
     assert found.min() > -1e-12  # Gibbs' inequality, to rounding
@@ -103,7 +103,7 @@ def test_distances_are_symmetric_and_see_no_sign_of_velocity(kind, some):
         galaxies={"R_proj": some.galaxy_column("R_proj"), "v_los": -some.galaxy_column("v_los")},
         offsets=np.concatenate([[0], np.cumsum(some.n_galaxies)]),
     )
-    distances = Distances.of(some, kind, dimensions=2, neighbours=4)
+    distances = SampleDistances.from_training_set(some, kind, dimensions=2, neighbours=4)
     bags = distances.bags(some)
     found = distances.between(bags, bags)
     np.testing.assert_allclose(found, found.T, atol=1e-6)  # a root of rounding

@@ -8,9 +8,9 @@ from hypothesis.extra.numpy import arrays
 
 from clustermocks.catalogue.catalogue import Catalogue
 from clustermocks.haloes.cosmology import MDPL2
-from clustermocks.kinematics.dispersion import DISPERSIONS
+from clustermocks.kinematics.dispersion import DISPERSIONS, velocity_dispersion
 from clustermocks.observation import Observation
-from sbi_clustermass.baselines import MSigma, velocity_dispersion
+from sbi_clustermass.baselines import MSigma
 
 SLOPE, INTERCEPT, SCATTER = 0.36, 3.03, 0.07
 N_CLUSTERS, N_GALAXIES = 2000, 60

@@ -53,9 +53,9 @@ def score_estimator(
     start = perf_counter()
     posteriors = estimator.posterior(test_set)
     elapsed = perf_counter() - start
-    found = [_result(name, TRAINED, Prediction.of(posteriors), test_set, elapsed)]
+    found = [_result(name, TRAINED, Prediction.from_posteriors(posteriors), test_set, elapsed)]
     if masses is not None:
-        own = Prediction.of(reweighted(posteriors, masses))
+        own = Prediction.from_posteriors(reweighted(posteriors, masses))
         found.append(_result(name, TEST_SET, own, test_set, elapsed))
     return tuple(found)
 

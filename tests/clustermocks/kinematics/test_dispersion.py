@@ -5,9 +5,8 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from hypothesis.extra.numpy import arrays
 
-from clustermocks.kinematics.dispersion import gapper
+from clustermocks.kinematics.dispersion import gapper, velocity_dispersion
 from clustermocks.kinematics.membership import sigma_clipping
-from sbi_clustermass.baselines import velocity_dispersion
 from sbi_clustermass.observations import robust_dispersions
 from sbi_clustermass.observations.dispersion import MOST
 

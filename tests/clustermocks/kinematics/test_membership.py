@@ -7,8 +7,7 @@ import pytest
 from hypothesis import assume, given, strategies as st
 
 from clustermocks import FlatMasses, HaloModel
-from clustermocks.kinematics.membership import REMOVALS, kept_galaxies
-from sbi_clustermass.baselines import members, shifting_gapper, sigma_clipping
+from clustermocks.kinematics.membership import REMOVALS, kept_galaxies, members, shifting_gapper, sigma_clipping
 
 
 @st.composite

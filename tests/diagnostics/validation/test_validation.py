@@ -44,7 +44,7 @@ def test_scores_of_gaussian_errors_are_their_closed_forms(gaussian):
 def test_whole_posteriors_and_their_gaussians_score_alike(gaussian):
     point, truth = gaussian
     posteriors = MassPosteriors.from_normal(point, 0.2, np.linspace(11, 18, 1401))
-    whole = Scores.of(Prediction.of(posteriors), truth, seconds=1.0)
+    whole = Scores.of(Prediction.from_posteriors(posteriors), truth, seconds=1.0)
     plain = Scores.of(Prediction(point, np.full(point.size, 0.2)), truth, seconds=1.0)
     assert whole.log_prob.value == pytest.approx(plain.log_prob.value, abs=1e-4)  # densities are tabulated every .005
     assert whole.coverage.value == pytest.approx(plain.coverage.value, abs=1e-3)

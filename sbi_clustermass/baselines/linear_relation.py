@@ -13,8 +13,8 @@ from numpy.typing import ArrayLike
 
 from clustermocks.catalogue.catalogue import Catalogue
 from clustermocks.io.registry import lookup
-from sbi_clustermass.baselines.abundance import PRIORS, Abundance, Prior, training_weights
 from sbi_clustermass.baselines.baseline import Prediction
+from sbi_clustermass.baselines.mass_function_prior import PRIORS, MassFunctionPrior, Prior, training_weights
 
 PIVOT_MASS = 15.0  # log10 of h^-1 Msun
 NARROWEST = 1e-4  # dex: velocities are kept in float32
@@ -123,7 +123,7 @@ class Bayesian:
 
     observable: Observable
     line: Line
-    abundance: Abundance
+    abundance: MassFunctionPrior
 
     def predict(self, clusters: Catalogue) -> Prediction:
         """N(observable | line(log10 M), scatter) times the mass function and P(selected | M)."""
@@ -132,12 +132,12 @@ class Bayesian:
         return self.abundance.prediction(-0.5 * offset**2, clusters, np.isfinite(x))
 
 
-FittedLine = Inverted | Inverse | Bayesian
+FittedRelation = Inverted | Inverse | Bayesian
 
 
 @final
 @dataclass(frozen=True)
-class Regression:
+class LinearRelation:
     """Which line is drawn, and for which masses.
 
     Attributes:
@@ -158,7 +158,7 @@ class Regression:
         lookup("direction", self.direction, DIRECTIONS)
         lookup("prior", self.prior, PRIORS)
 
-    def fit(self, observable: Observable, mocks: Catalogue) -> FittedLine:
+    def fit(self, observable: Observable, mocks: Catalogue) -> FittedRelation:
         """Fit the line to mocks of known mass.
 
         Raises:
@@ -172,4 +172,8 @@ class Regression:
             line = Line.fit(*pairs, weights=training_weights(mocks, self.prior)[known])
         if self.direction == "inverse":
             return Inverse(observable, line)
-        return Inverted(observable, line) if self.prior == "flat" else Bayesian(observable, line, Abundance.of(mocks))
+        return (
+            Inverted(observable, line)
+            if self.prior == "flat"
+            else Bayesian(observable, line, MassFunctionPrior.from_mocks(mocks))
+        )

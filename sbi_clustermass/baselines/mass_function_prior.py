@@ -24,7 +24,7 @@ _MASSES = 256
 
 @final
 @dataclass(frozen=True)
-class Abundance:
+class MassFunctionPrior:
     """The prior of selected clusters over the training range.
 
     Attributes:
@@ -38,7 +38,7 @@ class Abundance:
     log_selected: Float[np.ndarray, "mass"]
 
     @classmethod
-    def of(cls, mocks: Catalogue) -> Self:
+    def from_mocks(cls, mocks: Catalogue) -> Self:
         """Tinker et al. 2008 at the redshift and in the cosmology of mocks, over the range of their masses.
 
         Raises:

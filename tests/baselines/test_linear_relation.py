@@ -9,8 +9,8 @@ from sklearn.linear_model import LinearRegression
 from clustermocks import Catalogue, FlatMasses, HaloMassFunction, Observation
 from clustermocks.haloes.cosmology import MDPL2
 from sbi_clustermass.baselines import Constant, Richness
-from sbi_clustermass.baselines.abundance import Abundance, training_weights
-from sbi_clustermass.baselines.lines import Line, Regression
+from sbi_clustermass.baselines.linear_relation import Line, LinearRelation
+from sbi_clustermass.baselines.mass_function_prior import MassFunctionPrior, training_weights
 
 LOW, HIGH = 13.5, 15.3
 
@@ -155,10 +155,10 @@ def test_a_cluster_without_the_observable_keeps_the_prior_and_gets_no_mass(power
         return np.where(np.arange(len(clusters)) % 2, np.log10(clusters.n_galaxies), np.nan)
 
     two = power_law.select(np.arange(2))
-    prediction = Regression("inverted", "mass-function").fit(unseen, power_law).predict(two)
+    prediction = LinearRelation("inverted", "mass-function").fit(unseen, power_law).predict(two)
     np.testing.assert_array_equal(np.isnan(prediction.log10_mass), [True, False])
     np.testing.assert_array_equal(np.isnan(prediction.std), [True, False])
-    prior = Abundance.of(power_law).log_prior
+    prior = MassFunctionPrior.from_mocks(power_law).log_prior
     log_prob = prediction.posteriors.log_prob[0]
     # up to P(selected), which is 1 to a per mille
     assert log_prob - log_prob[0] == pytest.approx(prior - prior[0], abs=5e-3)
