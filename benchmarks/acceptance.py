@@ -1,4 +1,4 @@
-"""Hold the simulator against what was measured on N-body mocks: `python -m benchmarks.acceptance`.
+"""Hold the simulator against what was measured on N-body mocks: `python benchmarks/acceptance.py`.
 
 Prints one line a quantity: found, its error, wanted, tolerance, pass or fail. Masses are M200c [h^-1 Msun]; sigma is
 the plain standard deviation of line-of-sight velocities [km/s].
@@ -276,7 +276,7 @@ def _with_error(statistic: Callable[[Values], Any], values: Values) -> tuple[flo
 
 def main(arguments: list[str] | None = None) -> int:
     """Print the table; 0 if everything passed."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.acceptance", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python benchmarks/acceptance.py", description=__doc__)
     parser.add_argument("--n", type=int, default=20_000, help="clusters a catalogue (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="seed (default: %(default)s)")
     parser.add_argument("--jobs", type=int, default=1, help="processes; -1 for one a core (default: %(default)s)")

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from clustermocks.io.outputs import check_output
+from clustermocks.io.atomic import check_output
 from sbi_clustermass.cli.compare import compare
 from sbi_clustermass.cli.infer import infer
 from sbi_clustermass.cli.population import population, posteriors

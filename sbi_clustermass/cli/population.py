@@ -18,7 +18,7 @@ def posteriors(
 ) -> None:
     """Infer the masses of a whole catalogue, each as a posterior on a grid, for `clustermass population`."""
     from clustermocks import Catalogue
-    from clustermocks.io.outputs import check_output
+    from clustermocks.io.atomic import check_output
     from sbi_clustermass.estimator.mass_estimator import MassEstimator
 
     check_output(out, (".parquet",))

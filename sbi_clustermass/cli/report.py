@@ -19,7 +19,7 @@ def report(
     It also shows what other commands left in the run's subfolders, such as `clustermass validate` in RUN/validation.
     The file needs no network: style, script and pictures are inside.
     """
-    from clustermocks.io.outputs import check_output
+    from clustermocks.io.atomic import check_output
     from sbi_clustermass.report import sections_of_run, write
 
     path = out or run / "report.html"

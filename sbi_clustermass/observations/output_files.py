@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, final
 
-from clustermocks.io.atomic import make_folder
-from clustermocks.io.outputs import check_output
+from clustermocks.io.atomic import check_output, make_folder
 from clustermocks.io.registry import lookup
 from sbi_clustermass.observations.results import Answer
 from sbi_clustermass.observations.writers import SUFFIXES, Sink, table_file

@@ -14,8 +14,8 @@ from .haloes.mass_distributions import (
 from .haloes.mergers import Mergers as Mergers
 from .haloes.satellites import HaloGalaxies as HaloGalaxies
 from .haloes.triaxiality import Shapes as Shapes
-from .mocks.effects import RadialCompleteness as RadialCompleteness
 from .mocks.halo_model import HaloModel as HaloModel
+from .mocks.spectroscopy import RadialCompleteness as RadialCompleteness
 from .nbody.lightcone import observe_box as observe_box
 from .nbody.view import BoxView as BoxView
 from .observation import (

@@ -21,7 +21,7 @@ from clustermocks import Catalogue, RadialCompleteness
 from clustermocks.catalogue.ragged import with_column
 from clustermocks.catalogue.schema import GALAXY_TYPES
 from clustermocks.io.registry import lookup
-from clustermocks.mocks.effects import with_redshift
+from clustermocks.mocks.spectroscopy import with_redshift
 from clustermocks.observation import centre_velocities, in_cylinder, subtract_velocity
 
 Cleaning = Literal["members", "clipping", "shifting_gapper"]

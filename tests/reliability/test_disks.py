@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from clustermocks.io.atomic import make_folder, new_folder, replacing
-from clustermocks.io.outputs import check_output
+from clustermocks.io.atomic import check_output, make_folder, new_folder, replacing
 from sbi_clustermass import MassEstimator
 from sbi_clustermass.training.dataset import GalaxyWriter, Place
 

@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import clustermocks.mocks.streaming
+import clustermocks.mocks.run
 from clustermocks import Catalogue
 from clustermocks.io.atomic import remove_leftovers, replacing
 
-PARTS = "import clustermocks.mocks.streaming\nclustermocks.mocks.streaming.PART = 1\n"
+PARTS = "import clustermocks.mocks.run\nclustermocks.mocks.run.PART = 1\n"
 SOON = """
 import signal, {imported}
 signal.signal(signal.SIGPROF, signal.SIG_DFL)  # ends the process at once: no exception, no clearing up
@@ -78,7 +78,7 @@ def unnamed(folder: Path) -> list[str]:
 @pytest.fixture
 def simulated(tmp_path, command, monkeypatch):
     """Arguments of a simulation in four parts, and the catalogue that it gives when nobody disturbs it."""
-    monkeypatch.setattr(clustermocks.mocks.streaming, "PART", 1)
+    monkeypatch.setattr(clustermocks.mocks.run, "PART", 1)
     arguments = ("--n", 1000, "--low", 13.5, "--preset", "ho2019")
     assert command("simulate", f"{tmp_path / 'whole'}/", *arguments, "--jobs", 1)[0] == 0
     return arguments, Catalogue.from_parquet(tmp_path / "whole")

@@ -11,7 +11,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from platform import node
@@ -128,6 +128,25 @@ def make_folder(path: Path) -> Path:
         said = "something else has this name" if isinstance(error, FileExistsError) else error.strerror or str(error)
         raise type(error)(f"{path}: no folder can be made here ({said}).\n  try:    another folder") from error
     return path
+
+
+def check_output(path: Path, suffixes: Iterable[str]) -> None:
+    """Refuse, before any work, an output file that could not be written.
+
+    Raises:
+        ValueError: The suffix is of another kind of file, or the path is a folder.
+        OSError: Its folder cannot be made or written, or its name is too long.
+    """
+    if path.suffix not in suffixes:
+        raise ValueError(f"{path}: unknown kind of file {path.suffix!r}. Choose from: {', '.join(suffixes)}.")
+    try:
+        if path.is_dir():
+            raise ValueError(f"{path}: is a folder; name a file in it.")
+    except OSError as error:  # a name of more than 255 bytes
+        raise unwritable(path, error) or error from error
+    make_folder(path.parent)
+    if not os.access(path.parent, os.W_OK):
+        raise PermissionError(f"{path.parent}: this folder cannot be written.\n  try:    another folder")
 
 
 @contextmanager

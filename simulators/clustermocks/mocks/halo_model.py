@@ -17,9 +17,8 @@ from clustermocks.catalogue.folder import StoredCatalogue
 from clustermocks.haloes.cosmology import CRITICAL_DENSITY, MDPL2, Cosmology
 from clustermocks.haloes.environment import Neighbours
 from clustermocks.haloes.satellites import HaloGalaxies
-from clustermocks.mocks.effects import RadialCompleteness
-from clustermocks.mocks.run import MockRun
-from clustermocks.mocks.streaming import stream
+from clustermocks.mocks.run import MockRun, stream
+from clustermocks.mocks.spectroscopy import RadialCompleteness
 from clustermocks.observation import Observation
 
 LOWEST, HIGHEST = 12.5, 15.7

@@ -9,7 +9,7 @@ from typing import Literal, final
 import numpy as np
 
 from clustermocks.haloes.cosmology import MDPL2, Cosmology
-from clustermocks.mocks.effects import RadialCompleteness
+from clustermocks.mocks.spectroscopy import RadialCompleteness
 from clustermocks.observation import Observation
 
 

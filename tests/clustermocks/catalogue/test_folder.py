@@ -14,7 +14,6 @@ import pyarrow as pa
 import pytest
 
 import clustermocks.mocks.run
-import clustermocks.mocks.streaming
 from clustermocks import Catalogue, FlatMasses, HaloModel, Observation, StoredCatalogue
 from clustermocks.io.settings import REVISION
 from clustermocks.mocks.run import CHUNK
@@ -29,7 +28,7 @@ def same(first: Catalogue, second: Catalogue) -> bool:
 
 @pytest.fixture(autouse=True)
 def small_parts(monkeypatch):
-    monkeypatch.setattr(clustermocks.mocks.streaming, "PART", 2)
+    monkeypatch.setattr(clustermocks.mocks.run, "PART", 2)
 
 
 @pytest.fixture(scope="module")
@@ -75,9 +74,9 @@ def test_n_jobs_left_out_is_what_parallel_config_says(whole):
 
 SCRIPT = """
 import sys
-import clustermocks.mocks.streaming
+import clustermocks.mocks.run
 from clustermocks import FlatMasses, HaloModel
-clustermocks.mocks.streaming.PART = 2
+clustermocks.mocks.run.PART = 2
 masses = FlatMasses(13.5, 15.0).draw({n}, seed=5)
 HaloModel.ho2019().simulate_to(sys.argv[1], masses, seed=3)
 """

@@ -11,8 +11,7 @@ from scipy.spatial.distance import pdist
 
 from clustermocks import MDPL2, HaloModel, Observation, RadialCompleteness
 from clustermocks.mocks.chunk import populate
-from clustermocks.mocks.effects import apart, fibre_distance, with_redshift
-from clustermocks.mocks.spectroscopy import choose_targets
+from clustermocks.mocks.spectroscopy import apart, choose_targets, fibre_distance, with_redshift
 
 SPARSE = replace(HaloModel.ho2019(), observation=Observation(min_galaxies=0))
 
