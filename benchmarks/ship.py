@@ -19,7 +19,7 @@ from shipped import sections
 from sbi_clustermass.estimator.hub import SHIPPED
 from sbi_clustermass.estimator.hub.model_card import About, publish
 from sbi_clustermass.estimator.mass_estimator import MassEstimator
-from sbi_clustermass.estimator.misspecification.preprocessing_checks import Preparation
+from sbi_clustermass.estimator.misspecification.preprocessing_checks import PreprocessingChecks
 from sbi_clustermass.estimator.training_run import TrainingRun
 from sbi_clustermass.report import load_sections, save_sections
 
@@ -56,8 +56,8 @@ def taught(model: Path, folder: Path) -> MassEstimator:
     estimator = MassEstimator.load(model, device="cpu")
     if estimator.alarm is None:
         raise ValueError(f"{model}: trained on too few mocks for an alarm; give a larger --n.")
-    preparation = Preparation.fit(estimator, *prepared(TO_TEACH, seed=501), reach=REACH)
-    estimator = replace(estimator, alarm=replace(estimator.alarm, preparation=preparation))
+    preprocessing = PreprocessingChecks.fit(estimator.posterior, *prepared(TO_TEACH, seed=501), reach=REACH)
+    estimator = replace(estimator, alarm=replace(estimator.alarm, preprocessing_checks=preprocessing))
     estimator.save(folder)
     return estimator
 

@@ -50,7 +50,7 @@ def _masses(estimator: MassEstimator, n: int) -> Table:
     rows = []
     for name, mocks, under in _kinds(n):
         posteriors = estimator.posterior(mocks)
-        unlike = _alarm(estimator).p_value(estimator, mocks, posteriors) <= RATE
+        unlike = _alarm(estimator).p_value(estimator.network, mocks, posteriors) <= RATE
         posteriors = posteriors if under is None else reweighted(posteriors, under)
         rows.append((name, str(len(mocks)), *_scores(posteriors, mocks.log10_mass), _percent(mean_of(unlike * 1.0))))
     note = (
@@ -127,7 +127,7 @@ def _by_caustic(mocks: Catalogue) -> Catalogue:
 
 def _flags(estimator: MassEstimator, mocks: Catalogue) -> tuple[str, ...]:
     posteriors = estimator.posterior(mocks)
-    preparation = _alarm(estimator).preparation
+    preparation = _alarm(estimator).preprocessing_checks
     if preparation is None:
         raise ValueError("the estimator does not know how tables are prepared: make it by benchmarks/ship.py.")
     p_values = preparation.p_values(mocks, posteriors)

@@ -21,7 +21,7 @@ from clustermocks.selection import fit_selection
 from sbi_clustermass.baselines import MSigma
 from sbi_clustermass.diagnostics import Measured, coverage, residuals
 from sbi_clustermass.estimator.mass_estimator import MassEstimator
-from sbi_clustermass.estimator.misspecification.feature_distance import FEWEST
+from sbi_clustermass.estimator.misspecification.feature_distance import MIN_MOCKS
 from sbi_clustermass.estimator.train import train
 from sbi_clustermass.population import NUTS, KnownSelection, MassFunction, Population, Survey, fit, mass_function_band
 from sbi_clustermass.population.plots import mass_function
@@ -128,7 +128,7 @@ def _chain(folder: Path, demo: Demo, stage: Stage) -> Summary:
     )
     train_set, test_set = mocks.split(0.8, seed=demo.seed)
     estimator = _train("training the stacked-affine flow", train_set, demo, stage)
-    if len(test_set) >= FEWEST:
+    if len(test_set) >= MIN_MOCKS:
         with stage("learning what mocks look like", None):
             estimator = estimator.with_alarm(test_set, seed=demo.seed)
     estimator.save(folder)

@@ -11,23 +11,24 @@ from sbi_clustermass.diagnostics.sbc import network_sbc, network_tarp, sbc, sbc_
 from sbi_clustermass.diagnostics.scores import crps, gap, information_gain, log_score
 from sbi_clustermass.diagnostics.shot_noise import ShotNoise, dispersion_noise, fit_shot_noise
 from sbi_clustermass.diagnostics.test_sets import HeldOut, Mark, mark, reweighted
-from sbi_clustermass.estimator.misspecification.alarm import Alarm, marginal_p_value, set_mmd
-from sbi_clustermass.estimator.misspecification.feature_distance import Likeness
-from sbi_clustermass.estimator.misspecification.preprocessing_checks import Preparation
-from sbi_clustermass.estimator.misspecification.summary_checks import PlainChecks
+from sbi_clustermass.estimator.misspecification.alarm import Alarm
+from sbi_clustermass.estimator.misspecification.feature_distance import FeatureDistance
+from sbi_clustermass.estimator.misspecification.preprocessing_checks import PreprocessingChecks
+from sbi_clustermass.estimator.misspecification.set_tests import marginal_p_value, set_mmd
+from sbi_clustermass.estimator.misspecification.summary_checks import SummaryChecks
 
 __all__ = [
     "Alarm",
     "Coverage",
+    "FeatureDistance",
     "HeldOut",
-    "Likeness",
     "Mark",
     "Measured",
     "PitHistogram",
-    "PlainChecks",
-    "Preparation",
+    "PreprocessingChecks",
     "Saliency",
     "ShotNoise",
+    "SummaryChecks",
     "alarm_rates",
     "alarm_table",
     "by_posterior_mean",

@@ -12,7 +12,7 @@ import numpy as np
 from clustermocks import Catalogue
 from sbi_clustermass.diagnostics.corruptions import CORRUPTIONS, Corruption, from_wider_tables
 from sbi_clustermass.diagnostics.residuals import Measured, mean_of
-from sbi_clustermass.estimator.misspecification.alarm import Alarm, together
+from sbi_clustermass.estimator.misspecification.alarm import Alarm, bonferroni
 from sbi_clustermass.report.content import Table
 
 if TYPE_CHECKING:
@@ -138,8 +138,8 @@ def _measure(
     if not len(clusters):
         return AlarmRate(name, 0, refused, (), Measured(np.nan, np.nan), None, None)
     posteriors = estimator.posterior(clusters)
-    p_values = alarm.p_values(estimator, clusters, posteriors)
-    fired = together(p_values) <= rate
+    p_values = alarm.p_values(estimator.network, clusters, posteriors)
+    fired = bonferroni(p_values) <= rate
     residual = posteriors.mean - clusters.log10_mass
     return AlarmRate(
         name, len(clusters), refused, tuple(share_of(p <= rate) for p in p_values), share_of(fired),

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from clustermocks import Catalogue
     from sbi_clustermass.diagnostics.false_alarms import AlarmRates
     from sbi_clustermass.diagnostics.robustness import Change
-    from sbi_clustermass.estimator.misspecification.summary_checks import PlainChecks
+    from sbi_clustermass.estimator.misspecification.summary_checks import SummaryChecks
     from sbi_clustermass.posterior import MassPosteriors
 
 _MARKS = "os^vD"
@@ -68,7 +68,7 @@ def _sizes(axes: Axes, rows: Sequence["Change"], what: str, *, level: float) -> 
     axes.margins(x=0.15)
 
 
-def percentiles(checks: "PlainChecks", catalogue: "Catalogue", posteriors: "MassPosteriors", index: int) -> Figure:
+def percentiles(checks: "SummaryChecks", catalogue: "Catalogue", posteriors: "MassPosteriors", index: int) -> Figure:
     """Where one cluster's statistics stand among mocks of its mass and richness, in sigmas of a Gaussian."""
     from sbi_clustermass.estimator.misspecification.summary_statistics import STATISTICS
 

@@ -111,7 +111,7 @@ class MassEstimator:
         from sbi_clustermass.estimator.misspecification.alarm import Alarm
 
         made = {**self.provenance, "alarm_clusters": str(len(mocks))}
-        return replace(self, alarm=Alarm.fit(self, mocks, seed=seed), provenance=made)
+        return replace(self, alarm=Alarm.fit(self.network, self.posterior, mocks, seed=seed), provenance=made)
 
     def recalibrated(self, mocks: Catalogue) -> Self:
         """Mend the widths of its posteriors by what they are on clusters that no network saw: see `Recalibration`.

@@ -14,7 +14,7 @@ from clustermocks.io.lock import claimed
 from clustermocks.perturbations import Cleaning, cleaned
 from sbi_clustermass.cli.progress import stage
 from sbi_clustermass.estimator.mass_estimator import MassEstimator
-from sbi_clustermass.estimator.misspecification.feature_distance import FEWEST
+from sbi_clustermass.estimator.misspecification.feature_distance import MIN_MOCKS
 from sbi_clustermass.estimator.train import train
 from sbi_clustermass.flows import Flow, flow_from_config
 from sbi_clustermass.report.style import save
@@ -148,9 +148,9 @@ class TrainingRun:
         kept = Catalogue.concatenate([*map(self._shown, aside, range(len(aside)))])
         told = {"kept_aside": str(self.alarm)}  # what `training_command` needs, alarm or not
         estimator = self._recalibrated(estimator, kept, console)
-        if len(kept) < FEWEST:  # parts are counted before a richness cut; a finished training is not lost for that
+        if len(kept) < MIN_MOCKS:  # parts are counted before a richness cut; a finished training is not lost for that
             console.print(
-                f"{len(kept)} mocks kept aside are too few to learn what mocks look like; it takes {FEWEST}: the "
+                f"{len(kept)} mocks kept aside are too few to learn what mocks look like; it takes {MIN_MOCKS}: the "
                 "estimator warns of no clusters that look like none of its mocks.",
                 soft_wrap=True,
             )
@@ -198,8 +198,8 @@ class TrainingRun:
         """A recalibration that was asked for is not left out in silence."""
         if self.recalibrate and not aside:
             raise ValueError(
-                f"recalibrate: takes {FEWEST} mocks kept from the training, a tenth of them at most; there are {n}, of "
-                f"which {self.alarm} should be kept.\n  try:    more mocks, or MassEstimator.recalibrated"
+                f"recalibrate: takes {MIN_MOCKS} mocks kept from the training, a tenth of them at most; there are {n}, "
+                f"of which {self.alarm} should be kept.\n  try:    more mocks, or MassEstimator.recalibrated"
             )
 
     def _chosen(self, catalogue: Catalogue) -> Catalogue:
@@ -237,9 +237,9 @@ def held_back(clusters: Catalogue, n: int, *, seed: int) -> tuple[Catalogue, Cat
     if not share:
         return clusters, None
     rest, aside = clusters.split(1 - share, seed=seed)
-    return (rest, aside) if len(aside) >= FEWEST else (clusters, None)
+    return (rest, aside) if len(aside) >= MIN_MOCKS else (clusters, None)
 
 
 def _share(n: int, total: int) -> float:
     share = min(n / max(total, 1), _MOST_ASIDE)
-    return share if share * total >= FEWEST else 0.0
+    return share if share * total >= MIN_MOCKS else 0.0

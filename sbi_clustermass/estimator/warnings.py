@@ -93,7 +93,7 @@ def _optional(catalogue: Catalogue, name: str) -> Float[np.ndarray, "cluster"]:
 def _of_alarm(estimator: "MassEstimator", catalogue: Catalogue, posteriors: MassPosteriors) -> list[tuple[str, ...]]:
     if estimator.alarm is None:
         return [()] * len(catalogue)
-    return estimator.alarm.doubts(estimator, catalogue, posteriors)
+    return estimator.alarm.warnings(estimator.network, catalogue, posteriors)
 
 
 def _of_training(estimator: "MassEstimator", trained: Trained) -> list[str]:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from sbi_clustermass.observations.tables import ClusterTable
     from sbi_clustermass.posterior import MassPosteriors
 
-_RATE = 0.01  # of false alarms, as `Alarm.doubts` has it
+_RATE = 0.01  # of false alarms, as `Alarm.warnings` has it
 _TAIL = 0.02  # of the posterior: calibration is tested to one in a hundred, and there by few mocks
 _HIGHEST = 17.0  # log10 mass at which the mass function's fit is still evaluated
 

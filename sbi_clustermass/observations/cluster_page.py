@@ -69,22 +69,22 @@ def sheet_of(
 
 def place_of(mass: Mass, estimator: "MassEstimator") -> Place | None:
     """Where a cluster stands among the mocks, by the statistics of the estimator's alarm; None if it has none."""
-    from sbi_clustermass.estimator.misspecification.summary_statistics import STATISTICS, measured
+    from sbi_clustermass.estimator.misspecification.summary_statistics import STATISTICS, compute_statistics
 
     alarm, clusters, posterior = estimator.alarm, mass.cluster.catalogue, mass.posterior
     if alarm is None:
         return None
     where = np.stack([posterior.mean, np.log10(clusters.n_galaxies)])
-    usual = alarm.checks.percentiles.usual(where)[..., 0]
-    rows = zip(STATISTICS.values(), measured(clusters)[:, 0], usual.T, strict=True)
+    usual = alarm.summary_checks.percentiles.central_95(where)[..., 0]
+    rows = zip(STATISTICS.values(), compute_statistics(clusters)[:, 0], usual.T, strict=True)
     said = tuple(
         f"{kind.write(float(value))}  ({' to '.join(kind.write(float(kind.back(end))) for end in ends)})"
         for kind, value, ends in rows
     )
-    p_values = alarm.p_values(estimator, clusters, posterior)[:, 0]
+    p_values = alarm.p_values(estimator.network, clusters, posterior)[:, 0]
     return Place(
         names=tuple(name.replace("_", " ") for name in STATISTICS),
-        scores=alarm.checks.scores(clusters, posterior)[:, 0],
+        scores=alarm.summary_checks.scores(clusters, posterior)[:, 0],
         said=said,
         p_values=dict(zip(alarm.tests, map(float, p_values), strict=True)),
     )

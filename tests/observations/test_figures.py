@@ -48,7 +48,7 @@ def test_the_place_among_the_mocks_is_that_of_the_alarms_checks(estimator, mocks
     taught = estimator.with_alarm(mocks)
     sheet = sheet_of(answers[3], taught, stamp)
     catalogue, posterior = answers[3].cluster.catalogue, answers[3].posterior
-    np.testing.assert_array_equal(sheet.place.scores, taught.alarm.checks.scores(catalogue, posterior)[:, 0])
+    np.testing.assert_array_equal(sheet.place.scores, taught.alarm.summary_checks.scores(catalogue, posterior)[:, 0])
     assert sheet.place.said[0].startswith(f"{answers[3].cluster.n_galaxies}  (")
     assert set(sheet.place.p_values) == set(taught.alarm.tests)
     one_cluster(sheet).canvas.draw()

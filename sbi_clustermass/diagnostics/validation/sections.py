@@ -85,7 +85,7 @@ def trust_section(
     from sbi_clustermass.estimator.misspecification.alarm import Alarm
 
     known, tested = held_out.split(2 / 3, seed=seed)
-    alarm = Alarm.fit(estimator, known, seed=seed)
+    alarm = Alarm.fit(estimator.network, estimator.posterior, known, seed=seed)
     changes = robustness(estimator, tested, seed=seed)
     if model is not None:
         changes = (*changes, *simulator_robustness(estimator, tested.log10_mass, model=model, seed=seed))

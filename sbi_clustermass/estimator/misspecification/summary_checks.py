@@ -1,93 +1,101 @@
-"""Checks that a person understands: a cluster's dispersion, profile and interlopers against mocks of its mass.
+"""Checks that a person understands: dispersion, profile and interlopers of a cluster against mocks of its mass.
 
 Masses are M200c [h^-1 Msun] as log10_mass [dex].
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Self, final
+from typing import Self, TypeAlias, final
 
 import numpy as np
 from jaxtyping import Float, Int
 from scipy.special import ndtri
 
 from clustermocks import Catalogue
-from sbi_clustermass.estimator.misspecification.percentiles import LEVELS, N_TERMS, Percentiles, Scaled, Where
-from sbi_clustermass.estimator.misspecification.summary_statistics import STATISTICS, Statistic, measured, richness
+from sbi_clustermass.estimator.misspecification.percentiles import (
+    MassAndRichness,
+    Percentiles,
+    Scaled,
+    mass_and_richness,
+)
+from sbi_clustermass.estimator.misspecification.summary_statistics import (
+    STATISTICS,
+    Statistic,
+    compute_statistics,
+    richness,
+)
 from sbi_clustermass.posterior import MassPosteriors
 
-if TYPE_CHECKING:
-    from sbi_clustermass.estimator.mass_estimator import MassEstimator
-
-FEWEST = 1000
-_KINDS = list(STATISTICS.values())
-_NONE = np.zeros(0)
-_MOST = 0.999  # what is beyond is told as "more than"
-_RAREST = 1e-12
+Infer: TypeAlias = Callable[[Catalogue], MassPosteriors]
+_MIN_MOCKS = 1000  # both halves
+_STATISTICS = list(STATISTICS.values())
+_EMPTY = np.zeros(0)
+_MAX_SHARE = 0.999  # larger shares are written as "more than" this
+_MIN_P = 1e-12
 
 
 @final
 @dataclass(frozen=True, eq=False)
-class PlainChecks:
+class SummaryChecks:
     """How unusual a cluster's statistics are among mocks of its inferred mass and richness. `fit` makes one.
 
     Attributes:
         percentiles: Distribution of each statistic.
-        middle: Mean of the reference mocks' normal scores, (statistic,): what their percentiles are in a Gaussian.
-        precision: Inverse covariance of the scores, (statistic, statistic).
-        least: Least p-value of each mock that was kept aside, rising, (aside,).
-        together: Squared Mahalanobis distance of its scores, rising, (aside,).
-        either: The smaller of its ranks in these two, rising, (aside,).
+        middle: Mean of the reference mocks' normal scores (their percentiles as Gaussian quantiles), (statistic,).
+        precision: Inverse covariance of the normal scores, (statistic, statistic).
+        least: Least p-value of each held-out mock, ascending, (held_out,).
+        together: Squared Mahalanobis distance of each held-out mock's normal scores, ascending, (held_out,).
+        either: The smaller of each held-out mock's ranks in these two, ascending, (held_out,).
     """
 
     percentiles: Percentiles
     middle: Float[np.ndarray, "statistic"]
     precision: Float[np.ndarray, "statistic statistic"]
-    least: Float[np.ndarray, "aside"]
-    together: Float[np.ndarray, "aside"]
-    either: Float[np.ndarray, "aside"]
+    least: Float[np.ndarray, "held_out"]
+    together: Float[np.ndarray, "held_out"]
+    either: Float[np.ndarray, "held_out"]
 
     @classmethod
-    def fit(cls, estimator: "MassEstimator", mocks: Catalogue, *, seed: int) -> Self:
+    def fit(cls, infer: Infer, mocks: Catalogue, *, seed: int) -> Self:
         """Learn from mocks that the network was not trained on, drawn as its training set was.
 
-        Half of the hosts are the reference, the other half is kept aside for the rate of false alarms.
+        Half of the hosts are the reference, the other half is held out to calibrate the rate of false alarms.
 
         Args:
-            estimator: A trained estimator.
-            mocks: Mock clusters, some thousand; at least 1000.
-            seed: Of the halves.
+            infer: Function from clusters to their posteriors: `MassEstimator.posterior`.
+            mocks: Mock clusters, at least 1000 and better several thousand.
+            seed: Seed of the split into halves.
 
         Raises:
             ValueError: Too few mocks.
         """
         from sklearn.covariance import LedoitWolf
 
-        if len(mocks) < FEWEST:
-            raise ValueError(f"PlainChecks.fit: {len(mocks)} mocks; needs at least {FEWEST}.")
-        reference, aside = ((part, estimator.posterior(part)) for part in mocks.split(0.5, seed))
+        if len(mocks) < _MIN_MOCKS:
+            raise ValueError(f"SummaryChecks.fit: {len(mocks)} mocks; needs at least {_MIN_MOCKS}.")
+        reference, held_out = ((part, infer(part)) for part in mocks.split(0.5, seed))
         percentiles = Percentiles.fit(*_seen(*reference))
         shape = LedoitWolf().fit(_scores(*percentiles.shares(*_seen(*reference))).T)
         middle, precision = np.asarray(shape.location_), np.asarray(shape.precision_)
-        blank = cls(percentiles, middle, precision, least=_NONE, together=_NONE, either=_NONE)
-        least, together = blank._extremes(*percentiles.shares(*_seen(*aside)))
+        blank = cls(percentiles, middle, precision, least=_EMPTY, together=_EMPTY, either=_EMPTY)
+        least, together = blank._extremes(*percentiles.shares(*_seen(*held_out)))
         blank = replace(blank, least=np.sort(least), together=np.sort(together))
         fitted = replace(blank, either=np.sort(blank._rank(least, together)))
-        return cls.from_arrays(fitted.to_arrays())  # rounded now: a file then says the same, to the last rank
+        return cls.from_arrays(fitted.to_arrays())  # rounded as in a file, so that a loaded one gives the same ranks
 
     def p_values(self, catalogue: Catalogue, posteriors: MassPosteriors) -> Scaled:
         """Two-sided p-value of each statistic of each cluster, in the order of `STATISTICS`, (statistic, cluster)."""
         return _two_sided(*self.percentiles.shares(*_seen(catalogue, posteriors)))
 
     def p_value(self, catalogue: Catalogue, posteriors: MassPosteriors) -> Float[np.ndarray, "cluster"]:
-        """One for all statistics: the share of mocks kept aside that are as unusual; 1 / (their number + 1) at least.
+        """P-value of all statistics: share of held-out mocks that are as unusual; at least 1 / (their number + 1).
 
-        Unusual are a small least p-value, and statistics that are far out when they are taken together, correlated as
-        they are: the better of the two ranks, ranked again.
+        A cluster is ranked by the least p-value of its statistics, and by the Mahalanobis distance of them all, which
+        takes their correlations into account. The better of the two ranks is ranked again.
 
         Args:
             catalogue: Mock or observed clusters.
-            posteriors: Theirs, by the estimator that this was fitted with.
+            posteriors: Posteriors of these clusters.
         """
         return self._p_value(*self.percentiles.shares(*_seen(catalogue, posteriors)))
 
@@ -95,38 +103,39 @@ class PlainChecks:
         return _rank(self.either, self._rank(*self._extremes(below, above)))
 
     def scores(self, catalogue: Catalogue, posteriors: MassPosteriors) -> Scaled:
-        """Percentile of each statistic of each cluster as a Gaussian's: -2 where 2.3 % of the mocks are lower."""
+        """Percentile of each statistic of each cluster as a Gaussian quantile: -2 if 2.3 % of the mocks are lower."""
         return _scores(*self.percentiles.shares(*_seen(catalogue, posteriors)))
 
     def standardised(self, catalogue: Catalogue, posteriors: MassPosteriors) -> Float[np.ndarray, "cluster statistic"]:
-        """How far each statistic, on its scale, is from its mean among the mocks, in units of their spread.
+        """Each statistic, on its scale, minus its mean among the mocks, in units of their spread.
 
-        For tests of whole sets, such as `set_mmd`.
+        Suitable for tests of whole sets, such as `set_mmd`.
         """
         return self.percentiles.standardised(*_seen(catalogue, posteriors)).T
 
-    def doubts(self, catalogue: Catalogue, posteriors: MassPosteriors, *, rate: float = 0.01) -> list[tuple[str, ...]]:
-        """What is unlike the mocks, in sentences with numbers, for each cluster; empty where nothing is.
+    def warnings(
+        self, catalogue: Catalogue, posteriors: MassPosteriors, *, rate: float = 0.01
+    ) -> list[tuple[str, ...]]:
+        """Sentences with numbers on what is unlike the mocks, for each cluster; empty if nothing is.
 
-        Statistics that are rare enough by themselves, or the two rarest where only all together are.
+        They name the statistics that are rare enough by themselves; if only the combination is rare, the two rarest.
 
         Args:
             catalogue: Mock or observed clusters.
-            posteriors: Theirs, by the estimator that this was fitted with.
-            rate: Share of mocks of which anything at all would be said [1].
+            posteriors: Posteriors of these clusters.
+            rate: Largest share of mocks that get a warning [1].
         """
         scaled, where = _seen(catalogue, posteriors)
-        shares, usual = np.stack(self.percentiles.shares(scaled, where)), self.percentiles.usual(where)
-        flagged = np.flatnonzero(self._p_value(*shares) <= rate)
-        told: list[tuple[str, ...]] = [()] * len(catalogue)
-        for j in flagged:
-            told[j] = tuple(
-                _sentence(_KINDS[i], scaled[i, j], usual[:, i, j], shares[:, i, j])
-                for i in self._striking(_two_sided(*shares[:, :, j]), rate)
+        shares, usual = np.stack(self.percentiles.shares(scaled, where)), self.percentiles.central_95(where)
+        found: list[tuple[str, ...]] = [()] * len(catalogue)
+        for j in np.flatnonzero(self._p_value(*shares) <= rate):
+            found[j] = tuple(
+                _sentence(_STATISTICS[i], scaled[i, j], usual[:, i, j], shares[:, i, j])
+                for i in self._rarest(_two_sided(*shares[:, :, j]), rate)
             )
-        return told
+        return found
 
-    def _striking(self, p: Float[np.ndarray, "statistic"], rate: float) -> Int[np.ndarray, "some"]:
+    def _rarest(self, p: Float[np.ndarray, "statistic"], rate: float) -> Int[np.ndarray, "some"]:
         rare = np.flatnonzero(_rank(self.least, p) <= rate)
         return rare if rare.size else np.argsort(p)[:2]
 
@@ -150,26 +159,25 @@ class PlainChecks:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Self:
-        """The way back from `to_arrays`.
+        """Rebuild from `to_arrays`.
 
         Raises:
-            ValueError: An array is missing, or of another shape than this version's statistics need.
+            ValueError: An array is missing, or has a shape that does not fit the statistics of this version.
         """
-        n, aside = len(STATISTICS), (len(arrays.get("least", ())),)
-        inner = {"location": (n, N_TERMS), "log_spread": (n, N_TERMS), "quantiles": (n, len(LEVELS)), "tails": (n, 2)}
-        inner["reach"] = (2, 2)
-        own = {"middle": (n,), "precision": (n, n), "least": aside, "together": aside, "either": aside}
-        wrong = [name for name, shape in (inner | own).items() if np.shape(arrays.get(name, _NONE)) != shape]
-        if wrong or not aside[0]:
-            raise ValueError(f"PlainChecks: {', '.join(wrong) or 'least'} not there, or not of this version's shape.")
+        n, held_out = len(STATISTICS), (len(arrays.get("least", ())),)
+        inner = Percentiles.shapes(n)
+        own = {"middle": (n,), "precision": (n, n), "least": held_out, "together": held_out, "either": held_out}
+        wrong = [name for name, shape in (inner | own).items() if np.shape(arrays.get(name, _EMPTY)) != shape]
+        if wrong or not held_out[0]:
+            raise ValueError(f"SummaryChecks: {', '.join(wrong) or 'least'} missing, or not of this version's shape.")
         parts = ({name: np.asarray(arrays[name], float) for name in names} for names in (inner, own))
         return cls(Percentiles(**next(parts)), **next(parts))
 
 
-def _seen(catalogue: Catalogue, posteriors: MassPosteriors) -> tuple[Scaled, Where]:
-    """Statistics of clusters on their scales, and where the clusters are among the mocks."""
-    scaled = [kind.scaled(row) for kind, row in zip(_KINDS, measured(catalogue), strict=True)]
-    return np.stack(scaled), np.stack([posteriors.mean, np.log10(np.maximum(catalogue.n_galaxies, 1))])
+def _seen(catalogue: Catalogue, posteriors: MassPosteriors) -> tuple[Scaled, MassAndRichness]:
+    """Statistics of clusters on their scales, with inferred mass and richness."""
+    scaled = [statistic.scaled(row) for statistic, row in zip(_STATISTICS, compute_statistics(catalogue), strict=True)]
+    return np.stack(scaled), mass_and_richness(catalogue, posteriors)
 
 
 def _two_sided(below: Float[np.ndarray, "*any"], above: Float[np.ndarray, "*any"]) -> Float[np.ndarray, "*any"]:
@@ -177,20 +185,22 @@ def _two_sided(below: Float[np.ndarray, "*any"], above: Float[np.ndarray, "*any"
 
 
 def _scores(below: Scaled, above: Scaled) -> Scaled:
-    """Values of a standard Gaussian with these shares below and above."""
-    low, high = (ndtri(np.clip(share, _RAREST, 1 - _RAREST)) for share in (below, above))
+    """Quantiles of a standard Gaussian with these shares below and above."""
+    low, high = (ndtri(np.clip(share, _MIN_P, 1 - _MIN_P)) for share in (below, above))
     return np.where(below < above, low, -high)
 
 
-def _rank(aside: Float[np.ndarray, "aside"], values: Float[np.ndarray, "*any"]) -> Float[np.ndarray, "*any"]:
-    """Share of mocks with a value as small or smaller, the cluster itself counted."""
-    return (1 + np.searchsorted(aside, values, side="right")) / (1 + len(aside))
+def _rank(held_out: Float[np.ndarray, "held_out"], values: Float[np.ndarray, "*any"]) -> Float[np.ndarray, "*any"]:
+    """Share of held-out mocks with a value as small or smaller, with the cluster itself counted."""
+    return (1 + np.searchsorted(held_out, values, side="right")) / (1 + len(held_out))
 
 
-def _sentence(kind: Statistic, scaled: float, usual: Float[np.ndarray, "2"], shares: Float[np.ndarray, "2"]) -> str:
-    """One statistic of one cluster, with the share of mocks below and above, and what is usual."""
+def _sentence(
+    statistic: Statistic, scaled: float, usual: Float[np.ndarray, "2"], shares: Float[np.ndarray, "2"]
+) -> str:
+    """Describe one statistic of one cluster, with the share of mocks below and above and the central 95 %."""
     side, share = ("below", 1 - shares[0]) if shares[0] < shares[1] else ("above", 1 - shares[1])
-    often = "more than 99.9 %" if share > _MOST else f"{100 * share:.1f} %"
-    of = "this mass" if kind.measure is richness else "this mass and richness"
-    value, low, high = (kind.write(float(kind.back(each))) for each in (scaled, *usual))
-    return f"{kind.words.format(value)}: {side} that of {often} of the mocks of {of} (95 % have {low} to {high})"
+    often = "more than 99.9 %" if share > _MAX_SHARE else f"{100 * share:.1f} %"
+    of = "this mass" if statistic.measure is richness else "this mass and richness"
+    value, low, high = (statistic.write(float(statistic.back(each))) for each in (scaled, *usual))
+    return f"{statistic.words.format(value)}: {side} that of {often} of the mocks of {of} (95 % have {low} to {high})"

@@ -1,9 +1,9 @@
-"""Numbers that a person would look at in a cluster's projected phase space, for many clusters at once.
+"""Summary statistics of the projected phase space, for many clusters at once.
 
 Distances are comoving [h^-1 Mpc], velocities [km/s].
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import final
 
@@ -14,24 +14,24 @@ from numpy.typing import ArrayLike
 from clustermocks import Catalogue
 from sbi_clustermass.flows.evaluation import batches_of
 
-FAST = 0.6  # of the velocity cut: 1500 km/s, hardly any members of all but the most massive clusters
-INNER = 0.25  # of the aperture: 0.4 h^-1 Mpc
-_SLOWEST = 1.0  # [km/s], a dispersion below which none is taken: velocities of a catalogue may all be equal
-_EMPTY = 1e-3  # share of the range, a gap to its end below which none is taken
+_FAST = 0.6  # of the velocity cut: 1500 km/s, which only members of the most massive clusters exceed
+_INNER = 0.25  # of the aperture: 0.4 h^-1 Mpc
+_MIN_SPEED = 1.0  # [km/s], the smallest dispersion: all velocities of a cluster may be equal
+_MIN_GAP = 1e-3  # smallest gap to the end of a range, as a share of the range
 Values = Float[np.ndarray, "cluster"]
 
 
 @final
 @dataclass(frozen=True)
-class Galaxies:
-    """Galaxies of clusters, a row a cluster, padded with NaN.
+class PaddedGalaxies:
+    """Galaxies of clusters, one cluster a row, padded with NaN.
 
     Attributes:
         R: Projected distances [h^-1 Mpc], (cluster, galaxy).
         v: Velocities [km/s], (cluster, galaxy).
         n: Numbers of galaxies, (cluster,).
-        aperture: Of the observation [h^-1 Mpc].
-        v_cut: Of the observation [km/s].
+        aperture: Aperture of the observation [h^-1 Mpc].
+        v_cut: Velocity cut of the observation [km/s].
     """
 
     R: Float[np.ndarray, "cluster galaxy"]
@@ -41,8 +41,8 @@ class Galaxies:
     v_cut: float
 
     @classmethod
-    def of(cls, catalogue: Catalogue) -> "Galaxies":
-        """Those of a catalogue, every cluster with at least one."""
+    def from_catalogue(cls, catalogue: Catalogue) -> "PaddedGalaxies":
+        """Read a catalogue, each of whose clusters has at least one galaxy."""
         x = catalogue.padded().astype(float)
         R, v = (np.where(x[..., 2] > 0, x[..., i], np.nan) for i in (0, 1))
         observation = catalogue.observation
@@ -54,37 +54,37 @@ class Galaxies:
         return self.v - np.nanmean(self.v, axis=1, keepdims=True)
 
 
-def richness(galaxies: Galaxies) -> Values:
+def richness(galaxies: PaddedGalaxies) -> Values:
     """Number of galaxies."""
     return galaxies.n
 
 
-def dispersion(galaxies: Galaxies) -> Values:
+def dispersion(galaxies: PaddedGalaxies) -> Values:
     """Standard deviation of the velocities, interlopers included [km/s]."""
-    return np.maximum(np.sqrt(np.nansum(galaxies.centred**2, axis=1) / np.maximum(galaxies.n - 1, 1)), _SLOWEST)
+    return np.maximum(np.sqrt(np.nansum(galaxies.centred**2, axis=1) / np.maximum(galaxies.n - 1, 1)), _MIN_SPEED)
 
 
-def kurtosis(galaxies: Galaxies) -> Values:
+def kurtosis(galaxies: PaddedGalaxies) -> Values:
     """Fourth moment of the velocities over the square of the second [1]: 3 for a Gaussian, 1 for two spikes."""
     return np.maximum(_moment(galaxies, 4), 1.0)
 
 
-def skewness(galaxies: Galaxies) -> Values:
+def skewness(galaxies: PaddedGalaxies) -> Values:
     """Third moment of the velocities over the second's power 3/2 [1]."""
     return _moment(galaxies, 3)
 
 
-def _moment(galaxies: Galaxies, order: int) -> Values:
-    width = np.maximum(np.sqrt(np.nanmean(galaxies.centred**2, axis=1)), _SLOWEST)
+def _moment(galaxies: PaddedGalaxies, order: int) -> Values:
+    width = np.maximum(np.sqrt(np.nanmean(galaxies.centred**2, axis=1)), _MIN_SPEED)
     return np.nanmean((galaxies.centred / width[:, None]) ** order, axis=1)
 
 
-def mean_velocity(galaxies: Galaxies) -> Values:
+def mean_velocity(galaxies: PaddedGalaxies) -> Values:
     """Mean velocity over its standard error [1]."""
     return np.nanmean(galaxies.v, axis=1) / dispersion(galaxies) * np.sqrt(galaxies.n)
 
 
-def largest_gap(galaxies: Galaxies) -> Values:
+def largest_gap(galaxies: PaddedGalaxies) -> Values:
     r"""Largest weighted gap between ordered velocities, $\sqrt{i (n - i) g_i}$, over the mean of the middle half [1].
 
     References:
@@ -96,43 +96,43 @@ def largest_gap(galaxies: Galaxies) -> Values:
     m = galaxies.n[:, None] - 1
     middle = (i > m * 0.25) & (i <= np.maximum(m * 0.75, 1))
     typical = np.nanmean(np.where(middle, weighted, np.nan), axis=1)
-    return np.maximum(np.nanmax(weighted, axis=1) / np.maximum(typical, _SLOWEST), 1.0)
+    return np.maximum(np.nanmax(weighted, axis=1) / np.maximum(typical, _MIN_SPEED), 1.0)
 
 
-def fast_galaxies(galaxies: Galaxies) -> Values:
+def fast_galaxies(galaxies: PaddedGalaxies) -> Values:
     """Number of galaxies beyond .6 of the velocity cut: mostly interlopers."""
-    return (np.abs(galaxies.v) > FAST * galaxies.v_cut).sum(axis=1).astype(float)
+    return (np.abs(galaxies.v) > _FAST * galaxies.v_cut).sum(axis=1).astype(float)
 
 
-def wings(galaxies: Galaxies) -> Values:
+def wings(galaxies: PaddedGalaxies) -> Values:
     """Number of galaxies more than two dispersions from the mean velocity."""
     return _beyond_two(galaxies).sum(axis=1).astype(float)
 
 
-def fastest(galaxies: Galaxies) -> Values:
+def fastest(galaxies: PaddedGalaxies) -> Values:
     """Largest |v| over the velocity cut [1]."""
     return np.nanmax(np.abs(galaxies.v), axis=1) / galaxies.v_cut
 
 
-def median_distance(galaxies: Galaxies) -> Values:
+def median_distance(galaxies: PaddedGalaxies) -> Values:
     """Distance within which half of the galaxies lie [h^-1 Mpc]."""
-    return np.maximum(np.nanmedian(galaxies.R, axis=1), _EMPTY * galaxies.aperture)
+    return np.maximum(np.nanmedian(galaxies.R, axis=1), _MIN_GAP * galaxies.aperture)
 
 
-def inner_share(galaxies: Galaxies) -> Values:
+def inner_share(galaxies: PaddedGalaxies) -> Values:
     """Share of the galaxies within a quarter of the aperture [1]."""
-    return (galaxies.R / galaxies.aperture < INNER).sum(axis=1) / galaxies.n
+    return (galaxies.R / galaxies.aperture < _INNER).sum(axis=1) / galaxies.n
 
 
-def outermost(galaxies: Galaxies) -> Values:
+def outermost(galaxies: PaddedGalaxies) -> Values:
     """Largest distance over the aperture [1]."""
     return np.nanmax(galaxies.R, axis=1) / galaxies.aperture
 
 
-def wing_distance(galaxies: Galaxies) -> Values:
-    """How much farther out galaxies beyond two dispersions stand than the others, in standard errors [1].
+def wing_distance(galaxies: PaddedGalaxies) -> Values:
+    """How much farther out galaxies beyond two dispersions are than the others, in standard errors [1].
 
-    The correlation with the rank in distance, times the root of the number of galaxies; 0 without such galaxies.
+    It is the correlation with the rank in distance, times the root of the number of galaxies; 0 without such galaxies.
     """
     real = np.isfinite(galaxies.R)
     rank = np.argsort(np.argsort(galaxies.R, axis=1), axis=1)  # NaN sorts to the end
@@ -142,53 +142,54 @@ def wing_distance(galaxies: Galaxies) -> Values:
     return np.nansum(rank * wing, axis=1) / np.where(scale > 0, scale, 1) * np.sqrt(galaxies.n)
 
 
-def _beyond_two(galaxies: Galaxies) -> Bool[np.ndarray, "cluster galaxy"]:
+def _beyond_two(galaxies: PaddedGalaxies) -> Bool[np.ndarray, "cluster galaxy"]:
     return np.abs(galaxies.centred) > 2 * dispersion(galaxies)[:, None]
 
 
 def _to_end(share: ArrayLike) -> Values:
-    """Grows by a like step each time that the gap to the end of a range halves."""
-    return -np.log(np.maximum(1 - np.asarray(share), _EMPTY))
+    """Negative log of the gap to the end of a range: it grows by the same step whenever the gap halves."""
+    return -np.log(np.maximum(1 - np.asarray(share), _MIN_GAP))
 
 
 def _from_end(scaled: ArrayLike) -> Values:
     return 1 - np.exp(-np.asarray(scaled))
 
 
-def _root(count: ArrayLike) -> Values:
-    """Of a Poisson number, a value with a standard deviation of about 1 (Anscombe 1948, Biometrika 35, 246)."""
+def anscombe(count: ArrayLike) -> Values:
+    """Transform Poisson counts to a standard deviation of about 1 (Anscombe 1948, Biometrika 35, 246)."""
     return 2 * np.sqrt(np.maximum(np.asarray(count) + 0.375, 0))
 
 
-def _square(scaled: ArrayLike) -> Values:
+def inverse_anscombe(scaled: ArrayLike) -> Values:
+    """Counts whose `anscombe` transform is given, at least 0."""
     return np.maximum(np.maximum(np.asarray(scaled), 0) ** 2 / 4 - 0.375, 0)
 
 
-def _as_is(values: ArrayLike) -> Values:
+def _identity(values: ArrayLike) -> Values:
     return np.asarray(values, float)
 
 
 @final
 @dataclass(frozen=True)
 class Statistic:
-    """A number of each cluster, how it is written, and a scale on which its distribution is nearly symmetric.
+    """A summary statistic, its text, and a scale on which its distribution is nearly symmetric.
 
     Attributes:
-        measure: Galaxies -> (cluster,).
-        words: With {} where the value goes.
-        form: Of the value, for `format`.
-        scaled: To the scale.
-        back: From the scale.
+        measure: Function from galaxies to values, (cluster,).
+        words: Description, with {} in the place of the value.
+        form: Format specification of the value.
+        scaled: Function from values to the scale.
+        back: Inverse of `scaled`.
     """
 
-    measure: Callable[[Galaxies], Values]
+    measure: Callable[[PaddedGalaxies], Values]
     words: str
     form: str
     scaled: Callable[[ArrayLike], Values]
     back: Callable[[ArrayLike], Values]
 
     def write(self, value: float) -> str:
-        """The value as text."""
+        """Format a value."""
         return format(value, self.form)
 
 
@@ -196,41 +197,37 @@ STATISTICS: dict[str, Statistic] = {
     "richness": Statistic(richness, "{} galaxies", ".0f", np.log, np.exp),
     "dispersion": Statistic(dispersion, "velocity dispersion {} km/s", ".0f", np.log, np.exp),
     "kurtosis": Statistic(kurtosis, "velocity kurtosis {}", ".1f", np.log, np.exp),
-    "skewness": Statistic(skewness, "velocity skewness {}", ".2f", _as_is, _as_is),
+    "skewness": Statistic(skewness, "velocity skewness {}", ".2f", _identity, _identity),
     "mean_velocity": Statistic(
-        mean_velocity, "mean velocity {} standard errors from the cluster's", ".1f", _as_is, _as_is
+        mean_velocity, "mean velocity {} standard errors from the cluster's", ".1f", _identity, _identity
     ),
     "largest_gap": Statistic(
         largest_gap, "largest weighted gap in velocity {} times the usual", ".1f", np.log, np.exp
     ),
     "fast_galaxies": Statistic(
-        fast_galaxies, "{} galaxies beyond 0.6 of the velocity cut", ".0f", _root, _square
+        fast_galaxies, "{} galaxies beyond 0.6 of the velocity cut", ".0f", anscombe, inverse_anscombe
     ),
-    "wings": Statistic(wings, "{} galaxies beyond two velocity dispersions", ".0f", _root, _square),
+    "wings": Statistic(wings, "{} galaxies beyond two velocity dispersions", ".0f", anscombe, inverse_anscombe),
     "fastest": Statistic(fastest, "fastest galaxy at {} of the velocity cut", ".0%", _to_end, _from_end),
     "median_distance": Statistic(
         median_distance, "half of the galaxies within {} h^-1 Mpc", ".2f", np.log, np.exp
     ),
     "inner_share": Statistic(
-        inner_share, "{} of the galaxies within a quarter of the aperture", ".0%", _as_is, _as_is
+        inner_share, "{} of the galaxies within a quarter of the aperture", ".0%", _identity, _identity
     ),
     "outermost": Statistic(outermost, "outermost galaxy at {} of the aperture", ".0%", _to_end, _from_end),
     "wing_distance": Statistic(
         wing_distance,
         "galaxies beyond two velocity dispersions farther out than the others by {} standard errors",
-        ".1f", _as_is, _as_is,
+        ".1f", _identity, _identity,
     ),
 }  # fmt: skip
 
 
-def measured(catalogue: Catalogue) -> Float[np.ndarray, "statistic cluster"]:
-    """Every statistic of every cluster, in the order of `STATISTICS`."""
+def compute_statistics(catalogue: Catalogue) -> Float[np.ndarray, "statistic cluster"]:
+    """Compute every statistic of every cluster, in the order of `STATISTICS`."""
     found = np.empty((len(STATISTICS), len(catalogue)))
-    for rows, galaxies in _in_parts(catalogue):
+    for rows in batches_of(catalogue.n_galaxies):
+        galaxies = PaddedGalaxies.from_catalogue(catalogue.select(rows))
         found[:, rows] = [each.measure(galaxies) for each in STATISTICS.values()]
     return found
-
-
-def _in_parts(catalogue: Catalogue) -> Iterator[tuple[np.ndarray, Galaxies]]:
-    for rows in batches_of(catalogue.n_galaxies):
-        yield rows, Galaxies.of(catalogue.select(rows))

@@ -140,7 +140,7 @@ def test_the_shipped_estimator_loads_is_small_and_says_what_it_assumes():
     assert "20 to 100 %" in shipped_note()
     assert estimator.provenance["completeness_range"] == "0.2 to 1"
     assert estimator.alarm is not None
-    assert estimator.alarm.preparation is not None
+    assert estimator.alarm.preprocessing_checks is not None
 
 
 def test_the_shipped_estimators_error_bars_are_true_on_fresh_mocks():

@@ -17,8 +17,8 @@ from sbi_clustermass.estimator.misspecification.preprocessing_checks import (
     FASTEST,
     OUTSIDE,
     RATES,
-    Preparation,
-    fast_for_mass,
+    PreprocessingChecks,
+    count_fast_galaxies,
     within_velocity,
 )
 
@@ -42,7 +42,9 @@ def observed():
 
 @pytest.fixture(scope="module")
 def preparation(estimator, complete, observed):
-    return Preparation.fit(estimator, *(part.select(np.arange(1050)) for part in (complete, observed)), reach=REACH)
+    return PreprocessingChecks.fit(
+        estimator.posterior, *(part.select(np.arange(1050)) for part in (complete, observed)), reach=REACH
+    )
 
 
 def fresh(mocks):
@@ -69,7 +71,7 @@ def test_a_cluster_thinned_to_a_tenth_is_called_incomplete_more_often_than_a_who
     rich = fresh(complete)
     rich = rich.select(rich.n_galaxies > 150)
     tenth = thinned(rich, 0.1, 1)
-    told = [" ".join(each) for each in preparation.doubts(tenth, estimator.posterior(tenth))]
+    told = [" ".join(each) for each in preparation.warnings(tenth, estimator.posterior(tenth))]
     share = np.mean(["bright galaxies only, or incomplete" in each for each in told])
     assert share > 5 * RATES[0]  # the mass is known to a factor two, so that many are missed
 
@@ -117,7 +119,7 @@ def test_clusters_without_their_fast_galaxies_are_called_cleaned(preparation, es
 def test_a_table_with_nothing_beyond_the_velocity_cut_is_called_selected(preparation, estimator, complete):
     rich = complete.select(complete.n_galaxies > 100)
     none = with_outside(rich, np.zeros(len(rich), int))
-    told = preparation.doubts(none, estimator.posterior(none))
+    told = preparation.warnings(none, estimator.posterior(none))
     assert (
         np.mean([any("0 galaxies in the aperture beyond the velocity cut" in one for one in each) for each in told])
         > 0.9
@@ -132,7 +134,7 @@ def test_where_the_table_ends_in_velocity_is_told_if_it_is_before_the_mocks(prep
         none = replace(none, clusters=none.clusters.append_column(FASTEST, column))
         told = [
             one
-            for each in preparation.doubts(none, estimator.posterior(none))
+            for each in preparation.warnings(none, estimator.posterior(none))
             for one in each
             if "beyond the velocity cut" in one
         ]
@@ -145,7 +147,7 @@ def test_a_catalogue_that_does_not_count_beyond_the_cut_gets_no_word_about_it(pr
     few = mocks.select(np.arange(50))
     posteriors = estimator.posterior(few)
     assert np.isnan(preparation.p_values(few, posteriors)[2]).all()
-    assert not any("beyond the velocity cut" in one for each in preparation.doubts(few, posteriors) for one in each)
+    assert not any("beyond the velocity cut" in one for each in preparation.warnings(few, posteriors) for one in each)
 
 
 def with_outside(mocks, counts):
@@ -155,7 +157,7 @@ def with_outside(mocks, counts):
 
 def test_fast_galaxies_are_those_beyond_twice_the_dispersion_of_an_nfw_halo(complete):
     some = complete.select(np.arange(30))
-    counts = fast_for_mass(some, some.log10_mass)
+    counts = count_fast_galaxies(some, some.log10_mass)
     for i in range(len(some)):
         R_proj, v_los = some.galaxies(i)
         mass = 10 ** some.log10_mass[i]
@@ -176,16 +178,16 @@ def test_a_narrower_velocity_window_keeps_what_is_inside_and_counts_the_rest():
 
 
 def test_an_estimator_saved_and_loaded_says_the_same(preparation, estimator, complete, mocks, tmp_path):
-    alarm = Alarm.fit(estimator, mocks, seed=1)
-    taught = replace(estimator, alarm=replace(alarm, preparation=preparation))
+    alarm = Alarm.fit(estimator.network, estimator.posterior, mocks, seed=1)
+    taught = replace(estimator, alarm=replace(alarm, preprocessing_checks=preparation))
     taught.save(tmp_path)
     few = fresh(with_outside(complete, np.zeros(len(complete), int))).select(np.arange(100))
     posteriors = estimator.posterior(few)
     assert any("selected in velocity" in one for each in taught.warnings(few, posteriors) for one in each)
     alarm = MassEstimator.load(tmp_path, device="cpu").alarm
     assert alarm is not None
-    assert alarm.preparation is not None
-    found = alarm.preparation.p_values(few, posteriors)
+    assert alarm.preprocessing_checks is not None
+    found = alarm.preprocessing_checks.p_values(few, posteriors)
     kept = preparation.p_values(few, posteriors)
     # stored in float32: a rank among the mocks may change by one where two are as near; the many far above are ties
     np.testing.assert_allclose(np.minimum(found, 0.5), np.minimum(kept, 0.5), atol=1.01 / preparation.aside.shape[2])
@@ -193,22 +195,24 @@ def test_an_estimator_saved_and_loaded_says_the_same(preparation, estimator, com
 
 def test_too_few_mocks_are_refused(estimator, complete, observed):
     with pytest.raises(ValueError, match="100 and 1050 mocks; needs 1000"):
-        Preparation.fit(estimator, complete.select(np.arange(100)), observed.select(np.arange(1050)), reach=REACH)
+        PreprocessingChecks.fit(
+            estimator.posterior, complete.select(np.arange(100)), observed.select(np.arange(1050)), reach=REACH
+        )
 
 
 def test_mocks_that_do_not_count_beyond_the_cut_are_refused(estimator, mocks):
     twice = Catalogue.concatenate([mocks, mocks])
     with pytest.raises(KeyError, match=OUTSIDE):
-        Preparation.fit(estimator, twice, twice, reach=REACH)
+        PreprocessingChecks.fit(estimator.posterior, twice, twice, reach=REACH)
 
 
 @pytest.mark.parametrize("name", ["aside", "edges", "observed.location", "complete.tails"])
 def test_arrays_of_another_shape_are_refused_by_name(preparation, name):
     arrays = preparation.to_arrays()
-    with pytest.raises(ValueError, match="Preparation: "):
-        Preparation.from_arrays({**arrays, name: arrays[name][:0]})
-    with pytest.raises(ValueError, match="Preparation: "):
-        Preparation.from_arrays({key: value for key, value in arrays.items() if key != name})
+    with pytest.raises(ValueError, match="PreprocessingChecks: "):
+        PreprocessingChecks.from_arrays({**arrays, name: arrays[name][:0]})
+    with pytest.raises(ValueError, match="PreprocessingChecks: "):
+        PreprocessingChecks.from_arrays({key: value for key, value in arrays.items() if key != name})
 
 
 def test_there_is_a_rate_for_each_check():

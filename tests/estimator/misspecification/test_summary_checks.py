@@ -6,7 +6,7 @@ from scipy.stats import kurtosis as scipy_kurtosis, norm, skew
 
 from clustermocks import MDPL2, Catalogue, Observation
 from sbi_clustermass.estimator.misspecification.percentiles import Percentiles
-from sbi_clustermass.estimator.misspecification.summary_statistics import STATISTICS, Galaxies, measured
+from sbi_clustermass.estimator.misspecification.summary_statistics import STATISTICS, PaddedGalaxies, compute_statistics
 
 NAMES = list(STATISTICS)
 
@@ -23,7 +23,7 @@ def cluster_of(R_proj, v_los) -> Catalogue:
 
 def test_statistics_are_those_of_scipy_and_numpy(mocks):
     some = mocks.select(np.arange(40))
-    found = dict(zip(NAMES, measured(some), strict=True))
+    found = dict(zip(NAMES, compute_statistics(some), strict=True))
     for row in range(len(some)):
         R, v = (each.astype(float) for each in some.galaxies(row))
         i = np.arange(1.0, len(v))
@@ -52,7 +52,7 @@ def test_two_clumps_have_a_gap_and_little_kurtosis_and_fast_galaxies_outside_are
     rng = np.random.default_rng(0)
     clumps = cluster_of(rng.uniform(0, 1.6, 200), np.concatenate([rng.normal(v, 100, 100) for v in (-800, 800)]))
     outside = cluster_of(np.linspace(0, 1.5, 100), np.concatenate([rng.normal(0, 100, 95), np.full(5, 2000.0)]))
-    two, five = (dict(zip(NAMES, measured(each)[:, 0], strict=True)) for each in (clumps, outside))
+    two, five = (dict(zip(NAMES, compute_statistics(each)[:, 0], strict=True)) for each in (clumps, outside))
     assert two["kurtosis"] < 1.3  # 1 for two spikes
     assert two["largest_gap"] > 10
     assert five["wing_distance"] == pytest.approx(10 * np.corrcoef(np.arange(100), np.arange(100) > 94)[0, 1])
@@ -60,14 +60,14 @@ def test_two_clumps_have_a_gap_and_little_kurtosis_and_fast_galaxies_outside_are
 
 def test_galaxies_that_are_all_alike_have_finite_statistics():
     same = cluster_of(np.zeros(12), np.full(12, 300.0))
-    scaled = [kind.scaled(row) for kind, row in zip(STATISTICS.values(), measured(same), strict=True)]
+    scaled = [kind.scaled(row) for kind, row in zip(STATISTICS.values(), compute_statistics(same), strict=True)]
     assert np.isfinite(scaled).all()
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_scale_of_a_statistic_has_a_way_back(name, mocks):
     kind = STATISTICS[name]
-    values = kind.measure(Galaxies.of(mocks.select(np.arange(30))))
+    values = kind.measure(PaddedGalaxies.from_catalogue(mocks.select(np.arange(30))))
     # a gap of less than a thousandth to the end of a range counts as a thousandth
     np.testing.assert_allclose(kind.back(kind.scaled(values)), values, rtol=1e-9, atol=1e-3)
     assert kind.words.format(kind.write(float(values[0])))
@@ -87,7 +87,7 @@ def test_percentiles_are_those_of_the_distribution_that_was_drawn_from():
         below, above = (each[statistic] for each in found.shares(np.tile(value, (len(NAMES), 1)), where=test))
         np.testing.assert_allclose(below, norm.cdf(sigmas), atol=0.02)  # 8000 draws: .005; the spread: 10 %
         np.testing.assert_allclose(below + above, 1, atol=1e-9 if abs(sigmas) < 2 else 0.02)
-    low, high = found.usual(test)[:, statistic]
+    low, high = found.central_95(test)[:, statistic]
     np.testing.assert_allclose(
         (high - low) / 10 ** (-0.5 * test[1]), 2 * 1.96, rtol=0.1
     )  # 8 terms from 8000 logs that scatter by 1.1
