@@ -91,14 +91,14 @@ def outcomes(estimator: "MassEstimator", n: int, seed: int, folder: Path) -> Ite
         options = fuzzer.CASES[case].options
         if (case, suffix) not in wholes:
             fuzzer.as_bytes(fuzzer.CASES[case].table, suffix, folder)
-            wholes[case, suffix] = _answers(estimator, folder / f"whole{suffix}", options)[0]
+            wholes[case, suffix] = _results(estimator, folder / f"whole{suffix}", options)[0]
         path = folder / f"damaged{suffix}"
         path.write_bytes(data)
         n -= 1
         yield Outcome(*_judged(estimator, path, options, wholes[case, suffix], (case, suffix, tuple(done)), fuzzer))
 
 
-def _answers(estimator: "MassEstimator", path: Path, options: Any) -> list[Any]:
+def _results(estimator: "MassEstimator", path: Path, options: Any) -> list[Any]:
     from sbi_clustermass.observations import infer_tables
 
     with warnings.catch_warnings():
@@ -108,10 +108,10 @@ def _answers(estimator: "MassEstimator", path: Path, options: Any) -> list[Any]:
 
 def _judged(estimator: "MassEstimator", path: Path, options: Any, whole: Any, what: tuple, fuzzer: ModuleType) -> tuple:
     try:
-        found = _answers(estimator, path, options)
+        found = _results(estimator, path, options)
     except Exception as error:  # whatever it is, a user would see it as a traceback
         return TRACEBACK, *what, np.nan, f"{type(error).__name__}: {error}"
-    masses = [answer for answer in found if hasattr(answer, "posterior")]
+    masses = [result for result in found if hasattr(result, "posterior")]
     if not masses:
         return MESSAGE, *what, np.nan, found[0].reason if found else "nothing at all"
     if len(found) > 1:  # a column read as the clusters' names

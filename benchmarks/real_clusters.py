@@ -20,7 +20,7 @@ from rich.console import Console
 
 from sbi_clustermass.estimator.hub import resolve_model
 from sbi_clustermass.estimator.mass_estimator import MassEstimator
-from sbi_clustermass.observations import Mass, infer_cluster
+from sbi_clustermass.observations import MassResult, infer_cluster
 from sbi_clustermass.observations.tables import TableOptions, read_table
 from sbi_clustermass.report import Table
 
@@ -131,7 +131,7 @@ CLUSTERS = (
 )
 
 
-def infer(observed: Observed, estimator: MassEstimator, data: Path) -> Mass:
+def infer(observed: Observed, estimator: MassEstimator, data: Path) -> MassResult:
     """Our mass of a cluster, with all warnings."""
     cluster = read_table(
         data / observed.file,
@@ -142,7 +142,7 @@ def infer(observed: Observed, estimator: MassEstimator, data: Path) -> Mass:
     return infer_cluster(cluster, estimator)
 
 
-def table(observed: Observed, mass: Mass) -> Table:
+def table(observed: Observed, mass: MassResult) -> Table:
     """Ours, and each published mass with its pull."""
     sigma = f"sigma_v {mass.velocity_dispersion:.0f} km/s"
     ours = ("ours", f"{mass.mean:.2f} ± {mass.std:.2f}", "", f"{mass.cluster.n_galaxies} galaxies, {sigma}")
@@ -154,7 +154,7 @@ def table(observed: Observed, mass: Mass) -> Table:
     return Table(observed.name, ("mass", "log10 M200c [h^-1 Msun]", "pull", "from"), rows, note)
 
 
-def _row(each: Published, mass: Mass) -> tuple[str, ...]:
+def _row(each: Published, mass: MassResult) -> tuple[str, ...]:
     log, error = each.log10_mass, each.error(mass.mean)
     known = np.isfinite(error)
     pull = (mass.mean - log) / hypot(mass.std, error if known else 0.0)

@@ -80,19 +80,19 @@ def measure(path: Path, model: Path, truth: np.ndarray) -> Measured:
     import torch
 
     from sbi_clustermass import MassEstimator, TableOptions
-    from sbi_clustermass.observations import Mass, Stamp, infer_tables
-    from sbi_clustermass.observations.output_files import Outputs
+    from sbi_clustermass.observations import MassResult, ModelStamp, infer_tables
+    from sbi_clustermass.observations.output_files import OutputFiles
 
     torch.set_num_threads(1)
     estimator = MassEstimator.load(model, device="cpu")
-    stamp, folder = Stamp.of(estimator, folder=model), path.parent
-    outputs = Outputs(folder / "m.csv", folder / "p.parquet", samples=100, page=folder / "page.html")
+    stamp, folder = ModelStamp.from_estimator(estimator, folder=model), path.parent
+    outputs = OutputFiles(folder / "m.csv", folder / "p.parquet", samples=100, page=folder / "page.html")
     before, wall, cpu, off, galaxies = _memory(), perf_counter(), process_time(), [], 0
     with outputs.opened(estimator, stamp, "Benchmark") as write:
         for answer in infer_tables([path], estimator, TableOptions()):
             write(answer)
             galaxies += answer.cluster.n_rows if answer.cluster else 0
-            if isinstance(answer, Mass):
+            if isinstance(answer, MassResult):
                 off.append(abs(answer.mean - truth[int(answer.name[1:])]))
     wall, cpu = perf_counter() - wall, process_time() - cpu
     return Measured(len(truth), galaxies, wall, cpu, before, _memory(), len(off), float(np.median(off)))

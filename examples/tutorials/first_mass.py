@@ -29,7 +29,7 @@ from clustermocks import MDPL2, HaloModel, Observation
 from clustermocks.observation import observed_redshift
 from sbi_clustermass import MassEstimator, TableOptions
 from sbi_clustermass.estimator.hub import resolve_model
-from sbi_clustermass.observations import Mass, infer_tables
+from sbi_clustermass.observations import MassResult, infer_tables
 from sbi_clustermass.observations.tables import read_table
 from sbi_clustermass.posterior import plots
 
@@ -81,7 +81,7 @@ print(estimator)
 
 # %%
 (mass,) = infer_tables([table], estimator, options)
-assert isinstance(mass, Mass)  # a table that gives no mass would be a NoMass, with the reason
+assert isinstance(mass, MassResult)  # a table that gives no mass would be a NoMassResult, with the reason
 low, _, high = mass.percentiles
 print(f"log10 M200c = {mass.mean:.2f}, 68 % between {low:.2f} and {high:.2f}; the truth is {TRUTH}")
 print(f"velocity dispersion {mass.velocity_dispersion:.0f} km/s, from which M-sigma has {mass.log10_mass_m_sigma:.2f}")
@@ -110,7 +110,7 @@ for name, kept in {"all": np.ones(len(z), bool), "half of them": half, "a small 
     rows = np.column_stack([ra, dec, z])[kept]
     np.savetxt(changed, rows, delimiter=",", header="ra,dec,z", comments="", fmt="%.6f")
     (answer,) = infer_tables([changed], estimator, options)
-    assert isinstance(answer, Mass)
+    assert isinstance(answer, MassResult)
     low, _, high = answer.percentiles
     print(f"{name}: {answer.mean:.2f} ({low:.2f} to {high:.2f})")
     print(*(f"  warning: {text}" for text in answer.warnings), sep="\n")

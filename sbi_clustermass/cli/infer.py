@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from sbi_clustermass.observations.terminal import printable
+from sbi_clustermass.observations.sanitize import printable
 
 if TYPE_CHECKING:
     from sbi_clustermass.estimator.mass_estimator import MassEstimator
-    from sbi_clustermass.observations import Answer, Stamp
+    from sbi_clustermass.observations import ClusterResult, ModelStamp
     from sbi_clustermass.observations.tables import TableOptions
 
 _TOLD = 20  # clusters whose lines are printed where files hold all of them
@@ -105,10 +105,10 @@ def infer(
     """
     from sbi_clustermass.observations import infer_tables
     from sbi_clustermass.observations.assumptions import explain_model
-    from sbi_clustermass.observations.output_files import Outputs
+    from sbi_clustermass.observations.output_files import OutputFiles
     from sbi_clustermass.observations.tables import TableOptions
 
-    outputs = Outputs(out, posteriors, samples, pictures, picture_format, published, page, inline)
+    outputs = OutputFiles(out, posteriors, samples, pictures, picture_format, published, page, inline)
     outputs.check(_read(tables, model, clusters))
     plain = replace(TableOptions(), redshift=redshift, h=h, Om=Om, distance=distance, table=table)
     options = table_options(plain, centre=centre, column=column, id=id, clusters=clusters)
@@ -138,31 +138,31 @@ def _read(tables: Sequence[Path], model: str | None, clusters: Path | None) -> l
     return [*read, Path(model), *(Path(model, name) for name in (CARD, WEIGHTS, ALARM, MANIFEST, "history.csv"))]
 
 
-def _estimator(model: str | None, device: str, h: float | None, console: Console) -> "tuple[MassEstimator, Stamp]":
+def _estimator(model: str | None, device: str, h: float | None, console: Console) -> "tuple[MassEstimator, ModelStamp]":
     """The estimator that is named, or the one that ships, with a word on what that assumes."""
     from sbi_clustermass.estimator.hub import resolve_model, shipped_note
     from sbi_clustermass.estimator.mass_estimator import MassEstimator
-    from sbi_clustermass.observations import Stamp
+    from sbi_clustermass.observations import ModelStamp
 
     folder = resolve_model(model)
     estimator = MassEstimator.load(folder, device=device)
     if model is None:
         console.print(f"Model: {shipped_note()}.", markup=False)
-    return estimator, Stamp.of(estimator, folder=folder, h=h)
+    return estimator, ModelStamp.from_estimator(estimator, folder=folder, h=h)
 
 
 def table_options(
     plain: "TableOptions", *, centre: str | None, column: list[str] | None, id: str | None, clusters: Path | None
 ) -> "TableOptions":
     """With the options that take some reading: the centre, columns and the table of clusters."""
-    from sbi_clustermass.observations.tables import read_known
+    from sbi_clustermass.observations.tables import read_cluster_list
 
     columns = dict(_renaming(text) for text in column or ())
     return replace(
         plain,
         centre=None if centre is None else _pair(centre),
         columns=columns if id is None else columns | {"id": id},
-        clusters=None if clusters is None else read_known(clusters),
+        clusters=None if clusters is None else read_cluster_list(clusters),
     )
 
 
@@ -195,23 +195,23 @@ def _title(tables: Sequence[Path]) -> str:
 
 
 def _each(
-    answers: "Iterable[Answer]",
-    write: "Callable[[Answer], None]",
-    say: "Callable[[Answer], Iterable[str]]",
+    answers: "Iterable[ClusterResult]",
+    write: "Callable[[ClusterResult], None]",
+    say: "Callable[[ClusterResult], Iterable[str]]",
     console: Console,
     *,
     most: int | None,
 ) -> int:
     """Write each answer and print its lines, those of the first `most` where files hold all; the number of masses."""
     from sbi_clustermass.cli.progress import stage
-    from sbi_clustermass.observations import Mass
+    from sbi_clustermass.observations import MassResult
 
     masses = 0
     with ExitStack() as stack:
         advance = None
         for done, answer in enumerate(answers, 1):
             write(answer)
-            masses += isinstance(answer, Mass)
+            masses += isinstance(answer, MassResult)
             if most is None or done <= most:
                 for line in say(answer):
                     console.print(printable(line), markup=False)
@@ -223,9 +223,9 @@ def _each(
     return masses
 
 
-def _lines(answer: "Answer", *, estimator: "MassEstimator", stamp: "Stamp", explain: bool) -> list[str]:
+def _lines(answer: "ClusterResult", *, estimator: "MassEstimator", stamp: "ModelStamp", explain: bool) -> list[str]:
     from sbi_clustermass.observations.assumptions import explain_cluster
-    from sbi_clustermass.observations.text import lines_of
+    from sbi_clustermass.observations.cluster_summary import summary_lines
 
-    said = lines_of(answer, stamp)
+    said = summary_lines(answer, stamp)
     return [*said, *explain_cluster(answer, estimator, stamp)] if explain else said

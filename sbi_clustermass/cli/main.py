@@ -21,7 +21,7 @@ from sbi_clustermass.cli.publish import publish
 from sbi_clustermass.cli.report import report
 from sbi_clustermass.cli.train import JOBS, SEED, train
 from sbi_clustermass.cli.validate import validate
-from sbi_clustermass.observations.terminal import printable
+from sbi_clustermass.observations.sanitize import printable
 
 app = typer.Typer(
     add_completion=False,

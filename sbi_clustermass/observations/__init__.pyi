@@ -9,19 +9,19 @@ from .inference import (
 )
 from .mass_table import (
     COLUMNS as COLUMNS,
-    Column as Column,
-    row_of as row_of,
+    MassColumn as MassColumn,
+    mass_row as mass_row,
 )
-from .model_stamp import Stamp as Stamp
+from .model_stamp import ModelStamp as ModelStamp
 from .posterior_files import (
     posteriors_file as posteriors_file,
     samples_file as samples_file,
 )
 from .results import (
     LEVELS as LEVELS,
-    Answer as Answer,
-    Mass as Mass,
-    NoMass as NoMass,
+    ClusterResult as ClusterResult,
+    MassResult as MassResult,
+    NoMassResult as NoMassResult,
 )
 from .writers import (
     SUFFIXES as SUFFIXES,

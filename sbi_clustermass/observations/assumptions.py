@@ -13,13 +13,13 @@ import numpy as np
 from clustermocks.haloes.mass_distributions import HaloMassFunction
 from clustermocks.observation import observed_redshift
 from sbi_clustermass.estimator.misspecification.preprocessing_checks import RATES
-from sbi_clustermass.observations.results import Answer, Mass
-from sbi_clustermass.observations.text import centre_of, labelled, redshift_of
+from sbi_clustermass.observations.cluster_summary import describe_centre, describe_redshift, labelled_line
+from sbi_clustermass.observations.results import ClusterResult, MassResult
 
 if TYPE_CHECKING:
     from sbi_clustermass.estimator.mass_estimator import MassEstimator
-    from sbi_clustermass.observations.model_stamp import Stamp
-    from sbi_clustermass.observations.tables import ClusterTable
+    from sbi_clustermass.observations.model_stamp import ModelStamp
+    from sbi_clustermass.observations.tables import ObservedCluster
     from sbi_clustermass.posterior import MassPosteriors
 
 _RATE = 0.01  # of false alarms, as `Alarm.warnings` has it
@@ -27,7 +27,7 @@ _TAIL = 0.02  # of the posterior: calibration is tested to one in a hundred, and
 _HIGHEST = 17.0  # log10 mass at which the mass function's fit is still evaluated
 
 
-def explain_model(estimator: "MassEstimator", stamp: "Stamp") -> list[str]:
+def explain_model(estimator: "MassEstimator", stamp: "ModelStamp") -> list[str]:
     """What every mass by one estimator assumes."""
     seen, cosmology = estimator.observation, estimator.cosmology
     paragraphs = {
@@ -45,27 +45,27 @@ def explain_model(estimator: "MassEstimator", stamp: "Stamp") -> list[str]:
         "training prior": _prior(estimator),
         "warnings": _warnings(estimator),
     }
-    return ["What every mass here assumes", *(labelled(*pair) for pair in paragraphs.items())]
+    return ["What every mass here assumes", *(labelled_line(*pair) for pair in paragraphs.items())]
 
 
-def explain_cluster(answer: Answer, estimator: "MassEstimator", stamp: "Stamp") -> list[str]:
+def explain_cluster(result: ClusterResult, estimator: "MassEstimator", stamp: "ModelStamp") -> list[str]:
     """What the mass of one cluster assumes, in the units of the sky; empty where its table could not be read."""
-    cluster = answer.cluster
+    cluster = result.cluster
     if cluster is None:
         return []
     paragraphs = {
         "cylinder here": _cylinder_here(cluster, stamp),
-        "centre": centre_of(cluster),
-        "redshift": redshift_of(cluster),
+        "centre": describe_centre(cluster),
+        "redshift": describe_redshift(cluster),
         "galaxies": str(cluster.counts),
     }
-    if isinstance(answer, Mass):
-        paragraphs["prior"] = _with_mass_function(answer, estimator)
-    notes = [labelled("read", note) for note in cluster.notes]
-    return [f"What the mass of {answer.name} assumes", *(labelled(*pair) for pair in paragraphs.items()), *notes]
+    if isinstance(result, MassResult):
+        paragraphs["prior"] = _with_mass_function(result, estimator)
+    notes = [labelled_line("read", note) for note in cluster.notes]
+    return [f"What the mass of {result.name} assumes", *(labelled_line(*pair) for pair in paragraphs.items()), *notes]
 
 
-def under_mass_function(mass: Mass, estimator: "MassEstimator") -> "MassPosteriors":
+def under_mass_function(mass: MassResult, estimator: "MassEstimator") -> "MassPosteriors":
     """The posterior of one cluster had the training set followed the mass function of Tinker et al. 2008.
 
     At the cluster's redshift, or the mocks' where it is unknown; as for any prior, within the support of the
@@ -79,7 +79,7 @@ def under_mass_function(mass: Mass, estimator: "MassEstimator") -> "MassPosterio
         return mass.posterior.with_prior(np.log(abundance.density(mass.posterior.grid)))
 
 
-def _cylinder_here(cluster: "ClusterTable", stamp: "Stamp") -> str:
+def _cylinder_here(cluster: "ObservedCluster", stamp: "ModelStamp") -> str:
     seen, z = cluster.catalogue.observation, cluster.redshift
     if isnan(z):
         return f"{seen.aperture:g} comoving h^-1 Mpc; without a redshift no other unit can be given"
@@ -144,7 +144,7 @@ def _warnings(estimator: "MassEstimator") -> str:
     )
 
 
-def _with_mass_function(mass: Mass, estimator: "MassEstimator") -> str:
+def _with_mass_function(mass: MassResult, estimator: "MassEstimator") -> str:
     """What the mass function does, unless it leans on a tail of the posterior that no test of a network reaches."""
     other, start = under_mass_function(mass, estimator), "with the mass function (Tinker et al. 2008) as prior"
     low, middle, high = (float(other.quantile(level)[0]) for level in (0.16, 0.5, 0.84))

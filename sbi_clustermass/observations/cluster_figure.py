@@ -16,13 +16,13 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from scipy.interpolate import PchipInterpolator
 
 from clustermocks.haloes.cosmology import radius_200c
-from sbi_clustermass.observations.text import WIDTH, labelled, lines_of
+from sbi_clustermass.observations.cluster_summary import WIDTH, labelled_line, summary_lines
 from sbi_clustermass.report.style import BLUE, GREEN, GREY, MASS, ORANGE
 
 if TYPE_CHECKING:
-    from sbi_clustermass.observations.cluster_page import Place, Sheet
-    from sbi_clustermass.observations.model_stamp import Stamp
-    from sbi_clustermass.observations.results import Mass
+    from sbi_clustermass.observations.cluster_page import ClusterPage, MockPercentiles
+    from sbi_clustermass.observations.model_stamp import ModelStamp
+    from sbi_clustermass.observations.results import MassResult
 
 _SIZE = (8.27, 11.0)  # inch: a page of A4 with room for a caption
 _INSIDE = (0.9, 0.6, 0.3)  # shares of the density inside the contours
@@ -34,7 +34,7 @@ _LABEL = 0.06  # of the axis: width of a mass along the top
 _POINTS, _FLOOR = 3000, -700.0  # masses at which a density is drawn; nats that are zero
 
 
-def one_cluster(sheet: "Sheet") -> Figure:
+def cluster_figure(page: "ClusterPage") -> Figure:
     """The page of one cluster.
 
     Phase space with contours of its kernel density; how the mass moves where a part of phase space is masked; the
@@ -42,38 +42,38 @@ def one_cluster(sheet: "Sheet") -> Figure:
     is to be said in words, warnings included.
     """
     figure = Figure(figsize=_SIZE, layout=ConstrainedLayoutEngine(w_pad=0.06, h_pad=0.06))
-    text = _text(sheet)
+    text = _text(page)
     rows = figure.add_gridspec(3, 2, height_ratios=(3.5, 3.5, 0.1 + _LINE * len(text)))
-    _title(figure, sheet)
-    _phase_space(figure.add_subplot(rows[0, 0]), sheet)
-    _saliency(figure.add_subplot(rows[0, 1]), sheet)
-    if sheet.published:
-        inner = rows[1, 0].subgridspec(2, 1, height_ratios=(2.2, 0.4 + 0.25 * len(sheet.published)), hspace=0.02)
+    _title(figure, page)
+    _phase_space(figure.add_subplot(rows[0, 0]), page)
+    _saliency(figure.add_subplot(rows[0, 1]), page)
+    if page.published:
+        inner = rows[1, 0].subgridspec(2, 1, height_ratios=(2.2, 0.4 + 0.25 * len(page.published)), hspace=0.02)
         top, bottom = figure.add_subplot(inner[0]), figure.add_subplot(inner[1])
-        _posterior(top, sheet)
-        _published(bottom, top, sheet)
+        _posterior(top, page)
+        _published(bottom, top, page)
     else:
-        _posterior(axes := figure.add_subplot(rows[1, 0]), sheet)
+        _posterior(axes := figure.add_subplot(rows[1, 0]), page)
         axes.set_xlabel(MASS)
-    _place(figure.add_subplot(rows[1, 1]), sheet.place)
+    _place(figure.add_subplot(rows[1, 1]), page.place)
     _words(figure.add_subplot(rows[2, :]), text)
     return figure
 
 
-def _title(figure: Figure, sheet: "Sheet") -> None:
-    cluster = sheet.mass.cluster
+def _title(figure: Figure, page: "ClusterPage") -> None:
+    cluster = page.mass.cluster
     z = "" if isnan(cluster.redshift) else f"   z = {cluster.redshift:.4f}"
     figure.suptitle(f"{_short(cluster.name, 60)}{z}   {cluster.n_galaxies} galaxies", fontsize=13, parse_math=False)
 
 
-def _phase_space(axes: Axes, sheet: "Sheet") -> None:
-    found, mass = sheet.saliency, sheet.mass
+def _phase_space(axes: Axes, page: "ClusterPage") -> None:
+    found, mass = page.saliency, page.mass
     R_proj, v_los = mass.cluster.catalogue.galaxies(0)
     levels = _enclosing(found.density)
     axes.plot(R_proj, v_los, ".", ms=4 if len(R_proj) < 300 else 2.5, color=BLUE, alpha=0.8, mew=0)
     axes.contour(found.R_centres, found.v_centres, found.density.T, levels=levels, colors="k", linewidths=0.7)
     if not isnan(mass.cluster.redshift):
-        radius = float(radius_200c(10 ** mass.percentiles[1], mass.cluster.redshift, sheet.stamp.cosmology))
+        radius = float(radius_200c(10 ** mass.percentiles[1], mass.cluster.redshift, page.stamp.cosmology))
         axes.axvline(radius, color=ORANGE, ls="--", lw=1)
         if radius < 0.93 * _frame(axes, mass):
             place = {"xytext": (3, 3), "textcoords": "offset points", "color": ORANGE, "fontsize": 8}
@@ -81,7 +81,7 @@ def _phase_space(axes: Axes, sheet: "Sheet") -> None:
         elif radius > _frame(axes, mass):
             place = {"ha": "right", "va": "bottom", "color": ORANGE, "fontsize": 8, "transform": axes.transAxes}
             axes.text(0.98, 0.02, rf"$r_{{200c}}$ = {radius:.2f}, outside $\rightarrow$", **place)
-        _physical(axes, mass.cluster.redshift, sheet.stamp)
+        _physical(axes, mass.cluster.redshift, page.stamp)
     _frame(axes, mass)
     shares = ", ".join(f"{share:.0%}" for share in sorted(_INSIDE))
     axes.set_title(f"galaxies; contours hold {shares} of their density", fontsize=8)
@@ -94,7 +94,7 @@ def _enclosing(density: Float[np.ndarray, "R v"]) -> list[float]:
     return sorted({float(falling[np.searchsorted(share, inside)]) for inside in _INSIDE})
 
 
-def _frame(axes: Axes, mass: "Mass") -> float:
+def _frame(axes: Axes, mass: "MassResult") -> float:
     """Axes of phase space; the aperture."""
     seen = mass.cluster.catalogue.observation
     axes.set(xlim=(0, seen.aperture), ylim=(-1.03 * seen.v_cut, 1.03 * seen.v_cut))
@@ -103,16 +103,16 @@ def _frame(axes: Axes, mass: "Mass") -> float:
     return seen.aperture
 
 
-def _physical(axes: Axes, redshift: float, stamp: "Stamp") -> None:
+def _physical(axes: Axes, redshift: float, stamp: "ModelStamp") -> None:
     factor = 1 / stamp.h / (1 + redshift)
     above = axes.secondary_xaxis("top", functions=(partial(np.multiply, factor), partial(np.multiply, 1 / factor)))
     above.set_xlabel(f"physical Mpc, h = {stamp.h:g}", fontsize=_SMALL)
     above.tick_params(labelsize=_SMALL)
 
 
-def _saliency(axes: Axes, sheet: "Sheet") -> None:
-    found = sheet.saliency
-    R_proj, v_los = sheet.mass.cluster.catalogue.galaxies(0)
+def _saliency(axes: Axes, page: "ClusterPage") -> None:
+    found = page.saliency
+    R_proj, v_los = page.mass.cluster.catalogue.galaxies(0)
     reach = max(float(np.nanquantile(np.abs(found.change), 0.995)), 1e-3)
     axes.set_facecolor("0.85")
     image = axes.pcolormesh(
@@ -122,14 +122,14 @@ def _saliency(axes: Axes, sheet: "Sheet") -> None:
     bar = axes.figure.colorbar(image, ax=axes, pad=0.02)
     bar.set_label("change of the mean [dex]", fontsize=8)
     bar.ax.tick_params(labelsize=_SMALL)
-    _frame(axes, sheet.mass)
+    _frame(axes, page.mass)
     axes.set_ylabel("")
     what = "pixels here are dimmed" if found.masked == "pixels" else "the galaxies here are taken away"
     axes.set_title(f"how the mass moves when {what}", fontsize=8)
 
 
-def _posterior(axes: Axes, sheet: "Sheet") -> None:
-    posterior, mass = sheet.mass.posterior, sheet.mass
+def _posterior(axes: Axes, page: "ClusterPage") -> None:
+    posterior, mass = page.mass.posterior, page.mass
     grid = np.linspace(posterior.grid[0], posterior.grid[-1], _POINTS)
     prob = np.exp(PchipInterpolator(posterior.grid, np.maximum(posterior.log_prob[0], _FLOOR))(grid))
     p2_5, p16, _, p84, p97_5 = mass.quantiles
@@ -140,25 +140,25 @@ def _posterior(axes: Axes, sheet: "Sheet") -> None:
     axes.axvline(mass.mean, color=BLUE, lw=1, label=f"mean {mass.mean:.2f} ± {mass.std:.2f}")
     if not isnan(mass.log10_mass_m_sigma):
         axes.axvline(mass.log10_mass_m_sigma, color=GREEN, ls=":", lw=1.2, label="M-sigma")
-    axes.set(xlim=_span(sheet), ylim=(0, 1.5 * prob.max()), ylabel="posterior density [1/dex]")
+    axes.set(xlim=_span(page), ylim=(0, 1.5 * prob.max()), ylabel="posterior density [1/dex]")
     axes.tick_params(labelsize=8)
     axes.legend(fontsize=_SMALL, ncols=2, loc="upper center", framealpha=0.9)
-    _in_solar_masses(axes, sheet.stamp)
+    _in_solar_masses(axes, page.stamp)
 
 
-def _span(sheet: "Sheet") -> tuple[float, float]:
+def _span(page: "ClusterPage") -> tuple[float, float]:
     """Masses to show: the posterior, and those published."""
-    mass, ends = sheet.mass, [sheet.mass.log10_mass_m_sigma]
+    mass, ends = page.mass, [page.mass.log10_mass_m_sigma]
     ends += [mass.mean - 5 * mass.std, mass.mean + 5 * mass.std, mass.quantiles[0] - 0.1, mass.quantiles[-1] + 0.1]
-    for each in sheet.published:
+    for each in page.published:
         below, above = (0.0 if isnan(error) else error for error in (each.below, each.above))
         ends += [each.log10_mass - below - 0.05, each.log10_mass + above + 0.05]
     low, high = mass.posterior.grid[[0, -1]]  # beyond them only what was published
-    shown = [mass.log10_mass_m_sigma, *(each.log10_mass for each in sheet.published)]
+    shown = [mass.log10_mass_m_sigma, *(each.log10_mass for each in page.published)]
     return max(float(np.nanmin(ends)), np.nanmin([low, *shown])), min(float(np.nanmax(ends)), np.nanmax([high, *shown]))
 
 
-def _in_solar_masses(axes: Axes, stamp: "Stamp") -> None:
+def _in_solar_masses(axes: Axes, stamp: "ModelStamp") -> None:
     """Round masses in Msun along the top."""
     low, high = axes.get_xlim()
     places = {log10(value * 1e14 * stamp.h): f"{value:g}" for value in _ROUND}
@@ -173,22 +173,22 @@ def _in_solar_masses(axes: Axes, stamp: "Stamp") -> None:
     above.tick_params(labelsize=_SMALL)
 
 
-def _published(axes: Axes, above: Axes, sheet: "Sheet") -> None:
+def _published(axes: Axes, above: Axes, page: "ClusterPage") -> None:
     """Published masses, a line each, under the posterior."""
     low, high = above.get_xlim()
     above.tick_params(labelbottom=False)
-    axes.axvspan(*sheet.mass.percentiles[::2], color=BLUE, alpha=0.2, lw=0)
-    for line, each in enumerate(sheet.published):
+    axes.axvspan(*page.mass.percentiles[::2], color=BLUE, alpha=0.2, lw=0)
+    for line, each in enumerate(page.published):
         error = [[0.0 if isnan(each.below) else each.below], [0.0 if isnan(each.above) else each.above]]
         axes.errorbar(each.log10_mass, line, xerr=error, fmt="o", ms=4, color=ORANGE, capsize=2, lw=1)
         right = each.log10_mass < (low + high) / 2
         place = {"xytext": (0, 4), "textcoords": "offset points", "ha": "left" if right else "right", "fontsize": 6.5}
         axes.annotate(_plain(_short(each.label, 45)), (each.log10_mass, line), **place)
-    axes.set(xlim=(low, high), ylim=(len(sheet.published) - 0.5, -0.9), xlabel=MASS, yticks=[])
+    axes.set(xlim=(low, high), ylim=(len(page.published) - 0.5, -0.9), xlabel=MASS, yticks=[])
     axes.tick_params(labelsize=8)
 
 
-def _place(axes: Axes, place: "Place | None") -> None:
+def _place(axes: Axes, place: "MockPercentiles | None") -> None:
     if place is None:
         axes.set_axis_off()
         told = "This model was not taught what mocks look like:\nwhere the cluster stands among them is not known."
@@ -209,13 +209,15 @@ def _place(axes: Axes, place: "Place | None") -> None:
     axes.set_title("its statistics among the mocks; in brackets what 95 % of these have", fontsize=8)
 
 
-def _text(sheet: "Sheet") -> list[str]:
+def _text(page: "ClusterPage") -> list[str]:
     """Everything that is said of the cluster, in lines that fit."""
-    stamp, said = sheet.stamp, lines_of(sheet.mass, sheet.stamp)[1:]
-    if sheet.place is not None:
-        shares = ", ".join(f"{value:.2g} by the {name}" for name, value in sheet.place.p_values.items())
-        said.append(labelled("mocks as unlike others", f"share of {shares}"))
-    said.append(labelled("made by", f"{stamp.model or 'a model'} {stamp.checksum}, sbi_clustermass {stamp.version}"))
+    stamp, said = page.stamp, summary_lines(page.mass, page.stamp)[1:]
+    if page.place is not None:
+        shares = ", ".join(f"{value:.2g} by the {name}" for name, value in page.place.p_values.items())
+        said.append(labelled_line("mocks as unlike others", f"share of {shares}"))
+    said.append(
+        labelled_line("made by", f"{stamp.model or 'a model'} {stamp.checksum}, sbi_clustermass {stamp.version}")
+    )
     found = [part for line in said for part in _fitted(line.strip().replace("+-", "±"))]
     return found if len(found) <= _LINES else [*found[: _LINES - 1], "... and more: see the table of masses"]
 

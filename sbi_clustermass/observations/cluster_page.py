@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, final
 import numpy as np
 from jaxtyping import Float
 
-from sbi_clustermass.observations.results import Mass
+from sbi_clustermass.observations.results import MassResult
 
 if TYPE_CHECKING:
     from sbi_clustermass.diagnostics.saliency import Saliency
     from sbi_clustermass.estimator.mass_estimator import MassEstimator
-    from sbi_clustermass.observations.model_stamp import Stamp
+    from sbi_clustermass.observations.model_stamp import ModelStamp
     from sbi_clustermass.observations.tables.literature_masses import PublishedMass
 
 
 @final
 @dataclass(frozen=True)
-class Place:
+class MockPercentiles:
     """Where a cluster's statistics stand among mocks of its inferred mass and richness.
 
     Attributes:
@@ -39,7 +39,7 @@ class Place:
 
 @final
 @dataclass(frozen=True)
-class Sheet:
+class ClusterPage:
     """One cluster, as its page shows it.
 
     Attributes:
@@ -50,24 +50,24 @@ class Sheet:
         published: Masses by others.
     """
 
-    mass: Mass
-    stamp: "Stamp"
+    mass: MassResult
+    stamp: "ModelStamp"
     saliency: "Saliency"
-    place: Place | None
+    place: MockPercentiles | None
     published: "tuple[PublishedMass, ...]" = ()
 
 
 def sheet_of(
-    mass: Mass, estimator: "MassEstimator", stamp: "Stamp", published: "tuple[PublishedMass, ...]" = ()
-) -> Sheet:
+    mass: MassResult, estimator: "MassEstimator", stamp: "ModelStamp", published: "tuple[PublishedMass, ...]" = ()
+) -> ClusterPage:
     """Measure what the page of one cluster shows; the saliency takes 10 ms a galaxy, 8 s for Coma's 700."""
     from sbi_clustermass.diagnostics.saliency import saliency
 
     found = saliency(estimator, mass.cluster.catalogue, 0)
-    return Sheet(mass, stamp, found, place_of(mass, estimator), published)
+    return ClusterPage(mass, stamp, found, place_of(mass, estimator), published)
 
 
-def place_of(mass: Mass, estimator: "MassEstimator") -> Place | None:
+def place_of(mass: MassResult, estimator: "MassEstimator") -> MockPercentiles | None:
     """Where a cluster stands among the mocks, by the statistics of the estimator's alarm; None if it has none."""
     from sbi_clustermass.estimator.misspecification.summary_statistics import STATISTICS, compute_statistics
 
@@ -82,7 +82,7 @@ def place_of(mass: Mass, estimator: "MassEstimator") -> Place | None:
         for kind, value, ends in rows
     )
     p_values = alarm.p_values(estimator.network, clusters, posterior)[:, 0]
-    return Place(
+    return MockPercentiles(
         names=tuple(name.replace("_", " ") for name in STATISTICS),
         scores=alarm.summary_checks.scores(clusters, posterior)[:, 0],
         said=said,

@@ -16,21 +16,21 @@ from clustermocks import Catalogue
 from sbi_clustermass.baselines import evrard2008
 from sbi_clustermass.estimator.mass_estimator import MassEstimator
 from sbi_clustermass.observations.dispersion import Dispersion, robust_dispersions
-from sbi_clustermass.observations.results import LEVELS, Answer, Mass, NoMass
-from sbi_clustermass.observations.tables import ClusterTable, TableOptions, Unreadable, read_clusters
-from sbi_clustermass.observations.tables.open import stem
+from sbi_clustermass.observations.results import LEVELS, ClusterResult, MassResult, NoMassResult
+from sbi_clustermass.observations.tables import ObservedCluster, TableOptions, Unreadable, read_clusters
+from sbi_clustermass.observations.tables.files import stem
 from sbi_clustermass.posterior import MassPosteriors
 
 BATCH = 256  # clusters
 _GALAXIES = 200_000  # at once: a batch of rich clusters is a smaller one
 _OF_ONE_CLUSTER = (ValueError, ArithmeticError, RuntimeError, LookupError)  # what must not cost the others theirs
 
-Read: TypeAlias = ClusterTable | Unreadable
+Read: TypeAlias = ObservedCluster | Unreadable
 
 
 def infer_tables(
     paths: Iterable[Path], estimator: MassEstimator, options: TableOptions, *, batch: int = BATCH
-) -> Iterator[Answer]:
+) -> Iterator[ClusterResult]:
     """Infer the mass of each cluster of each table, in their order; a bad one costs only its own answer.
 
     No two answers have one name: a cluster whose name an earlier table took gets its own table's in front.
@@ -61,7 +61,9 @@ def _free(name: str, table: str, taken: set[str]) -> str:
     return next(each for each in chain((name, f"{table}:{name}"), numbered) if each not in taken)
 
 
-def infer_clusters(clusters: Iterable[Read], estimator: MassEstimator, *, batch: int = BATCH) -> Iterator[Answer]:
+def infer_clusters(
+    clusters: Iterable[Read], estimator: MassEstimator, *, batch: int = BATCH
+) -> Iterator[ClusterResult]:
     """Infer the mass of each cluster that was read, in memory that does not grow with their number."""
     waiting: list[Read] = []
     n = galaxies = 0
@@ -70,12 +72,12 @@ def infer_clusters(clusters: Iterable[Read], estimator: MassEstimator, *, batch:
         if _is_good(cluster):
             n, galaxies = n + 1, galaxies + cluster.n_galaxies
         if n in (0, batch) or galaxies >= _GALAXIES:  # 0: nothing to wait for
-            yield from _answers(waiting, estimator)
+            yield from _results(waiting, estimator)
             waiting, n, galaxies = [], 0, 0
-    yield from _answers(waiting, estimator)
+    yield from _results(waiting, estimator)
 
 
-def infer_cluster(cluster: ClusterTable, estimator: MassEstimator) -> Mass:
+def infer_cluster(cluster: ObservedCluster, estimator: MassEstimator) -> MassResult:
     """Infer the mass of one cluster that has enough galaxies.
 
     Raises:
@@ -84,23 +86,23 @@ def infer_cluster(cluster: ClusterTable, estimator: MassEstimator) -> Mass:
     return _masses([cluster], estimator)[0]
 
 
-def _is_good(cluster: Read) -> TypeGuard[ClusterTable]:
-    return isinstance(cluster, ClusterTable) and not cluster.reason
+def _is_good(cluster: Read) -> TypeGuard[ObservedCluster]:
+    return isinstance(cluster, ObservedCluster) and not cluster.reason
 
 
-def _answers(clusters: Sequence[Read], estimator: MassEstimator) -> Iterator[Answer]:
+def _results(clusters: Sequence[Read], estimator: MassEstimator) -> Iterator[ClusterResult]:
     good = [each for each in clusters if _is_good(each)]
     found = iter(_masses_or_reasons(good, estimator))
     for each in clusters:
         if isinstance(each, Unreadable):
-            yield NoMass(each.name, each.reason)
+            yield NoMassResult(each.name, each.reason)
         elif each.reason:
-            yield NoMass(each.name, each.reason, each)
+            yield NoMassResult(each.name, each.reason, each)
         else:
             yield next(found)
 
 
-def _masses_or_reasons(clusters: Sequence[ClusterTable], estimator: MassEstimator) -> Sequence[Answer]:
+def _masses_or_reasons(clusters: Sequence[ObservedCluster], estimator: MassEstimator) -> Sequence[ClusterResult]:
     """A mass each; where a cluster makes the batch fail, halves of it are tried until that one is alone."""
     if not clusters:
         return []
@@ -108,13 +110,13 @@ def _masses_or_reasons(clusters: Sequence[ClusterTable], estimator: MassEstimato
         return _masses(clusters, estimator)
     except _OF_ONE_CLUSTER as error:
         if len(clusters) == 1:
-            return [NoMass(clusters[0].name, f"{clusters[0].name}: {error}", clusters[0])]
+            return [NoMassResult(clusters[0].name, f"{clusters[0].name}: {error}", clusters[0])]
         half = len(clusters) // 2
         parts = (clusters[:half], clusters[half:])
-        return [answer for part in parts for answer in _masses_or_reasons(part, estimator)]
+        return [result for part in parts for result in _masses_or_reasons(part, estimator)]
 
 
-def _masses(clusters: Sequence[ClusterTable], estimator: MassEstimator) -> list[Mass]:
+def _masses(clusters: Sequence[ObservedCluster], estimator: MassEstimator) -> list[MassResult]:
     catalogue = Catalogue.concatenate([cluster.catalogue for cluster in clusters])
     posteriors = estimator.posterior(catalogue)
     told = zip(estimator.warnings(catalogue, posteriors), _cuts(clusters, estimator, posteriors), strict=True)
@@ -124,7 +126,7 @@ def _masses(clusters: Sequence[ClusterTable], estimator: MassEstimator) -> list[
     sigma = robust_dispersions(v_los, seeds)
     quantiles = posteriors.quantile(LEVELS).T
     return [
-        Mass(
+        MassResult(
             cluster=cluster,
             posterior=posteriors[[i]],
             mean=float(posteriors.mean[i]),
@@ -138,14 +140,14 @@ def _masses(clusters: Sequence[ClusterTable], estimator: MassEstimator) -> list[
     ]
 
 
-def _m_sigma(sigma: Dispersion, cluster: ClusterTable, estimator: MassEstimator) -> float:
+def _m_sigma(sigma: Dispersion, cluster: ObservedCluster, estimator: MassEstimator) -> float:
     if not sigma.value > 0:
         return np.nan
     return float(evrard2008(cluster.redshift, estimator.cosmology).inverse(np.log10(sigma.value)))
 
 
 def _cuts(
-    clusters: Sequence[ClusterTable], estimator: MassEstimator, posteriors: MassPosteriors
+    clusters: Sequence[ObservedCluster], estimator: MassEstimator, posteriors: MassPosteriors
 ) -> list[tuple[str, ...]]:
     """What a field that ends inside the aperture may do to the mass: what the same cut does once more."""
     smaller = {i: cut for i, cluster in enumerate(clusters) if (cut := _cut_again(cluster, estimator))}
@@ -159,7 +161,7 @@ def _cuts(
     return found
 
 
-def _cut_again(cluster: ClusterTable, estimator: MassEstimator) -> tuple[float, Catalogue] | None:
+def _cut_again(cluster: ObservedCluster, estimator: MassEstimator) -> tuple[float, Catalogue] | None:
     """Where the same cut falls once more [h^-1 Mpc], and the galaxies inside, if there are enough."""
     if cluster.narrow is None:
         return None

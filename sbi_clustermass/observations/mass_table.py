@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, final
 import numpy as np
 
 from clustermocks.haloes.cosmology import radius_200c
-from sbi_clustermass.observations.results import Answer, Mass
+from sbi_clustermass.observations.results import ClusterResult, MassResult
 
 if TYPE_CHECKING:
-    from sbi_clustermass.observations.model_stamp import Stamp
-    from sbi_clustermass.observations.tables import ClusterTable
+    from sbi_clustermass.observations.model_stamp import ModelStamp
+    from sbi_clustermass.observations.tables import ObservedCluster
 
 Cell: TypeAlias = str | float | int
 _UNIT = 1e14  # of the linear masses
@@ -22,7 +22,7 @@ _LOG = "log10 of M200c [h^-1 Msun]"
 
 @final
 @dataclass(frozen=True)
-class Column:
+class MassColumn:
     """A column of the table of masses.
 
     Attributes:
@@ -38,58 +38,60 @@ class Column:
     unit: str = ""
 
 
-def _three(stem: str, description: str, unit: str) -> tuple[Column, ...]:
+def _three(stem: str, description: str, unit: str) -> tuple[MassColumn, ...]:
     """A quantity's median and its 16th and 84th percentile."""
     return (
-        Column(stem, "number", f"{description}: median of the posterior", unit),
-        Column(f"{stem}_p16", "number", f"{description}: 16th percentile", unit),
-        Column(f"{stem}_p84", "number", f"{description}: 84th percentile", unit),
+        MassColumn(stem, "number", f"{description}: median of the posterior", unit),
+        MassColumn(f"{stem}_p16", "number", f"{description}: 16th percentile", unit),
+        MassColumn(f"{stem}_p84", "number", f"{description}: 84th percentile", unit),
     )
 
 
 COLUMNS = (
-    Column("name", "text", "of the cluster: its table's column of names, or the file's name"),
-    Column("log10_mass", "number", f"{_LOG}: mean of the posterior, the point estimate", "dex"),
-    Column("log10_mass_std", "number", f"{_LOG}: standard deviation of the posterior", "dex"),
-    Column("log10_mass_p2_5", "number", f"{_LOG}: 2.5th percentile", "dex"),
-    Column("log10_mass_p16", "number", f"{_LOG}: 16th percentile", "dex"),
-    Column("log10_mass_p50", "number", f"{_LOG}: median", "dex"),
-    Column("log10_mass_p84", "number", f"{_LOG}: 84th percentile", "dex"),
-    Column("log10_mass_p97_5", "number", f"{_LOG}: 97.5th percentile", "dex"),
+    MassColumn("name", "text", "of the cluster: its table's column of names, or the file's name"),
+    MassColumn("log10_mass", "number", f"{_LOG}: mean of the posterior, the point estimate", "dex"),
+    MassColumn("log10_mass_std", "number", f"{_LOG}: standard deviation of the posterior", "dex"),
+    MassColumn("log10_mass_p2_5", "number", f"{_LOG}: 2.5th percentile", "dex"),
+    MassColumn("log10_mass_p16", "number", f"{_LOG}: 16th percentile", "dex"),
+    MassColumn("log10_mass_p50", "number", f"{_LOG}: median", "dex"),
+    MassColumn("log10_mass_p84", "number", f"{_LOG}: 84th percentile", "dex"),
+    MassColumn("log10_mass_p97_5", "number", f"{_LOG}: 97.5th percentile", "dex"),
     *_three("M200c_per_h", "M200c in 10^14 h^-1 Msun", "1e14 solMass / littleh"),
     *_three("M200c", "M200c in 10^14 Msun, for the h in column h", "1e14 solMass"),
     *_three("r200c", "r200c in physical Mpc, for the h in column h", "Mpc"),
     *_three("r200c_comoving", "r200c in comoving h^-1 Mpc", "Mpc / littleh"),
-    Column("h", "number", "Hubble constant of the two columns without h^-1: the user's, or the model's [100 km/s/Mpc]"),
-    Column("n_galaxies", "count", "richness: galaxies in the cylinder, all of them used"),
-    Column("velocity_dispersion", "number", "gapper in the cluster's frame, after 3-sigma clipping", "km / s"),
-    Column("velocity_dispersion_error", "number", "its standard error, by 100 bootstrap resamplings", "km / s"),
-    Column("n_dispersion", "count", "galaxies left by the clipping"),
-    Column("log10_mass_m_sigma", "number", f"{_LOG} of that dispersion by Evrard et al. 2008, to compare", "dex"),
-    Column("redshift", "number", "of the cluster"),
-    Column("redshift_error", "number", "its standard error, where it is the galaxies' own"),
-    Column("redshift_source", "text", "how the redshift was found"),
-    Column("ra", "number", "right ascension of the centre", "deg"),
-    Column("dec", "number", "declination of the centre", "deg"),
-    Column("centre_error", "number", "standard error of an estimated centre, comoving h^-1 Mpc", "Mpc / littleh"),
-    Column("centre_source", "text", "how the centre was found"),
-    Column("velocity_error", "number", "median error of the galaxies' velocities, where they have one", "km / s"),
-    Column("n_rows", "count", "rows of the table; the counts below and n_galaxies add up to it"),
-    Column("n_dropped", "count", "rows without a usable position, velocity or weight"),
-    Column("n_duplicates", "count", "rows of a galaxy that another row stands for"),
-    Column("n_outside_aperture", "count", "galaxies farther out than the mocks' aperture"),
-    Column("n_outside_velocity", "count", "galaxies beyond the velocity cut"),
-    Column("n_without_error", "count", "galaxies used that have no velocity error"),
-    Column("n_warnings", "count", "sentences in column warnings"),
-    Column("warnings", "text", "why the mass should not be trusted; sentences between semicolons"),
-    Column("reason", "text", "why there is no mass"),
-    Column("model", "text", "name of the model's folder"),
-    Column("model_checksum", "text", "first 12 digits of the SHA-256 of the model's estimator.json"),
-    Column("version", "text", "of sbi_clustermass"),
+    MassColumn(
+        "h", "number", "Hubble constant of the two columns without h^-1: the user's, or the model's [100 km/s/Mpc]"
+    ),
+    MassColumn("n_galaxies", "count", "richness: galaxies in the cylinder, all of them used"),
+    MassColumn("velocity_dispersion", "number", "gapper in the cluster's frame, after 3-sigma clipping", "km / s"),
+    MassColumn("velocity_dispersion_error", "number", "its standard error, by 100 bootstrap resamplings", "km / s"),
+    MassColumn("n_dispersion", "count", "galaxies left by the clipping"),
+    MassColumn("log10_mass_m_sigma", "number", f"{_LOG} of that dispersion by Evrard et al. 2008, to compare", "dex"),
+    MassColumn("redshift", "number", "of the cluster"),
+    MassColumn("redshift_error", "number", "its standard error, where it is the galaxies' own"),
+    MassColumn("redshift_source", "text", "how the redshift was found"),
+    MassColumn("ra", "number", "right ascension of the centre", "deg"),
+    MassColumn("dec", "number", "declination of the centre", "deg"),
+    MassColumn("centre_error", "number", "standard error of an estimated centre, comoving h^-1 Mpc", "Mpc / littleh"),
+    MassColumn("centre_source", "text", "how the centre was found"),
+    MassColumn("velocity_error", "number", "median error of the galaxies' velocities, where they have one", "km / s"),
+    MassColumn("n_rows", "count", "rows of the table; the counts below and n_galaxies add up to it"),
+    MassColumn("n_dropped", "count", "rows without a usable position, velocity or weight"),
+    MassColumn("n_duplicates", "count", "rows of a galaxy that another row stands for"),
+    MassColumn("n_outside_aperture", "count", "galaxies farther out than the mocks' aperture"),
+    MassColumn("n_outside_velocity", "count", "galaxies beyond the velocity cut"),
+    MassColumn("n_without_error", "count", "galaxies used that have no velocity error"),
+    MassColumn("n_warnings", "count", "sentences in column warnings"),
+    MassColumn("warnings", "text", "why the mass should not be trusted; sentences between semicolons"),
+    MassColumn("reason", "text", "why there is no mass"),
+    MassColumn("model", "text", "name of the model's folder"),
+    MassColumn("model_checksum", "text", "first 12 digits of the SHA-256 of the model's estimator.json"),
+    MassColumn("version", "text", "of sbi_clustermass"),
 )
 
 
-def row_of(answer: Answer, stamp: "Stamp") -> dict[str, Cell]:
+def mass_row(result: ClusterResult, stamp: "ModelStamp") -> dict[str, Cell]:
     """A cluster's row, in the order of `COLUMNS`; without a mass its numbers are NaN and its counts those of the table.
 
     Args:
@@ -97,19 +99,19 @@ def row_of(answer: Answer, stamp: "Stamp") -> dict[str, Cell]:
         stamp: The model behind it, and the h of columns in Mpc and Msun.
     """
     found: dict[str, Cell] = {column.name: _NOTHING[column.kind] for column in COLUMNS}
-    found |= {"name": answer.name, "h": stamp.h}
+    found |= {"name": result.name, "h": stamp.h}
     found |= {"model": stamp.model, "model_checksum": stamp.checksum, "version": stamp.version}
-    if answer.cluster is not None:
-        found |= _of_cluster(answer.cluster)
-    if isinstance(answer, Mass):
-        return found | _of_mass(answer) | _of_scale(answer, stamp)
-    return found | {"reason": answer.reason}
+    if result.cluster is not None:
+        found |= _of_cluster(result.cluster)
+    if isinstance(result, MassResult):
+        return found | _of_mass(result) | _of_scale(result, stamp)
+    return found | {"reason": result.reason}
 
 
 _NOTHING: dict[str, Cell] = {"text": "", "number": np.nan, "count": 0}
 
 
-def _of_cluster(cluster: "ClusterTable") -> dict[str, Cell]:
+def _of_cluster(cluster: "ObservedCluster") -> dict[str, Cell]:
     return {
         "n_galaxies": cluster.n_galaxies,
         "redshift": cluster.redshift,
@@ -129,7 +131,7 @@ def _of_cluster(cluster: "ClusterTable") -> dict[str, Cell]:
     }
 
 
-def _of_mass(mass: Mass) -> dict[str, Cell]:
+def _of_mass(mass: MassResult) -> dict[str, Cell]:
     names = ("p2_5", "p16", "p50", "p84", "p97_5")
     return {
         "log10_mass": mass.mean,
@@ -144,7 +146,7 @@ def _of_mass(mass: Mass) -> dict[str, Cell]:
     }
 
 
-def _of_scale(mass: Mass, stamp: "Stamp") -> dict[str, Cell]:
+def _of_scale(mass: MassResult, stamp: "ModelStamp") -> dict[str, Cell]:
     """Linear masses and radii: percentiles of a rising function are that function of the percentiles."""
     low, middle, high = mass.percentiles
     redshift = mass.cluster.redshift

@@ -17,7 +17,7 @@ _DIGITS = 12
 
 @final
 @dataclass(frozen=True)
-class Stamp:
+class ModelStamp:
     """What made the masses of a table.
 
     Attributes:
@@ -35,7 +35,7 @@ class Stamp:
     cosmology: Cosmology
 
     @classmethod
-    def of(cls, estimator: "MassEstimator", *, folder: Path | None = None, h: float | None = None) -> Self:
+    def from_estimator(cls, estimator: "MassEstimator", *, folder: Path | None = None, h: float | None = None) -> Self:
         """The stamp of an estimator.
 
         Args:

@@ -9,20 +9,20 @@ from typing import TYPE_CHECKING, final
 
 from clustermocks.io.atomic import check_output, make_folder
 from clustermocks.io.registry import lookup
-from sbi_clustermass.observations.results import Answer
+from sbi_clustermass.observations.results import ClusterResult
 from sbi_clustermass.observations.writers import SUFFIXES, Sink, table_file
 
 if TYPE_CHECKING:
     from sbi_clustermass.estimator.mass_estimator import MassEstimator
-    from sbi_clustermass.observations.figures import Pictures
-    from sbi_clustermass.observations.model_stamp import Stamp
+    from sbi_clustermass.observations.figure_folder import FigureFolder
+    from sbi_clustermass.observations.model_stamp import ModelStamp
 
 _FORMATS: dict[str, None] = {"png": None, "pdf": None}
 
 
 @final
 @dataclass(frozen=True)
-class Outputs:
+class OutputFiles:
     """What to write, and where; None for what is not wanted.
 
     Attributes:
@@ -93,7 +93,7 @@ class Outputs:
             check_output(self.pictures / f"a.{self.form}", (f".{self.form}",))
 
     @contextmanager
-    def opened(self, estimator: "MassEstimator", stamp: "Stamp", title: str) -> Iterator[Sink]:
+    def opened(self, estimator: "MassEstimator", stamp: "ModelStamp", title: str) -> Iterator[Sink]:
         """A function that puts an answer into every file; each file appears whole at the end, or not at all.
 
         Args:
@@ -106,14 +106,14 @@ class Outputs:
             draw = self._drawing(estimator, stamp)
             place = stack.enter_context(self._page(stamp, title))
 
-            def add(answer: Answer) -> None:
+            def add(result: ClusterResult) -> None:
                 for sink in sinks:
-                    sink(answer)
-                place(answer, None if draw is None else draw(answer))
+                    sink(result)
+                place(result, None if draw is None else draw(result))
 
             yield add
 
-    def _files(self, stamp: "Stamp") -> Iterator:
+    def _files(self, stamp: "ModelStamp") -> Iterator:
         if self.table is not None:
             yield table_file(self.table, stamp)
         if self.posteriors is not None:
@@ -123,19 +123,19 @@ class Outputs:
             if self.samples_path is not None:
                 yield samples_file(self.samples_path, self.samples)
 
-    def _drawing(self, estimator: "MassEstimator", stamp: "Stamp") -> "Pictures | None":
+    def _drawing(self, estimator: "MassEstimator", stamp: "ModelStamp") -> "FigureFolder | None":
         if self.pictures is None:
             return None
-        from sbi_clustermass.observations.figures import Pictures
-        from sbi_clustermass.observations.tables.literature_masses import read_published
+        from sbi_clustermass.observations.figure_folder import FigureFolder
+        from sbi_clustermass.observations.tables.literature_masses import read_published_masses
 
-        published = None if self.published is None else read_published(self.published, h=stamp.h)
-        return Pictures(self.pictures, estimator, stamp, published, "pdf" if self.form == "pdf" else "png")
+        published = None if self.published is None else read_published_masses(self.published, h=stamp.h)
+        return FigureFolder(self.pictures, estimator, stamp, published, "pdf" if self.form == "pdf" else "png")
 
     @contextmanager
-    def _page(self, stamp: "Stamp", title: str) -> Iterator[Callable[[Answer, Path | None], None]]:
+    def _page(self, stamp: "ModelStamp", title: str) -> Iterator[Callable[[ClusterResult, Path | None], None]]:
         if self.page is None:
-            yield lambda answer, picture: None
+            yield lambda result, picture: None
             return
         from sbi_clustermass.observations.survey_page import survey_page
 

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from clustermocks.io.atomic import scratch_folder
 from sbi_clustermass.observations.parquet_writer import Growing, growing
-from sbi_clustermass.observations.results import Answer, Mass
+from sbi_clustermass.observations.results import ClusterResult, MassResult
 from sbi_clustermass.observations.writers import Sink
 from sbi_clustermass.posterior import MassPosteriors
 
@@ -23,7 +23,7 @@ SUFFIX = ".parquet"
 _DRAWS = "draws of log10 M200c [h^-1 Msun] from each posterior"
 
 
-def together(masses: Sequence[Mass]) -> MassPosteriors:
+def together(masses: Sequence[MassResult]) -> MassPosteriors:
     """The posteriors of some clusters, all by one estimator."""
     first, rows = masses[0].posterior, [mass.posterior for mass in masses]
     spread = None
@@ -47,7 +47,7 @@ def posteriors_file(path: Path) -> Iterator[Sink]:
         path: Of the file; it appears whole or not at all. Where no cluster has a mass there is none in the end, not
             even that of an earlier run.
     """
-    waiting: list[Mass] = []
+    waiting: list[MassResult] = []
     with scratch_folder(path.parent, path.name) as folder:
         parts: list[tuple[Path, int, float]] = []
 
@@ -87,7 +87,7 @@ def samples_file(path: Path, n: int, *, seed: int = 1) -> Iterator[Sink]:
         seed: With a cluster's name it decides its draws, whatever else is in the file.
     """
     schema = pa.schema([("name", pa.string()), pa.field("log10_mass", pa.list_(pa.float32(), n))])
-    waiting: list[Mass] = []
+    waiting: list[MassResult] = []
     header: dict[str | bytes, str | bytes] = {"description": _DRAWS, "seed": str(seed)}
     with growing(path, schema, header) as file:
 
@@ -100,18 +100,18 @@ def samples_file(path: Path, n: int, *, seed: int = 1) -> Iterator[Sink]:
             write()
 
 
-def _write_samples(masses: Sequence[Mass], file: Growing, n: int, seed: int) -> None:
+def _write_samples(masses: Sequence[MassResult], file: Growing, n: int, seed: int) -> None:
     draws = [m.posterior.sample(n, seed=(seed << 32) + zlib.crc32(m.name.encode()))[0] for m in masses]
     values = pa.FixedSizeListArray.from_arrays(pa.array(np.concatenate(draws), pa.float32()), n)
     file.add(pa.table([pa.array([m.name for m in masses]), values], schema=file.writer.schema))
 
 
-def _every(n: int, waiting: list[Mass], write) -> Sink:
+def _every(n: int, waiting: list[MassResult], write) -> Sink:
     """Collect masses, and write whenever there are n."""
 
-    def add(answer: Answer) -> None:
-        if isinstance(answer, Mass):
-            waiting.append(answer)
+    def add(result: ClusterResult) -> None:
+        if isinstance(result, MassResult):
+            waiting.append(result)
             if len(waiting) == n:
                 write()
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TypeAlias, final
 
 from sbi_clustermass.observations.dispersion import Dispersion
-from sbi_clustermass.observations.tables import ClusterTable
+from sbi_clustermass.observations.tables import ObservedCluster
 from sbi_clustermass.posterior import MassPosteriors
 
 LEVELS = (0.025, 0.16, 0.5, 0.84, 0.975)
@@ -15,7 +15,7 @@ LEVELS = (0.025, 0.16, 0.5, 0.84, 0.975)
 
 @final
 @dataclass(frozen=True)
-class Mass:
+class MassResult:
     """The mass of one observed cluster.
 
     Attributes:
@@ -29,7 +29,7 @@ class Mass:
         warnings: Why the mass should not be trusted.
     """
 
-    cluster: ClusterTable
+    cluster: ObservedCluster
     posterior: MassPosteriors
     mean: float
     std: float
@@ -56,7 +56,7 @@ class Mass:
 
 @final
 @dataclass(frozen=True)
-class NoMass:
+class NoMassResult:
     """A cluster, or a whole table, that gave no mass.
 
     Attributes:
@@ -67,7 +67,7 @@ class NoMass:
 
     name: str
     reason: str
-    cluster: ClusterTable | None = None
+    cluster: ObservedCluster | None = None
 
 
-Answer: TypeAlias = Mass | NoMass
+ClusterResult: TypeAlias = MassResult | NoMassResult

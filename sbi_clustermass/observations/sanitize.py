@@ -1,24 +1,36 @@
-"""Text for files that others open: no line breaks, and nothing that a spreadsheet would take for a formula."""
+"""Text from tables made harmless: for a terminal, for files of one line a row, and for spreadsheets.
+
+The command line imports this module at start: it must stay free of slow imports.
+"""
 
 import re
 
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")  # not \t and \n
 _BREAKS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
-_FORMULA = re.compile(
-    r"(?:^|(?<=;))(?=[\s\"]*[=+\-@\uff1d\uff0b\uff0d\uff20])"
-)  # a cell starts behind a semicolon, too
+_FORMULA = re.compile(r"(?:^|(?<=;))(?=[\s\"]*[=+\-@\uff1d\uff0b\uff0d\uff20])")  # a cell may start after a semicolon
 _NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*")
 
 
+def printable(text: str) -> str:
+    r"""Return the text without control characters: a name in a table must not colour, move or overwrite anything.
+
+    Example:
+        >>> printable("\x1b[2JA 85")
+        '[2JA 85'
+    """
+    return _CONTROL.sub("", text)
+
+
 def one_line(text: str) -> str:
-    """The text with a blank for each line break or control character."""
+    """Return the text with a blank for each run of line breaks and control characters."""
     return _BREAKS.sub(" ", text)
 
 
 def no_formula(text: str) -> str:
-    """One line that a spreadsheet shows as text: an apostrophe stands before what could start a formula.
+    """Return one line that a spreadsheet shows as text: an apostrophe precedes whatever could start a formula.
 
-    Where commas are decimal, spreadsheets divide at semicolons, quotes or not: there may be one behind each of them.
-    Numbers stay as they are: -1 is no danger.
+    Where commas are decimal, spreadsheets split at semicolons, quoted or not, so each semicolon may start a cell.
+    Numbers are unchanged: -1 is harmless.
 
     References:
         OWASP, CSV Injection.

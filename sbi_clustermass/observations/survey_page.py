@@ -24,15 +24,15 @@ import numpy as np
 
 from clustermocks.io.atomic import replacing
 from clustermocks.io.settings import installed_version
-from sbi_clustermass.observations.mass_table import COLUMNS, row_of
-from sbi_clustermass.observations.results import Answer, Mass
+from sbi_clustermass.observations.mass_table import COLUMNS, mass_row
+from sbi_clustermass.observations.results import ClusterResult, MassResult
 from sbi_clustermass.report.content import DPI
 from sbi_clustermass.report.page import packaged, template
 
 if TYPE_CHECKING:
-    from sbi_clustermass.observations.model_stamp import Stamp
+    from sbi_clustermass.observations.model_stamp import ModelStamp
 
-Add: TypeAlias = Callable[[Answer, Path | None], None]
+Add: TypeAlias = Callable[[ClusterResult, Path | None], None]
 INLINE = 12  # pictures inside the page: 0.4 MB each
 _PACKAGE = "sbi_clustermass.observations"
 _NUMBER = re.compile(r"(?<![\w^-])[-+]?\d+(\.\d+)?(e[-+]?\d+)?(\s?%)?")
@@ -42,7 +42,7 @@ _BINS = np.linspace(12.0, 17.0, 51)  # log10 mass [dex]
 
 @final
 @dataclass(frozen=True)
-class Head:
+class PageColumn:
     """A column of the page.
 
     Attributes:
@@ -67,20 +67,20 @@ class Head:
 
 
 HEADS = (
-    Head("name", "name"),
-    Head("log10_mass", "log10 M200c [h⁻¹ M☉]", ".3f"),
-    Head("log10_mass_std", "± [dex]", ".3f"),
-    Head("M200c", "M200c [10¹⁴ M☉]", ".2f"),
-    Head("n_galaxies", "galaxies", ".0f"),
-    Head("redshift", "z", ".4f"),
-    Head("warnings", "warnings, or why no mass"),
-    Head("M200c_p16", "M200c 16 %", ".2f"),
-    Head("M200c_p84", "M200c 84 %", ".2f"),
-    Head("r200c", "r200c [Mpc]", ".2f"),
-    Head("velocity_dispersion", "σ [km/s]", ".0f"),
-    Head("velocity_dispersion_error", "± [km/s]", ".0f"),
-    Head("ra", "RA [deg]", ".4f"),
-    Head("dec", "Dec [deg]", ".4f"),
+    PageColumn("name", "name"),
+    PageColumn("log10_mass", "log10 M200c [h⁻¹ M☉]", ".3f"),
+    PageColumn("log10_mass_std", "± [dex]", ".3f"),
+    PageColumn("M200c", "M200c [10¹⁴ M☉]", ".2f"),
+    PageColumn("n_galaxies", "galaxies", ".0f"),
+    PageColumn("redshift", "z", ".4f"),
+    PageColumn("warnings", "warnings, or why no mass"),
+    PageColumn("M200c_p16", "M200c 16 %", ".2f"),
+    PageColumn("M200c_p84", "M200c 84 %", ".2f"),
+    PageColumn("r200c", "r200c [Mpc]", ".2f"),
+    PageColumn("velocity_dispersion", "σ [km/s]", ".0f"),
+    PageColumn("velocity_dispersion_error", "± [km/s]", ".0f"),
+    PageColumn("ra", "RA [deg]", ".4f"),
+    PageColumn("dec", "Dec [deg]", ".4f"),
 )
 
 
@@ -99,17 +99,17 @@ class _Summary:
     kinds: Counter[str] = field(default_factory=Counter)
     masses: np.ndarray = field(default_factory=lambda: np.zeros((2, len(_BINS) - 1), int))
 
-    def add(self, answer: Answer) -> None:
+    def add(self, result: ClusterResult) -> None:
         """Count one cluster."""
         self.counts["clusters"] += 1
-        if isinstance(answer, Mass):
-            self.counts["with warnings" if answer.warnings else "without warnings"] += 1
-            cell = int(np.clip(np.searchsorted(_BINS, answer.mean) - 1, 0, len(_BINS) - 2))
-            self.masses[int(bool(answer.warnings)), cell] += 1
-            said = [kind_of(warning) for warning in answer.warnings]
+        if isinstance(result, MassResult):
+            self.counts["with warnings" if result.warnings else "without warnings"] += 1
+            cell = int(np.clip(np.searchsorted(_BINS, result.mean) - 1, 0, len(_BINS) - 2))
+            self.masses[int(bool(result.warnings)), cell] += 1
+            said = [warning_kind(warning) for warning in result.warnings]
         else:
             self.counts["without a mass"] += 1
-            said = [f"no mass: {kind_of(_bare(answer.name, answer.reason))}"]
+            said = [f"no mass: {warning_kind(_bare(result.name, result.reason))}"]
         for kind in set(said):
             known = kind in self.kinds or len(self.kinds) < _MOST_KINDS
             self.kinds[kind if known else "of other kinds"] += 1
@@ -122,7 +122,7 @@ class _Summary:
         return [("masses", masses), *rest, ("without a mass", self.counts["without a mass"])]
 
 
-def kind_of(sentence: str) -> str:
+def warning_kind(sentence: str) -> str:
     """A warning without its numbers, so that those of one kind are alike.
 
     Example:
@@ -140,7 +140,7 @@ def _bare(name: str, reason: str) -> str:
 
 
 @contextmanager
-def survey_page(path: Path, title: str, stamp: "Stamp", *, inline: int = INLINE) -> Iterator[Add]:
+def survey_page(path: Path, title: str, stamp: "ModelStamp", *, inline: int = INLINE) -> Iterator[Add]:
     """A page that grows by a cluster a call: the answer, and where its picture is, if it has one.
 
     The first pictures stand in the page, PNG only; to the others it links.
@@ -173,18 +173,18 @@ class _Growing:
     """
 
     folder: Path
-    stamp: "Stamp"
+    stamp: "ModelStamp"
     rows: IO[str]
     pictures: IO[str]
     room: int
     linked: bool = False
     summary: _Summary = field(default_factory=_Summary)
 
-    def add(self, answer: Answer, picture: Path | None = None) -> None:
+    def add(self, result: ClusterResult, picture: Path | None = None) -> None:
         """One more cluster."""
         link = "" if picture is None else self._place(picture)
-        _append(self.rows, [*_cells(answer, self.stamp), link])
-        self.summary.add(answer)
+        _append(self.rows, [*_cells(result, self.stamp), link])
+        self.summary.add(result)
 
     def _place(self, picture: Path) -> str:
         """Put a picture into the page and return "", or return its address."""
@@ -197,17 +197,17 @@ class _Growing:
         return quote(os.path.relpath(picture, self.folder).replace(os.sep, "/"))
 
 
-def _cells(answer: Answer, stamp: "Stamp") -> list[str | list[str] | bool | None]:
+def _cells(result: ClusterResult, stamp: "ModelStamp") -> list[str | list[str] | bool | None]:
     """A cluster's row: text, numbers as text or None, sentences one by one; at the end whether it has a mass."""
-    row = row_of(answer, stamp)
-    said = list(answer.warnings) if isinstance(answer, Mass) else [answer.reason]
+    row = mass_row(result, stamp)
+    said = list(result.warnings) if isinstance(result, MassResult) else [result.reason]
     cells = {
         head.column: (format(row[head.column], head.form) if isfinite(float(row[head.column])) else None)
         for head in HEADS
         if head.form
     }
-    texts: dict[str, str | list[str]] = {"name": answer.name, "warnings": said}
-    return [*((texts | cells)[head.column] for head in HEADS), isinstance(answer, Mass)]
+    texts: dict[str, str | list[str]] = {"name": result.name, "warnings": said}
+    return [*((texts | cells)[head.column] for head in HEADS), isinstance(result, MassResult)]
 
 
 def _append(file: IO[str], value: object) -> None:

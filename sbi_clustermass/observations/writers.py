@@ -9,39 +9,39 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from clustermocks.io.atomic import replacing
 from clustermocks.io.registry import lookup
-from sbi_clustermass.observations.mass_table import COLUMNS, Cell, row_of
-from sbi_clustermass.observations.model_stamp import Stamp
-from sbi_clustermass.observations.results import Answer
+from sbi_clustermass.observations.mass_table import COLUMNS, Cell, mass_row
+from sbi_clustermass.observations.model_stamp import ModelStamp
+from sbi_clustermass.observations.results import ClusterResult
 from sbi_clustermass.observations.sanitize import no_formula, one_line
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from astropy.table import Table
 
-Sink: TypeAlias = Callable[[Answer], None]
+Sink: TypeAlias = Callable[[ClusterResult], None]
 _ROWS = 1024  # of a group of Parquet rows
 _TYPES = {"text": str, "number": float, "count": int}
 
 
-def as_table(answers: Iterable[Answer], stamp: Stamp) -> "Table":
+def as_table(results: Iterable[ClusterResult], stamp: ModelStamp) -> "Table":
     """One row a cluster, those without a mass included, with units and a description of each column."""
-    rows = [row_of(answer, stamp) for answer in answers]
+    rows = [mass_row(result, stamp) for result in results]
     return _table({column.name: [_cell(row[column.name], one_line) for row in rows] for column in COLUMNS})
 
 
-def write_table(answers: Iterable[Answer], path: Path, stamp: Stamp) -> None:
+def write_table(results: Iterable[ClusterResult], path: Path, stamp: ModelStamp) -> None:
     """Write all answers as CSV, ECSV or Parquet, by the suffix; the file appears whole or not at all.
 
     Raises:
         ValueError: Another suffix than those in `SUFFIXES`.
     """
     with table_file(path, stamp) as add:
-        for answer in answers:
-            add(answer)
+        for result in results:
+            add(result)
 
 
 @contextmanager
-def table_file(path: Path, stamp: Stamp) -> Iterator[Sink]:
+def table_file(path: Path, stamp: ModelStamp) -> Iterator[Sink]:
     """A table of masses that grows by one row a call; it takes its name at the end, or nothing is left.
 
     Args:
@@ -53,7 +53,7 @@ def table_file(path: Path, stamp: Stamp) -> Iterator[Sink]:
     """
     rows_into = lookup("kind of table", path.suffix, SUFFIXES)
     with replacing(path) as temporary, rows_into(temporary) as add:
-        yield lambda answer: add(row_of(answer, stamp))
+        yield lambda result: add(mass_row(result, stamp))
 
 
 Rows: TypeAlias = Callable[[dict[str, Cell]], None]

@@ -11,7 +11,7 @@ import numpy as np
 
 from clustermocks import MDPL2, Cosmology, Observation
 from clustermocks.perturbations import Cleaning
-from sbi_clustermass.observations.tables import ClusterTable, Unreadable
+from sbi_clustermass.observations.tables import ObservedCluster, Unreadable
 from sbi_clustermass.tailored.compared import Compared, compare
 from sbi_clustermass.tailored.features import features
 from sbi_clustermass.tailored.reference import Reference
@@ -100,7 +100,7 @@ class _Mocks(NamedTuple):
 
 
 def look_at(
-    clusters: Iterable[ClusterTable | Unreadable],
+    clusters: Iterable[ObservedCluster | Unreadable],
     *,
     cosmology: Cosmology = MDPL2,
     cleaning: Cleaning | None = None,
@@ -130,7 +130,7 @@ def look_at(
     return _measured(seen, (failed, tuple(reasons)), _Mocks(cosmology, cleaning, seed))
 
 
-def _seen(cluster: ClusterTable) -> _Seen:
+def _seen(cluster: ObservedCluster) -> _Seen:
     R_proj, v_los = cluster.catalogue.galaxies(0)
     reach = Observation.aperture
     if (

@@ -12,7 +12,7 @@ from clustermocks.perturbations import Cleaning
 from sbi_clustermass.cli.progress import stage
 from sbi_clustermass.estimator.mass_estimator import MassEstimator
 from sbi_clustermass.estimator.training_run import TrainingRun, state_folder
-from sbi_clustermass.observations.tables import ClusterTable, TableOptions, Unreadable, read_clusters
+from sbi_clustermass.observations.tables import ObservedCluster, TableOptions, Unreadable, read_clusters
 from sbi_clustermass.report import Section, Table
 from sbi_clustermass.report.markdown import markdown
 from sbi_clustermass.tailored.choices import Choices
@@ -47,7 +47,7 @@ def look_at_tables(
 
 def _clusters(
     paths: Sequence[Path], options: TableOptions | None, cosmology: Cosmology
-) -> Iterator[ClusterTable | Unreadable]:
+) -> Iterator[ObservedCluster | Unreadable]:
     observation = Observation(min_galaxies=FEWEST)
     for path in paths:
         yield from read_clusters(path, options=options, observation=observation, cosmology=cosmology)

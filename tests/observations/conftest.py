@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from sbi_clustermass import TableOptions
-from sbi_clustermass.observations import Stamp, infer_tables
+from sbi_clustermass.observations import ModelStamp, infer_tables
 from tests.browser import browser  # noqa: F401, a fixture
 
 
@@ -38,13 +38,13 @@ def survey(some, tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def stamp(estimator, model) -> Stamp:
+def stamp(estimator, model) -> ModelStamp:
     """What made their masses."""
-    return Stamp.of(estimator, folder=model)
+    return ModelStamp.from_estimator(estimator, folder=model)
 
 
 @pytest.fixture(scope="session")
-def answers(estimator, survey):
+def results(estimator, survey):
     """Their masses, and the reason of a table that is not there."""
     paths = [survey, survey.with_name("missing.csv")]
     return list(infer_tables(paths, estimator, TableOptions()))

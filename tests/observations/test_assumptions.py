@@ -10,11 +10,11 @@ from scipy.integrate import trapezoid
 
 from clustermocks.haloes.cosmology import mass_function
 from sbi_clustermass.observations.assumptions import explain_cluster, explain_model, under_mass_function
-from sbi_clustermass.observations.text import lines_of
+from sbi_clustermass.observations.cluster_summary import summary_lines
 
 
-def test_the_posterior_under_the_mass_function_is_told_where_it_can_be_known(estimator, answers, stamp):
-    for mass in answers[:5]:
+def test_the_posterior_under_the_mass_function_is_told_where_it_can_be_known(estimator, results, stamp):
+    for mass in results[:5]:
         grid = mass.posterior.grid
         density = mass.posterior.prob[0] / np.exp(mass.posterior.log_prior)
         density = density * mass_function(10**grid, mass.cluster.redshift, estimator.cosmology)
@@ -29,10 +29,10 @@ def test_the_posterior_under_the_mass_function_is_told_where_it_can_be_known(est
         assert ("cannot be told" in said) == (below < 0.02)
 
 
-def test_the_cylinder_is_told_in_the_units_of_the_sky(estimator, answers, stamp):
-    said = "\n".join(explain_cluster(answers[0], estimator, stamp))
+def test_the_cylinder_is_told_in_the_units_of_the_sky(estimator, results, stamp):
+    said = "\n".join(explain_cluster(results[0], estimator, stamp))
     cosmology = FlatLambdaCDM(H0=100 * stamp.h, Om0=stamp.cosmology.Om0, Tcmb0=0)
-    z, aperture = answers[0].cluster.redshift, estimator.observation.aperture / stamp.h  # comoving Mpc
+    z, aperture = results[0].cluster.redshift, estimator.observation.aperture / stamp.h  # comoving Mpc
     arcmin = aperture / cosmology.kpc_comoving_per_arcmin(z).to_value("Mpc / arcmin")
     assert float(re.search(r"([\d.]+) arcmin", said)[1]) == pytest.approx(arcmin, abs=0.06)
     assert float(re.search(r"([\d.]+) physical Mpc", said)[1]) == pytest.approx(aperture / (1 + z), abs=0.006)
@@ -66,13 +66,13 @@ def test_completeness_and_errors_drawn_in_training_are_those_that_are_told(estim
     assert "share of galaxies with a redshift (0.3, 1.0), velocity errors (0.0, 150.0) km/s" in said
 
 
-def test_without_a_redshift_nothing_is_made_up(estimator, answers, stamp):
-    blind = replace(answers[0], cluster=replace(answers[0].cluster, redshift=np.nan), log10_mass_m_sigma=np.nan)
-    said = "\n".join([*lines_of(blind, stamp), *explain_cluster(blind, estimator, stamp)])
+def test_without_a_redshift_nothing_is_made_up(estimator, results, stamp):
+    blind = replace(results[0], cluster=replace(results[0].cluster, redshift=np.nan), log10_mass_m_sigma=np.nan)
+    said = "\n".join([*summary_lines(blind, stamp), *explain_cluster(blind, estimator, stamp)])
     assert "nan" not in said
     assert said.count("needs a redshift") == 2
 
 
-def test_a_table_that_could_not_be_read_has_its_reason_and_no_assumptions(estimator, answers, stamp):
-    assert "missing.csv: no such file" in "\n".join(lines_of(answers[-1], stamp))
-    assert explain_cluster(answers[-1], estimator, stamp) == []
+def test_a_table_that_could_not_be_read_has_its_reason_and_no_assumptions(estimator, results, stamp):
+    assert "missing.csv: no such file" in "\n".join(summary_lines(results[-1], stamp))
+    assert explain_cluster(results[-1], estimator, stamp) == []

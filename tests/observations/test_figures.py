@@ -10,9 +10,9 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from sbi_clustermass.observations.cluster_figure import _enclosing, one_cluster
+from sbi_clustermass.observations.cluster_figure import _enclosing, cluster_figure
 from sbi_clustermass.observations.cluster_page import sheet_of
-from sbi_clustermass.observations.figures import Pictures, file_name
+from sbi_clustermass.observations.figure_folder import FigureFolder, file_name
 from sbi_clustermass.observations.tables.literature_masses import PublishedMass, PublishedMasses
 
 OTHERS = (
@@ -22,18 +22,18 @@ OTHERS = (
 
 
 @pytest.fixture
-def poorest(answers):
+def poorest(results):
     """The mass of the fewest galaxies, whose picture is the quickest."""
-    return min(answers[:-1], key=lambda mass: mass.cluster.n_galaxies)
+    return min(results[:-1], key=lambda mass: mass.cluster.n_galaxies)
 
 
 def named(mass, name):
     return replace(mass, cluster=replace(mass.cluster, name=name))
 
 
-def test_the_page_shows_galaxies_saliency_posterior_and_published_masses(estimator, answers, stamp):
-    mass = named(answers[0], "Abell $119$ Ωμέγα \\alpha_{")  # no formula, whatever it looks like
-    figure = one_cluster(sheet_of(mass, estimator, stamp, OTHERS))
+def test_the_page_shows_galaxies_saliency_posterior_and_published_masses(estimator, results, stamp):
+    mass = named(results[0], "Abell $119$ Ωμέγα \\alpha_{")  # no formula, whatever it looks like
+    figure = cluster_figure(sheet_of(mass, estimator, stamp, OTHERS))
     figure.canvas.draw()
     texts = [text.get_text() for axes in figure.axes for text in axes.texts]
     assert "Abell $119$" in figure.get_suptitle()
@@ -44,14 +44,14 @@ def test_the_page_shows_galaxies_saliency_posterior_and_published_masses(estimat
     assert f"{mass.mean:.2f}" in words
 
 
-def test_the_place_among_the_mocks_is_that_of_the_alarms_checks(estimator, mocks, answers, stamp):
+def test_the_place_among_the_mocks_is_that_of_the_alarms_checks(estimator, mocks, results, stamp):
     taught = estimator.with_alarm(mocks)
-    sheet = sheet_of(answers[3], taught, stamp)
-    catalogue, posterior = answers[3].cluster.catalogue, answers[3].posterior
-    np.testing.assert_array_equal(sheet.place.scores, taught.alarm.summary_checks.scores(catalogue, posterior)[:, 0])
-    assert sheet.place.said[0].startswith(f"{answers[3].cluster.n_galaxies}  (")
-    assert set(sheet.place.p_values) == set(taught.alarm.tests)
-    one_cluster(sheet).canvas.draw()
+    page = sheet_of(results[3], taught, stamp)
+    catalogue, posterior = results[3].cluster.catalogue, results[3].posterior
+    np.testing.assert_array_equal(page.place.scores, taught.alarm.summary_checks.scores(catalogue, posterior)[:, 0])
+    assert page.place.said[0].startswith(f"{results[3].cluster.n_galaxies}  (")
+    assert set(page.place.p_values) == set(taught.alarm.tests)
+    cluster_figure(page).canvas.draw()
 
 
 def test_contours_hold_the_shares_of_the_density_that_they_say():
@@ -63,7 +63,7 @@ def test_contours_hold_the_shares_of_the_density_that_they_say():
 
 def test_every_cluster_has_a_file_of_its_own_whatever_its_name(estimator, poorest, stamp, tmp_path):
     names = ("A 1", "a_1", "../A 1", "星団 / 1")
-    draw = Pictures(tmp_path / "p", estimator, stamp, PublishedMasses({"a1": OTHERS}))
+    draw = FigureFolder(tmp_path / "p", estimator, stamp, PublishedMasses({"a1": OTHERS}))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         paths = [draw(named(poorest, name)) for name in names]
@@ -75,15 +75,15 @@ def test_every_cluster_has_a_file_of_its_own_whatever_its_name(estimator, poores
 
 
 def test_a_picture_may_be_a_pdf(estimator, poorest, stamp, tmp_path):
-    path = Pictures(tmp_path, estimator, stamp, form="pdf")(poorest)
+    path = FigureFolder(tmp_path, estimator, stamp, form="pdf")(poorest)
     assert path.suffix == ".pdf"
     assert path.read_bytes().startswith(b"%PDF")
 
 
-def test_a_cluster_without_a_mass_gets_no_picture_and_one_that_fails_stops_nobody(estimator, answers, stamp, tmp_path):
-    draw = Pictures(tmp_path, estimator, stamp)
-    assert draw(answers[-1]) is None
-    broken = replace(answers[0], posterior=answers[0].posterior[:0])
+def test_a_cluster_without_a_mass_gets_no_picture_and_one_that_fails_stops_nobody(estimator, results, stamp, tmp_path):
+    draw = FigureFolder(tmp_path, estimator, stamp)
+    assert draw(results[-1]) is None
+    broken = replace(results[0], posterior=results[0].posterior[:0])
     with pytest.warns(UserWarning, match="no picture of C0"):
         assert draw(broken) is None
     assert list(tmp_path.iterdir()) == []
@@ -94,7 +94,7 @@ def test_figures_are_not_kept(estimator, poorest, stamp, tmp_path):
         gc.collect()
         return sum(type(each) is Figure for each in gc.get_objects())
 
-    before, draw = held(), Pictures(tmp_path, estimator, stamp)
+    before, draw = held(), FigureFolder(tmp_path, estimator, stamp)
     draw(poorest), draw(poorest)
     assert held() == before
     assert plt.get_fignums() == []

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from sbi_clustermass import TableOptions
-from sbi_clustermass.observations import Mass, NoMass, infer_cluster, infer_clusters, infer_tables
+from sbi_clustermass.observations import MassResult, NoMassResult, infer_cluster, infer_clusters, infer_tables
 from sbi_clustermass.observations.tables import read_clusters
 
 
@@ -28,15 +28,15 @@ def test_batches_give_the_masses_that_each_cluster_gets_alone(estimator, read):
             assert one.warnings == alone.warnings
 
 
-def test_masses_and_summaries_are_those_of_the_estimator_itself(estimator, some, answers):
+def test_masses_and_summaries_are_those_of_the_estimator_itself(estimator, some, results):
     posteriors = estimator.posterior(some)
-    masses = [answer for answer in answers if isinstance(answer, Mass)]
+    masses = [result for result in results if isinstance(result, MassResult)]
     np.testing.assert_allclose([mass.mean for mass in masses], posteriors.mean, atol=1e-5)  # v_los recentred again
     np.testing.assert_allclose([mass.std for mass in masses], posteriors.std, atol=1e-5)
 
 
-def test_answers_come_in_the_order_of_the_tables(answers, survey):
-    assert [answer.name for answer in answers] == [*(f"C{i}" for i in range(40)), "missing"]
+def test_answers_come_in_the_order_of_the_tables(results, survey):
+    assert [result.name for result in results] == [*(f"C{i}" for i in range(40)), "missing"]
 
 
 def test_a_cluster_that_breaks_the_network_costs_only_its_own_answer(estimator, read):
@@ -50,8 +50,8 @@ def test_a_cluster_that_breaks_the_network_costs_only_its_own_answer(estimator, 
 
     broken = Refusing(**{name: getattr(estimator, name) for name in estimator.__dataclass_fields__})
     found = list(infer_clusters(read, broken))
-    assert [one.name for one in found if isinstance(one, NoMass)] == ["C3"]
-    reason = next(one.reason for one in found if isinstance(one, NoMass))
+    assert [one.name for one in found if isinstance(one, NoMassResult)] == ["C3"]
+    reason = next(one.reason for one in found if isinstance(one, NoMassResult))
     assert "too far away" in reason
     assert "C3" in reason
 
@@ -59,7 +59,7 @@ def test_a_cluster_that_breaks_the_network_costs_only_its_own_answer(estimator, 
 def test_a_cluster_with_too_few_galaxies_keeps_its_place_among_the_others(estimator, read):
     poor = replace(read[2], reason="9 galaxies; a mass needs at least 10")
     found = list(infer_clusters([*read[:2], poor, *read[3:6]], estimator))
-    assert [type(one) for one in found] == [Mass, Mass, NoMass, Mass, Mass, Mass]
+    assert [type(one) for one in found] == [MassResult, MassResult, NoMassResult, MassResult, MassResult, MassResult]
     assert found[2].cluster is poor
 
 

@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from clustermocks import FlatMasses, HaloModel
-from sbi_clustermass.observations import Mass, NoMass, Stamp, infer_clusters, row_of
-from sbi_clustermass.observations.survey_page import kind_of, survey_page
+from sbi_clustermass.observations import MassResult, ModelStamp, NoMassResult, infer_clusters, mass_row
+from sbi_clustermass.observations.survey_page import survey_page, warning_kind
 from sbi_clustermass.observations.tables import read_clusters
 
 EVIL = "</script><script>document.title='bad'</script><img src=x onerror=\"document.title='bad'\">"
@@ -25,7 +25,7 @@ def column(name):
 
 
 @pytest.fixture(scope="module")
-def answers(estimator, tmp_path_factory) -> list:
+def results(estimator, tmp_path_factory) -> list:
     """A hundred masses with different names and numbers."""
     mocks = HaloModel().simulate(FlatMasses(13.5, 15.0).draw(100, seed=4), seed=4)
     path = tmp_path_factory.mktemp("a") / "s.csv"
@@ -39,20 +39,20 @@ def answers(estimator, tmp_path_factory) -> list:
 
 @pytest.fixture(scope="module")
 def stamp(estimator):
-    return Stamp.of(estimator)
+    return ModelStamp.from_estimator(estimator)
 
 
 @pytest.fixture(scope="module")
-def many(answers, stamp, tmp_path_factory):
+def many(results, stamp, tmp_path_factory):
     """Ten thousand rows, one of them hostile, one without a mass, ten with pictures."""
     folder = tmp_path_factory.mktemp("page")
     picture = BytesIO()
     Image.new("RGB", (40, 20), "red").save(picture, format="png")
     with survey_page(folder / "survey.html", f"Survey {EVIL}", stamp, inline=3) as add:
-        add(replace(answers[0], cluster=replace(answers[0].cluster, name=EVIL), warnings=(EVIL,)), None)
-        add(NoMass("nothing", "nothing.csv: no such file.\n  try: another"), None)
+        add(replace(results[0], cluster=replace(results[0].cluster, name=EVIL), warnings=(EVIL,)), None)
+        add(NoMassResult("nothing", "nothing.csv: no such file.\n  try: another"), None)
         for i in range(MANY - 2):
-            mass = answers[i % len(answers)]
+            mass = results[i % len(results)]
             path = None
             if i < 10:
                 path = folder / "pictures of it" / f"C{i}#.png"
@@ -83,8 +83,8 @@ def test_hostile_names_stay_text(page):
     assert page.evaluate("document.querySelectorAll('img[src=x]').length") == 0
 
 
-def test_a_heading_sorts_all_rows_by_number_and_a_third_click_restores_the_order(page, answers):
-    means = sorted(f"{answer.mean:.3f}" for answer in answers)
+def test_a_heading_sorts_all_rows_by_number_and_a_third_click_restores_the_order(page, results):
+    means = sorted(f"{result.mean:.3f}" for result in results)
     page.evaluate(SORT % "log10_mass")
     assert page.evaluate(column("log10_mass"))[0] == means[0]
     page.evaluate(SORT % "log10_mass")
@@ -163,21 +163,21 @@ def test_the_summary_counts_masses_and_kinds_of_warnings(many):
     assert 'no mass: no such file.</th><td class="number">1</td>' in text
 
 
-def test_the_numbers_of_the_page_are_those_of_the_table(answers, stamp, tmp_path):
+def test_the_numbers_of_the_page_are_those_of_the_table(results, stamp, tmp_path):
     with survey_page(tmp_path / "s.html", "A survey", stamp) as add:
-        for answer in answers[:3]:
-            add(answer, None)
+        for result in results[:3]:
+            add(result, None)
     text = (tmp_path / "s.html").read_text(encoding="utf-8")
-    for answer in answers[:3]:
-        row = row_of(answer, stamp)
+    for result in results[:3]:
+        row = mass_row(result, stamp)
         assert f'"{row["M200c"]:.2f}"' in text
         assert f'"{row["velocity_dispersion"]:.0f}"' in text
 
 
-def test_an_interrupted_page_leaves_nothing(stamp, answers, tmp_path):
+def test_an_interrupted_page_leaves_nothing(stamp, results, tmp_path):
     def run():
         with survey_page(tmp_path / "s.html", "A survey", stamp) as add:
-            add(answers[0], None)
+            add(results[0], None)
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -194,10 +194,10 @@ def test_an_interrupted_page_leaves_nothing(stamp, answers, tmp_path):
     ],
 )
 def test_warnings_of_one_kind_differ_in_numbers_only(sentence, kind):
-    assert kind_of(sentence) == kind
+    assert warning_kind(sentence) == kind
 
 
-def test_every_answer_is_a_mass(answers):
-    assert len(answers) == 100
-    assert all(isinstance(answer, Mass) for answer in answers)
-    assert np.isfinite([answer.mean for answer in answers]).all()
+def test_every_answer_is_a_mass(results):
+    assert len(results) == 100
+    assert all(isinstance(result, MassResult) for result in results)
+    assert np.isfinite([result.mean for result in results]).all()

@@ -15,11 +15,11 @@ from sbi_clustermass.cli.infer import infer
 from sbi_clustermass.observations import (
     COLUMNS,
     SUFFIXES,
-    Mass,
-    NoMass,
-    Stamp,
+    MassResult,
+    ModelStamp,
+    NoMassResult,
     as_table,
-    row_of,
+    mass_row,
     table_file,
     write_table,
 )
@@ -39,9 +39,9 @@ HOSTILE = (
 
 
 @pytest.fixture
-def hostile(answers):
+def hostile(results):
     """Clusters without a mass whose names and reasons mean harm."""
-    return [*answers[:5], *(NoMass(name, f"{name}: bad\n  try: {name}") for name in HOSTILE)]
+    return [*results[:5], *(NoMassResult(name, f"{name}: bad\n  try: {name}") for name in HOSTILE)]
 
 
 def read(path):
@@ -54,13 +54,13 @@ def read(path):
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_every_format_gives_back_every_number_and_word(answers, stamp, tmp_path, suffix):
+def test_every_format_gives_back_every_number_and_word(results, stamp, tmp_path, suffix):
     path = tmp_path / f"masses{suffix}"
-    write_table(answers, path, stamp)
+    write_table(results, path, stamp)
     table = read(path)
     assert table.colnames == [column.name for column in COLUMNS]
-    for row, answer in zip(table, answers, strict=True):
-        for column, value in row_of(answer, stamp).items():
+    for row, result in zip(table, results, strict=True):
+        for column, value in mass_row(result, stamp).items():
             found = row[column]
             if isinstance(value, str):
                 assert ("" if np.ma.is_masked(found) else str(found)) == " ".join(value.split("\n"))
@@ -70,8 +70,8 @@ def test_every_format_gives_back_every_number_and_word(answers, stamp, tmp_path,
 
 
 @pytest.mark.parametrize("suffix", [".ecsv", ".parquet"])
-def test_units_and_descriptions_stand_beside_the_columns(answers, stamp, tmp_path, suffix):
-    write_table(answers, tmp_path / f"m{suffix}", stamp)
+def test_units_and_descriptions_stand_beside_the_columns(results, stamp, tmp_path, suffix):
+    write_table(results, tmp_path / f"m{suffix}", stamp)
     table = read(tmp_path / f"m{suffix}")
     assert (1 * table["M200c"].unit).to_value(u.solMass) == pytest.approx(1e14)
     assert table["r200c"].unit == u.Mpc
@@ -79,9 +79,9 @@ def test_units_and_descriptions_stand_beside_the_columns(answers, stamp, tmp_pat
     assert all(table[column.name].description == column.description for column in COLUMNS)
 
 
-def test_masses_and_radii_agree_with_astropys_critical_density(answers, stamp):
+def test_masses_and_radii_agree_with_astropys_critical_density(results, stamp):
     cosmology = FlatLambdaCDM(H0=100 * stamp.h, Om0=stamp.cosmology.Om0, Tcmb0=0)
-    table = as_table([answer for answer in answers if isinstance(answer, Mass)], stamp)
+    table = as_table([result for result in results if isinstance(result, MassResult)], stamp)
     z = np.asarray(table["redshift"])
     mass = np.asarray(table["M200c"]) * 1e14 * u.solMass
     radius = np.cbrt(3 * mass / (800 * np.pi * cosmology.critical_density(z))).to_value(u.Mpc)
@@ -94,13 +94,13 @@ def test_masses_and_radii_agree_with_astropys_critical_density(answers, stamp):
 
 def test_the_h_of_masses_in_msun_is_the_users_unless_that_stands_for_no_h(estimator):
     own = estimator.cosmology.h
-    assert [Stamp.of(estimator, h=h).h for h in (None, 1.0, 0.7)] == [own, own, 0.7]
+    assert [ModelStamp.from_estimator(estimator, h=h).h for h in (None, 1.0, 0.7)] == [own, own, 0.7]
 
 
 def test_a_checksum_changes_with_the_model(estimator, model, tmp_path):
     text = (model / "estimator.json").read_text()
     (tmp_path / "estimator.json").write_text(text + " ")
-    first, other = (Stamp.of(estimator, folder=folder).checksum for folder in (model, tmp_path))
+    first, other = (ModelStamp.from_estimator(estimator, folder=folder).checksum for folder in (model, tmp_path))
     assert len(first) == 12
     assert first != other
 
@@ -117,9 +117,9 @@ def test_hostile_names_start_no_formula_and_no_line_in_a_csv(hostile, stamp, tmp
 
 
 @pytest.mark.parametrize("name", ["a;=cmd|'/c calc'!A0;b", 'a; "=1+1"', ";-2+3", 'b;""@SUM(A1)', "=1;=2"])
-def test_a_spreadsheet_that_divides_at_semicolons_sees_no_formula_either(name, answers, stamp, tmp_path):
+def test_a_spreadsheet_that_divides_at_semicolons_sees_no_formula_either(name, results, stamp, tmp_path):
     path = tmp_path / "m.csv"
-    write_table([*answers[:2], NoMass(name, f"{name}: bad")], path, stamp)
+    write_table([*results[:2], NoMassResult(name, f"{name}: bad")], path, stamp)
     with path.open(encoding="utf-8", newline="") as file:
         cells = [cell for row in csv.reader(file, delimiter=";") for cell in row]
     assert not [cell for cell in cells if cell.lstrip()[:1] in tuple("=+-@") and not is_number(cell)]
@@ -128,8 +128,8 @@ def test_a_spreadsheet_that_divides_at_semicolons_sees_no_formula_either(name, a
         assert str(found[2]).replace("'", "") == name.replace("'", "")
 
 
-def test_all_text_of_a_csv_is_quoted(answers, stamp, tmp_path):
-    write_table(answers[:1], tmp_path / "m.csv", stamp)
+def test_all_text_of_a_csv_is_quoted(results, stamp, tmp_path):
+    write_table(results[:1], tmp_path / "m.csv", stamp)
     row = (tmp_path / "m.csv").read_text().splitlines()[1]
     assert row.startswith('"C0",')
     assert row.endswith(f'"{stamp.version}"')
@@ -143,13 +143,13 @@ def test_whatever_the_text_is_no_spreadsheet_takes_it_for_a_formula(text):
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_an_interrupted_run_leaves_the_old_file_and_nothing_else(answers, stamp, tmp_path, suffix):
+def test_an_interrupted_run_leaves_the_old_file_and_nothing_else(results, stamp, tmp_path, suffix):
     path = tmp_path / f"m{suffix}"
     path.write_text("old")
 
     def run():
         with table_file(path, stamp) as add:
-            add(answers[0])
+            add(results[0])
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

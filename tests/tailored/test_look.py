@@ -8,7 +8,7 @@ import pytest
 from clustermocks import HaloModel, Observation, RadialCompleteness
 from clustermocks.haloes.satellites import HaloGalaxies
 from clustermocks.perturbations import cleaned, thinned, with_radial_incompleteness, within_aperture
-from sbi_clustermass.observations.tables import ClusterTable, read_clusters
+from sbi_clustermass.observations.tables import ObservedCluster, read_clusters
 from sbi_clustermass.tailored import look_at, look_at_tables
 from sbi_clustermass.tailored.rounding import rounding_error
 
@@ -106,7 +106,7 @@ def test_a_table_without_a_cluster_is_refused_with_the_reason(observer, tmp_path
 def test_velocities_that_are_all_equal_do_no_harm(observer, complete, tmp_path):
     path = observer.as_distances(complete.select(np.arange(2)), tmp_path / "a.csv")
     cluster = next(iter(read_clusters(path, options=observer.options)))
-    assert isinstance(cluster, ClusterTable)
+    assert isinstance(cluster, ObservedCluster)
     flat = cluster.catalogue
     column = flat.clusters.schema.get_field_index("v_los")
     still = flat.clusters.set_column(column, "v_los", [[[0.0] * int(flat.n_galaxies[0])]])

@@ -1,8 +1,8 @@
-from .cluster import ClusterTable as ClusterTable
-from .cluster_table import (
-    KnownCluster as KnownCluster,
-    KnownClusters as KnownClusters,
-    read_known as read_known,
+from .cluster import ObservedCluster as ObservedCluster
+from .cluster_list import (
+    ClusterList as ClusterList,
+    ListedCluster as ListedCluster,
+    read_cluster_list as read_cluster_list,
 )
 from .errors import TableError as TableError
 from .options import TableOptions as TableOptions
@@ -12,4 +12,4 @@ from .reading import (
     read_clusters as read_clusters,
     read_table as read_table,
 )
-from .row_counts import Counts as Counts
+from .row_counts import RowCounts as RowCounts

@@ -20,14 +20,14 @@ from clustermocks.observation import (
     relative_velocity,
     subtract_velocity,
 )
-from sbi_clustermass.observations.tables.centre import (
+from sbi_clustermass.observations.tables.coordinates import Angles, Distances, Redshifts, Sky, UsableGalaxies
+from sbi_clustermass.observations.tables.density_peaks import (
     centre_error,
     densest_point,
     densest_redshift,
     redshift_error,
     separation,
 )
-from sbi_clustermass.observations.tables.coordinates import Angles, Distances, Galaxies, Redshifts, Sky
 from sbi_clustermass.observations.tables.errors import problem
 from sbi_clustermass.observations.tables.limits import check_centre, check_redshift
 from sbi_clustermass.observations.tables.options import TableOptions
@@ -40,7 +40,7 @@ NEAREST = 0.002  # redshift: nearer ones say nothing about distance; Virgo has 0
 
 @final
 @dataclass(frozen=True)
-class Located:
+class PhaseSpace:
     """Galaxies about a cluster.
 
     Attributes:
@@ -68,7 +68,7 @@ class Located:
 
 @final
 @dataclass(frozen=True)
-class View:
+class Centring:
     """One table's galaxies, and what is needed to look at them from a redshift.
 
     Attributes:
@@ -79,13 +79,13 @@ class View:
         cosmology: For distances.
     """
 
-    galaxies: Galaxies
+    galaxies: UsableGalaxies
     options: TableOptions
     where: str
     observation: Observation
     cosmology: Cosmology
 
-    def locate(self) -> Located:
+    def locate(self) -> PhaseSpace:
         """Distances and velocities about the redshift that is given, or else about the galaxies' own.
 
         Raises:
@@ -93,7 +93,7 @@ class View:
         """
         return self._with_errors(self._locate())
 
-    def _locate(self) -> Located:
+    def _locate(self) -> PhaseSpace:
         redshift, source = self._known_redshift
         velocity, position = self.galaxies.velocity, self.galaxies.position
         if redshift is None and isinstance(velocity, Redshifts):
@@ -101,27 +101,29 @@ class View:
         if redshift is None and isinstance(position, (Sky, Angles)):
             found = "velocities relative to the cluster, which do not say where it is"
             raise problem(self.where, "the cluster's redshift is needed.", found=found, advice="--redshift Z")
-        located = replace(self._from(np.nan if redshift is None else redshift), redshift_source=source)
+        phase_space = replace(self._from(np.nan if redshift is None else redshift), redshift_source=source)
         if not self.options.recentre:
-            return located
-        centre = self._centre_velocity(located)
+            return phase_space
+        centre = self._centre_velocity(phase_space)
         source = f"{source}, velocities recentred by {round(-centre):+d} km/s"
-        v_los = subtract_velocity(located.v_los, centre)
-        return replace(located, v_los=v_los, redshift_source=source, shift=-centre)
+        v_los = subtract_velocity(phase_space.v_los, centre)
+        return replace(phase_space, v_los=v_los, redshift_source=source, shift=-centre)
 
-    def _with_errors(self, located: Located) -> Located:
+    def _with_errors(self, phase_space: PhaseSpace) -> PhaseSpace:
         """Errors of what the galaxies themselves gave, by resampling them."""
-        near = in_cylinder(located.R_proj, located.v_los, self.observation)
+        near = in_cylinder(phase_space.R_proj, phase_space.v_los, self.observation)
         position = self.galaxies.position
         if self._known_redshift[0] is None and isinstance(self.galaxies.velocity, Redshifts):
-            located = replace(located, redshift_error=redshift_error(located.v_los[near], located.redshift))
+            phase_space = replace(
+                phase_space, redshift_error=redshift_error(phase_space.v_los[near], phase_space.redshift)
+            )
         if self.known_centre[0] is None and isinstance(position, Sky):
-            sky = position.values[np.abs(located.v_los) < self.observation.v_cut]
-            distance = float(self.cosmology.comoving_distance(located.redshift))
-            located = replace(located, centre_error=centre_error(sky, located.centre, distance))
-        return located
+            sky = position.values[np.abs(phase_space.v_los) < self.observation.v_cut]
+            distance = float(self.cosmology.comoving_distance(phase_space.redshift))
+            phase_space = replace(phase_space, centre_error=centre_error(sky, phase_space.centre, distance))
+        return phase_space
 
-    def _about_their_own_redshift(self, redshifts: Redshifts) -> Located:
+    def _about_their_own_redshift(self, redshifts: Redshifts) -> PhaseSpace:
         """Iterate biweight redshift, centre and distances until the redshift stands still within 1 km/s."""
         redshift = densest_redshift(redshifts.values[self._near_axis(redshifts)])
         for _ in range(MAX_ITERATIONS):
@@ -129,17 +131,17 @@ class View:
             if redshift < NEAREST:
                 found = f"the galaxies' redshifts centre on {redshift:.5f}"
                 raise problem(self.where, "no cluster is that near.", found=found, advice="--redshift Z, or check z")
-            located = self._from(redshift)
-            centre = self._centre_velocity(located)
+            phase_space = self._from(redshift)
+            centre = self._centre_velocity(phase_space)
             if abs(centre) < 1.0:
                 break
             redshift = float(observed_redshift(redshift, centre))
-        count = in_cylinder(located.R_proj, located.v_los, self.observation).sum()
-        return replace(located, redshift_source=f"biweight of {count} galaxies")
+        count = in_cylinder(phase_space.R_proj, phase_space.v_los, self.observation).sum()
+        return replace(phase_space, redshift_source=f"biweight of {count} galaxies")
 
-    def _centre_velocity(self, located: Located) -> float:
-        inside = located.R_proj < self.observation.aperture
-        return centre_velocity(located.v_los[inside], self.observation.v_cut)
+    def _centre_velocity(self, phase_space: PhaseSpace) -> float:
+        inside = phase_space.R_proj < self.observation.aperture
+        return centre_velocity(phase_space.v_los[inside], self.observation.v_cut)
 
     @cached_property
     def _known_redshift(self) -> tuple[float | None, str]:
@@ -160,18 +162,18 @@ class View:
             return self.galaxies.centre, "column"
         return None, "unknown"
 
-    def _from(self, redshift: float) -> Located:
+    def _from(self, redshift: float) -> PhaseSpace:
         """What the galaxies look like about one redshift."""
         velocity, position = self.galaxies.velocity, self.galaxies.position
         v_los = relative_velocity(velocity.values, redshift) if isinstance(velocity, Redshifts) else velocity.values
         centre, source = self.known_centre
         if not isinstance(position, Sky):
             R_proj = self._comoving(position, redshift)
-            return Located(R_proj, v_los, redshift, "", centre or (np.nan, np.nan), "distances in the table")
+            return PhaseSpace(R_proj, v_los, redshift, "", centre or (np.nan, np.nan), "distances in the table")
         if centre is None:
             centre, source = self._densest_point(position, v_los, redshift), "densest point of the galaxies"
         R_proj = separation(position.values, centre) * self.cosmology.comoving_distance(redshift)
-        return Located(R_proj, v_los, redshift, "", centre, source)
+        return PhaseSpace(R_proj, v_los, redshift, "", centre, source)
 
     def _densest_point(self, position: Sky, v_los: Values, redshift: float) -> tuple[float, float]:
         near = np.abs(v_los) < self.observation.v_cut

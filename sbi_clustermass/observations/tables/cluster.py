@@ -12,15 +12,15 @@ import numpy as np
 
 from clustermocks.catalogue.catalogue import Catalogue
 from clustermocks.observation import Observation, in_cylinder
-from sbi_clustermass.observations.tables.centring import Located, View
-from sbi_clustermass.observations.tables.field import Narrow, narrow_field
-from sbi_clustermass.observations.tables.row_counts import Counts
-from sbi_clustermass.observations.tables.warnings import doubts
+from sbi_clustermass.observations.tables.centring import Centring, PhaseSpace
+from sbi_clustermass.observations.tables.field import NarrowField, narrow_field
+from sbi_clustermass.observations.tables.row_counts import RowCounts
+from sbi_clustermass.observations.tables.warnings import table_warnings
 
 
 @final
 @dataclass(frozen=True)
-class ClusterTable:
+class ObservedCluster:
     """A cluster as read from a table.
 
     Attributes:
@@ -51,8 +51,8 @@ class ClusterTable:
     centre_error: float
     centre_source: str
     velocity_error: float
-    counts: Counts
-    narrow: Narrow | None
+    counts: RowCounts
+    narrow: NarrowField | None
     reason: str | None
     warnings: tuple[str, ...]
     notes: tuple[str, ...]
@@ -78,7 +78,7 @@ def cylinder(observation: Observation) -> str:
     return f"R_proj < {observation.aperture:g} comoving h^-1 Mpc, |v_los| < {observation.v_cut:g} km/s"
 
 
-def cluster_table(name: str, view: View, located: Located) -> ClusterTable:
+def observed_cluster(name: str, centring: Centring, phase_space: PhaseSpace) -> ObservedCluster:
     """Put together what was found out about one cluster.
 
     Args:
@@ -86,58 +86,63 @@ def cluster_table(name: str, view: View, located: Located) -> ClusterTable:
         view: Its galaxies, and what the user said.
         located: Where they are.
     """
-    inside = in_cylinder(located.R_proj, located.v_los, view.observation)
-    counts, least = Counts.of(view.galaxies, located, view.observation), view.observation.min_galaxies
-    reason = f"{counts.used} galaxies in the cylinder {cylinder(view.observation)}; a mass needs at least {least}"
-    errors = view.galaxies.errors[inside]
+    inside = in_cylinder(phase_space.R_proj, phase_space.v_los, centring.observation)
+    counts, least = (
+        RowCounts.from_galaxies(centring.galaxies, phase_space, centring.observation),
+        centring.observation.min_galaxies,
+    )
+    reason = f"{counts.used} galaxies in the cylinder {cylinder(centring.observation)}; a mass needs at least {least}"
+    errors = centring.galaxies.errors[inside]
     error = float(np.nanmedian(errors)) if np.isfinite(errors).any() else np.nan
-    narrow = narrow_field(located.R_proj, view.observation.aperture)
-    in_aperture = np.abs(located.v_los[located.R_proj < view.observation.aperture])
+    narrow = narrow_field(phase_space.R_proj, centring.observation.aperture)
+    in_aperture = np.abs(phase_space.v_los[phase_space.R_proj < centring.observation.aperture])
     told = {
         "n_outside_velocity": -1 if narrow else counts.outside_velocity,  # of another field than the mocks' not known
         "fastest": float(in_aperture.max(initial=0.0)),
         "velocity_error": error,
     }
-    return ClusterTable(
-        catalogue=_catalogue(name, view, located, counts, told),
+    return ObservedCluster(
+        catalogue=_catalogue(name, centring, phase_space, counts, told),
         name=name,
-        redshift=located.redshift,
-        redshift_error=located.redshift_error,
-        redshift_source=located.redshift_source,
-        ra=located.centre[0],
-        dec=located.centre[1],
-        centre_error=located.centre_error,
-        centre_source=located.centre_source,
+        redshift=phase_space.redshift,
+        redshift_error=phase_space.redshift_error,
+        redshift_source=phase_space.redshift_source,
+        ra=phase_space.centre[0],
+        dec=phase_space.centre[1],
+        centre_error=phase_space.centre_error,
+        centre_source=phase_space.centre_source,
         velocity_error=error,
         counts=counts,
         narrow=narrow,
         reason=reason if counts.used < least else None,
-        warnings=(*view.galaxies.warnings, *doubts(view, located)),
-        notes=view.galaxies.notes,
+        warnings=(*centring.galaxies.warnings, *table_warnings(centring, phase_space)),
+        notes=centring.galaxies.notes,
     )
 
 
-def _catalogue(name: str, view: View, located: Located, counts: Counts, told: Mapping[str, float]) -> Catalogue:
+def _catalogue(
+    name: str, centring: Centring, phase_space: PhaseSpace, counts: RowCounts, told: Mapping[str, float]
+) -> Catalogue:
     """The galaxies in the cylinder, with what is known of the cluster and what warnings are to be told."""
-    inside = in_cylinder(located.R_proj, located.v_los, view.observation)
+    inside = in_cylinder(phase_space.R_proj, phase_space.v_los, centring.observation)
     columns = {
         "log10_mass": np.nan,
         "host_id": np.int64(zlib.crc32(name.encode())),  # two tables of one cluster never fall on both sides of a split
         "name": name,
-        "redshift": located.redshift,
-        "redshift_source": located.redshift_source,
-        "ra": located.centre[0],
-        "dec": located.centre[1],
-        "centre_source": located.centre_source,
+        "redshift": phase_space.redshift,
+        "redshift_source": phase_space.redshift_source,
+        "ra": phase_space.centre[0],
+        "dec": phase_space.centre[1],
+        "centre_source": phase_space.centre_source,
         "n_rows": counts.rows,
         "n_dropped": counts.dropped,
         "n_used": counts.used,
         **told,
     }
     return Catalogue.from_arrays(
-        view.observation,
-        view.cosmology,
+        centring.observation,
+        centring.cosmology,
         clusters={key: np.array([value]) for key, value in columns.items()},
-        galaxies={"R_proj": located.R_proj[inside], "v_los": located.v_los[inside]},
+        galaxies={"R_proj": phase_space.R_proj[inside], "v_los": phase_space.v_los[inside]},
         offsets=np.array([0, inside.sum()]),
     )

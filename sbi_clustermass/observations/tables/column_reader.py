@@ -39,7 +39,7 @@ Values: TypeAlias = Float[np.ndarray, "row"]
 
 @final
 @dataclass(frozen=True)
-class Reader:
+class ColumnReader:
     """Finds and checks columns of one table.
 
     Attributes:

@@ -94,7 +94,7 @@ Velocity: TypeAlias = Redshifts | Velocities
 
 @final
 @dataclass(frozen=True)
-class Galaxies:
+class UsableGalaxies:
     """The usable rows of a table, each galaxy once.
 
     Attributes:

@@ -9,7 +9,7 @@ from typing import TypeAlias, final
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from sbi_clustermass.observations.tables.centre import unit_vectors
+from sbi_clustermass.observations.tables.density_peaks import unit_vectors
 
 Rows: TypeAlias = Int[np.ndarray, "row"]
 
@@ -19,7 +19,7 @@ SAME = 1000.0  # km/s: more than the error of any spectrum; beyond, two galaxies
 
 @final
 @dataclass(frozen=True)
-class Distinct:
+class DistinctRows:
     """Each galaxy once.
 
     Attributes:
@@ -31,9 +31,9 @@ class Distinct:
     behind: int
 
 
-def distinct(
+def distinct_rows(
     sky: Float[np.ndarray, "row 2"], velocity: Float[np.ndarray, "row"], errors: Float[np.ndarray, "row"]
-) -> Distinct:
+) -> DistinctRows:
     """Of rows within 2 arcsec and 1000 km/s of each other, keep the one with the smallest error, or else the first.
 
     Rows form one galaxy if a chain of such neighbours joins them.
@@ -48,7 +48,7 @@ def distinct(
     first = order[np.diff(galaxy[order], prepend=-1) != 0]
     keep = np.zeros(len(sky), bool)
     keep[first] = True
-    return Distinct(keep, behind)
+    return DistinctRows(keep, behind)
 
 
 def _galaxies(points: Float[np.ndarray, "row 3"], velocity: Float[np.ndarray, "row"]) -> tuple[Rows, int]:

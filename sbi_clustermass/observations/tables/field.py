@@ -21,7 +21,7 @@ Values = Float[np.ndarray, "*batch"]
 
 @final
 @dataclass(frozen=True)
-class Narrow:
+class NarrowField:
     """A field that ends inside the aperture.
 
     Attributes:
@@ -50,7 +50,7 @@ def projected_nfw(x: ArrayLike) -> Values:
     return np.maximum(np.where(x < 1, inner, outer), 0)
 
 
-def narrow_field(R_proj: Values, aperture: float) -> Narrow | None:
+def narrow_field(R_proj: Values, aperture: float) -> NarrowField | None:
     """How much of the aperture a field leaves out, None where a full one could look the same.
 
     Of n galaxies with a projected NFW profile (scale radius .25 h^-1 Mpc) none lies beyond R with probability
@@ -66,7 +66,7 @@ def narrow_field(R_proj: Values, aperture: float) -> Narrow | None:
     share = float(projected_nfw(reach / SCALE_RADIUS) / projected_nfw(aperture / SCALE_RADIUS))
     if share ** len(R_proj) > CHANCE:
         return None
-    return Narrow(reach, share, round(len(R_proj) * (1 / max(share, 1e-6) - 1)))
+    return NarrowField(reach, share, round(len(R_proj) * (1 / max(share, 1e-6) - 1)))
 
 
 def covered_share(angle: Values, R_proj: Values, aperture: float) -> tuple[float, float]:

@@ -8,9 +8,9 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from clustermocks.haloes.cosmology import SPEED_OF_LIGHT
-from sbi_clustermass.observations.tables.column_reader import Reader
-from sbi_clustermass.observations.tables.coordinates import Galaxies, Position, Redshifts, Sky, Values, Velocity
-from sbi_clustermass.observations.tables.duplicates import Distinct, distinct
+from sbi_clustermass.observations.tables.column_reader import ColumnReader
+from sbi_clustermass.observations.tables.coordinates import Position, Redshifts, Sky, UsableGalaxies, Values, Velocity
+from sbi_clustermass.observations.tables.duplicates import DistinctRows, distinct_rows
 from sbi_clustermass.observations.tables.errors import problem
 from sbi_clustermass.observations.tables.positions import read_positions
 from sbi_clustermass.observations.tables.velocities import read_velocities
@@ -23,7 +23,7 @@ Rows: TypeAlias = Bool[np.ndarray, "row"]
 LARGE_ERROR = 1000.0  # km/s: a photometric redshift, whatever else it is
 
 
-def read_galaxies(table: "Table", where: str, chosen: Mapping[str, str]) -> Galaxies:
+def read_galaxies(table: "Table", where: str, chosen: Mapping[str, str]) -> UsableGalaxies:
     """Find positions and velocities and keep the rows that have both, each galaxy once.
 
     Sky positions are preferred to distances, unless the user chose a column for R_proj. Where a table has both kinds of
@@ -37,7 +37,7 @@ def read_galaxies(table: "Table", where: str, chosen: Mapping[str, str]) -> Gala
     Raises:
         TableError: A column is missing, ambiguous, or holds something other than the numbers it should.
     """
-    reader = Reader(table, where, chosen)
+    reader = ColumnReader(table, where, chosen)
     position = read_positions(reader)
     relative = "v_los" in chosen or not isinstance(position, Sky)
     velocity, warnings, notes = read_velocities(reader, relative=relative)
@@ -47,7 +47,7 @@ def read_galaxies(table: "Table", where: str, chosen: Mapping[str, str]) -> Gala
     weighed = np.ones(len(table), bool) if weights is None else ~np.asarray(weights <= 0)
     _check_some(where, placed, velocity.usable, usable & weighed)
     once = _once(position, velocity, errors, usable & weighed)
-    return Galaxies(
+    return UsableGalaxies(
         position=replace(position, values=position.values[once.keep]),
         velocity=replace(velocity, values=velocity.values[once.keep]),
         errors=errors[once.keep],
@@ -63,7 +63,7 @@ def read_galaxies(table: "Table", where: str, chosen: Mapping[str, str]) -> Gala
     )
 
 
-def _centre(reader: Reader) -> tuple[float, float] | None:
+def _centre(reader: ColumnReader) -> tuple[float, float] | None:
     ra, dec = reader.constant("ra_cluster"), reader.constant("dec_cluster")
     return None if ra is None or dec is None else (ra, dec)
 
@@ -76,7 +76,7 @@ def _check_some(where: str, placed: Rows, moving: Rows, usable: Rows) -> None:
     raise problem(where, "no row has both a position and a velocity.", found=found, advice=advice)
 
 
-def _errors(reader: Reader, velocity: Velocity) -> Values:
+def _errors(reader: ColumnReader, velocity: Velocity) -> Values:
     """Velocity errors [km/s], NaN where missing, zero or negative."""
     of_redshifts, of_velocities = (reader.optional(name) for name in ("z_err", "v_err"))
     if isinstance(velocity, Redshifts) and of_redshifts is not None:
@@ -86,18 +86,18 @@ def _errors(reader: Reader, velocity: Velocity) -> Values:
     return np.where(errors > 0, errors, np.nan)
 
 
-def _once(position: Position, velocity: Velocity, errors: Values, usable: Rows) -> Distinct:
+def _once(position: Position, velocity: Velocity, errors: Values, usable: Rows) -> DistinctRows:
     """Usable rows of sky positions, each galaxy once; distances from the centre do not tell galaxies apart."""
     if not isinstance(position, Sky):
-        return Distinct(usable, 0)
+        return DistinctRows(usable, 0)
     velocities = replace(velocity, values=velocity.values[usable]).velocities
-    found = distinct(position.values[usable], velocities, errors[usable])
+    found = distinct_rows(position.values[usable], velocities, errors[usable])
     keep = usable.copy()
     keep[usable] = found.keep
-    return Distinct(keep, found.behind)
+    return DistinctRows(keep, found.behind)
 
 
-def _doubts(errors: Values, weights: Float[np.ndarray, "row"] | None, once: Distinct) -> tuple[str, ...]:
+def _doubts(errors: Values, weights: Float[np.ndarray, "row"] | None, once: DistinctRows) -> tuple[str, ...]:
     large, found = int((errors > LARGE_ERROR).sum()), []
     if large:
         found.append(f"{large} galaxies have velocity errors above {LARGE_ERROR:g} km/s: photometric redshifts?")
@@ -107,6 +107,6 @@ def _doubts(errors: Values, weights: Float[np.ndarray, "row"] | None, once: Dist
     return tuple(found)
 
 
-def _behind(once: Distinct) -> tuple[str, ...]:
+def _behind(once: DistinctRows) -> tuple[str, ...]:
     said = f"{once.behind} galaxies within 2 arcsec of another were kept: their velocities differ by 1000 km/s or more"
     return (said,) if once.behind else ()

@@ -11,10 +11,10 @@ from jaxtyping import Int
 
 from clustermocks.haloes.cosmology import Cosmology
 from sbi_clustermass.observations.tables.access import columns_of
-from sbi_clustermass.observations.tables.centre import unit_vectors
-from sbi_clustermass.observations.tables.cluster_table import id_texts
-from sbi_clustermass.observations.tables.column_reader import Reader
+from sbi_clustermass.observations.tables.cluster_list import id_texts
+from sbi_clustermass.observations.tables.column_reader import ColumnReader
 from sbi_clustermass.observations.tables.coordinates import Sky
+from sbi_clustermass.observations.tables.density_peaks import unit_vectors
 from sbi_clustermass.observations.tables.errors import problem
 from sbi_clustermass.observations.tables.options import TableOptions
 from sbi_clustermass.observations.tables.positions import read_positions
@@ -29,7 +29,7 @@ _CLUSTERS = ("z_cluster", "ra_cluster", "dec_cluster")
 
 @final
 @dataclass(frozen=True)
-class Group:
+class ClusterRows:
     """Rows of one cluster.
 
     Attributes:
@@ -41,7 +41,7 @@ class Group:
     rows: Int[np.ndarray, "row"]
 
 
-def groups_of(reader: Reader) -> list[Group] | None:
+def rows_by_name(reader: ColumnReader) -> list[ClusterRows] | None:
     """The clusters of a table by its column of cluster names, in the order of the table; None without such a column.
 
     Raises:
@@ -57,10 +57,12 @@ def groups_of(reader: Reader) -> list[Group] | None:
         raise problem(reader.where, f"{column} names galaxies, not clusters.", found=found, advice=advice)
     order = np.argsort(index, kind="stable")
     parts = np.split(order, np.cumsum(np.bincount(index, minlength=len(names)))[:-1])
-    return [Group(str(names[i]), parts[i]) for i in np.argsort(first)]
+    return [ClusterRows(str(names[i]), parts[i]) for i in np.argsort(first)]
 
 
-def around(reader: Reader, options: TableOptions, aperture: float, cosmology: Cosmology) -> list[Group]:
+def rows_around_centres(
+    reader: ColumnReader, options: TableOptions, aperture: float, cosmology: Cosmology
+) -> list[ClusterRows]:
     """Galaxies around each cluster of a table of clusters, within twice the aperture; a galaxy may be in several.
 
     Raises:
@@ -80,11 +82,11 @@ def around(reader: Reader, options: TableOptions, aperture: float, cosmology: Co
             raise problem(clusters.where, what, advice=advice)
         angle = min(MARGIN * aperture / float(cosmology.comoving_distance(cluster.redshift)), np.pi)
         rows = tree.query_ball_point(unit_vectors(np.array([cluster.centre]))[0], 2 * np.sin(angle / 2))
-        found.append(Group(cluster.name, np.sort(placed[np.array(rows, int)])))
+        found.append(ClusterRows(cluster.name, np.sort(placed[np.array(rows, int)])))
     return found
 
 
-def columns_that_count(reader: Reader) -> "Table":
+def needed_columns(reader: ColumnReader) -> "Table":
     """The table without columns that no quantity could need, so that it is quick to divide."""
     wanted = {name for ours in (*_OURS, *_CLUSTERS) for name in reader.candidates(ours)}
     wanted |= {"RAh", "RAm", "RAs", "DE-", "DEd", "DEm", "DEs", *reader.chosen.values()}

@@ -13,10 +13,10 @@ import numpy as np
 from jaxtyping import Float
 
 from sbi_clustermass.observations.tables.access import column_of
-from sbi_clustermass.observations.tables.cluster_table import id_texts
+from sbi_clustermass.observations.tables.cluster_list import id_texts
 from sbi_clustermass.observations.tables.column_reader import as_text
 from sbi_clustermass.observations.tables.errors import problem, shorten
-from sbi_clustermass.observations.tables.open import read_file
+from sbi_clustermass.observations.tables.files import read_file
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -80,7 +80,7 @@ class PublishedMasses:
         return self.masses.get(_simple(name), ())
 
 
-def read_published(path: str | Path, *, h: float) -> PublishedMasses:
+def read_published_masses(path: str | Path, *, h: float) -> PublishedMasses:
     """Read a table of published masses, one a row; a cluster may have several.
 
     Columns, in capitals or not: name; log10_mass [dex of h^-1 Msun], or mass; err, or err_low and err_high, in the same

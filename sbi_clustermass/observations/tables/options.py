@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, final
 
-from sbi_clustermass.observations.tables.cluster_table import KnownClusters
+from sbi_clustermass.observations.tables.cluster_list import ClusterList
 from sbi_clustermass.observations.tables.errors import problem
 from sbi_clustermass.observations.tables.limits import check_centre, check_redshift
 
@@ -33,7 +33,7 @@ class TableOptions:
     Om: float | None = None
     distance: Literal["physical", "comoving"] | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
-    clusters: KnownClusters | None = None
+    clusters: ClusterList | None = None
     table: str | None = None
     recentre: bool = True
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from sbi_clustermass.observations.tables.column_reader import Reader
+from sbi_clustermass.observations.tables.column_reader import ColumnReader
 from sbi_clustermass.observations.tables.coordinates import Angles, Distances, Position, Sky, Values
 from sbi_clustermass.observations.tables.errors import problem
 from sbi_clustermass.observations.tables.parsing import joined
@@ -12,7 +12,7 @@ LARGEST_MEDIAN = 50.0  # Mpc: no field around a cluster is that wide
 _PARTS = {"ra": ("RAh", "RAm", "RAs"), "dec": ("DEd", "DEm", "DEs")}  # of the tables of journals and the CDS
 
 
-def read_positions(reader: Reader) -> Position:
+def read_positions(reader: ColumnReader) -> Position:
     """Sky positions if there are any and the user did not choose a column of distances, else distances.
 
     Raises:
@@ -30,7 +30,7 @@ def read_positions(reader: Reader) -> Position:
     raise reader.missing("no positions. It needs columns ra and dec [deg], or R_proj [Mpc].", "dec" if ra else "ra")
 
 
-def _sky(reader: Reader, ra: str, dec: str) -> Sky:
+def _sky(reader: ColumnReader, ra: str, dec: str) -> Sky:
     longitude, latitude = reader.read("ra", ra), reader.read("dec", dec)
     advice = "leave missing positions empty; angles are in degrees unless the column has another unit"
     reader.refuse((longitude < -180) | (longitude > 360), longitude, f"{ra} lies outside 0 to 360 degrees.", advice)
@@ -38,7 +38,7 @@ def _sky(reader: Reader, ra: str, dec: str) -> Sky:
     return Sky(np.stack([longitude, latitude], axis=1))
 
 
-def _sky_of_parts(reader: Reader) -> Sky:
+def _sky_of_parts(reader: ColumnReader) -> Sky:
     """Positions whose hours, minutes and seconds are columns of their own, the sign of the declination another."""
     hours, degrees = ([_part(reader, name) for name in names] for names in _PARTS.values())
     signs = np.ones(len(reader.table))
@@ -56,11 +56,11 @@ def _sky_of_parts(reader: Reader) -> Sky:
     return Sky(np.stack([ra, dec], axis=1))
 
 
-def _part(reader: Reader, name: str) -> Values:
+def _part(reader: ColumnReader, name: str) -> Values:
     return reader.read("part", name)  # in no unit of ours: hours, minutes and seconds by the name
 
 
-def _distances(reader: Reader, name: str) -> Distances | Angles:
+def _distances(reader: ColumnReader, name: str) -> Distances | Angles:
     unit, values = reader.unit(name).separation(), reader.read("R_proj", name)
     reader.refuse(values < 0, values, f"{name} is negative.", "projected distances are 0 or more")
     if not isinstance(unit, Length):

@@ -14,14 +14,20 @@ from jaxtyping import Int
 from clustermocks.haloes.cosmology import MDPL2, Cosmology
 from clustermocks.observation import Observation, in_cylinder
 from sbi_clustermass.observations.tables.access import rows_of
-from sbi_clustermass.observations.tables.centring import View, nothing_there
-from sbi_clustermass.observations.tables.cluster import ClusterTable, cluster_table, cylinder
-from sbi_clustermass.observations.tables.column_reader import Reader
+from sbi_clustermass.observations.tables.centring import Centring, nothing_there
+from sbi_clustermass.observations.tables.cluster import ObservedCluster, cylinder, observed_cluster
+from sbi_clustermass.observations.tables.column_reader import ColumnReader
 from sbi_clustermass.observations.tables.errors import TableError, problem
+from sbi_clustermass.observations.tables.files import read_file, stem
 from sbi_clustermass.observations.tables.galaxies import read_galaxies
-from sbi_clustermass.observations.tables.groups import Group, around, columns_that_count, groups_of, options_for
+from sbi_clustermass.observations.tables.groups import (
+    ClusterRows,
+    needed_columns,
+    options_for,
+    rows_around_centres,
+    rows_by_name,
+)
 from sbi_clustermass.observations.tables.names import check_choices
-from sbi_clustermass.observations.tables.open import read_file, stem
 from sbi_clustermass.observations.tables.options import TableOptions
 
 if TYPE_CHECKING:
@@ -52,7 +58,7 @@ def read_clusters(
     options: TableOptions | None = None,
     observation: Observation | None = None,
     cosmology: Cosmology = MDPL2,
-) -> Iterator[ClusterTable | Unreadable]:
+) -> Iterator[ObservedCluster | Unreadable]:
     """Read every cluster of a table, one after the other; a bad one costs only its own answer.
 
     A column of cluster names or numbers tells them apart (`columns={"id": NAME}`, or one of its usual names). Without
@@ -69,17 +75,17 @@ def read_clusters(
     try:
         reader = _reader(path, options)
         groups = _groups(reader, path, options, observation, cosmology)
-        table = reader.table if groups is None else columns_that_count(reader)
+        table = reader.table if groups is None else needed_columns(reader)
     except TableError as error:
         yield Unreadable(stem(path), str(error))
         return
     settings = (options, observation, cosmology)
     if groups is None:
-        yield _answer(table, path.name, stem(path), settings)
+        yield _read_one(table, path.name, stem(path), settings)
         return
     for group in groups:
         if group.name:
-            yield _answer(table, f"{path.name} [{group.name}]", group.name, settings, rows=group.rows)
+            yield _read_one(table, f"{path.name} [{group.name}]", group.name, settings, rows=group.rows)
     nobodys = sum(len(group.rows) for group in groups if not group.name)
     if nobodys:
         yield Unreadable(f"{stem(path)} (no cluster)", f"{path.name}: {nobodys} rows belong to no cluster.")
@@ -91,7 +97,7 @@ def read_table(
     options: TableOptions | None = None,
     observation: Observation | None = None,
     cosmology: Cosmology = MDPL2,
-) -> ClusterTable:
+) -> ObservedCluster:
     """Read one cluster's galaxies from a table; every galaxy in the cylinder is used, interlopers included.
 
     The table has ra and dec [deg] and z, or R_proj [Mpc] and v_los [km/s], or one of each, under their usual names.
@@ -111,7 +117,7 @@ def read_table(
     """
     path, options, observation = Path(path), options or TableOptions(), observation or Observation()
     reader = _reader(path, options)
-    groups, name = groups_of(reader) or [], stem(path)
+    groups, name = rows_by_name(reader) or [], stem(path)
     named = [group for group in groups if group.name]
     if len(named) > 1:
         found = f"{len(named)} values of column {reader.find('id')}"
@@ -141,25 +147,25 @@ def read_cluster(
     return result.catalogue
 
 
-def _reader(path: Path, options: TableOptions) -> Reader:
+def _reader(path: Path, options: TableOptions) -> ColumnReader:
     table = read_file(path, options.table)
     check_choices(path.name, table.colnames, options.columns)
-    return Reader(table, path.name, options.columns)
+    return ColumnReader(table, path.name, options.columns)
 
 
 def _groups(
-    reader: Reader, path: Path, options: TableOptions, observation: Observation, cosmology: Cosmology
-) -> list[Group] | None:
+    reader: ColumnReader, path: Path, options: TableOptions, observation: Observation, cosmology: Cosmology
+) -> list[ClusterRows] | None:
     """The clusters of a table by their names or places; None where the table is one cluster."""
-    groups = groups_of(reader)
+    groups = rows_by_name(reader)
     if groups is None and options.clusters is not None and stem(path) not in options.clusters:
-        return around(reader, options, observation.aperture, cosmology)
+        return rows_around_centres(reader, options, observation.aperture, cosmology)
     return groups
 
 
-def _answer(
+def _read_one(
     table: "Table", where: str, name: str, settings: Settings, *, rows: Int[np.ndarray, "row"] | None = None
-) -> ClusterTable | Unreadable:
+) -> ObservedCluster | Unreadable:
     """One cluster, whatever happens; `rows` are those of the table that are its own."""
     try:
         if rows is not None and not len(rows):
@@ -170,12 +176,14 @@ def _answer(
         return Unreadable(name, str(error))
 
 
-def _read(table: "Table", where: str, name: str, settings: tuple[TableOptions, Observation, Cosmology]) -> ClusterTable:
+def _read(
+    table: "Table", where: str, name: str, settings: tuple[TableOptions, Observation, Cosmology]
+) -> ObservedCluster:
     options, observation, cosmology = settings
     galaxies = read_galaxies(table, where, {k: v for k, v in options.columns.items() if k != "id"})
-    view = View(galaxies, options, where, observation, cosmology)
-    located = view.locate()
-    if not in_cylinder(located.R_proj, located.v_los, observation).any():
-        place = f"in the cylinder {cylinder(observation)} (nearest: {located.R_proj.min():.2f} h^-1 Mpc)"
-        raise nothing_there(where, located.v_los, place)
-    return cluster_table(name, view, located)
+    centring = Centring(galaxies, options, where, observation, cosmology)
+    phase_space = centring.locate()
+    if not in_cylinder(phase_space.R_proj, phase_space.v_los, observation).any():
+        place = f"in the cylinder {cylinder(observation)} (nearest: {phase_space.R_proj.min():.2f} h^-1 Mpc)"
+        raise nothing_there(where, phase_space.v_los, place)
+    return observed_cluster(name, centring, phase_space)

@@ -6,13 +6,13 @@ from typing import final
 import numpy as np
 
 from clustermocks.observation import Observation, in_cylinder
-from sbi_clustermass.observations.tables.centring import Located
-from sbi_clustermass.observations.tables.coordinates import Galaxies
+from sbi_clustermass.observations.tables.centring import PhaseSpace
+from sbi_clustermass.observations.tables.coordinates import UsableGalaxies
 
 
 @final
 @dataclass(frozen=True)
-class Counts:
+class RowCounts:
     """Each row of a cluster's table counts once; they add up to `rows`.
 
     Attributes:
@@ -38,10 +38,10 @@ class Counts:
     used_without_error: int
 
     @classmethod
-    def of(cls, galaxies: Galaxies, located: Located, observation: Observation) -> "Counts":
+    def from_galaxies(cls, galaxies: UsableGalaxies, phase_space: PhaseSpace, observation: Observation) -> "RowCounts":
         """Count the rows of one cluster."""
-        inside = in_cylinder(located.R_proj, located.v_los, observation)
-        beyond = located.R_proj >= observation.aperture
+        inside = in_cylinder(phase_space.R_proj, phase_space.v_los, observation)
+        beyond = phase_space.R_proj >= observation.aperture
         return cls(
             rows=galaxies.n_rows,
             without_position=galaxies.no_position,

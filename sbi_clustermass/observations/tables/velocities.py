@@ -8,7 +8,7 @@ from typing import TypeAlias
 import numpy as np
 
 from clustermocks.haloes.cosmology import SPEED_OF_LIGHT
-from sbi_clustermass.observations.tables.column_reader import Reader
+from sbi_clustermass.observations.tables.column_reader import ColumnReader
 from sbi_clustermass.observations.tables.coordinates import Redshifts, Values, Velocities, Velocity
 from sbi_clustermass.observations.tables.errors import problem
 from sbi_clustermass.observations.tables.ucds import is_radio
@@ -21,7 +21,7 @@ _MISSING = (-99.0, -999.0, -9999.0, -99999.0, -99.9, -99.99, -999.9, -999.99)
 Found: TypeAlias = tuple[Velocity, tuple[str, ...], tuple[str, ...]]
 
 
-def read_velocities(reader: Reader, *, relative: bool) -> Found:
+def read_velocities(reader: ColumnReader, *, relative: bool) -> Found:
     """Whatever the table has, relative velocities first if asked so; then warnings, and notes on what was assumed.
 
     A column that is only called v or velocity is c z if nearly all of it is above 0 and the median above 900 km/s, and
@@ -45,7 +45,7 @@ def read_velocities(reader: Reader, *, relative: bool) -> Found:
     raise reader.missing("no velocity. It needs column z (redshift), cz [km/s] or v_los [km/s].", "z")
 
 
-def _meaning(reader: Reader, name: str, values: Values) -> str:
+def _meaning(reader: ColumnReader, name: str, values: Values) -> str:
     finite = values[np.isfinite(values)]
     low, middle = np.percentile(finite, [5, 50]) if len(finite) else (0.0, 0.0)
     if low > 0 and middle > NEAREST_CZ:
@@ -56,7 +56,7 @@ def _meaning(reader: Reader, name: str, values: Values) -> str:
     raise problem(reader.where, f"is {name} c z, or relative to the cluster?", found=found, advice=advice)
 
 
-def _recession(reader: Reader, name: str, values: Values) -> tuple[Velocity, tuple[str, ...]]:
+def _recession(reader: ColumnReader, name: str, values: Values) -> tuple[Velocity, tuple[str, ...]]:
     """c z as redshifts, those of the radio convention too."""
     finite = values[np.isfinite(values)]
     if len(finite) >= FEWEST and np.median(np.abs(finite)) < NARROW:
@@ -68,7 +68,7 @@ def _recession(reader: Reader, name: str, values: Values) -> tuple[Velocity, tup
     return Redshifts(beta), ()
 
 
-def _relative(reader: Reader, name: str, values: Values) -> tuple[Velocity, tuple[str, ...]]:
+def _relative(reader: ColumnReader, name: str, values: Values) -> tuple[Velocity, tuple[str, ...]]:
     """Relative velocities; a value such as -999 that repeats is a sign for a missing one."""
     marks = [mark for mark in _MISSING if (values == mark).sum() > 2]
     missing = np.isin(values, marks)
@@ -79,7 +79,7 @@ def _relative(reader: Reader, name: str, values: Values) -> tuple[Velocity, tupl
     return Velocities(np.where(missing, np.nan, values)), said
 
 
-def _check_size(reader: Reader, name: str, finite: Values) -> None:
+def _check_size(reader: ColumnReader, name: str, finite: Values) -> None:
     advice = "give the column the unit that it has, or convert it to km/s"
     spread = 1.4826 * float(np.median(np.abs(finite - np.median(finite))))  # a standard deviation, without outliers
     if spread < NARROW:

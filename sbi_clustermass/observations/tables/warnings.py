@@ -5,9 +5,9 @@ Lengths are comoving [h^-1 Mpc], velocities [km/s], angles [deg].
 
 import numpy as np
 
-from sbi_clustermass.observations.tables.centre import position_angle, rival_point, rival_redshift
-from sbi_clustermass.observations.tables.centring import Located, View
+from sbi_clustermass.observations.tables.centring import Centring, PhaseSpace
 from sbi_clustermass.observations.tables.coordinates import Distances, Redshifts, Sky
+from sbi_clustermass.observations.tables.density_peaks import position_angle, rival_point, rival_redshift
 from sbi_clustermass.observations.tables.field import covered_share, narrow_field
 
 LARGE_SHIFT = 500.0
@@ -16,26 +16,26 @@ FAR = 20  # apertures: a field of 30 h^-1 Mpc around one cluster would be a surv
 FLAT = 3.0  # between the extents in right ascension and declination: the longest clusters have 2
 
 
-def doubts(view: View, located: Located) -> tuple[str, ...]:
+def table_warnings(centring: Centring, phase_space: PhaseSpace) -> tuple[str, ...]:
     """Every reason to doubt, one sentence each."""
     checks = (_many, _reach, _coverage, _shift, _line_of_sight, _neighbour, _centre, _flat, _cosmology, _repeated)
-    return tuple(sentence for check in checks if (sentence := check(view, located)))
+    return tuple(sentence for check in checks if (sentence := check(centring, phase_space)))
 
 
-def _reach(view: View, located: Located) -> str:
-    full = view.observation.aperture
-    narrow = narrow_field(located.R_proj, full)
+def _reach(centring: Centring, phase_space: PhaseSpace) -> str:
+    full = centring.observation.aperture
+    narrow = narrow_field(phase_space.R_proj, full)
     if narrow is None:
         return ""
     lost = f"about {narrow.missing} galaxies ({1 - narrow.share:.0%} of a usual profile) lie beyond"
     return f"the galaxies reach {narrow.reach:.2f} h^-1 Mpc, the mocks {full:g}: {lost}, the mass may be off"
 
 
-def _many(view: View, located: Located) -> str:
+def _many(centring: Centring, phase_space: PhaseSpace) -> str:
     """A table of many clusters, read as one."""
-    full = view.observation.aperture
-    far = float((located.R_proj > FAR * full).mean())
-    if not isinstance(view.galaxies.position, Sky) or far <= 0.5:
+    full = centring.observation.aperture
+    far = float((phase_space.R_proj > FAR * full).mean())
+    if not isinstance(centring.galaxies.position, Sky) or far <= 0.5:
         return ""
     return (
         f"{far:.0%} of the rows are farther out than {FAR} times the aperture: many clusters in one table? "
@@ -43,62 +43,64 @@ def _many(view: View, located: Located) -> str:
     )
 
 
-def _coverage(view: View, located: Located) -> str:
-    position, full = view.galaxies.position, view.observation.aperture
+def _coverage(centring: Centring, phase_space: PhaseSpace) -> str:
+    position, full = centring.galaxies.position, centring.observation.aperture
     if not isinstance(position, Sky):
         return ""
-    angles = position_angle(position.values, located.centre)
-    share, gap = covered_share(angles, located.R_proj, full)
+    angles = position_angle(position.values, phase_space.centre)
+    share, gap = covered_share(angles, phase_space.R_proj, full)
     if not gap:
         return ""
     return f"no galaxies over {gap:.0f} deg of position angle: {share:.0%} of the aperture's circle was observed"
 
 
-def _shift(view: View, located: Located) -> str:
-    if abs(located.shift) <= LARGE_SHIFT:
+def _shift(centring: Centring, phase_space: PhaseSpace) -> str:
+    if abs(phase_space.shift) <= LARGE_SHIFT:
         return ""
-    return f"the velocities' centre is {-located.shift:+.0f} km/s from redshift {located.redshift:g}"
+    return f"the velocities' centre is {-phase_space.shift:+.0f} km/s from redshift {phase_space.redshift:g}"
 
 
-def _line_of_sight(view: View, located: Located) -> str:
-    velocity = view.galaxies.velocity
+def _line_of_sight(centring: Centring, phase_space: PhaseSpace) -> str:
+    velocity = centring.galaxies.velocity
     if not isinstance(velocity, Redshifts):
         return ""
-    along = velocity.values[located.R_proj < view.observation.aperture]
-    rival = rival_redshift(along, located.redshift, view.observation.v_cut)
+    along = velocity.values[phase_space.R_proj < centring.observation.aperture]
+    rival = rival_redshift(along, phase_space.redshift, centring.observation.v_cut)
     if rival is None:
         return ""
     z, there, here = rival
     return f"{there} galaxies at redshift {z:.4f} in the same line of sight, {here} at the cluster's"
 
 
-def _neighbour(view: View, located: Located) -> str:
-    position, (known, _) = view.galaxies.position, view.known_centre
+def _neighbour(centring: Centring, phase_space: PhaseSpace) -> str:
+    position, (known, _) = centring.galaxies.position, centring.known_centre
     if known is not None or not isinstance(position, Sky):
         return ""
-    near = position.values[np.abs(located.v_los) < view.observation.v_cut]
-    distance = float(view.cosmology.comoving_distance(located.redshift))
-    rival = rival_point(near, located.centre, distance, apart=view.observation.aperture)
+    near = position.values[np.abs(phase_space.v_los) < centring.observation.v_cut]
+    distance = float(centring.cosmology.comoving_distance(phase_space.redshift))
+    rival = rival_point(near, phase_space.centre, distance, apart=centring.observation.aperture)
     if rival is None:
         return ""
     ra, dec, there, here = rival
     return f"{there} galaxies around {ra:.3f}, {dec:.3f} against {here} around the centre: choose with --centre"
 
 
-def _centre(view: View, located: Located) -> str:
-    if not located.centre_error > UNCERTAIN:
+def _centre(centring: Centring, phase_space: PhaseSpace) -> str:
+    if not phase_space.centre_error > UNCERTAIN:
         return ""
-    return f"the centre is known to {located.centre_error:.2f} h^-1 Mpc only: choose with --centre"
+    return f"the centre is known to {phase_space.centre_error:.2f} h^-1 Mpc only: choose with --centre"
 
 
-def _flat(view: View, located: Located) -> str:
+def _flat(centring: Centring, phase_space: PhaseSpace) -> str:
     """Right ascensions in hours, or declinations in radians, squeeze the field into a line."""
-    position = view.galaxies.position
-    near = (located.R_proj < view.observation.aperture) & (np.abs(located.v_los) < view.observation.v_cut)
+    position = centring.galaxies.position
+    near = (phase_space.R_proj < centring.observation.aperture) & (
+        np.abs(phase_space.v_los) < centring.observation.v_cut
+    )
     if not isinstance(position, Sky) or near.sum() < 10:
         return ""
-    angle = np.deg2rad(position_angle(position.values[near], located.centre))
-    offset = located.R_proj[near] * np.stack([np.sin(angle), np.cos(angle)])
+    angle = np.deg2rad(position_angle(position.values[near], phase_space.centre))
+    offset = phase_space.R_proj[near] * np.stack([np.sin(angle), np.cos(angle)])
     ra, dec = np.std(offset, axis=1)
     if max(ra, dec) <= FLAT * min(ra, dec):
         return ""
@@ -107,40 +109,41 @@ def _flat(view: View, located: Located) -> str:
     return f"the field is {min(ratio, 999):.0f} times longer in {longer} than in {shorter}: are both in degrees?"
 
 
-def _cosmology(view: View, located: Located) -> str:
+def _cosmology(centring: Centring, phase_space: PhaseSpace) -> str:
     """Where the user's distances are not ours: in h^-1 Mpc only the matter density matters."""
-    options, position = view.options, view.galaxies.position
+    options, position = centring.options, centring.galaxies.position
     if not isinstance(position, Distances):
-        return _unused(view, located)
+        return _unused(centring, phase_space)
     if position.per_h and options.h not in (None, 1.0):
         return f"{position.column} is in h^-1 Mpc: h = {options.h:g} is not used"
-    ratio = 1.0 if options.Om is None else float(view.rescaling(located.redshift))
+    ratio = 1.0 if options.Om is None else float(centring.rescaling(phase_space.redshift))
     if abs(ratio - 1) < 1e-3:
         return ""
-    return f"distances for Om = {options.Om:g} were multiplied by {ratio:.4f}, those of the mocks (Om = {_ours(view)})"
+    return (
+        f"distances for Om = {options.Om:g} were multiplied by {ratio:.4f}, those of the mocks (Om = {_ours(centring)})"
+    )
 
 
-def _unused(view: View, located: Located) -> str:
+def _unused(centring: Centring, phase_space: PhaseSpace) -> str:
     """Angles become distances by the estimator's cosmology, whatever the user's is."""
-    options, z = view.options, located.redshift
-    if options.Om is not None and not np.isnan(z) and abs(options.Om - view.cosmology.Om0) > 1e-3:
-        change = 100 * (1 / float(view.rescaling(z)) - 1)
-        return (
-            f"distances are for the mocks' Om = {_ours(view)}; for {options.Om:g} they would change by {change:+.2f} %"
-        )
-    if options.h is not None and abs(options.h - view.cosmology.h) > 1e-3:
+    options, z = centring.options, phase_space.redshift
+    if options.Om is not None and not np.isnan(z) and abs(options.Om - centring.cosmology.Om0) > 1e-3:
+        change = 100 * (1 / float(centring.rescaling(z)) - 1)
+        ours = f"distances are for the mocks' Om = {_ours(centring)}"
+        return f"{ours}; for {options.Om:g} they would change by {change:+.2f} %"
+    if options.h is not None and abs(options.h - centring.cosmology.h) > 1e-3:
         return f"h = {options.h:g} changes no angle: it stands only in what is given in Mpc and Msun without h^-1"
     return ""
 
 
-def _ours(view: View) -> str:
-    return f"{view.cosmology.Om0:.4g}"
+def _ours(centring: Centring) -> str:
+    return f"{centring.cosmology.Om0:.4g}"
 
 
-def _repeated(view: View, located: Located) -> str:
+def _repeated(centring: Centring, phase_space: PhaseSpace) -> str:
     """Galaxies on the sky stand once already; equal distances and velocities are another matter."""
-    if isinstance(view.galaxies.position, Sky):
+    if isinstance(centring.galaxies.position, Sky):
         return ""
-    rows = np.column_stack([view.galaxies.position.values, view.galaxies.velocity.values])
+    rows = np.column_stack([centring.galaxies.position.values, centring.galaxies.velocity.values])
     repeated = len(rows) - len(np.unique(rows, axis=0))
     return f"{repeated} rows repeat the distance and velocity of another: the same galaxy twice?" if repeated else ""

@@ -12,14 +12,14 @@ from scipy.integrate import quad
 from clustermocks import FlatMasses, HaloModel
 from clustermocks.haloes.cosmology import MDPL2
 from sbi_clustermass.observations.tables import TableError, TableOptions, read_table
-from sbi_clustermass.observations.tables.centre import (
+from sbi_clustermass.observations.tables.density_peaks import (
     centre_error,
     densest_point,
     position_angle,
     redshift_error,
     separation,
 )
-from sbi_clustermass.observations.tables.duplicates import distinct
+from sbi_clustermass.observations.tables.duplicates import distinct_rows
 from sbi_clustermass.observations.tables.field import covered_share, narrow_field, projected_nfw
 
 C = 299_792.458
@@ -90,7 +90,7 @@ def test_duplicates_are_those_that_astropy_finds_within_two_arcsec(seed, ra, dec
     again = galaxies[:20].directional_offset_by(rng.uniform(0, 360, 20) * _degree(), 1.5 / 3600 * _degree())
     sky = np.concatenate([np.stack([s.ra.deg, s.dec.deg], axis=1) for s in (galaxies, again)])
     velocity, errors = np.full(80, 3e4), rng.uniform(10, 100, 80)
-    found = distinct(sky, velocity, errors)
+    found = distinct_rows(sky, velocity, errors)
     coordinates = SkyCoord(sky, unit="deg")
     near = coordinates[:, None].separation(coordinates).arcsec < 2
     assert not near[np.ix_(found.keep, found.keep)][~np.eye(found.keep.sum(), dtype=bool)].any()
@@ -115,7 +115,7 @@ def test_a_galaxy_behind_another_is_kept_and_told(columns, write):
 
 def test_a_million_equal_rows_are_one_galaxy():
     n = 1_000_000
-    found = distinct(np.tile([10.0, 20.0], (n, 1)), np.full(n, 3e4), np.full(n, np.nan))
+    found = distinct_rows(np.tile([10.0, 20.0], (n, 1)), np.full(n, 3e4), np.full(n, np.nan))
     assert np.flatnonzero(found.keep).tolist() == [0]
 
 

@@ -5,14 +5,14 @@ import pytest
 from astropy.table import Table, vstack
 
 from clustermocks.haloes.cosmology import MDPL2
-from sbi_clustermass.observations import Mass, NoMass, Stamp, as_table, infer_tables
+from sbi_clustermass.observations import MassResult, ModelStamp, NoMassResult, as_table, infer_tables
 from sbi_clustermass.observations.tables import (
-    ClusterTable,
+    ObservedCluster,
     TableError,
     TableOptions,
     Unreadable,
+    read_cluster_list,
     read_clusters,
-    read_known,
     read_table,
 )
 
@@ -56,8 +56,8 @@ def save(table, path):
     return path
 
 
-def by_name(answers):
-    return {answer.name: answer for answer in answers}
+def by_name(results):
+    return {result.name: result for result in results}
 
 
 def same(ours, theirs):
@@ -96,9 +96,9 @@ def test_one_cluster_is_asked_of_a_table_of_many(survey, tmp_path):
 def test_a_column_that_names_galaxies_is_no_column_of_clusters(survey, tmp_path):
     table = survey.copy()
     table["cluster_id"] = np.arange(len(table))
-    (answer,) = read_clusters(save(table, tmp_path / "survey.csv"))
-    assert isinstance(answer, Unreadable)
-    assert "names galaxies, not clusters" in answer.reason
+    (result,) = read_clusters(save(table, tmp_path / "survey.csv"))
+    assert isinstance(result, Unreadable)
+    assert "names galaxies, not clusters" in result.reason
 
 
 def test_rows_without_a_cluster_are_counted_and_bad_clusters_cost_only_themselves(survey, tmp_path):
@@ -108,8 +108,8 @@ def test_rows_without_a_cluster_are_counted_and_bad_clusters_cost_only_themselve
     table["dec"][np.flatnonzero(table["cluster_id"] == "A 3")[:4]] = 400.0
     table["cluster_id"][np.flatnonzero(table["cluster_id"] == "A 1")[:5]] = "-1"
     *found, last = read_clusters(save(table, tmp_path / "survey.csv"))
-    kinds = {answer.name: type(answer) for answer in found}
-    assert kinds == {"A 1": ClusterTable, "A 2": Unreadable, "A 3": Unreadable}
+    kinds = {result.name: type(result) for result in found}
+    assert kinds == {"A 1": ObservedCluster, "A 2": Unreadable, "A 3": Unreadable}
     reasons = by_name(found)
     assert reasons["A 1"].counts.rows == 75
     assert "survey.csv [A 2]: column z is not a number." in reasons["A 2"].reason
@@ -118,7 +118,7 @@ def test_rows_without_a_cluster_are_counted_and_bad_clusters_cost_only_themselve
 
 
 def test_a_table_of_clusters_gives_centres_and_redshifts_by_name(survey, centres, tmp_path):
-    known = read_known(centres)
+    known = read_cluster_list(centres)
     path = save(survey, tmp_path / "survey.parquet")
     for name, cluster in by_name(read_clusters(path, options=TableOptions(clusters=known))).items():
         assert (cluster.ra, cluster.dec, cluster.redshift) == PLACES[name]
@@ -129,17 +129,19 @@ def test_a_table_of_clusters_gives_centres_and_redshifts_by_name(survey, centres
 
 
 def test_galaxies_without_names_of_clusters_are_taken_from_around_each_centre(survey, centres, tmp_path):
-    named = by_name(read_clusters(save(survey, tmp_path / "a.csv"), options=TableOptions(clusters=read_known(centres))))
+    named = by_name(
+        read_clusters(save(survey, tmp_path / "a.csv"), options=TableOptions(clusters=read_cluster_list(centres)))
+    )
     path = save(survey["ra", "dec", "z"], tmp_path / "b.csv")
-    around = by_name(read_clusters(path, options=TableOptions(clusters=read_known(centres))))
-    assert set(around) == {"A1", "A2", "A3"}
+    rows_around_centres = by_name(read_clusters(path, options=TableOptions(clusters=read_cluster_list(centres))))
+    assert set(rows_around_centres) == {"A1", "A2", "A3"}
     for name, cluster in named.items():
-        same(cluster, around[name.replace(" ", "")])
+        same(cluster, rows_around_centres[name.replace(" ", "")])
 
 
 def test_a_file_of_one_cluster_is_matched_by_its_own_name(centres, tmp_path):
     path = save(one("A 2", 1)["ra", "dec", "z"], tmp_path / "a_2.csv")
-    options = TableOptions(clusters=read_known(centres))
+    options = TableOptions(clusters=read_cluster_list(centres))
     assert read_table(path, options=options).redshift == 0.12
     (cluster,) = read_clusters(path, options=options)
     assert cluster.redshift == 0.12
@@ -160,19 +162,19 @@ def test_a_file_of_one_cluster_is_matched_by_its_own_name(centres, tmp_path):
 def test_a_bad_table_of_clusters_is_refused(text, words, tmp_path):
     (tmp_path / "centres.csv").write_text(text)
     with pytest.raises(TableError, match=words):
-        read_known(tmp_path / "centres.csv")
+        read_cluster_list(tmp_path / "centres.csv")
 
 
 def test_masses_stream_over_tables_and_their_clusters(estimator, survey, tmp_path):
     table = survey.copy()
     table["z"][table["cluster_id"] == "A 2"] = np.nan
     paths = [tmp_path / "missing.csv", save(table, tmp_path / "survey.csv")]
-    answers = infer_tables(paths, estimator, TableOptions())
-    first = next(answers)  # before the second table is read
-    assert isinstance(first, NoMass)
-    rest = list(answers)
-    assert {answer.name: type(answer) for answer in rest} == {"A 1": Mass, "A 2": NoMass, "A 3": Mass}
-    rows = as_table([first, *rest], Stamp.of(estimator))
+    results = infer_tables(paths, estimator, TableOptions())
+    first = next(results)  # before the second table is read
+    assert isinstance(first, NoMassResult)
+    rest = list(results)
+    assert {result.name: type(result) for result in rest} == {"A 1": MassResult, "A 2": NoMassResult, "A 3": MassResult}
+    rows = as_table([first, *rest], ModelStamp.from_estimator(estimator))
     good = np.isfinite(np.asarray(rows["log10_mass"]))
     assert good.sum() == 2
     assert all(reason for reason in rows["reason"][~good])

@@ -10,7 +10,7 @@ from hypothesis import given, settings, strategies as st
 from clustermocks.haloes.cosmology import MDPL2
 from clustermocks.observation import Observation, relative_velocity
 from sbi_clustermass.observations.tables import TableError, TableOptions, read_cluster, read_table
-from sbi_clustermass.observations.tables.centre import densest_point, rival_point, rival_redshift, separation
+from sbi_clustermass.observations.tables.density_peaks import densest_point, rival_point, rival_redshift, separation
 
 ASTROPY = FlatLambdaCDM(H0=67.77, Om0=MDPL2.Om0, Tcmb0=0)
 CENTRE, REDSHIFT = (359.9, 40.0), 0.1

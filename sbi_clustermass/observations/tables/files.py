@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from sbi_clustermass.observations.tables.containers import read_fits, read_hdf5, read_parquet, read_votable
 from sbi_clustermass.observations.tables.errors import TableError, problem
-from sbi_clustermass.observations.tables.text import read_text
+from sbi_clustermass.observations.tables.text_tables import read_text
 
 if TYPE_CHECKING:
     from astropy.table import Table

@@ -7,47 +7,47 @@ from collections.abc import Mapping
 from math import isnan
 from typing import TYPE_CHECKING
 
-from sbi_clustermass.observations.mass_table import row_of
-from sbi_clustermass.observations.model_stamp import Stamp
-from sbi_clustermass.observations.results import Answer, Mass
+from sbi_clustermass.observations.mass_table import mass_row
+from sbi_clustermass.observations.model_stamp import ModelStamp
+from sbi_clustermass.observations.results import ClusterResult, MassResult
 
 if TYPE_CHECKING:
     from sbi_clustermass.observations.mass_table import Cell
-    from sbi_clustermass.observations.tables import ClusterTable, Counts
+    from sbi_clustermass.observations.tables import ObservedCluster, RowCounts
 
 WIDTH = 25  # of a line's label
 
 
-def lines_of(answer: Answer, stamp: Stamp) -> list[str]:
+def summary_lines(result: ClusterResult, stamp: ModelStamp) -> list[str]:
     """What there is to say of a cluster: its mass and what it rests on, or why there is none."""
-    if not isinstance(answer, Mass):
-        return [f"{answer.name}: no mass. {answer.reason}" if answer.cluster else answer.reason]
-    cluster, row = answer.cluster, row_of(answer, stamp)
+    if not isinstance(result, MassResult):
+        return [f"{result.name}: no mass. {result.reason}" if result.cluster else result.reason]
+    cluster, row = result.cluster, mass_row(result, stamp)
     return [
         cluster.name,
-        *(labelled(*pair) for pair in _of_mass(answer, row).items()),
-        labelled("galaxies", counts_of(cluster.counts)),
-        labelled("redshift", redshift_of(cluster)),
-        labelled("centre", centre_of(cluster)),
-        *(labelled(*pair) for pair in _of_dispersion(answer).items()),
-        *(labelled("assumed", note) for note in cluster.notes),
-        *(labelled("warning", warning) for warning in answer.warnings),
+        *(labelled_line(*pair) for pair in _of_mass(result, row).items()),
+        labelled_line("galaxies", describe_counts(cluster.counts)),
+        labelled_line("redshift", describe_redshift(cluster)),
+        labelled_line("centre", describe_centre(cluster)),
+        *(labelled_line(*pair) for pair in _of_dispersion(result).items()),
+        *(labelled_line("assumed", note) for note in cluster.notes),
+        *(labelled_line("warning", warning) for warning in result.warnings),
     ]
 
 
-def labelled(label: str, text: str) -> str:
+def labelled_line(label: str, text: str) -> str:
     """A line of a report."""
     return f"  {label:<{WIDTH}}{text}"
 
 
-def counts_of(counts: "Counts") -> str:
+def describe_counts(counts: "RowCounts") -> str:
     """What became of a cluster's rows."""
     said = "".join(f", {count} {words}" for words, count in counts.elsewhere.items() if count)
     dropped = f"{counts.dropped} dropped without a usable position or velocity"
     return f"{counts.used} used of {counts.rows} rows, {dropped}{said}"
 
 
-def redshift_of(cluster: "ClusterTable") -> str:
+def describe_redshift(cluster: "ObservedCluster") -> str:
     """A cluster's redshift, and where it comes from."""
     if isnan(cluster.redshift):
         return cluster.redshift_source
@@ -55,7 +55,7 @@ def redshift_of(cluster: "ClusterTable") -> str:
     return f"{cluster.redshift:.4f}{error}, {cluster.redshift_source}"
 
 
-def centre_of(cluster: "ClusterTable") -> str:
+def describe_centre(cluster: "ObservedCluster") -> str:
     """A cluster's centre, and where it comes from."""
     if isnan(cluster.ra):
         return cluster.centre_source
@@ -63,7 +63,7 @@ def centre_of(cluster: "ClusterTable") -> str:
     return f"{cluster.ra:.4f} {cluster.dec:+.4f} deg{error}, {cluster.centre_source}"
 
 
-def _of_mass(mass: Mass, row: "Mapping[str, Cell]") -> dict[str, str]:
+def _of_mass(mass: MassResult, row: "Mapping[str, Cell]") -> dict[str, str]:
     low, _, high = mass.percentiles
     per_h = f"{_between(row, 'M200c_per_h')} in h^-1 Msun"
     return {
@@ -77,7 +77,7 @@ def _between(row: "Mapping[str, Cell]", stem: str) -> str:
     return f"{row[stem]:.2f} ({row[f'{stem}_p16']:.2f} to {row[f'{stem}_p84']:.2f})"
 
 
-def _of_dispersion(mass: Mass) -> dict[str, str]:
+def _of_dispersion(mass: MassResult) -> dict[str, str]:
     found = mass.dispersion
     m_sigma = "needs a redshift" if isnan(mass.cluster.redshift) else f"{mass.log10_mass_m_sigma:.2f}"
     left = f"{found.n_galaxies} galaxies after 3-sigma clipping"

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, final
 
 from clustermocks.io.atomic import replacing
-from sbi_clustermass.observations.cluster_figure import one_cluster
+from sbi_clustermass.observations.cluster_figure import cluster_figure
 from sbi_clustermass.observations.cluster_page import sheet_of
-from sbi_clustermass.observations.results import Answer, Mass
-from sbi_clustermass.observations.terminal import printable
+from sbi_clustermass.observations.results import ClusterResult, MassResult
+from sbi_clustermass.observations.sanitize import printable
 
 if TYPE_CHECKING:
     from sbi_clustermass.estimator.mass_estimator import MassEstimator
-    from sbi_clustermass.observations.model_stamp import Stamp
+    from sbi_clustermass.observations.model_stamp import ModelStamp
     from sbi_clustermass.observations.tables.literature_masses import PublishedMasses
 
 Format = Literal["png", "pdf"]
@@ -27,7 +27,7 @@ _FAULTS = (ValueError, ArithmeticError, RuntimeError, LookupError)  # of one clu
 
 @final
 @dataclass
-class Pictures:
+class FigureFolder:
     """A folder that gets a picture for each mass.
 
     Attributes:
@@ -40,30 +40,30 @@ class Pictures:
 
     folder: Path
     estimator: "MassEstimator"
-    stamp: "Stamp"
+    stamp: "ModelStamp"
     published: "PublishedMasses | None" = None
     form: Format = "png"
     _taken: set[str] = field(default_factory=set)
 
-    def __call__(self, answer: Answer) -> Path | None:
+    def __call__(self, result: ClusterResult) -> Path | None:
         """Draw one cluster, and say where; None where it has no mass or cannot be drawn.
 
         Raises:
             OSError: The folder cannot be written.
         """
-        if not isinstance(answer, Mass):
+        if not isinstance(result, MassResult):
             return None
-        path = self.folder / f"{self._name(answer.name)}.{self.form}"
+        path = self.folder / f"{self._name(result.name)}.{self.form}"
         try:
-            self._draw(answer, path)
+            self._draw(result, path)
         except _FAULTS as error:
-            warnings.warn(printable(f"no picture of {answer.name}: {error}"), UserWarning, stacklevel=2)
+            warnings.warn(printable(f"no picture of {result.name}: {error}"), UserWarning, stacklevel=2)
             return None
         return path
 
-    def _draw(self, mass: Mass, path: Path) -> None:
+    def _draw(self, mass: MassResult, path: Path) -> None:
         published = () if self.published is None else self.published.of(mass.name)
-        figure = one_cluster(sheet_of(mass, self.estimator, self.stamp, published))
+        figure = cluster_figure(sheet_of(mass, self.estimator, self.stamp, published))
         with replacing(path) as temporary, warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Glyph .* missing")  # a box stands for letters that no font has
             figure.savefig(temporary, format=self.form, dpi=_DPI)

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, final
 
 import numpy as np
 
-from sbi_clustermass.observations.tables.column_reader import Reader, as_text
+from sbi_clustermass.observations.tables.column_reader import ColumnReader, as_text
 from sbi_clustermass.observations.tables.errors import closest, problem, shorten
+from sbi_clustermass.observations.tables.files import read_file
 from sbi_clustermass.observations.tables.limits import check_centre, check_redshift
-from sbi_clustermass.observations.tables.open import read_file
 
 if TYPE_CHECKING:
     from astropy.table import Column
@@ -22,7 +22,7 @@ _NAMES = ("name", "object", "target", "id", "system")
 
 @final
 @dataclass(frozen=True)
-class KnownCluster:
+class ListedCluster:
     """Where a cluster is, as somebody else found.
 
     Attributes:
@@ -38,7 +38,7 @@ class KnownCluster:
 
 @final
 @dataclass(frozen=True)
-class KnownClusters:
+class ClusterList:
     """Clusters of one table, found by name; case, blanks and underscores do not matter.
 
     Attributes:
@@ -47,18 +47,18 @@ class KnownClusters:
     """
 
     where: str
-    clusters: Mapping[str, KnownCluster]
+    clusters: Mapping[str, ListedCluster]
 
     def __len__(self) -> int:
         return len(self.clusters)
 
-    def __iter__(self) -> Iterator[KnownCluster]:
+    def __iter__(self) -> Iterator[ListedCluster]:
         return iter(self.clusters.values())
 
     def __contains__(self, name: str) -> bool:
         return _simple(name) in self.clusters
 
-    def get(self, name: str) -> KnownCluster:
+    def get(self, name: str) -> ListedCluster:
         """The cluster of a name.
 
         Raises:
@@ -72,7 +72,7 @@ class KnownClusters:
         raise problem(self.where, f"no cluster {name!r}.", found=shorten(names), advice=advice)
 
 
-def read_known(path: str | Path, *, columns: Mapping[str, str] | None = None) -> KnownClusters:
+def read_cluster_list(path: str | Path, *, columns: Mapping[str, str] | None = None) -> ClusterList:
     """Read a table of clusters: a column of names or numbers, and ra and dec, or z, or all three.
 
     Args:
@@ -84,13 +84,13 @@ def read_known(path: str | Path, *, columns: Mapping[str, str] | None = None) ->
     """
     path = Path(path)
     table = read_file(path)
-    reader = Reader(table, path.name, columns or {})
+    reader = ColumnReader(table, path.name, columns or {})
     names = id_texts(reader.column(_name_column(reader)))
     ra, dec = (_either(reader, ours) for ours in ("ra", "dec"))
     z = _either(reader, "z")
     if np.isnan(z).all() and np.isnan(ra).all():
         raise reader.missing("no positions and no redshifts of clusters. It needs ra and dec [deg], z, or both.", "z")
-    clusters: dict[str, KnownCluster] = {}
+    clusters: dict[str, ListedCluster] = {}
     for row in zip(names, ra, dec, z, strict=True):
         cluster = _cluster(path.name, *row)
         if cluster and _simple(cluster.name) in clusters:
@@ -98,7 +98,7 @@ def read_known(path: str | Path, *, columns: Mapping[str, str] | None = None) ->
             raise problem(path.name, "two clusters have one name.", found=cluster.name, advice=advice)
         if cluster:
             clusters[_simple(cluster.name)] = cluster
-    return KnownClusters(path.name, clusters)
+    return ClusterList(path.name, clusters)
 
 
 def id_texts(column: "Column") -> list[str]:
@@ -112,7 +112,7 @@ def id_texts(column: "Column") -> list[str]:
     return ["" if hidden or text.lower() in absent else text for text, hidden in zip(whole, masked, strict=True)]
 
 
-def _name_column(reader: Reader) -> str:
+def _name_column(reader: ColumnReader) -> str:
     if found := reader.find("id"):
         return found
     for name in reader.table.colnames:
@@ -121,7 +121,7 @@ def _name_column(reader: Reader) -> str:
     raise reader.missing("no names of clusters. It needs a column id or name.", "id")
 
 
-def _either(reader: Reader, ours: str) -> np.ndarray:
+def _either(reader: ColumnReader, ours: str) -> np.ndarray:
     """A column by its own name or by the one that it has in tables of galaxies; NaN where there is neither."""
     for name in (ours, f"{ours}_cluster"):
         values = reader.optional(name)
@@ -130,7 +130,7 @@ def _either(reader: Reader, ours: str) -> np.ndarray:
     return np.full(len(reader.table), np.nan)
 
 
-def _cluster(where: str, name: str, ra: float, dec: float, z: float) -> KnownCluster | None:
+def _cluster(where: str, name: str, ra: float, dec: float, z: float) -> ListedCluster | None:
     if not name:
         return None
     centre = None if math.isnan(ra + dec) else (float(ra), float(dec))
@@ -139,7 +139,7 @@ def _cluster(where: str, name: str, ra: float, dec: float, z: float) -> KnownClu
         check_centre(f"{where} [{name}]", centre)
     if redshift is not None:
         check_redshift(f"{where} [{name}]", redshift)
-    return KnownCluster(name, centre, redshift)
+    return ListedCluster(name, centre, redshift)
 
 
 def _simple(name: str) -> str:
