@@ -19,8 +19,17 @@ from sbi.inference import NPE
 from clustermocks import Catalogue, FlatMasses, HaloModel
 from sbi_clustermass import StackedAffine, Tabulated, Training, TrialMasses, as_tensors, mass_prior
 from sbi_clustermass.flows import EmbedOnce
-from sbi_clustermass.training import Augmentation, Data, GalaxyWriter, Place, Rows, Table, fit, split_by_group
-from sbi_clustermass.training.npe import Silent
+from sbi_clustermass.training import (
+    Augmentation,
+    Dataset,
+    DenseDataset,
+    GalaxyWriter,
+    Storage,
+    TrainingData,
+    fit,
+    split_by_group,
+)
+from sbi_clustermass.training.npe import NullTracker
 
 CLUSTERS, SUPPORT = 2000, (13.5, 15.3)
 UPDATES = {"cpu": 200, "cuda": 2000}
@@ -28,24 +37,24 @@ UPDATES = {"cpu": 200, "cuda": 2000}
 
 def ours(theta: torch.Tensor, x: torch.Tensor) -> float:
     """Updates a second of `fit`, the images' computation included."""
-    return fitted(StackedAffine()(theta.cpu(), x.cpu()), Table(theta, x), None)
+    return fitted(StackedAffine()(theta.cpu(), x.cpu()), DenseDataset(theta, x), None)
 
 
 def thinned(theta: torch.Tensor, mocks: Catalogue) -> float:
     """Updates a second of the network that ships, on galaxies that change with every update."""
-    writer = GalaxyWriter(Place(theta.device))
+    writer = GalaxyWriter(Storage(theta.device))
     writer.append(np.stack([mocks.galaxy_column(name) for name in ("R_proj", "v_los")], 1), mocks.n_galaxies)
     network = Tabulated(embedding=TrialMasses())(theta.cpu(), as_tensors(mocks)[1])
     return fitted(network, writer.finish(theta), Augmentation(recentre=True))
 
 
-def fitted(network: EmbedOnce, rows: Rows, augmentation: Augmentation | None) -> float:
-    """Updates a second of `fit`, on the device of the rows."""
-    updates, n = UPDATES[rows.theta.device.type], len(rows.theta)
+def fitted(network: EmbedOnce, dataset: Dataset, augmentation: Augmentation | None) -> float:
+    """Updates a second of `fit`, on the device of the dataset."""
+    updates, n = UPDATES[dataset.theta.device.type], len(dataset.theta)
     training = Training(max_updates=updates, patience=updates, augmentation=augmentation)
-    network, data = network.to(rows.theta.device), Data(rows, split_by_group(np.arange(n), training))
+    network, data = network.to(dataset.theta.device), TrainingData(dataset, split_by_group(np.arange(n), training))
     start = perf_counter()
-    fit(network, data, support=SUPPORT, training=training)  # ends with a look at its loss: all was computed
+    fit(network, data, support=SUPPORT, training=training)  # ends with a validation: all was computed
     return updates / (perf_counter() - start)
 
 
@@ -74,7 +83,7 @@ def stock(theta: torch.Tensor, x: torch.Tensor) -> float:
     """Updates a second of sbi's own loop."""
     inference = NPE(
         mass_prior(*SUPPORT, device=theta.device.type), density_estimator=StackedAffine(), device=theta.device.type,
-        tracker=Silent(), show_progress_bars=False,
+        tracker=NullTracker(), show_progress_bars=False,
     )  # fmt: skip
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -26,7 +26,7 @@ from sbi_clustermass.diagnostics import richness_r2
 from sbi_clustermass.diagnostics.validation import Validation, trust_section, validation_table
 from sbi_clustermass.flows import Flow
 from sbi_clustermass.report import Section, markdown, save_sections
-from sbi_clustermass.training.defaults import rule_for
+from sbi_clustermass.training.defaults import default_training
 
 CONSOLE = Console(soft_wrap=True, highlight=False)
 FEW = 10  # galaxies, at least, that clusters are thinned to where their number must say nothing
@@ -130,7 +130,7 @@ def trained(sets: Sets, name: str, flow: Flow, clusters: Catalogue, *, members: 
     folder = sets.folder / name
     if not (folder / "estimator.json").is_file():
         CONSOLE.print(f"training {sets.setting.name}/{name}")
-        rule = replace(rule_for(flow.embedding), seed=sets.seed)
+        rule = replace(default_training(flow.embedding), seed=sets.seed)
         rule = replace(rule, max_updates=100) if sets.shrink > 1 else rule
         support = (sets.setting.low, sets.setting.high)
         train(clusters, flow=flow, support=support, training=rule, members=members).save(folder)

@@ -43,8 +43,8 @@ from .training import (
     Augmentation as Augmentation,
     Training as Training,
 )
-from .training.npe import (
+from .training.dataset import (
     Catalogue as Catalogue,
-    ClusterNPE as ClusterNPE,
     as_tensors as as_tensors,
 )
+from .training.npe import ClusterNPE as ClusterNPE

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from clustermocks import Observation
 from sbi_clustermass.estimator.training_run import TrainingRun
 from sbi_clustermass.training import Augmentation, Training
-from sbi_clustermass.training.defaults import rule_for
+from sbi_clustermass.training.defaults import default_training
 
 if TYPE_CHECKING:
     from sbi_clustermass.estimator.mass_estimator import MassEstimator
@@ -82,7 +82,7 @@ def _built(node: ast.expr) -> object:
 
 def _run(estimator: "MassEstimator", rule: Training) -> TrainingRun:
     """The nearest that the command line can say."""
-    usual, changed = rule_for(estimator.flow.embedding), rule.augmentation
+    usual, changed = default_training(estimator.flow.embedding), rule.augmentation
     given = {name: getattr(rule, name) for name in ("learning_rate", "patience", "max_updates")}
     least, config = estimator.observation.min_galaxies, estimator.flow.config()["embedding"]
     return TrainingRun(

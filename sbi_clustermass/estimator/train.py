@@ -15,10 +15,9 @@ from sbi_clustermass.flows.device import resolve_device
 from sbi_clustermass.flows.ensemble import Ensemble
 from sbi_clustermass.posterior.prior import fit_effective_prior
 from sbi_clustermass.training import History, Progress, Training
-from sbi_clustermass.training.defaults import rule_for
+from sbi_clustermass.training.defaults import default_training
 from sbi_clustermass.training.ensemble_training import train_members
-from sbi_clustermass.training.support import warn_of_gaps
-from sbi_clustermass.training.training_set import TrainingSet, working_place
+from sbi_clustermass.training.training_set import TrainingSet, warn_of_gaps, working_storage
 
 
 def train(
@@ -43,7 +42,7 @@ def train(
         flow: The architecture, `StackedAffine()` by default.
         support: Lowest and highest log10 mass of the prior [dex]; by default the range of the attempted masses,
             rounded outwards to .01.
-        training: The training rule; the one that suits the embedding by default (`rule_for`).
+        training: The training rule; the one that suits the embedding by default (`default_training`).
         mirror: Show every cluster a second time with v_los reversed, as likely as the first. With an augmentation its
             own `mirror` does that.
         members: Networks to train, as an ensemble: seeds of their weights, splits and batches differ.
@@ -59,15 +58,15 @@ def train(
         TypeError: The flow is a builder of something other than `EmbedOnce`.
     """
     flow = flow or StackedAffine()
-    training = training or rule_for(flow.embedding)
+    training = training or default_training(flow.embedding)
     training = training if seed is None else replace(training, seed=seed)
     flow.config()  # refuses what could not be saved before the time is spent
     if members < 1:
         raise ValueError(f"members must be at least 1, got {members}.")
     folder = None if checkpoint is None else Path(checkpoint)
     streamed = not isinstance(catalogue, Catalogue)
-    with working_place(resolve_device(device), mapped=streamed, beside=folder) as place:
-        clusters = TrainingSet.read(catalogue, place, support).under(training.augmentation)
+    with working_storage(resolve_device(device), mapped=streamed, parent=folder) as storage:
+        clusters = TrainingSet.from_catalogue(catalogue, storage, support).augmented(training.augmentation)
         warn_of_gaps(clusters.clusters, clusters.support)
         training = replace(training, augmentation=clusters.augmentation)
         even = getattr(flow.embedding, "even", False)  # sees no difference: the same would be shown twice

@@ -19,7 +19,7 @@ from sbi_clustermass.estimator.train import train
 from sbi_clustermass.flows import Flow, flow_from_config
 from sbi_clustermass.report.style import save
 from sbi_clustermass.training import Augmentation, Training, write_histories
-from sbi_clustermass.training.defaults import rule_for
+from sbi_clustermass.training.defaults import default_training
 from sbi_clustermass.training.ensemble_training import remove_checkpoints
 from sbi_clustermass.training.plots import history
 
@@ -92,7 +92,7 @@ class TrainingRun:
         """The training rule."""
         given = {name: getattr(self, name) for name in ("learning_rate", "patience", "max_updates")}
         return replace(
-            rule_for(self.builder.embedding),
+            default_training(self.builder.embedding),
             **{name: value for name, value in given.items() if value is not None},
             truncated=self.truncated,
             seed=self.seed,

@@ -1,24 +1,25 @@
 from .augmentation import Augmentation as Augmentation
 from .checkpoint import Checkpoint as Checkpoint
 from .dataset import (
-    Galaxies as Galaxies,
+    Dataset as Dataset,
+    DenseDataset as DenseDataset,
     GalaxyWriter as GalaxyWriter,
-    Place as Place,
-    Rows as Rows,
-    Table as Table,
+    RaggedDataset as RaggedDataset,
+    Storage as Storage,
 )
 from .history import (
     History as History,
-    Look as Look,
     Progress as Progress,
+    ValidationStep as ValidationStep,
     write_histories as write_histories,
 )
 from .loop import (
-    Data as Data,
+    TrainingData as TrainingData,
+    build_network as build_network,
     clusters_loss as clusters_loss,
     fit as fit,
 )
-from .precompute import with_summaries as with_summaries
+from .precompute import precompute_summaries as precompute_summaries
 from .settings import (
     Split as Split,
     Training as Training,

@@ -1,6 +1,6 @@
-"""Random changes to clusters while a network is trained on them: fewer galaxies, velocity errors, v reversed.
+"""Random changes to clusters during training: fewer galaxies, velocity errors, reversed velocities.
 
-Velocities in [km/s].
+Velocities are in [km/s].
 """
 
 from dataclasses import dataclass, replace
@@ -12,35 +12,38 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from clustermocks import Observation
-from sbi_clustermass.training.recentring import biweight_centre
+
+_TUNING = 6.0  # median absolute deviations beyond which a galaxy has no weight, as astropy's
 
 
 @final
 @dataclass(frozen=True)
 class Augmentation:
-    r"""Spectroscopy that is incomplete and imprecise, drawn anew for every cluster at every weight update.
+    r"""Incomplete and imprecise spectroscopy, drawn anew for every cluster at every weight update.
 
-    A galaxy is kept with its cluster's completeness, drawn evenly from a range. Velocity errors are Gaussian, with a
-    size drawn evenly from a range for each cluster. The cluster's velocity is then measured again, by the biweight of
-    the galaxies that are left, where it was measured in the mocks: with a dozen galaxies it is off by a third of their
-    dispersion. A galaxy carried beyond the velocity cut is lost; none is gained: those beyond it were not kept.
+    A galaxy is kept with its cluster's completeness, drawn uniformly from a range. Velocity errors are Gaussian, with a
+    size drawn uniformly from a range for each cluster. If the mocks' velocities are relative to a measured centre, the
+    centre is measured again, by the biweight of the remaining galaxies: with a dozen galaxies its error is a third of
+    their dispersion. Galaxies that move beyond the velocity cut are lost; none move in, because those beyond the cut
+    are not part of the mocks.
 
-    The richness cut is applied after the thinning: a cluster left with fewer galaxies is no observation, and has no
-    weight in the loss. That leaves the effective prior alone. Thinning only removes galaxies, so a cluster that failed
-    the cut before fails it after, and the thinned set is what the same cut would have selected from *all* attempted
-    clusters, thinned: $n'_\mathrm{train}(M) = n_\mathrm{attempted}(M)\,P(N' \ge \mathrm{cut} | M)$. Hence
+    The richness cut is applied after the thinning: a cluster with too few remaining galaxies has no weight in the loss.
+    This does not change the effective prior. Thinning only removes galaxies, so a cluster that failed the cut before
+    fails it after, and the thinned set is what the same cut would have selected from *all* attempted clusters,
+    thinned: $n'_\mathrm{train}(M) = n_\mathrm{attempted}(M)\,P(N' \ge \mathrm{cut} | M)$. Hence
     $\pi(M) = n'_\mathrm{train} / P'_\mathrm{train} = n_\mathrm{attempted}(M) = n_\mathrm{train} / P_\mathrm{train}$,
-    the prior of the set as it was simulated. A set resampled by a weight w(M) keeps $w\,n_\mathrm{attempted}$ likewise.
-    Given how many of a batch are left, they are independent draws from the thinned set: their plain mean is unbiased.
+    the prior of the set as it was simulated. Similarly, a set resampled by a weight w(M) keeps
+    $w\,n_\mathrm{attempted}$. Given their number, the remaining clusters of a batch are independent draws from the
+    thinned set, so that their plain mean is unbiased.
 
     Attributes:
         completeness: Lowest and highest share of a cluster's galaxies with a velocity [1].
         velocity_error: Smallest and largest standard deviation of a cluster's velocity errors [km/s].
-        mirror: Whether the velocities of every second cluster, at random, are reversed.
-        min_galaxies: Fewest galaxies left; `train` raises it to the catalogue's own cut.
-        v_cut: Velocity beyond which a galaxy is lost [km/s]; `train` lowers it to the catalogue's own.
-        recentre: Whether the velocity of the cluster is measured again; None for not, and for `train` where the
-            catalogue's were (`Catalogue.is_recentred`).
+        mirror: Whether the velocities of a random half of the clusters are reversed.
+        min_galaxies: Fewest remaining galaxies of a cluster; `train` raises it to the catalogue's cut.
+        v_cut: Velocity beyond which a galaxy is lost [km/s]; `train` lowers it to the catalogue's cut.
+        recentre: Whether the centre velocity of the cluster is measured again; None for no, except that `train` does so
+            if the catalogue's were (`Catalogue.is_recentred`).
     """
 
     completeness: tuple[float, float] = (0.5, 1.0)
@@ -63,7 +66,7 @@ class Augmentation:
             )
 
     def within(self, observation: Observation, *, recentred: bool) -> Self:
-        """The same with the cuts of a catalogue, where these are stricter, and recentring as it did unless told."""
+        """Apply the cuts of a catalogue if they are stricter, and its recentring if `recentre` is None."""
         least, v_cut = max(self.min_galaxies, observation.min_galaxies), min(self.v_cut, observation.v_cut)
         recentre = recentred if self.recentre is None else self.recentre
         return replace(self, min_galaxies=least, v_cut=v_cut, recentre=recentre)
@@ -71,15 +74,15 @@ class Augmentation:
     def __call__(
         self, x: Float[Tensor, "batch galaxy 3"], generator: torch.Generator
     ) -> tuple[Float[Tensor, "batch galaxy 3"], Bool[Tensor, " batch"]]:
-        """Draw other clusters from these, on their device and without waiting for it.
+        """Draw changed clusters, on the device of x and without a synchronisation.
 
         Args:
             x: R_proj [h^-1 Mpc], v_los [km/s], and 1 for a galaxy or 0 for padding.
-            generator: On the device of x.
+            generator: Generator on the device of x.
 
         Returns:
-            The changed clusters, removed galaxies turned into padding where they stood, and whether each passed the
-            richness cut. Those that did not are as they were, so that they can be evaluated, at weight 0.
+            The changed clusters, with padding in the place of removed galaxies, and whether each passed the richness
+            cut. Those that did not are unchanged, so that they can be evaluated with weight 0.
 
         Raises:
             ValueError: x has another shape.
@@ -105,3 +108,33 @@ def _between(bounds: tuple[float, float], share: Tensor) -> Tensor:
 
 def _like(draw, x: Tensor, generator: torch.Generator) -> Float[Tensor, "batch galaxy"]:
     return draw(x.shape[:2], generator=generator, device=x.device)
+
+
+def biweight_centre(
+    v_los: Float[Tensor, "batch galaxy"], real: Bool[Tensor, "batch galaxy"]
+) -> Float[Tensor, "batch 1"]:
+    """Biweight location of each padded cluster's galaxies, on their device and without a synchronisation.
+
+    It is 0 for a cluster without galaxies. `clustermocks.kinematics.biweight.centre_velocity` repeats this with the
+    galaxies within the velocity cut of the centre, which changes little if the velocities were centred before thinning.
+
+    Args:
+        v_los: Line-of-sight velocities [km/s].
+        real: False for padding.
+
+    References:
+        Beers, Flynn & Gebhardt 1990, AJ 100, 32, eq. 5.
+    """
+    middle = _median(v_los, real)
+    offset = v_los - middle
+    spread = _median(offset.abs(), real)
+    u = offset / torch.where(spread > 0, _TUNING * spread, 1.0)
+    weight = torch.where(real & (u.abs() < 1) & (spread > 0), (1 - u**2) ** 2, 0.0)
+    return middle + (offset * weight).sum(1, keepdim=True) / weight.sum(1, keepdim=True).clamp(min=1e-6)
+
+
+def _median(values: Float[Tensor, "batch galaxy"], real: Bool[Tensor, "batch galaxy"]) -> Float[Tensor, "batch 1"]:
+    rising = values.masked_fill(~real, torch.inf).sort(1).values
+    n = real.sum(1, keepdim=True)
+    pair = torch.cat([(n - 1).clamp(min=0) // 2, n // 2], 1).clamp(max=values.shape[1] - 1)
+    return torch.where(n > 0, rising.gather(1, pair).mean(1, keepdim=True), 0.0)

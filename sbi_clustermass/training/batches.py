@@ -6,15 +6,15 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from sbi_clustermass.training.dataset import Picked
+from sbi_clustermass.training.dataset import RowIndices
 from sbi_clustermass.training.settings import Training
 
 
 @final
 class Batches:
-    """Shuffled batches of row numbers, one epoch after another, the short rest of an epoch left out.
+    """Shuffled batches of row numbers, one epoch after another; the incomplete last batch of an epoch is dropped.
 
-    Drawn on the CPU, so that a seed means the same on every device, and sent over once an epoch.
+    They are drawn on the CPU, so that a seed gives the same batches on every device, and copied once per epoch.
     """
 
     def __init__(self, rows: Int[Tensor, " row"], training: Training, device: torch.device) -> None:
@@ -22,22 +22,22 @@ class Batches:
         self.generator = torch.Generator().manual_seed(training.seed)
         self._begin(rows[:0])
 
-    def next(self) -> Picked:
-        """The next batch."""
-        if len(self.order.here) < self.size:
+    def next(self) -> RowIndices:
+        """Return the next batch."""
+        if len(self.order.cpu) < self.size:
             self._begin(self.rows[torch.randperm(len(self.rows), generator=self.generator)])
-        here, there = (order.split([self.size, len(order) - self.size]) for order in self.order)
-        self.order = Picked(here[1], there[1])
-        return Picked(here[0], there[0])
+        cpu, device = (order.split([self.size, len(order) - self.size]) for order in self.order)
+        self.order = RowIndices(cpu[1], device[1])
+        return RowIndices(cpu[0], device[0])
 
     def state(self) -> dict[str, Tensor]:
-        """What is left of the epoch, and the generator's state."""
-        return {"order": self.order.here.clone(), "generator": self.generator.get_state()}
+        """Remaining rows of the epoch, and the state of the generator."""
+        return {"order": self.order.cpu.clone(), "generator": self.generator.get_state()}
 
     def restore(self, state: dict[str, Tensor]) -> None:
-        """Go on from a `state()`."""
+        """Continue from a `state()`."""
         self._begin(state["order"])
         self.generator.set_state(state["generator"])
 
     def _begin(self, order: Tensor) -> None:
-        self.order = Picked(order, order.to(self.device))
+        self.order = RowIndices(order, order.to(self.device))

@@ -1,4 +1,4 @@
-"""A training's state on disk: one safetensors file whose header holds the rest as JSON; nothing is ever unpickled."""
+"""State of a training on disk: one safetensors file with JSON in its header; nothing is ever unpickled."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -12,19 +12,19 @@ from torch import Tensor
 
 from clustermocks.io.atomic import replacing
 
-FORMAT = "1"
+_FORMAT = "1"
 
 State = tuple[dict[str, Tensor], dict[str, Any]]
 
 
 @final
 class Checkpoint:
-    """Where one training leaves its state. The file appears whole or not at all.
+    """File for the state of one training. It is written completely or not at all.
 
     Attributes:
-        path: The file.
-        settings: What the training is of, by name; another's checkpoint is refused.
-        every: Seconds between two writes, at least [s]; the state after the last update is always written.
+        path: Path of the file.
+        settings: Settings and data of the training, by name; a checkpoint with other settings is refused.
+        every: Shortest time between two writes [s]; the state after the last update is always written.
     """
 
     def __init__(self, path: Path, settings: Mapping[str, str], *, every: float = 30.0) -> None:
@@ -32,7 +32,7 @@ class Checkpoint:
         self._written = monotonic()
 
     def write(self, state: Callable[[], State], *, last: bool = False) -> None:
-        """Write the state, unless it was written a moment ago.
+        """Write the state, unless the last write was less than `every` seconds ago.
 
         Raises:
             OSError: The file cannot be written.
@@ -40,17 +40,17 @@ class Checkpoint:
         if not last and monotonic() - self._written < self.every:
             return
         tensors, facts = state()
-        header = {"format": FORMAT, "settings": json.dumps(self.settings), "facts": json.dumps(facts)}
-        own = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}  # tied weights
+        header = {"format": _FORMAT, "settings": json.dumps(self.settings), "facts": json.dumps(facts)}
+        own = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}  # without ties
         with replacing(self.path) as temporary:
             save_file(own, str(temporary), metadata=header)
         self._written = monotonic()
 
     def read(self) -> State | None:
-        """The state that was written; None where there is none.
+        """Read the state; None if there is no file.
 
         Raises:
-            ValueError: The file is damaged, of another format, or of a training of other data or settings.
+            ValueError: The file is damaged, has another format, or belongs to a training with other data or settings.
         """
         if not self.path.exists():
             return None
@@ -58,8 +58,8 @@ class Checkpoint:
             with safe_open(str(self.path), framework="pt") as file:
                 header, names = file.metadata() or {}, file.keys()
                 tensors = {name: file.get_tensor(name) for name in names}
-            if header.get("format") != FORMAT:
-                raise ValueError(f"checkpoint format {header.get('format')!r}; this version reads format {FORMAT}")
+            if header.get("format") != _FORMAT:
+                raise ValueError(f"checkpoint format {header.get('format')!r}; this version reads format {_FORMAT}")
             settings, facts = json.loads(header["settings"]), json.loads(header["facts"])
         except (SafetensorError, OSError, KeyError, ValueError, RecursionError) as error:
             raise ValueError(

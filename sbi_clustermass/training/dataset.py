@@ -1,4 +1,4 @@
-"""Clusters by row number, wherever they are kept: in the device's memory, or in a file mapped into memory.
+"""Datasets for training, kept in the memory of a device or in files that are mapped into memory.
 
 Distances are comoving [h^-1 Mpc], velocities [km/s]. All numbers are float32.
 """
@@ -7,6 +7,7 @@ import os
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from hashlib import blake2b
 from math import prod
 from pathlib import Path
@@ -17,23 +18,50 @@ import torch
 from jaxtyping import Float, Float32, Int
 from torch import Tensor
 
+from clustermocks import Catalogue
 from clustermocks.io.atomic import unwritable
 
-CHUNK = 2000
+_CHUNK = 2000
 
 
-class Picked(NamedTuple):
+class RowIndices(NamedTuple):
     """The same row numbers on the CPU and on the device of the training."""
 
-    here: Int[Tensor, " picked"]
-    there: Int[Tensor, " picked"]
+    cpu: Int[Tensor, " picked"]
+    device: Int[Tensor, " picked"]
 
     def on(self, device: torch.device) -> Int[Tensor, " picked"]:
-        """Those that index a tensor on this device, without a copy."""
-        return self.there if self.there.device == device else self.here
+        """Row numbers that index a tensor on this device, without a copy."""
+        return self.device if self.device.device == device else self.cpu
 
 
-class Rows(Protocol):
+@final
+@dataclass(frozen=True)
+class Storage:
+    """Device and folder in which large arrays are allocated.
+
+    Attributes:
+        device: Device of the training.
+        folder: Folder for files that are mapped into memory; None for the device's memory.
+    """
+
+    device: torch.device
+    folder: Path | None = None
+
+    def empty(self, *shape: int) -> Float32[Tensor, "..."]:
+        """Allocate an array.
+
+        Raises:
+            OSError: The disk is too full for the file.
+        """
+        if self.folder is None or prod(shape) == 0:
+            return torch.empty(shape, device=self.device)
+        file = self.folder / f"{secrets.token_hex(8)}.f32"
+        _reserve(file, 4 * prod(shape))
+        return torch.from_file(str(file), shared=True, size=prod(shape), dtype=torch.float32).reshape(shape)
+
+
+class Dataset(Protocol):
     """Pairs of parameters and observations.
 
     Attributes:
@@ -43,63 +71,62 @@ class Rows(Protocol):
     @property
     def theta(self) -> Float[Tensor, "row theta"]: ...
 
-    def take(self, picked: Picked) -> Tensor:
+    def take(self, rows: RowIndices) -> Tensor:
         """Observations of some rows, (picked, *event), on the device of the training."""
         ...
 
-    def among(self, rows: Int[Tensor, " some"], place: "Place") -> "Rows":
-        """Some rows, by their numbers on the CPU; what must be copied goes to this place."""
+    def subset(self, rows: Int[Tensor, " some"], storage: Storage) -> "Dataset":
+        """Dataset of some rows, whose numbers are on the CPU; what must be copied goes to this storage."""
         ...
 
     def digest(self) -> str:
-        """A checksum of everything."""
+        """Checksum of all numbers."""
         ...
 
 
 @final
 @dataclass(frozen=True)
-class Table:
-    """Observations, or summaries of them, all of one shape.
+class DenseDataset:
+    """Observations, or summaries of them, that have the same shape.
 
     Attributes:
         theta: Parameters, (row, theta), on the device of the training.
-        x: (row, *event), on the same device, or on the CPU, where it may be a mapped file.
-        is_summary: Whether x went through the fixed stage of an embedding.
+        x: Observations, (row, *event), on the same device, or on the CPU, where they may be a mapped file.
+        is_summary: Whether x is the output of the fixed stage of an embedding.
     """
 
     theta: Float[Tensor, "row theta"]
     x: Float[Tensor, "row *event"]
     is_summary: bool = False
 
-    def take(self, picked: Picked) -> Tensor:
+    def take(self, rows: RowIndices) -> Tensor:
         """Observations of some rows, on the device of theta."""
-        return self.x[picked.on(self.x.device)].to(self.theta.device)
+        return self.x[rows.on(self.x.device)].to(self.theta.device)
 
-    def among(self, rows: Int[Tensor, " some"], place: "Place") -> Self:
-        """Some rows, in order, copied to this place."""
-        x, start = place.empty(len(rows), *self.x.shape[1:]), 0
-        for picked in parts(self, rows):
-            x[start : start + len(picked.here)] = self.x[picked.on(self.x.device)]
-            start += len(picked.here)
+    def subset(self, rows: Int[Tensor, " some"], storage: Storage) -> Self:
+        """Dataset of some rows, in this order, copied to this storage."""
+        x, start = storage.empty(len(rows), *self.x.shape[1:]), 0
+        for chunk in chunks(self, rows):
+            x[start : start + len(chunk.cpu)] = self.x[chunk.on(self.x.device)]
+            start += len(chunk.cpu)
         return replace(self, theta=self.theta[rows.to(self.theta.device)], x=x)
 
     def digest(self) -> str:
-        """A checksum of everything."""
+        """Checksum of all numbers."""
         return _digest(self.theta, self.x)
 
 
 @final
 @dataclass(frozen=True)
-class Galaxies:
-    """Observations as galaxies on end; a batch is padded to its own richest cluster.
+class RaggedDataset:
+    """Observations stored as one list of galaxies; a batch is padded to its own richest cluster.
 
     Attributes:
         theta: Parameters, (row, theta), on the device of the training.
-        flat: R_proj and v_los, (galaxy, 2), on the same device, or on the CPU, where it may be a mapped file.
-        first: Number of each row's first galaxy, (row,), on the device of `flat`.
-        sign: 1, or -1 where velocities are reversed, (row,), on the device of `flat`.
-        count: Galaxies of each row, (row,), on the CPU: the host chooses widths and must not wait for the device.
-        count_there: The same on the device of `flat`: to send them over with every batch would wait for it, too.
+        flat: R_proj and v_los, (galaxy, 2), on the same device, or on the CPU, where they may be a mapped file.
+        first: Index of each row's first galaxy, (row,), on the device of `flat`.
+        sign: 1, or -1 for reversed velocities, (row,), on the device of `flat`.
+        count: Number of galaxies in each row, (row,), on the device of `flat`.
     """
 
     theta: Float[Tensor, "row theta"]
@@ -107,80 +134,58 @@ class Galaxies:
     first: Int[Tensor, " row"]
     sign: Float[Tensor, " row"]
     count: Int[Tensor, " row"]
-    count_there: Int[Tensor, " row"]
 
-    def take(self, picked: Picked) -> Float[Tensor, "picked galaxy 3"]:
-        """Some rows: R_proj, v_los and 1 for a galaxy or 0 for padding, on the device of theta."""
+    @cached_property
+    def count_cpu(self) -> Int[Tensor, " row"]:
+        """Number of galaxies on the CPU, so that the host can choose the width of a batch without a synchronisation."""
+        return self.count.cpu()
+
+    def take(self, rows: RowIndices) -> Float[Tensor, "picked galaxy 3"]:
+        """Observations of some rows: R_proj, v_los, and 1 for a galaxy or 0 for padding, on the device of theta."""
         device = self.flat.device
-        at = picked.on(device)
-        step = torch.arange(int(self.count[picked.here].max()), device=device)
-        real = step < self.count_there[at][:, None]
+        at = rows.on(device)
+        step = torch.arange(int(self.count_cpu[rows.cpu].max()), device=device)
+        real = step < self.count[at][:, None]
         galaxy = (self.first[at][:, None] + step).clamp(max=len(self.flat) - 1)  # beyond the last: padding
         R, v = self.flat[galaxy].unbind(-1)
         x = torch.stack([R, v * self.sign[at][:, None], torch.ones_like(R)], -1) * real[..., None]
         return x.to(self.theta.device)
 
-    def among(self, rows: Int[Tensor, " some"], place: "Place | None" = None) -> Self:
-        """Some rows, in order; the galaxies are shared and nothing is copied."""
-        at, there = rows.to(self.flat.device), rows.to(self.theta.device)
-        parts = {name: getattr(self, name)[at] for name in ("first", "sign", "count_there")}
-        return replace(self, theta=self.theta[there], count=self.count[rows], **parts)
+    def subset(self, rows: Int[Tensor, " some"], storage: Storage | None = None) -> Self:
+        """Dataset of some rows, in this order; the galaxies are shared, not copied."""
+        at = rows.to(self.flat.device)
+        per_row = {name: getattr(self, name)[at] for name in ("first", "sign", "count")}
+        return replace(self, theta=self.theta[rows.to(self.theta.device)], **per_row)
 
     def mirrored(self) -> Self:
-        """All rows, and then all rows with velocities reversed; the galaxies are shared."""
-        twice = {name: torch.cat([getattr(self, name)] * 2) for name in ("theta", "first", "count", "count_there")}
+        """Append all rows with reversed velocities; the galaxies are shared, not copied."""
+        twice = {name: torch.cat([getattr(self, name)] * 2) for name in ("theta", "first", "count")}
         return replace(self, sign=torch.cat([self.sign, -self.sign]), **twice)
 
     def digest(self) -> str:
-        """A checksum of everything."""
+        """Checksum of all numbers."""
         return _digest(self.theta, self.flat, self.first, self.sign, self.count)
 
 
-def parts(rows: Rows, among: Int[Tensor, " some"] | None = None, chunk: int = CHUNK) -> Iterator[Picked]:
-    """All rows in order, or those with the given numbers, so many at a time."""
-    numbers = torch.arange(len(rows.theta)) if among is None else among
-    for here in numbers.split(chunk):
-        yield Picked(here, here.to(rows.theta.device))
-
-
-@final
-@dataclass(frozen=True)
-class Place:
-    """Where large arrays go.
-
-    Attributes:
-        device: The device of the training.
-        folder: A folder for files to map into memory; None for the device's memory.
-    """
-
-    device: torch.device
-    folder: Path | None = None
-
-    def empty(self, *shape: int) -> Float32[Tensor, "..."]:
-        """Room for numbers.
-
-        Raises:
-            OSError: There is no room for the file.
-        """
-        if self.folder is None or prod(shape) == 0:
-            return torch.empty(shape, device=self.device)
-        file = self.folder / f"{secrets.token_hex(8)}.f32"
-        _reserve(file, 4 * prod(shape))
-        return torch.from_file(str(file), shared=True, size=prod(shape), dtype=torch.float32).reshape(shape)
+def chunks(dataset: Dataset, rows: Int[Tensor, " some"] | None = None, size: int = _CHUNK) -> Iterator[RowIndices]:
+    """Split all rows, or those with the given numbers, into consecutive chunks."""
+    numbers = torch.arange(len(dataset.theta)) if rows is None else rows
+    for chunk in numbers.split(size):
+        yield RowIndices(chunk, chunk.to(dataset.theta.device))
 
 
 @final
 class GalaxyWriter:
-    """Puts galaxies on end, part by part; into a file where the place has a folder, holding one part at a time."""
+    """Writer of a `RaggedDataset`, part by part; with a folder, only one part at a time is held in memory."""
 
-    def __init__(self, place: Place) -> None:
-        self.place = place
+    def __init__(self, storage: Storage) -> None:
+        self.storage = storage
         self._count: list[np.ndarray] = []
         self._flat: list[np.ndarray] = []
-        self._file = None if place.folder is None else place.folder / f"{secrets.token_hex(8)}.f32"
+        self._file = None if storage.folder is None else storage.folder / f"{secrets.token_hex(8)}.f32"
 
     def append(self, flat: Float[np.ndarray, "galaxy 2"], count: Int[np.ndarray, "cluster"]) -> None:
-        """Add clusters: R_proj and v_los of all their galaxies, and how many belong to each."""
+        """Append clusters, given R_proj and v_los of all their galaxies and the number of galaxies of each cluster."""
         self._count.append(np.asarray(count, np.int64))
         flat = np.ascontiguousarray(flat, np.float32)
         if self._file is None:
@@ -188,25 +193,36 @@ class GalaxyWriter:
         else:
             try:
                 with self._file.open("ab") as file:
-                    file.write(flat.tobytes())  # tofile would not say that the disk is full
+                    file.write(flat.tobytes())  # tofile does not report that the disk is full
             except OSError as error:
                 raise unwritable(self._file, error) or error from error
 
-    def finish(self, theta: Float[Tensor, "row theta"]) -> Galaxies:
-        """All clusters added, with their parameters."""
+    def append_padded(self, x: Float[Tensor, "cluster galaxy 3"]) -> None:
+        """Append padded clusters."""
+        real = x[..., 2] > 0
+        self.append(x[real][:, :2].cpu().numpy(), real.sum(1).cpu().numpy())
+
+    def finish(self, theta: Float[Tensor, "row theta"]) -> RaggedDataset:
+        """Return the dataset of all clusters, with these parameters."""
         count = torch.from_numpy(np.concatenate(self._count))
-        total, place = int(count.sum()), self.place
+        total, device = int(count.sum()), self.storage.device
         if self._file is None or total == 0:
-            flat = torch.from_numpy(np.concatenate([np.zeros((0, 2), np.float32), *self._flat])).to(place.device)
+            flat = torch.from_numpy(np.concatenate([np.zeros((0, 2), np.float32), *self._flat])).to(device)
         else:
             flat = torch.from_file(str(self._file), shared=False, size=2 * total, dtype=torch.float32).reshape(-1, 2)
         first = (count.cumsum(0) - count).to(flat.device)
         sign = torch.ones(len(count), device=flat.device)
-        return Galaxies(theta.to(place.device), flat, first, sign, count, count.to(flat.device))
+        return RaggedDataset(theta.to(device), flat, first, sign, count.to(flat.device))
+
+
+def as_tensors(catalogue: Catalogue) -> tuple[Float[Tensor, "cluster 1"], Float[Tensor, "cluster galaxy 3"]]:
+    """Masses and galaxies of a catalogue as sbi expects them: float32, padded to the richest cluster."""
+    theta = torch.from_numpy(catalogue.log10_mass.astype(np.float32))[:, None]
+    return theta, torch.from_numpy(catalogue.padded())
 
 
 def _reserve(file: Path, size: int) -> None:
-    """Take the room on the disk now: to write into a mapped file that finds none ends the process, without a word."""
+    """Reserve the space on the disk: a write into a mapped file on a full disk kills the process without a message."""
     try:
         with file.open("wb") as opened:
             if hasattr(os, "posix_fallocate"):

@@ -1,4 +1,4 @@
-"""The training rule that suits an embedding."""
+"""Default settings of the training, for each embedding."""
 
 from torch import nn
 
@@ -9,20 +9,20 @@ _PAPER = Training()
 _NETWORK = Training(learning_rate=1e-3, patience=1000, max_updates=6000)  # slow to start, with long plateaus
 _STEADY = Training(learning_rate=5e-4, patience=1500, max_updates=6000)  # attention
 _IMAGE = Training(learning_rate=3e-4, patience=1000, max_updates=6000)  # convolutions
-_TABLE = Training(learning_rate=5e-3, batch_size=200, patience=1000, max_updates=5000)  # few weights on many counts
+_COUNTS = Training(learning_rate=5e-3, batch_size=200, patience=1000, max_updates=5000)  # few weights, many counts
 
-RULES = {
+DEFAULT_TRAINING = {
     "kde": _PAPER,
     "learned_kde": _PAPER,
     "cnn": _IMAGE,
     "deep_sets": _NETWORK,
     "attention": _STEADY,
     "summary": _NETWORK,
-    "trial_masses": _TABLE,
+    "trial_masses": _COUNTS,
 }
 
 
-def rule_for(embedding: nn.Module) -> Training:
-    """The rule under which an embedding is trained if nothing else is said; the paper's for one that is not ours."""
+def default_training(embedding: nn.Module) -> Training:
+    """Default settings for an embedding; the paper's for an embedding that is not in `EMBEDDINGS`."""
     names = [name for name, kind in EMBEDDINGS.items() if type(embedding) is kind]
-    return RULES[names[0]] if names else _PAPER
+    return DEFAULT_TRAINING[names[0]] if names else _PAPER

@@ -1,4 +1,4 @@
-"""What happened during training: as numbers, as a table, and while it goes on."""
+"""History of a training: losses at each validation, their table, and reports while it runs."""
 
 import csv
 from collections.abc import Callable, Iterable
@@ -14,10 +14,10 @@ from clustermocks.io.atomic import replacing
 @final
 @dataclass
 class History:
-    """What happened during training.
+    """Losses during training.
 
     Attributes:
-        updates: Weight updates at each validation.
+        updates: Number of weight updates at each validation.
         training_loss: Mean loss of the batches since the last validation [nats].
         validation_loss: Loss of the whole validation set [nats].
     """
@@ -28,16 +28,16 @@ class History:
 
     @property
     def best_update(self) -> int:
-        """Weight updates after which the restored weights were taken."""
+        """Number of weight updates of the weights that were kept."""
         return self.updates[int(np.argmin(self.validation_loss))]
 
     def record(self, update: int, total: float, validation_loss: float) -> None:
-        """Add a look at the validation set.
+        """Append a validation.
 
         Args:
-            update: Weight updates so far.
-            total: Sum of the batches' losses since the last look [nats].
-            validation_loss: Of the whole validation set [nats].
+            update: Number of weight updates so far.
+            total: Sum of the batches' losses since the last validation [nats].
+            validation_loss: Loss of the whole validation set [nats].
 
         Raises:
             FloatingPointError: The validation loss is not finite.
@@ -53,27 +53,27 @@ class History:
 
 
 def write_histories(histories: Iterable[History], path: Path) -> None:
-    """Write a CSV table, a row for each look at the validation set of each member; losses in nats."""
+    """Write a CSV table with one row for each validation of each member; losses in nats."""
     with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file)
         rows.writerow(["member", "updates", "training_loss", "validation_loss", "weights_kept"])
         for member, record in enumerate(histories):
-            for look in zip(record.updates, record.training_loss, record.validation_loss, strict=True):
-                rows.writerow([member, *look, int(look[0] == record.best_update)])
+            for step in zip(record.updates, record.training_loss, record.validation_loss, strict=True):
+                rows.writerow([member, *step, int(step[0] == record.best_update)])
 
 
 @final
 @dataclass(frozen=True)
-class Look:
-    """A look at the validation set, told to whoever follows a training.
+class ValidationStep:
+    """Report of one validation, passed to the progress callback of a training.
 
     Attributes:
-        update: Weight updates so far.
-        training_loss: Mean loss of the batches since the last look [nats].
+        update: Number of weight updates so far.
+        training_loss: Mean loss of the batches since the last validation [nats].
         validation_loss: Loss of the whole validation set [nats].
-        updates_per_second: Since training began, or was resumed; validation included.
-        end: Weight updates after which training ends, once that is known: when the learning rate falls.
-        member: Which member of an ensemble, from 0.
+        updates_per_second: Rate since training began or was resumed, validation included.
+        end: Number of weight updates after which training ends; None until the cool-down has started.
+        member: Index of the member of an ensemble, from 0.
     """
 
     update: int
@@ -85,7 +85,7 @@ class Look:
 
     @property
     def seconds_left(self) -> float | None:
-        """Until the training of this member ends [s]; None while nobody knows."""
+        """Time until the training of this member ends [s]; None while `end` is unknown."""
         return None if self.end is None else (self.end - self.update) / self.updates_per_second
 
     def __str__(self) -> str:
@@ -96,4 +96,4 @@ class Look:
         )
 
 
-Progress = Callable[[Look], None]
+Progress = Callable[[ValidationStep], None]

@@ -1,5 +1,6 @@
-"""The loop: weight updates, looks at the validation set, the best weights."""
+"""Training loop: weight updates, validations, and the best weights."""
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from time import monotonic
 from typing import Any, final
@@ -13,10 +14,10 @@ from torch import Tensor, nn
 from sbi_clustermass.flows import EmbedOnce
 from sbi_clustermass.training.batches import Batches
 from sbi_clustermass.training.checkpoint import Checkpoint
-from sbi_clustermass.training.dataset import Place, Rows, parts
-from sbi_clustermass.training.history import History, Look, Progress
-from sbi_clustermass.training.precompute import augmented, on_rows, with_summaries
-from sbi_clustermass.training.schedule import Pace
+from sbi_clustermass.training.dataset import Dataset, Storage, chunks
+from sbi_clustermass.training.history import History, Progress, ValidationStep
+from sbi_clustermass.training.precompute import augment_once, network_on, precompute_summaries
+from sbi_clustermass.training.schedule import Schedule
 from sbi_clustermass.training.settings import Split, Training
 
 Support = tuple[float, float]
@@ -24,28 +25,30 @@ Support = tuple[float, float]
 
 @final
 @dataclass(frozen=True)
-class Data:
-    """What a network is trained on.
+class TrainingData:
+    """Dataset with its split into fitting and validation sets.
 
     Attributes:
-        rows: Parameters and observations, or summaries of these.
-        split: Numbers of the rows to fit and to validate on.
-        place: Where what is computed from them goes; by default the memory of the rows' device.
+        dataset: Parameters and observations, or summaries of these.
+        split: Numbers of the rows for fitting and for validation.
+        storage: Storage of arrays that are computed from them; None for the memory of the dataset's device.
     """
 
-    rows: Rows
+    dataset: Dataset
     split: Split
-    place: Place | None = None
+    storage: Storage | None = None
 
-    @property
-    def room(self) -> Place:
-        """Where what is computed goes."""
-        return self.place or Place(self.rows.theta.device)
+
+def build_network(builder: Callable, theta: Tensor, x: Tensor, *, seed: int) -> ConditionalDensityEstimator:
+    """Build an untrained network on the CPU, with the weights of this seed; torch's global generator is unchanged."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return builder(theta.cpu(), x.cpu())
 
 
 def fit(
     network: ConditionalDensityEstimator,
-    data: Data,
+    data: TrainingData,
     *,
     support: Support | None,
     training: Training,
@@ -55,109 +58,110 @@ def fit(
     """Train a network in place and leave the best weights in it.
 
     A fixed summary (the KDE image) is computed once for the whole set, unless clusters are augmented. Between
-    validations nothing waits for the device.
+    validations, the host never waits for the device.
 
     Args:
         network: Density estimator of theta given x, on the device of the data.
-        data: Rows, and which of them to fit and to validate on.
+        data: Dataset and its split.
         support: Box over which the loss is truncated, or None for the plain loss.
-        training: The rule.
-        progress: Called at every validation.
-        checkpoint: Where to go on from, and to leave the state for a training that is interrupted.
+        training: Settings of the training.
+        progress: Callback, called at every validation.
+        checkpoint: State to continue from, and to be written for a training that is interrupted.
 
     Raises:
         FloatingPointError: The validation loss is not finite.
-        ValueError: The checkpoint is of another training, or damaged.
+        ValueError: The checkpoint is damaged or belongs to another training.
     """
     run = _Fitting(network, data, support, training)
     if checkpoint is not None and (state := checkpoint.read()) is not None:
         run.restore(*state)
     try:
-        run.to_the_end(progress, checkpoint)
+        run.run(progress, checkpoint)
     except FloatingPointError:
-        if checkpoint is not None:  # going on would fail again
+        if checkpoint is not None:  # to continue would fail again
             checkpoint.remove()
         raise
     return run.history
 
 
 class _Fitting:
-    """A training that can be left at any look at the validation set and taken up again."""
+    """Training that can be interrupted at any validation and continued."""
 
     def __init__(
-        self, network: ConditionalDensityEstimator, data: Data, support: Support | None, training: Training
+        self, network: ConditionalDensityEstimator, data: TrainingData, support: Support | None, training: Training
     ) -> None:
         self.network, self.support, self.training = network, support, training
-        self.rows, self.validating, self.generator = _prepared(network, data, training)
-        device = self.rows.theta.device
-        self.live, self.live_validating = on_rows(network, self.rows), on_rows(network, self.validating)
+        self.fitting, self.validating, self.generator = _prepare(network, data, training)
+        device = self.fitting.theta.device
+        self.fitting_network = network_on(self.fitting, network)
+        self.validating_network = network_on(self.validating, network)
         self.optimizer = torch.optim.Adam(network.parameters(), lr=training.learning_rate, fused=True)
-        self.batches, self.pace = Batches(data.split.fitting, training, device), Pace(training)
+        self.batches, self.schedule = Batches(data.split.fitting, training, device), Schedule(training)
         self.history, self.best = History(), _snapshot(network)
         self.update, self.total = 0, torch.zeros((), device=device)
 
-    def to_the_end(self, progress: Progress | None, checkpoint: Checkpoint | None) -> None:
-        """Update until the pace ends, then restore the best weights."""
+    def run(self, progress: Progress | None, checkpoint: Checkpoint | None) -> None:
+        """Update until the schedule ends, then restore the best weights."""
         self.network.train()
         start, first = monotonic(), self.update
-        while not self.pace.ends_at(self.update):
+        while self.update != self.schedule.end:
             self._step()
-            if self.update % self.training.validate_every and not self.pace.ends_at(self.update):
+            if self.update % self.training.validate_every and self.update != self.schedule.end:
                 continue
-            self._look()
+            self._validate()
             if checkpoint is not None:
-                checkpoint.write(self.state, last=self.pace.ends_at(self.update))
+                checkpoint.write(self.state, last=self.update == self.schedule.end)
             if progress is not None:
-                progress(self._told((self.update - first) / max(monotonic() - start, 1e-9)))
+                progress(self._report((self.update - first) / max(monotonic() - start, 1e-9)))
         self.network.load_state_dict(self.best)
         self.network.eval()
 
     def _step(self) -> None:
         self.update += 1
-        picked = self.batches.next()
-        theta, x, passed = self.rows.theta[picked.there], self.rows.take(picked), None
+        rows = self.batches.next()
+        theta, x, passed = self.fitting.theta[rows.device], self.fitting.take(rows), None
         if self.training.augmentation is not None:
             x, passed = self.training.augmentation(x, self.generator)
-        loss = _mean(clusters_loss(self.live, theta, x, support=self.support), passed)
-        _descend(self.network, self.optimizer, loss, self.pace.learning_rate(self.update), self.training.clip_norm)
+        loss = _mean(clusters_loss(self.fitting_network, theta, x, support=self.support), passed)
+        _descend(self.network, self.optimizer, loss, self.schedule.learning_rate(self.update), self.training.clip_norm)
         self.total += loss.detach()
 
-    def _look(self) -> None:
+    def _validate(self) -> None:
         self.history.record(self.update, float(self.total), float(self._validation_loss()))
         self.total.zero_()
         if self.history.best_update == self.update:
             self.best = _snapshot(self.network)
-        if self.pace.cools_from(self.update, self.history.best_update):
+        if self.schedule.starts_cooldown(self.update, self.history.best_update):
             self.network.load_state_dict(self.best)
 
     @torch.no_grad()
     def _validation_loss(self) -> Tensor:
         self.network.eval()
-        rows = self.validating
+        network, dataset = self.validating_network, self.validating
         losses = [
-            clusters_loss(self.live_validating, rows.theta[part.there], rows.take(part), support=self.support)
-            for part in parts(rows)
+            clusters_loss(network, dataset.theta[rows.device], dataset.take(rows), support=self.support)
+            for rows in chunks(dataset)
         ]
         self.network.train()
         return torch.cat(losses).mean()
 
-    def _told(self, rate: float) -> Look:
+    def _report(self, rate: float) -> ValidationStep:
         losses = self.history.training_loss[-1], self.history.validation_loss[-1]
-        return Look(self.update, *losses, rate, None if self.pace.start is None else self.pace.end)
+        return ValidationStep(self.update, *losses, rate, None if self.schedule.start is None else self.schedule.end)
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """All that the rest of the training depends on: tensors, and facts in JSON's types."""
+        """Return everything that the rest of the training depends on: tensors, and values of JSON's types."""
         tensors = {f"network/{name}": value for name, value in self.network.state_dict().items()}
         tensors |= {f"best/{name}": value for name, value in self.best.items()}
         tensors |= {f"batches/{name}": value for name, value in self.batches.state().items()}
         tensors["augmentation"] = self.generator.get_state()
         for number, state in self.optimizer.state_dict()["state"].items():
             tensors |= {f"adam/{number}/{name}": value for name, value in state.items()}
-        pace = {"start": self.pace.start, "end": self.pace.end}
-        return tensors, {"update": self.update, "pace": pace, "history": asdict(self.history)}
+        schedule = {"start": self.schedule.start, "end": self.schedule.end}
+        return tensors, {"update": self.update, "pace": schedule, "history": asdict(self.history)}
 
     def restore(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
-        """Go on from a `state()`."""
+        """Continue from a `state()`."""
         self.network.load_state_dict(_under("network/", tensors))
         self.best = {name: value.to(self.total.device) for name, value in _under("best/", tensors).items()}
         self.batches.restore(_under("batches/", tensors))
@@ -169,28 +173,31 @@ class _Fitting:
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": adam, "param_groups": groups})
         self.update, self.history = facts["update"], History(**facts["history"])
-        self.pace.start, self.pace.end = facts["pace"]["start"], facts["pace"]["end"]
+        self.schedule.start, self.schedule.end = facts["pace"]["start"], facts["pace"]["end"]
 
 
-def _prepared(network: nn.Module, data: Data, training: Training) -> tuple[Rows, Rows, torch.Generator]:
-    """Rows to fit on, rows to validate on, and the generator of the augmentation."""
-    device, room = data.rows.theta.device, data.room
+def _prepare(network: nn.Module, data: TrainingData, training: Training) -> tuple[Dataset, Dataset, torch.Generator]:
+    """Dataset for fitting, dataset for validation, and the generator of the augmentation."""
+    device = data.dataset.theta.device
+    storage = data.storage or Storage(device)
     generator = _generator(training.seed, 0, device)
     if training.augmentation is None:
-        rows = with_summaries(network, data.rows, room)
-        return rows, rows.among(data.split.validating, room), generator
+        dataset = precompute_summaries(network, data.dataset, storage)
+        return dataset, dataset.subset(data.split.validating, storage), generator
     fixed = _generator(training.seed, 1, device)
-    validating = augmented(data.rows, data.split.validating, training.augmentation, generator=fixed, place=room)
-    return data.rows, with_summaries(network, validating, room), generator
+    validating = augment_once(
+        data.dataset, data.split.validating, training.augmentation, generator=fixed, storage=storage
+    )
+    return data.dataset, precompute_summaries(network, validating, storage), generator
 
 
 def clusters_loss(
     network: ConditionalDensityEstimator, theta: Tensor, x: Tensor, *, support: Support | None
 ) -> Float[Tensor, "cluster"]:
-    """−log q(theta | x), plus log ∫ q over the support when there is one [nats].
+    """Loss −log q(theta | x), plus log ∫ q over the support if there is one [nats].
 
     Raises:
-        TypeError: There is a support, and the network is no `EmbedOnce`.
+        TypeError: There is a support, but the network is not an `EmbedOnce`.
     """
     if support is None:
         return network.loss(theta, condition=x)
@@ -202,7 +209,7 @@ def clusters_loss(
 
 
 def _mean(losses: Float[Tensor, " cluster"], passed: Tensor | None) -> Tensor:
-    """Mean loss of the clusters that passed the richness cut; 0 where none did."""
+    """Mean loss of the clusters that passed the richness cut; 0 if none did."""
     if passed is None:
         return losses.mean()
     return torch.where(passed, losses, 0).sum() / passed.sum().clamp(min=1)

@@ -1,4 +1,4 @@
-"""sbi's NPE with the paper's training rule, and what it needs of a catalogue.
+"""sbi's NPE with the training of Kodi Ramanah et al. 2020.
 
 Masses are M200c [h^-1 Msun] as log10_mass [dex].
 """
@@ -9,23 +9,31 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from sbi.inference import NPE
 from sbi.neural_nets.estimators.base import ConditionalDensityEstimator
 from sbi.utils import BoxUniform
 from torch import Tensor
 
-from clustermocks import Catalogue
 from sbi_clustermass.flows import StackedAffine
 from sbi_clustermass.flows.device import resolve_device
-from sbi_clustermass.training import Checkpoint, Data, History, Progress, Table, Training, fit, split_by_group
+from sbi_clustermass.training import (
+    Checkpoint,
+    DenseDataset,
+    History,
+    Progress,
+    Training,
+    TrainingData,
+    build_network,
+    fit,
+    split_by_group,
+)
 
 
 class ClusterNPE(NPE):
-    """sbi's NPE with the training rule of Kodi Ramanah et al. 2020; everything else is sbi's.
+    """sbi's NPE with the training of Kodi Ramanah et al. 2020; everything else is sbi's.
 
-    Writes no log folder. Needs one round and a box prior (`mass_prior`) for the truncated loss.
+    No log folder is written. The truncated loss needs one round and a box prior (`mass_prior`).
 
     Example:
         >>> inference = ClusterNPE(mass_prior(13.5, 15.3), density_estimator=StackedAffine())  # doctest: +SKIP
@@ -37,9 +45,9 @@ class ClusterNPE(NPE):
         """Prepare training.
 
         Args:
-            prior: Prior on theta, a sbi `BoxUniform` for the truncated loss.
-            density_estimator: A builder such as `StackedAffine()`, the default.
-            device: "auto" takes CUDA where there is one.
+            prior: Prior on theta, an sbi `BoxUniform` for the truncated loss.
+            density_estimator: Builder of the network, such as `StackedAffine()`, the default.
+            device: Device; "auto" takes CUDA if available.
         """
         self.builder = StackedAffine() if density_estimator is None else density_estimator
         self.device = resolve_device(device)
@@ -47,7 +55,11 @@ class ClusterNPE(NPE):
         self.history = History()
         self.network: ConditionalDensityEstimator | None = None
         super().__init__(
-            _on_device(prior, self.device), self.builder, device=self.device, tracker=Silent(), show_progress_bars=False
+            _on_device(prior, self.device),
+            self.builder,
+            device=self.device,
+            tracker=NullTracker(),
+            show_progress_bars=False,
         )
 
     def append_simulations(self, theta: Tensor, x: Tensor, *args: Any, **options: Any) -> Self:
@@ -67,24 +79,26 @@ class ClusterNPE(NPE):
         """Train on the simulations appended so far.
 
         Args:
-            training: The rule.
-            groups: A number for each simulation; simulations of one group (lines of sight of one host) stay on one
+            training: Settings of the training.
+            groups: Group number of each simulation; simulations of one group (lines of sight of one host) stay on one
                 side of the split.
-            progress: Called at every validation.
-            checkpoint: A file for the state of the training, written at validations at most every half minute. The
-                same call goes on from it, to the same result; it stays when training ends.
+            progress: Callback, called at every validation.
+            checkpoint: File for the state of the training, written at validations, at most every half minute. The same
+                call continues from it, to the same result; it is kept when training ends.
 
         Raises:
-            ValueError: `groups` does not match the simulations, the truncated loss has no box prior or more than
-            one parameter, or the checkpoint is of another training.
+            ValueError: `groups` does not match the simulations, the truncated loss has no box prior or more than one
+            parameter, or the checkpoint belongs to another training.
         """
         training = training or Training()
-        rows = self._rows()
-        groups = np.arange(len(rows.theta)) if groups is None else np.asarray(groups)
-        if len(groups) != len(rows.theta):
-            raise ValueError(f"{len(groups)} groups for {len(rows.theta)} simulations.")
-        data, support = Data(rows, split_by_group(groups, training)), self._support(training)
-        network = build(self.builder, rows.theta[data.split.fitting], rows.x[data.split.fitting], training.seed)
+        theta, x, _ = self.get_simulations()
+        groups = np.arange(len(theta)) if groups is None else np.asarray(groups)
+        if len(groups) != len(theta):
+            raise ValueError(f"{len(groups)} groups for {len(theta)} simulations.")
+        dataset = DenseDataset(theta.to(self.device), x.to(self.device))
+        data, support = TrainingData(dataset, split_by_group(groups, training)), self._support(training)
+        fitting = data.split.fitting
+        network = build_network(self.builder, dataset.theta[fitting], dataset.x[fitting], seed=training.seed)
         network = network.to(self.device)
         self.history = fit(
             network,
@@ -97,10 +111,6 @@ class ClusterNPE(NPE):
         self.network = network
         return network
 
-    def _rows(self) -> Table:
-        theta, x, _ = self.get_simulations()
-        return Table(theta.to(self.device), x.to(self.device))
-
     def _support(self, training: Training) -> tuple[float, float] | None:
         if training.truncated and self.support is None:
             raise ValueError(
@@ -109,10 +119,10 @@ class ClusterNPE(NPE):
         return self.support if training.truncated else None
 
     def build_posterior(self, density_estimator: ConditionalDensityEstimator | None = None, *args: Any, **options: Any):
-        """sbi's `build_posterior` around the trained network; its arguments are sbi's.
+        """sbi's `build_posterior` with the trained network; the arguments are sbi's.
 
         Raises:
-            RuntimeError: Nothing was trained yet.
+            RuntimeError: No network has been trained.
         """
         network = density_estimator or self.network
         if network is None:
@@ -120,27 +130,14 @@ class ClusterNPE(NPE):
         return super().build_posterior(network, *args, **options)
 
 
-def build(builder: Callable, theta: Tensor, x: Tensor, seed: int) -> ConditionalDensityEstimator:
-    """An untrained network with the weights of this seed, on the CPU; torch's own generator is left as it was."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        return builder(theta.cpu(), x.cpu())
-
-
-def _checkpoint(path: Path, builder: Callable, data: Data, training: Training) -> Checkpoint:
-    device = data.rows.theta.device.type
-    settings = {"flow": repr(builder), "training": repr(training), "device": device, "data": data.rows.digest()}
+def _checkpoint(path: Path, builder: Callable, data: TrainingData, training: Training) -> Checkpoint:
+    device = data.dataset.theta.device.type
+    settings = {"flow": repr(builder), "training": repr(training), "device": device, "data": data.dataset.digest()}
     return Checkpoint(path, settings)
 
 
-def as_tensors(catalogue: Catalogue) -> tuple[Float[Tensor, "cluster 1"], Float[Tensor, "cluster galaxy 3"]]:
-    """Masses and galaxies of a catalogue as sbi wants them, float32, padded to its richest cluster."""
-    theta = torch.from_numpy(catalogue.log10_mass.astype(np.float32))[:, None]
-    return theta, torch.from_numpy(catalogue.padded())
-
-
-class Silent:
-    """An sbi tracker that writes nothing."""
+class NullTracker:
+    """Tracker for sbi that writes nothing."""
 
     log_dir = None
 
@@ -162,7 +159,7 @@ def _box(prior) -> tuple[float, float] | None:
 
 
 def _on_device(prior, device: str):
-    """A box prior made anew: sbi 0.27's `BoxUniform.to` moves the caller's own, and returns None."""
+    """Copy of a box prior on this device: sbi 0.27's `BoxUniform.to` moves the caller's prior, and returns None."""
     if not isinstance(prior, BoxUniform):
         return prior
     return BoxUniform(prior.base_dist.low.to(device), prior.base_dist.high.to(device), device=device)

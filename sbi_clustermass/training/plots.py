@@ -1,4 +1,4 @@
-"""Picture of a training's losses."""
+"""Figure of the losses during a training."""
 
 from matplotlib.figure import Figure
 
@@ -7,7 +7,7 @@ from sbi_clustermass.training import History
 
 
 def history(*records: History) -> Figure:
-    """Training and validation loss against weight updates, a line for each member of an ensemble."""
+    """Training and validation loss against weight updates, one line for each member of an ensemble."""
     figure = Figure(figsize=(5.4, 3.6), layout="constrained")
     axes = figure.subplots()
     for record in records:

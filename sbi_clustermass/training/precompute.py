@@ -1,4 +1,4 @@
-"""What is done to the clusters once, before training: summaries that have no weights, and augmented validation sets."""
+"""Computations that are done once, before training: summaries without weights, and augmented validation sets."""
 
 import torch
 from jaxtyping import Int
@@ -7,86 +7,68 @@ from torch import Tensor, nn
 
 from sbi_clustermass.flows import EmbedOnce
 from sbi_clustermass.training.augmentation import Augmentation
-from sbi_clustermass.training.dataset import Galaxies, GalaxyWriter, Place, Rows, Table, parts
+from sbi_clustermass.training.dataset import Dataset, DenseDataset, GalaxyWriter, RaggedDataset, Storage, chunks
 
 
-def with_summaries(network: nn.Module, rows: Rows, place: Place) -> Rows:
-    """The rows with the fixed stage of the network's embedding computed, or as they are where that is no gain.
+def precompute_summaries(network: nn.Module, dataset: Dataset, storage: Storage) -> Dataset:
+    """Compute the fixed stage of the network's embedding for all rows.
 
-    A stage that works galaxy by galaxy gives no table: sets of any size go in, and sets of any size come out.
+    The dataset is returned unchanged if there is nothing to gain: the network has no fixed stage, or one that works
+    galaxy by galaxy, so that its output is as ragged as its input.
     """
-    if not isinstance(network, EmbedOnce) or not _reduces(network, rows):
-        return rows
-    table: Tensor | None = None
-    for picked in parts(rows):
+    if not isinstance(network, EmbedOnce) or not _reduces(network, dataset):
+        return dataset
+    summaries: Tensor | None = None
+    for rows in chunks(dataset):
         with torch.no_grad():
-            summary = network.summary(rows.take(picked))
-        table = place.empty(len(rows.theta), *summary.shape[1:]) if table is None else table
-        table[int(picked.here[0]) : int(picked.here[-1]) + 1] = summary
-    return rows if table is None else Table(rows.theta, table, is_summary=True)
+            summary = network.summary(dataset.take(rows))
+        summaries = storage.empty(len(dataset.theta), *summary.shape[1:]) if summaries is None else summaries
+        summaries[int(rows.cpu[0]) : int(rows.cpu[-1]) + 1] = summary
+    return dataset if summaries is None else DenseDataset(dataset.theta, summaries, is_summary=True)
 
 
-def on_rows(network: ConditionalDensityEstimator, rows: Rows) -> ConditionalDensityEstimator:
-    """The network, or where the rows are summaries already, what of it follows after them; weights are shared."""
-    done = isinstance(rows, Table) and rows.is_summary
-    return network.on_summaries() if done and isinstance(network, EmbedOnce) else network
+def network_on(dataset: Dataset, network: ConditionalDensityEstimator) -> ConditionalDensityEstimator:
+    """Network to evaluate on a dataset: of summaries, the stages after the summary, which share the weights."""
+    is_summary = isinstance(dataset, DenseDataset) and dataset.is_summary
+    return network.on_summaries() if is_summary and isinstance(network, EmbedOnce) else network
 
 
-def augmented(
-    rows: Rows, among: Int[Tensor, " some"], augmentation: Augmentation, *, generator: torch.Generator, place: Place
-) -> Rows:
-    """Some rows, each augmented once; those under the richness cut are left out.
+def augment_once(
+    dataset: Dataset,
+    rows: Int[Tensor, " some"],
+    augmentation: Augmentation,
+    *,
+    generator: torch.Generator,
+    storage: Storage,
+) -> Dataset:
+    """Augment some rows once; clusters below the richness cut are left out.
 
     Raises:
-        ValueError: None is left.
+        ValueError: No cluster passes the richness cut.
     """
-    into = _GalaxyRows(place) if isinstance(rows, Galaxies) else _DenseRows()
-    theta = [rows.theta[:0]]
-    for picked in parts(rows, among):
-        x, passed = augmentation(rows.take(picked), generator)
-        theta.append(rows.theta[picked.there][passed])
-        into.append(x[passed])
+    writer = GalaxyWriter(storage) if isinstance(dataset, RaggedDataset) else None
+    theta, dense = [dataset.theta[:0]], []
+    for chunk in chunks(dataset, rows):
+        x, passed = augmentation(dataset.take(chunk), generator)
+        theta.append(dataset.theta[chunk.device][passed])
+        if writer is None:
+            dense.append(x[passed])
+        else:
+            writer.append_padded(x[passed])
     if not sum(map(len, theta)):
         raise ValueError(
             f"no cluster of the validation set is left with {augmentation.min_galaxies} galaxies after thinning.\n"
             "  try:    a higher completeness, or richer clusters"
         )
-    return into.finish(torch.cat(theta))
+    return DenseDataset(torch.cat(theta), torch.cat(dense)) if writer is None else writer.finish(torch.cat(theta))
 
 
-class _DenseRows:
-    """Collects observations of one shape."""
-
-    def __init__(self) -> None:
-        self.x: list[Tensor] = []
-
-    def append(self, x: Tensor) -> None:
-        self.x.append(x)
-
-    def finish(self, theta: Tensor) -> Rows:
-        return Table(theta, torch.cat(self.x))
-
-
-class _GalaxyRows:
-    """Collects the galaxies of padded observations."""
-
-    def __init__(self, place: Place) -> None:
-        self.writer = GalaxyWriter(place)
-
-    def append(self, x: Tensor) -> None:
-        real = x[..., 2] > 0
-        self.writer.append(x[real][:, :2].cpu().numpy(), real.sum(1).cpu().numpy())
-
-    def finish(self, theta: Tensor) -> Rows:
-        return self.writer.finish(theta)
-
-
-def _reduces(network: EmbedOnce, rows: Rows) -> bool:
-    """Whether a table of summaries can stand for the rows."""
+def _reduces(network: EmbedOnce, dataset: Dataset) -> bool:
+    """Return whether the fixed stage gives summaries of one shape, whatever the number of galaxies."""
     if isinstance(network.summary, nn.Identity) or not network.summary_is_fixed:
         return False
-    if isinstance(rows, Table):
-        return not rows.is_summary
+    if isinstance(dataset, DenseDataset):
+        return not dataset.is_summary
     with torch.no_grad():
-        one, two = (network.summary(torch.zeros(1, n, 3, device=rows.theta.device)) for n in (1, 2))
+        one, two = (network.summary(torch.zeros(1, n, 3, device=dataset.theta.device)) for n in (1, 2))
     return one.shape == two.shape

@@ -1,4 +1,4 @@
-"""The training rule, and which clusters it keeps for validation."""
+"""Settings of a training, and the split into fitting and validation sets."""
 
 from dataclasses import dataclass
 from typing import NamedTuple, final
@@ -14,26 +14,26 @@ from sbi_clustermass.training.augmentation import Augmentation
 @final
 @dataclass(frozen=True)
 class Training:
-    """How a network is trained.
+    """Settings of a training.
 
-    As in Kodi Ramanah et al. 2020, section 4.2, with two additions that can be switched off: the truncated loss, and a
-    cool-down. At a constant learning rate the weights never come to rest: the best of many noisy looks still has a mean
-    residual of a tenth of a sigma, which a population fit sees. The cool-down is the learning-rate schedule.
+    The defaults follow Kodi Ramanah et al. 2020, section 4.2, with two additions that can be switched off: truncation
+    of the loss, and a cool-down of the learning rate. At a constant learning rate the weights never converge: the best
+    of many noisy validations still has a mean residual of a tenth of a sigma, which biases a population fit.
 
     Attributes:
-        learning_rate: Of Adam.
-        batch_size: Clusters a weight update.
-        validation_fraction: Share of the hosts kept for validation.
-        patience: Stop after so many weight updates without a better validation loss; the best weights are restored.
-        cooldown: Then go on from these weights with a learning rate that falls linearly to zero, for this share of the
-            updates so far; 0 for the paper's rule.
-        validate_every: Weight updates between two looks at the whole validation set.
-        max_updates: Stop here in any case; the cool-down counts.
+        learning_rate: Learning rate of Adam.
+        batch_size: Clusters per weight update.
+        validation_fraction: Share of the hosts held out for validation.
+        patience: Weight updates without a better validation loss after which the best weights are restored.
+        cooldown: Length of the cool-down from these weights, in which the learning rate falls linearly to zero, as a
+            share of the updates so far; 0 for none, as in the paper.
+        validate_every: Weight updates between two validations on the whole validation set.
+        max_updates: Largest number of weight updates, the cool-down included.
         clip_norm: Largest norm of the gradient.
-        truncated: Minimise −log q + log ∫ q over the prior's support, the density that is used afterwards; False for
-            the paper's plain −log q.
-        seed: Of the weights, the split, the order of the batches and the augmentation.
-        augmentation: Random changes to the clusters, new at every update; None shows them as they are.
+        truncated: Whether to minimise −log q + log ∫ q over the prior's support, so that the density is trained as it
+            is used; False for the paper's plain −log q.
+        seed: Seed of the weights, the split, the order of the batches and the augmentation.
+        augmentation: Random changes to the clusters, drawn anew at every update; None for no changes.
     """
 
     learning_rate: float = 1e-4
@@ -62,17 +62,17 @@ class Training:
 
 
 class Split(NamedTuple):
-    """Row numbers, on the CPU."""
+    """Row numbers for fitting and for validation, on the CPU."""
 
     fitting: Int[Tensor, "fitting"]
     validating: Int[Tensor, "validating"]
 
 
 def split_by_group(groups: Int[np.ndarray, "row"], training: Training) -> Split:
-    """Rows for fitting and for validation, no group on both sides.
+    """Split the rows into fitting and validation sets, without a group in both.
 
     Raises:
-        ValueError: Too few groups for one on either side.
+        ValueError: There are too few groups for two sets.
     """
     unique = np.unique(groups)
     n_validation = max(1, round(training.validation_fraction * len(unique)))

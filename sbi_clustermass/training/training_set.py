@@ -1,4 +1,4 @@
-"""A mock catalogue made ready for training, whether it fits into memory or not.
+"""Training set of a network, read from mock catalogues that may be larger than memory.
 
 Masses are M200c [h^-1 Msun] as log10_mass [dex], distances comoving [h^-1 Mpc], velocities [km/s].
 """
@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import gettempdir
 from typing import Self, final
+from warnings import warn
 
 import numpy as np
 import torch
@@ -17,12 +18,16 @@ from torch import Tensor
 
 from clustermocks import Catalogue, Observation
 from clustermocks.io.atomic import scratch_folder
-from sbi_clustermass.training import Augmentation, Data, Galaxies, GalaxyWriter, Place, Training, split_by_group
-from sbi_clustermass.training.dataset import Picked
+from sbi_clustermass.training.augmentation import Augmentation
+from sbi_clustermass.training.dataset import GalaxyWriter, RaggedDataset, RowIndices, Storage
+from sbi_clustermass.training.loop import TrainingData
+from sbi_clustermass.training.settings import Training, split_by_group
 
-_FEWEST = 100
-_SHOWN_TO_BUILDER = 40_000
-_WITHOUT_GALAXIES = ["host_id", "log10_mass"]
+_MIN_CLUSTERS = 100
+_MAX_EXAMPLES = 40_000
+_COLUMNS = ["host_id", "log10_mass"]
+_GAP, _END_BIN = 0.1, 0.1  # smallest gap, and width of the bins that measure the density at its sides [dex]
+_MIN_EXPECTED = 10  # clusters expected in a gap: the chance that it is empty is 1 in 22 000
 
 
 @final
@@ -31,103 +36,154 @@ class TrainingSet:
     """Clusters of known mass inside the support.
 
     Attributes:
-        clusters: Masses, hosts and attempts of all of them, without galaxies.
+        clusters: Masses, hosts and attempts of all clusters, without their galaxies.
         support: Lowest and highest log10 mass [dex].
-        rows: The clusters, and where mirrored once more with velocities reversed.
-        groups: A number for each row; rows of one host share it.
-        place: Where arrays made from them go.
-        augmentation: What is done to them while they are shown, within the catalogue's own cuts.
+        dataset: Masses and galaxies of the clusters; if mirrored, followed by the same with reversed velocities.
+        groups: Group number of each row; rows of one host have the same number.
+        storage: Storage of arrays that are computed from the dataset.
+        augmentation: Random changes to the clusters during training, with the cuts of the catalogue.
     """
 
     clusters: Catalogue
     support: tuple[float, float]
-    rows: Galaxies
+    dataset: RaggedDataset
     groups: Int[np.ndarray, "row"]
-    place: Place
+    storage: Storage
     augmentation: Augmentation | None = None
 
     @classmethod
-    def read(
-        cls, catalogue: Catalogue | Iterable[Catalogue], place: Place, support: tuple[float, float] | None
+    def from_catalogue(
+        cls, catalogue: Catalogue | Iterable[Catalogue], storage: Storage, support: tuple[float, float] | None
     ) -> Self:
-        """Read a catalogue, or the parts of one, one at a time.
+        """Read a catalogue, or the parts of a catalogue one after another.
 
         Args:
             catalogue: Mock clusters.
-            place: Where the galaxies go.
+            storage: Storage of the galaxies.
             support: Lowest and highest log10 mass of the prior [dex]; None for the attempted range.
 
         Raises:
             ValueError: There are no masses, or fewer than 100 clusters inside the support.
         """
-        writer, heads = GalaxyWriter(place), []
+        writer, heads = GalaxyWriter(storage), []
         for part in [catalogue] if isinstance(catalogue, Catalogue) else catalogue:
             flat = np.stack([part.galaxy_column(name) for name in ("R_proj", "v_los")], 1)
             writer.append(flat, part.n_galaxies)
-            heads.append(replace(part, clusters=part.clusters.select(_WITHOUT_GALAXIES)))
+            heads.append(replace(part, clusters=part.clusters.select(_COLUMNS)))
         whole = Catalogue.concatenate(heads)
         support = support or attempted_range(whole)
         inside = np.flatnonzero((whole.log10_mass >= support[0]) & (whole.log10_mass <= support[1]))
-        if len(inside) < _FEWEST:
+        if len(inside) < _MIN_CLUSTERS:
             raise ValueError(
-                f"training needs at least {_FEWEST} clusters, and thousands to be of use; found {len(inside)}."
+                f"training needs at least {_MIN_CLUSTERS} clusters, and thousands to be of use; found {len(inside)}."
             )
         masses = torch.from_numpy(whole.log10_mass.astype(np.float32))[:, None]
-        rows = writer.finish(masses).among(torch.from_numpy(inside))
+        dataset = writer.finish(masses).subset(torch.from_numpy(inside))
         used = whole.select(inside)
-        return cls(used, support, rows, used.host_id, place)
+        return cls(used, support, dataset, used.host_id, storage)
 
-    def under(self, augmentation: Augmentation | None) -> Self:
-        """The same clusters, changed at random while they are shown."""
+    def augmented(self, augmentation: Augmentation | None) -> Self:
+        """Return the training set with random changes during training."""
         if augmentation is None:
             return self
         clusters = self.clusters
         return replace(self, augmentation=augmentation.within(clusters.observation, recentred=clusters.is_recentred))
 
     def mirrored(self) -> Self:
-        """With every cluster once more, its velocities reversed."""
-        return replace(self, rows=self.rows.mirrored(), groups=np.tile(self.groups, 2))
+        """Append every cluster with reversed velocities."""
+        return replace(self, dataset=self.dataset.mirrored(), groups=np.tile(self.groups, 2))
 
     @property
     def observation(self) -> Observation:
-        """How the clusters are observed, with the richness cut that is left after thinning."""
+        """Observation of the clusters, with the richness cut after thinning."""
         changed, observation = self.augmentation, self.clusters.observation
         return observation if changed is None else replace(observation, min_galaxies=changed.min_galaxies)
 
     @property
     def richness(self) -> tuple[int, int]:
-        """Fewest and most galaxies of a cluster; down to the cut where clusters are thinned."""
-        fewest, most = int(self.rows.count.min()), int(self.rows.count.max())
+        """Smallest and largest number of galaxies of a cluster; if clusters are thinned, the smallest is the cut."""
+        fewest, most = int(self.dataset.count.min()), int(self.dataset.count.max())
         return (fewest if self.augmentation is None else self.augmentation.min_galaxies), most
 
-    def data(self, training: Training) -> Data:
-        """The rows with the split of this rule."""
-        return Data(self.rows, split_by_group(self.groups, training), self.place)
+    def data(self, training: Training) -> TrainingData:
+        """Dataset, split as the settings say."""
+        return TrainingData(self.dataset, split_by_group(self.groups, training), self.storage)
 
-    def pairs(self, among: Int[Tensor, " some"]) -> tuple[Float[Tensor, "row 1"], Float[Tensor, "row galaxy 3"]]:
-        """Masses and observations to size a network and standardise its inputs: at most 40 000, evenly spaced."""
-        here = among[:: -(-len(among) // _SHOWN_TO_BUILDER)]
-        picked = Picked(here, here.to(self.rows.theta.device))
-        return self.rows.theta[picked.there].cpu(), self.rows.take(picked).cpu()
+    def example_pairs(self, rows: Int[Tensor, " some"]) -> tuple[Float[Tensor, "row 1"], Float[Tensor, "row galaxy 3"]]:
+        """Masses and observations from which a network is sized and its inputs standardised: at most 40 000 rows."""
+        some = rows[:: -(-len(rows) // _MAX_EXAMPLES)]
+        indices = RowIndices(some, some.to(self.dataset.theta.device))
+        return self.dataset.theta[indices.device].cpu(), self.dataset.take(indices).cpu()
+
+
+def warn_of_gaps(catalogue: Catalogue, support: tuple[float, float]) -> None:
+    """Warn if the masses end more than .1 dex inside the support although the set is not sparse there.
+
+    A set that was thinned or flattened keeps its attempts, whose range is the default support. Between the ends of the
+    set and of the support, the effective prior would have to fall to zero, which no smooth one does.
+
+    Args:
+        catalogue: Training set, inside the support, with its attempts.
+        support: Lowest and highest log10 mass of the prior [dex].
+    """
+    masses = catalogue.log10_mass
+    ends = float(masses.min()), float(masses.max())
+    cure = tuple(round(e, 2) if abs(e - edge) > _GAP else edge for e, edge in zip(ends, support, strict=True))
+    for end, edge in zip(ends, support, strict=True):
+        gap = abs(edge - end)
+        missing = _expected_between(catalogue, end, edge) if gap > _GAP else 0.0
+        if missing >= _MIN_EXPECTED:
+            warn(
+                f"the masses of the training set end at {end:.2f}, {gap:.2f} dex inside the support {support[0]:g} to "
+                f"{support[1]:g}, where about {missing:.0f} more would lie if it went on: posteriors are wrong there.\n"
+                f"  try:    train(..., support=({cure[0]:g}, {cure[1]:g}))",
+                UserWarning,
+                stacklevel=3,
+            )
+
+
+def _expected_between(catalogue: Catalogue, end: float, edge: float) -> float:
+    """Number of clusters between the set's end and the support's edge if its density were that of the last .1 dex.
+
+    Among attempts that passed the cuts, the kept share is extrapolated; without attempts, the density.
+    """
+    attempted, passed = catalogue.attempted()
+    kept = _count_near(catalogue.log10_mass, end)
+    low, high = sorted((end, edge))
+    tried = (attempted > low) & (attempted < high)
+    if not tried.any():
+        return (
+            kept * abs(edge - end) / _END_BIN if kept > 2 * _MIN_EXPECTED else 0.0
+        )  # a mass function's tail is sparse
+    return float((tried & passed).sum()) * kept / max(_count_near(attempted[passed], end), 1)
+
+
+def _count_near(masses: Float[np.ndarray, "cluster"], end: float) -> int:
+    return int((np.abs(masses - end) < _END_BIN).sum())
 
 
 @contextmanager
-def working_place(device: str, *, mapped: bool, beside: Path | None) -> Iterator[Place]:
-    """Where the arrays of a training go: the device's memory, or files in a temporary folder, which is removed.
+def working_storage(device: str, *, mapped: bool, parent: Path | None) -> Iterator[Storage]:
+    """Storage for one training: the device's memory, or files in a temporary folder, which is removed at the end.
 
     Args:
-        device: Of the training.
+        device: Device of the training.
         mapped: Whether to use files.
-        beside: The folder in which to make the temporary one; the system's own by default (TMPDIR).
+        parent: Folder in which the temporary one is created; None for the system's own (TMPDIR).
     """
     if not mapped:
-        yield Place(torch.device(device))
+        yield Storage(torch.device(device))
         return
-    with scratch_folder(Path(gettempdir()) if beside is None else beside, "clusters") as folder:
-        yield Place(torch.device(device), folder)
+    with scratch_folder(Path(gettempdir()) if parent is None else parent, "clusters") as folder:
+        yield Storage(torch.device(device), folder)
 
 
 def attempted_range(catalogue: Catalogue) -> tuple[float, float]:
+    """Lowest and highest attempted log10 mass, rounded outwards to .01 [dex].
+
+    Raises:
+        ValueError: The catalogue is empty, or a mass is unknown.
+    """
     masses = catalogue.attempted()[0]
     if not len(catalogue) or not np.isfinite(masses).all():
         raise ValueError("training needs clusters of known mass; this catalogue has none, or observed ones.")

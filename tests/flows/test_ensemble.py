@@ -9,7 +9,7 @@ from scipy import stats
 from sbi_clustermass import DeepSets, KDEImage, MassEstimator, StackedAffine, Training, as_tensors, mass_prior, train
 from sbi_clustermass.flows.ensemble import Ensemble
 from sbi_clustermass.training.ensemble_training import member_seed
-from sbi_clustermass.training.npe import build
+from sbi_clustermass.training.loop import build_network
 
 SUPPORT = (13.0, 15.6)
 FLOW = StackedAffine(blocks=2, hidden=(16,), embedding=KDEImage(bins=8))
@@ -89,10 +89,10 @@ def test_learned_embeddings_start_from_the_seed_and_differently_in_each_member()
     theta, x = torch.rand(50, 1), torch.rand(50, 7, 3)
     flow = StackedAffine(blocks=1, hidden=(8,), embedding=DeepSets())
     torch.manual_seed(3)
-    one = build(flow, theta, x, seed=1).embedding
+    one = build_network(flow, theta, x, seed=1).embedding
     torch.manual_seed(4)
-    again = build(StackedAffine(blocks=1, hidden=(8,), embedding=DeepSets()), theta, x, seed=1).embedding
-    other = build(flow, theta, x, seed=2).embedding
+    again = build_network(StackedAffine(blocks=1, hidden=(8,), embedding=DeepSets()), theta, x, seed=1).embedding
+    other = build_network(flow, theta, x, seed=2).embedding
     states = [list(each.parameters()) for each in (one, again, other)]
     assert all(torch.equal(a, b) for a, b in zip(states[0], states[1], strict=True))
     drawn = [(a, c) for a, c in zip(states[0], states[2], strict=True) if a.std() > 0]  # not what starts at zero

@@ -9,7 +9,7 @@ import pytest
 
 from clustermocks.io.atomic import check_output, make_folder, new_folder, replacing
 from sbi_clustermass import MassEstimator
-from sbi_clustermass.training.dataset import GalaxyWriter, Place
+from sbi_clustermass.training.dataset import GalaxyWriter, Storage
 
 
 def hidden(folder: Path) -> list[str]:
@@ -104,10 +104,10 @@ def test_a_model_that_finds_no_room_leaves_the_one_before_as_it_was(tmp_path, pl
 def test_galaxies_that_find_no_room_on_the_disk_end_in_a_message_not_a_bus_error(tmp_path, small_disk):
     import torch
 
-    place = Place(torch.device("cpu"), small_disk)
+    storage = Storage(torch.device("cpu"), small_disk)
     with pytest.raises(OSError, match=r"cannot be written \(no space left on device\)"):
-        place.empty(1_000_000)
-    writer = GalaxyWriter(place)
+        storage.empty(1_000_000)
+    writer = GalaxyWriter(storage)
     with pytest.raises(OSError, match=r"cannot be written \(no space left on device\)"):
         writer.append(np.ones((100_000, 2), np.float32), np.array([100_000]))
 

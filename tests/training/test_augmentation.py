@@ -14,9 +14,9 @@ from clustermocks import MDPL2, Catalogue, Observation
 from clustermocks.kinematics.biweight import centre_velocity
 from sbi_clustermass import ClusterNPE, StackedAffine, Training, mass_prior
 from sbi_clustermass.posterior.prior import fit_effective_prior
-from sbi_clustermass.training import Augmentation, Galaxies, GalaxyWriter, Place
-from sbi_clustermass.training.precompute import augmented
-from sbi_clustermass.training.recentring import biweight_centre
+from sbi_clustermass.training import Augmentation, GalaxyWriter, RaggedDataset, Storage
+from sbi_clustermass.training.augmentation import biweight_centre
+from sbi_clustermass.training.precompute import augment_once
 
 LOW, HIGH, CUT, SHARE = 13.0, 13.8, 20, 0.6
 
@@ -175,13 +175,13 @@ def test_the_validation_set_is_thinned_once_for_the_whole_training(counts):
 
 def test_galaxies_on_end_are_augmented_as_padded_ones_are():
     x = clusters(30, 25)
-    writer = GalaxyWriter(Place(torch.device("cpu")))
+    writer = GalaxyWriter(Storage(torch.device("cpu")))
     writer.append(x[..., :2].reshape(-1, 2).numpy(), np.full(30, 25))
     rows = writer.finish(torch.arange(30.0)[:, None])
     changed = Augmentation(min_galaxies=15)
-    few = augmented(rows, torch.arange(5, 30), changed, generator=generator(), place=Place(torch.device("cpu")))
+    few = augment_once(rows, torch.arange(5, 30), changed, generator=generator(), storage=Storage(torch.device("cpu")))
     padded, passed = changed(x[5:], generator())
-    assert isinstance(few, Galaxies)
+    assert isinstance(few, RaggedDataset)
     assert few.theta[:, 0].tolist() == torch.arange(5, 30)[passed].tolist()
     assert torch.equal(few.flat, padded[passed][padded[passed][..., 2] > 0][:, :2])
 
@@ -201,13 +201,13 @@ def test_ranges_that_make_no_sense_are_refused(options, message):
 
 
 def test_a_completeness_that_leaves_no_validation_cluster_is_refused():
-    writer = GalaxyWriter(Place(torch.device("cpu")))
+    writer = GalaxyWriter(Storage(torch.device("cpu")))
     writer.append(np.ones((100, 2)), np.full(10, 10))
     with pytest.raises(ValueError, match="higher completeness"):
-        augmented(
+        augment_once(
             writer.finish(torch.zeros(10, 1)),
             torch.arange(10),
             Augmentation(completeness=(0.1, 0.1), min_galaxies=10),
             generator=generator(),
-            place=Place(torch.device("cpu")),
+            storage=Storage(torch.device("cpu")),
         )

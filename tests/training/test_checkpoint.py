@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from sbi_clustermass import ClusterNPE, StackedAffine, Training, mass_prior
-from sbi_clustermass.training import Augmentation, Checkpoint, Data, Look, Split, Table, fit
+from sbi_clustermass.training import Augmentation, Checkpoint, DenseDataset, Split, TrainingData, ValidationStep, fit
 
 SUPPORT = (13.0, 15.0)
 
@@ -50,9 +50,9 @@ def run(rule: Training, checkpoint: Checkpoint | None = None, stop_at: int | Non
     theta, x = clusters()
     torch.manual_seed(0)
     network = StackedAffine(blocks=2, hidden=(8,), embedding=Spread(learned))(theta, x)
-    data, looks = Data(Table(theta, x), Split(torch.arange(250), torch.arange(250, 300))), []
+    data, looks = TrainingData(DenseDataset(theta, x), Split(torch.arange(250), torch.arange(250, 300))), []
 
-    def progress(look: Look) -> None:
+    def progress(look: ValidationStep) -> None:
         looks.append(look)
         if look.update == stop_at:
             raise Stop

@@ -8,9 +8,9 @@ from scipy import stats
 from torch import nn
 
 from sbi_clustermass import ClusterNPE, StackedAffine, Training, mass_prior
-from sbi_clustermass.training import Data, Split, Table, fit, split_by_group
-from sbi_clustermass.training.npe import Silent, _box, _on_device
-from sbi_clustermass.training.schedule import Pace
+from sbi_clustermass.training import DenseDataset, Split, TrainingData, fit, split_by_group
+from sbi_clustermass.training.npe import NullTracker, _box, _on_device
+from sbi_clustermass.training.schedule import Schedule
 
 LOW, HIGH, NOISE = 13.0, 15.0, 0.3
 FLOW = StackedAffine(blocks=1, hidden=(16,), embedding=nn.Flatten())
@@ -77,16 +77,16 @@ def test_the_papers_rule_stops_two_hundred_updates_after_the_best_and_restores_i
 
 
 def test_the_cool_down_goes_on_from_the_best_weights_with_a_falling_rate():
-    pace = Pace(Training(learning_rate=1.0, patience=200, cooldown=0.5, max_updates=1000))
-    assert not pace.cools_from(300, best_update=200)
-    assert pace.learning_rate(400) == 1
-    assert pace.cools_from(400, best_update=200)
-    assert [pace.learning_rate(update) for update in (401, 501, 600)] == [1, 0.5, 0.005]
-    assert not pace.cools_from(500, best_update=200)
-    assert pace.ends_at(600)
-    late = Pace(Training(cooldown=0.25, max_updates=1000))
-    assert late.cools_from(800, best_update=800)
-    assert late.ends_at(1000)
+    schedule = Schedule(Training(learning_rate=1.0, patience=200, cooldown=0.5, max_updates=1000))
+    assert not schedule.starts_cooldown(300, best_update=200)
+    assert schedule.learning_rate(400) == 1
+    assert schedule.starts_cooldown(400, best_update=200)
+    assert [schedule.learning_rate(update) for update in (401, 501, 600)] == [1, 0.5, 0.005]
+    assert not schedule.starts_cooldown(500, best_update=200)
+    assert schedule.end == 600
+    late = Schedule(Training(cooldown=0.25, max_updates=1000))
+    assert late.starts_cooldown(800, best_update=800)
+    assert late.end == 1000
 
 
 @pytest.mark.slow
@@ -156,7 +156,7 @@ def test_a_learned_summary_is_trained_and_a_fixed_one_is_computed_once():
         counter = network.embedding[0] if learned else network.summary
         counter.calls = 0
         training = Training(max_updates=20, validate_every=10, batch_size=50)
-        data = Data(Table(theta, x), Split(torch.arange(200), torch.arange(200, 300)))
+        data = TrainingData(DenseDataset(theta, x), Split(torch.arange(200), torch.arange(200, 300)))
         fit(network, data, support=(LOW, HIGH), training=training)
         # fixed: 300 clusters once, and the probe that measures its shape; learned: 20 batches and two validations
         assert counter.calls <= 302 if not learned else counter.calls >= 20 * 50 + 2 * 100
@@ -165,7 +165,7 @@ def test_a_learned_summary_is_trained_and_a_fixed_one_is_computed_once():
 
 
 def test_stock_npe_takes_the_same_builder():
-    inference = NPE(mass_prior(LOW, HIGH), density_estimator=FLOW, tracker=Silent())
+    inference = NPE(mass_prior(LOW, HIGH), density_estimator=FLOW, tracker=NullTracker())
     inference.append_simulations(*noisy_masses(500, 4)).train(max_num_epochs=1)
     assert inference.build_posterior().sample((3,), x=torch.zeros(1, 1, 3), show_progress_bars=False).shape == (3, 1)
 

@@ -8,7 +8,7 @@ import pytest
 from clustermocks import MDPL2, Catalogue, HaloMassFunction, Observation, flatten
 from sbi_clustermass import train
 from sbi_clustermass.training import Training
-from sbi_clustermass.training.support import warn_of_gaps
+from sbi_clustermass.training.training_set import warn_of_gaps
 
 RANGE = (13.0, 15.6)
 

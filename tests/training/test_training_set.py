@@ -16,7 +16,7 @@ from sbi_clustermass.embeddings import embedding_config
 from sbi_clustermass.estimator import training_run
 from sbi_clustermass.estimator.training_run import TrainingRun
 from sbi_clustermass.posterior.prior import fit_effective_prior
-from sbi_clustermass.training import Place
+from sbi_clustermass.training import Storage
 from sbi_clustermass.training.training_set import TrainingSet
 
 SUPPORT = (13.0, 15.6)
@@ -68,7 +68,7 @@ def test_one_part_is_held_at_a_time_and_files_are_removed(clusters, tmp_path):
     def peak(copies: int) -> int:
         tracemalloc.start()
         parts = (replace(clusters, metadata=dict(clusters.metadata)) for _ in range(copies))
-        rows = TrainingSet.read(parts, Place(torch.device("cpu"), tmp_path), SUPPORT).rows
+        rows = TrainingSet.from_catalogue(parts, Storage(torch.device("cpu"), tmp_path), SUPPORT).dataset
         found = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         assert len(rows.flat) == copies * clusters.n_galaxies.sum()

@@ -7,7 +7,16 @@ import torch
 
 from sbi_clustermass.embeddings import DeepSets, KDEImage, SummaryStatistics, TrialMasses
 from sbi_clustermass.flows import FLOWS
-from sbi_clustermass.training import Augmentation, Data, GalaxyWriter, Place, Table, Training, fit, split_by_group
+from sbi_clustermass.training import (
+    Augmentation,
+    DenseDataset,
+    GalaxyWriter,
+    Storage,
+    Training,
+    TrainingData,
+    fit,
+    split_by_group,
+)
 
 LOW, HIGH = 13.5, 15.3
 THINNED = Augmentation(recentre=True, min_galaxies=10)
@@ -19,15 +28,15 @@ def rows(kind):
     theta = LOW + (HIGH - LOW) * torch.rand(N, 1)
     x = torch.rand(N, GALAXIES, 3) * torch.tensor([1.6, 1000.0, 0.0]) + torch.tensor([0.0, 0.0, 1.0])
     if kind == "padded":
-        return Table(theta.cuda(), x.cuda())
-    writer = GalaxyWriter(Place(torch.device("cuda")))
+        return DenseDataset(theta.cuda(), x.cuda())
+    writer = GalaxyWriter(Storage(torch.device("cuda")))
     writer.append(x[..., :2].flatten(0, 1).numpy(), torch.full((N,), GALAXIES).numpy())
     return writer.finish(theta)
 
 
 def times_waited(data, flow, *, updates, augmentation):
     """How often a training of so many updates, with one look at its end, made the host wait."""
-    network = flow(data.rows.theta.cpu(), torch.rand(N, GALAXIES, 3)).cuda()
+    network = flow(data.dataset.theta.cpu(), torch.rand(N, GALAXIES, 3)).cuda()
     training = Training(
         max_updates=updates, patience=1000, validate_every=1000, cooldown=0, batch_size=BATCH, augmentation=augmentation
     )
@@ -54,7 +63,7 @@ def times_waited(data, flow, *, updates, augmentation):
     ],
 )
 def test_the_host_waits_at_looks_and_never_at_updates(kind, name, embedding, augmentation):
-    data = Data(rows(kind), split_by_group(torch.arange(N).numpy(), Training()))
+    data = TrainingData(rows(kind), split_by_group(torch.arange(N).numpy(), Training()))
     few, many = (
         times_waited(data, FLOWS[name](embedding=embedding), updates=updates, augmentation=augmentation)
         for updates in (20, 80)  # of one epoch: the order of the next is sent over once

@@ -24,7 +24,7 @@ from sbi_clustermass.estimator.mass_estimator import MassEstimator
 from sbi_clustermass.flows import EmbedOnce
 from sbi_clustermass.flows.ensemble import Ensemble
 from sbi_clustermass.posterior import MassPosteriors
-from sbi_clustermass.training.npe import as_tensors
+from sbi_clustermass.training.dataset import as_tensors
 
 LEVEL = 0.68
 _FILE = "entry.json"

@@ -14,7 +14,7 @@ from torch import nn
 from clustermocks import Catalogue, FlatMasses, SphericalJeans
 from sbi_clustermass.posterior import MassPosteriors
 from sbi_clustermass.training import Training
-from sbi_clustermass.training.defaults import rule_for
+from sbi_clustermass.training.defaults import default_training
 from sbi_clustermass.training.training_set import attempted_range
 
 _SUPPORT, _TEST_SHARE = (13.5, 15.3), 0.25
@@ -41,7 +41,7 @@ class Contest:
         test_set: Clusters of known mass and other hosts.
         support: Lowest and highest log10 mass of the prior [dex].
         training: The rule; its seed is that of every combination's weights, validation split and batches.
-        by_embedding: Whether each embedding is trained by its own rule (`rule_for`), with the seed of `training`.
+        by_embedding: Whether each embedding is trained by its `default_training`, with the seed of `training`.
         exact: The test clusters' exact posteriors under the same prior, where they are known.
         members: Networks of each combination, as an ensemble.
         device: "auto" takes CUDA where there is one.
@@ -122,7 +122,7 @@ class Contest:
 
     def suiting(self, embedding: nn.Module) -> Self:
         """The same clusters under the rule by which this embedding is trained."""
-        return self.under(replace(rule_for(embedding), seed=self.training.seed)) if self.by_embedding else self
+        return self.under(replace(default_training(embedding), seed=self.training.seed)) if self.by_embedding else self
 
     @property
     def digest(self) -> str:
