@@ -19,7 +19,8 @@ from jaxtyping import Bool, Float, Int
 from clustermocks.catalogue.catalogue import Catalogue
 from clustermocks.haloes.cosmology import MDPL2, Values
 from clustermocks.haloes.mass_distributions import FlatMasses, HaloMassFunction
-from clustermocks.haloes.satellites import draw_haloes, draw_satellites
+from clustermocks.haloes.satellites import draw_satellites
+from clustermocks.haloes.structure import draw_haloes
 from clustermocks.mocks.chunk import populate
 from clustermocks.mocks.halo_model import HaloModel
 from clustermocks.observation import Observation, line_of_sight_velocity
@@ -201,11 +202,11 @@ def _clumping_check(catalogue: Catalogue) -> Check:
 def _evrard_checks() -> Iterator[Check]:
     """Dispersion of particles inside r200c over 1082.9 km/s [E(z) M / 10^15]^.3361 (Evrard et al. 2008, eq. 6)."""
     particles = replace(HaloModel.dark_matter().galaxies, richness=1000.0)
+    scatter, redshift, cosmology = particles.concentration_scatter, Observation.redshift, MDPL2
     for mass in (14.0, 14.5, 15.0):
         rng = np.random.default_rng(0)
-        redshift, cosmology = Observation.redshift, MDPL2
         masses = np.full(round(2000 / 10 ** (mass - 14)), mass)
-        haloes = draw_haloes(masses, rng, galaxies=particles, redshift=redshift, cosmology=cosmology)
+        haloes = draw_haloes(masses, rng, concentration_scatter=scatter, redshift=redshift, cosmology=cosmology)
         drawn = draw_satellites(haloes, rng, particles)
         inside = np.linalg.norm(drawn.separation, axis=1) < haloes.r_200c[drawn.halo]
         halo, v = drawn.halo[inside], drawn.v_jeans[inside]

@@ -23,7 +23,8 @@ from clustermocks.haloes.cosmology import (
     radius_200c,
     radius_ratio,
 )
-from clustermocks.haloes.satellites import Haloes, HaloGalaxies
+from clustermocks.haloes.satellites import HaloGalaxies
+from clustermocks.haloes.structure import Haloes
 
 MIN_SATELLITE_HOST = 11.7  # log10 M200c; with the default richness satellites then make 8.0e-3 h^3 Mpc^-3, as in MDPL2
 MAX_NEIGHBOUR = 15.7

@@ -5,15 +5,13 @@ of the second clump lies outside it: that is how halo finders measure a mass.
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, final
+from typing import NamedTuple, final
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from clustermocks.haloes.cosmology import Values, nfw_mass
-
-if TYPE_CHECKING:
-    from clustermocks.haloes.satellites import Haloes
+from clustermocks.haloes.structure import Haloes
 
 _TURNAROUND = 3.0  # r200c; where the infalling clump was at rest
 _NEAREST = 0.3  # R_vir; nearer than that nobody would call it a second clump
@@ -83,7 +81,7 @@ class Clumps(NamedTuple):
         )
 
 
-def draw_clumps(haloes: "Haloes", rng: np.random.Generator, mergers: Mergers) -> Clumps:
+def draw_clumps(haloes: Haloes, rng: np.random.Generator, mergers: Mergers) -> Clumps:
     """Second clumps, on their first way in: between .3 and 1 R_vir, falling radially from rest at 3 r200c."""
     n = len(haloes.log10_mass)
     if not mergers.fraction:
@@ -99,7 +97,7 @@ def draw_clumps(haloes: "Haloes", rng: np.random.Generator, mergers: Mergers) ->
     return Clumps(share, total, distance[:, None] * direction, -speed[:, None] * direction)
 
 
-def _total_mass(haloes: "Haloes", share: Values, distance: Values) -> Values:
+def _total_mass(haloes: Haloes, share: Values, distance: Values) -> Values:
     """Mass of two bodies [M200c], at so many r200c from each other, that fills the sphere of r200c with M200c."""
     total, some = np.ones(len(share)), np.flatnonzero(share)
     c_mass, edge = haloes.c_200c[some], (haloes.R_vir / haloes.r_200c)[some]

@@ -1,4 +1,4 @@
-"""One halo in equilibrium: its size, how many galaxies it holds, where they are and how fast they move.
+"""Galaxies of a halo in equilibrium: how many it holds, where they are and how fast they move.
 
 Masses are M200c [h^-1 Msun], lengths comoving [h^-1 Mpc], velocities [km/s]. The mass is NFW; galaxies trace a wider
 NFW profile inside the Bryan-Norman virial radius, in Jeans equilibrium, both stretched along the halo's axes.
@@ -13,18 +13,10 @@ from jaxtyping import Float, Int
 from numpy.typing import ArrayLike
 from scipy.ndimage import map_coordinates
 
-from clustermocks.haloes.cosmology import (
-    Cosmology,
-    Values,
-    concentration,
-    nfw_mass,
-    radius_200c,
-    truncation_radius,
-    virial_ratio,
-    virial_velocity,
-)
+from clustermocks.haloes.cosmology import Values, nfw_mass
 from clustermocks.haloes.jeans import HIGHEST_BETA, LOWEST_BETA, anisotropy_at, radial_dispersion
 from clustermocks.haloes.mergers import NONE, SOME, Mergers, draw_clumps
+from clustermocks.haloes.structure import Haloes, nfw_radii
 from clustermocks.haloes.triaxiality import SPHERES, TRIAXIAL, Shapes, draw_ellipsoids
 
 _BIAS_MASSES, _BIASES = (13.5, 14.0, 14.5, 15.0), (0.896, 0.939, 0.982, 1.022)
@@ -88,16 +80,6 @@ class HaloGalaxies:
         return self.richness * 10 ** (self.richness_slope * (np.asarray(log10_mass, float) - 14))
 
 
-class Haloes(NamedTuple):
-    """Haloes, each field (halo,): log10 M200c [dex], r200c and R_vir [h^-1 Mpc], c200c [1], V200 [km/s]."""
-
-    log10_mass: Float[np.ndarray, "halo"]
-    r_200c: Float[np.ndarray, "halo"]
-    R_vir: Float[np.ndarray, "halo"]
-    c_200c: Float[np.ndarray, "halo"]
-    v_200: Float[np.ndarray, "halo"]
-
-
 class Satellites(NamedTuple):
     """Galaxies relative to their halo: its index, separation [h^-1 Mpc], Jeans velocity [km/s]."""
 
@@ -130,48 +112,6 @@ def tabulated_dispersion(x: Values, c_mass: Values, galaxies: HaloGalaxies) -> V
     row = (np.log(c_mass) - _LOG_C[0]) / (_LOG_C[1] - _LOG_C[0])
     column = (np.log(x) - _LOG_X[0]) / (_LOG_X[1] - _LOG_X[0])
     return map_coordinates(_jeans_table(galaxies), np.stack([row, column]), order=1, mode="nearest")
-
-
-def nfw_radii(fraction: ArrayLike, x_max: ArrayLike) -> Values:
-    """Radii [scale radii] inside which an NFW profile cut at x_max holds the given fractions; to 1e-5 for x < 400."""
-    log_x, log_mass = _nfw_table()
-    target = np.asarray(fraction, float) * nfw_mass(x_max)
-    return np.exp(np.interp(np.log(np.maximum(target, 1e-12)), log_mass, log_x))
-
-
-@lru_cache(maxsize=1)
-def _nfw_table() -> tuple[Float[np.ndarray, "x"], Float[np.ndarray, "x"]]:
-    log_x = np.linspace(np.log(1e-5), np.log(400.0), 4801)
-    return log_x, np.log(nfw_mass(np.exp(log_x)))
-
-
-@lru_cache(maxsize=16)
-def _median_concentration(redshift: float, cosmology: Cosmology) -> tuple[Values, Values]:
-    grid = np.linspace(10.5, 16.5, 241)
-    return grid, np.log(concentration(10**grid, redshift, cosmology))
-
-
-def draw_haloes(
-    log10_mass: Float[np.ndarray, "halo"],
-    rng: np.random.Generator,
-    *,
-    galaxies: HaloGalaxies,
-    redshift: float,
-    cosmology: Cosmology,
-) -> Haloes:
-    """Sizes and concentrations of haloes of log10 M200c [dex, 10.5 to 16.5]; concentration scatters lognormally."""
-    median = np.interp(log10_mass, *_median_concentration(redshift, cosmology))
-    scatter = np.log(10) * galaxies.concentration_scatter * rng.standard_normal(len(log10_mass))
-    c_200c = np.exp(median + scatter)
-    mass = 10**log10_mass
-    r_200c = radius_200c(mass, redshift, cosmology)
-    return Haloes(
-        log10_mass=log10_mass,
-        r_200c=r_200c,
-        R_vir=r_200c * virial_ratio(c_200c, redshift, cosmology),
-        c_200c=c_200c,
-        v_200=virial_velocity(mass, redshift, cosmology),
-    )
 
 
 def isotropic(rng: np.random.Generator, n: int) -> Float[np.ndarray, "n 3"]:
@@ -273,14 +213,3 @@ def _richness_factor(rng: np.random.Generator, n: int, galaxies: HaloGalaxies) -
         return np.ones(n)
     variance = galaxies.richness_scatter**2
     return rng.gamma(1 / variance, variance, n)
-
-
-def truncation_radii(log10_mass: ArrayLike, redshift: float, cosmology: Cosmology) -> Values:
-    """r_t / r200c [1] of haloes of log10 M200c [dex, 12 to 16]; interpolated."""
-    return np.interp(np.asarray(log10_mass, float), *_truncation_table(redshift, cosmology))
-
-
-@lru_cache(maxsize=16)
-def _truncation_table(redshift: float, cosmology: Cosmology) -> tuple[Values, Values]:
-    grid = np.linspace(12, 16, 81)
-    return grid, truncation_radius(10**grid, redshift, cosmology)

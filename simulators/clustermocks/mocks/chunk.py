@@ -3,7 +3,8 @@
 Masses are M200c [h^-1 Msun], lengths comoving [h^-1 Mpc], velocities [km/s]. The line of sight is the third axis.
 """
 
-from typing import TYPE_CHECKING
+from dataclasses import Field
+from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -13,28 +14,44 @@ from clustermocks.haloes.environment import (
     MAX_NEIGHBOUR,
     MIN_SATELLITE_HOST,
     Neighbourhood,
+    Neighbours,
     Pillar,
     central_threshold,
     draw_neighbours,
 )
-from clustermocks.haloes.satellites import Haloes, Satellites, draw_haloes, draw_satellites, truncation_radii
+from clustermocks.haloes.satellites import HaloGalaxies, Satellites, draw_satellites
+from clustermocks.haloes.structure import Haloes, draw_haloes, truncation_radii
 from clustermocks.mocks.blending import Rivals, eligible, heaviest_reaching_in
 from clustermocks.mocks.sightlines import Sights
-from clustermocks.mocks.spectroscopy import Chunk, Galaxies, observe
+from clustermocks.mocks.spectroscopy import IntrinsicGalaxies, ObservedClusters, SurveyChoices, observe
 from clustermocks.observation import line_of_sight_velocity
-
-if TYPE_CHECKING:
-    from clustermocks.mocks.halo_model import HaloModel
 
 VELOCITY_MARGIN = 3000.0  # peculiar velocity and shift of the centre that can bring a galaxy into the window [km/s]
 
 
+class ClusterModel(SurveyChoices, Protocol):
+    """What clusters and their surroundings are drawn from; a dataclass, `HaloModel`, documented there."""
+
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+
+    @property
+    def interlopers(self) -> Literal["satellites", "all"]: ...
+    @property
+    def tracer_density(self) -> float: ...
+    @property
+    def dominant(self) -> bool: ...
+    @property
+    def galaxies(self) -> HaloGalaxies: ...
+    @property
+    def neighbours(self) -> Neighbours: ...
+
+
 def simulate_chunk(
-    model: "HaloModel",
+    model: ClusterModel,
     log10_mass: Float[np.ndarray, "host"],
     n_lines: Int[np.ndarray, "host"],
     stream: np.random.SeedSequence,
-) -> Chunk:
+) -> ObservedClusters:
     """Draw, observe and cut one chunk of hosts, each along some lines of sight."""
     rng, sights = np.random.default_rng(stream), Sights.of(n_lines)
     clusters, around, galaxies = populate(model, log10_mass, rng, sights)
@@ -54,8 +71,8 @@ def simulate_chunk(
 
 
 def populate(
-    model: "HaloModel", log10_mass: Float[np.ndarray, "host"], rng: np.random.Generator, sights: Sights | None = None
-) -> tuple[Haloes, Neighbourhood, Galaxies]:
+    model: ClusterModel, log10_mass: Float[np.ndarray, "host"], rng: np.random.Generator, sights: Sights | None = None
+) -> tuple[Haloes, Neighbourhood, IntrinsicGalaxies]:
     """Clusters, the haloes around them, and all their galaxies, before anybody looks.
 
     Each line of sight is a cluster of its own here: its members are its host's, turned; its neighbours are drawn for
@@ -69,31 +86,31 @@ def populate(
     return clusters, around, _join(members, _interloper_galaxies(model, around, rng))
 
 
-def _haloes(model: "HaloModel", log10_mass: Float[np.ndarray, "halo"], rng: np.random.Generator) -> Haloes:
-    redshift, cosmology = model.observation.redshift, model.cosmology
-    return draw_haloes(log10_mass, rng, galaxies=model.galaxies, redshift=redshift, cosmology=cosmology)
+def _haloes(model: ClusterModel, log10_mass: Float[np.ndarray, "halo"], rng: np.random.Generator) -> Haloes:
+    scatter, redshift, cosmology = model.galaxies.concentration_scatter, model.observation.redshift, model.cosmology
+    return draw_haloes(log10_mass, rng, concentration_scatter=scatter, redshift=redshift, cosmology=cosmology)
 
 
-def _join(*parts: Galaxies) -> Galaxies:
+def _join(*parts: IntrinsicGalaxies) -> IntrinsicGalaxies:
     """All galaxies, sorted by cluster."""
-    joined = Galaxies(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+    joined = IntrinsicGalaxies(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
     order = np.argsort(joined.cluster, kind="stable")
-    return Galaxies(*(column[order] for column in joined))
+    return IntrinsicGalaxies(*(column[order] for column in joined))
 
 
-def _hubble_flow(model: "HaloModel", z_proj: Float[np.ndarray, "galaxy"]) -> Float[np.ndarray, "galaxy"]:
+def _hubble_flow(model: ClusterModel, z_proj: Float[np.ndarray, "galaxy"]) -> Float[np.ndarray, "galaxy"]:
     """Velocity of the Hubble flow across a comoving distance [km/s]."""
     redshift = model.observation.redshift
     return model.cosmology.hubble(redshift) / (1 + redshift) * z_proj
 
 
-def _moving(model: "HaloModel", satellites: Satellites) -> Galaxies:
+def _moving(model: ClusterModel, satellites: Satellites) -> IntrinsicGalaxies:
     """Galaxies of haloes, indexed by halo, with their peculiar velocity along the third axis."""
     v_peculiar = satellites.v_jeans[:, 2] - _hubble_flow(model, satellites.separation[:, 2])
-    return Galaxies(satellites.halo, satellites.separation, v_peculiar)
+    return IntrinsicGalaxies(satellites.halo, satellites.separation, v_peculiar)
 
 
-def _members(model: "HaloModel", hosts: Haloes, rng: np.random.Generator) -> Satellites:
+def _members(model: ClusterModel, hosts: Haloes, rng: np.random.Generator) -> Satellites:
     """The clusters' own galaxies, sorted by host; with "all" also centrals, at rest, and those that orbit beyond R_vir.
 
     Catalogues of haloes list the latter as centrals, which "satellites" leaves out.
@@ -112,14 +129,14 @@ def _sorted(galaxies: Satellites) -> Satellites:
     return Satellites(*(column[order] for column in galaxies))
 
 
-def _central_threshold(model: "HaloModel") -> float:
+def _central_threshold(model: ClusterModel) -> float:
     if model.interlopers == "satellites":
         return np.inf
     redshift, fit = model.observation.redshift, model.neighbours.mass_function
     return central_threshold(model.tracer_density, model.galaxies, redshift, model.cosmology, model=fit)
 
 
-def _pillar(model: "HaloModel", threshold: float) -> Pillar:
+def _pillar(model: ClusterModel, threshold: float) -> Pillar:
     observation, cosmology = model.observation, model.cosmology
     reach = 1.4 * radius_200c(10**MAX_NEIGHBOUR, observation.redshift, cosmology)
     velocity = observation.v_cut + VELOCITY_MARGIN
@@ -132,18 +149,18 @@ def _pillar(model: "HaloModel", threshold: float) -> Pillar:
     )
 
 
-def _search_radius(model: "HaloModel") -> float:
+def _search_radius(model: ClusterModel) -> float:
     """Distance from the true centre within which the cylinder may lie: a wrong centre is never 5 sigma off."""
     return model.observation.aperture + 5 * model.centre_error
 
 
-def _neighbours(model: "HaloModel", clusters: Haloes, rng: np.random.Generator) -> Neighbourhood:
+def _neighbours(model: ClusterModel, clusters: Haloes, rng: np.random.Generator) -> Neighbourhood:
     """Haloes around each cluster."""
     pillar = _pillar(model, _central_threshold(model))
     return draw_neighbours(clusters, rng, neighbours=model.neighbours, pillar=pillar, aperture=_search_radius(model))
 
 
-def _heaviest_reaching_in(model: "HaloModel", around: Neighbourhood, *, n: int) -> Float[np.ndarray, "cluster"]:
+def _heaviest_reaching_in(model: ClusterModel, around: Neighbourhood, *, n: int) -> Float[np.ndarray, "cluster"]:
     """Log10 mass of the heaviest neighbour that reaches into each cluster's cylinder [dex]; NaN where none does."""
     observation, cosmology = model.observation, model.cosmology
     v_los = line_of_sight_velocity(around.position[:, 2], around.v_peculiar, 0.0, observation.redshift, cosmology)
@@ -151,17 +168,17 @@ def _heaviest_reaching_in(model: "HaloModel", around: Neighbourhood, *, n: int) 
     return heaviest_reaching_in(rivals, n=n, observation=observation, cosmology=cosmology)
 
 
-def _interloper_galaxies(model: "HaloModel", around: Neighbourhood, rng: np.random.Generator) -> Galaxies:
+def _interloper_galaxies(model: ClusterModel, around: Neighbourhood, rng: np.random.Generator) -> IntrinsicGalaxies:
     """Galaxies of all neighbouring haloes, indexed by cluster."""
     threshold = _central_threshold(model)
     hosts = np.flatnonzero(around.log10_mass >= MIN_SATELLITE_HOST)
     haloes = _haloes(model, around.log10_mass[hosts], rng)
     inner = _moving(model, draw_satellites(haloes, rng, model.galaxies, relaxed=True))
     halo = hosts[inner.cluster]
-    satellites = Galaxies(
+    satellites = IntrinsicGalaxies(
         around.cluster[halo], around.position[halo] + inner.position, around.v_peculiar[halo] + inner.v_peculiar
     )
     own = around.log10_mass >= threshold
     if not model.galaxies.central:  # then what has satellites has no central
         own &= around.log10_mass < MIN_SATELLITE_HOST
-    return _join(satellites, Galaxies(around.cluster[own], around.position[own], around.v_peculiar[own]))
+    return _join(satellites, IntrinsicGalaxies(around.cluster[own], around.position[own], around.v_peculiar[own]))

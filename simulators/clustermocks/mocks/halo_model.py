@@ -17,7 +17,7 @@ from clustermocks.catalogue.folder import StoredCatalogue
 from clustermocks.haloes.cosmology import CRITICAL_DENSITY, MDPL2, Cosmology
 from clustermocks.haloes.environment import Neighbours
 from clustermocks.haloes.satellites import HaloGalaxies
-from clustermocks.mocks.run import MockRun, stream
+from clustermocks.mocks.run import MockRun
 from clustermocks.mocks.spectroscopy import RadialCompleteness
 from clustermocks.observation import Observation
 
@@ -157,14 +157,7 @@ class HaloModel:
             ValueError: if a mass is out of range, log10_masses is not one-dimensional, or there is no line of sight.
         """
         masses = _checked(log10_masses)
-        run = MockRun.of(self, masses, _checked_lines(lines_of_sight, len(masses)), seed)
-        done, drawn = 0, []
-        for chunk in run.chunks(range(run.n_chunks), n_jobs):
-            drawn.append(chunk)
-            done += len(chunk.counts)
-            if progress is not None:
-                progress(done)
-        return run.catalogue(drawn)
+        return MockRun(self, masses, _checked_lines(lines_of_sight, len(masses)), seed).simulate(n_jobs, progress)
 
     def simulate_to(
         self,
@@ -198,8 +191,8 @@ class HaloModel:
             OSError: if the disk is full or not writable; nothing half-written is left.
         """
         masses = _checked(log10_masses)
-        run = MockRun.of(self, masses, _checked_lines(lines_of_sight, len(masses)), seed)
-        return stream(run, Path(folder), n_jobs=n_jobs, progress=progress)
+        run = MockRun(self, masses, _checked_lines(lines_of_sight, len(masses)), seed)
+        return run.simulate_to(Path(folder), n_jobs, progress)
 
 
 def _checked(log10_masses: ArrayLike) -> Float[np.ndarray, "cluster"]:

@@ -4,11 +4,13 @@ Masses are M200c [h^-1 Msun] as log10_mass [dex].
 """
 
 import hashlib
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
+from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import final
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -18,42 +20,42 @@ from clustermocks.catalogue.folder import HEADER, StoredCatalogue
 from clustermocks.io.lock import claimed
 from clustermocks.io.parallel import ordered
 from clustermocks.io.settings import REVISION, choices, flat, installed_version
-from clustermocks.mocks.chunk import simulate_chunk
-from clustermocks.mocks.spectroscopy import Chunk
-
-if TYPE_CHECKING:
-    from clustermocks.mocks.halo_model import HaloModel
+from clustermocks.mocks.chunk import ClusterModel, simulate_chunk
+from clustermocks.mocks.spectroscopy import ObservedClusters
 
 CHUNK = 250  # most hosts that share a random stream: part of what a seed means
 CHUNK_LINES = 1000  # most lines of sight through them, which bound a worker's memory: some 200 MB
 PART = 20  # chunks a part: 5000 hosts or 20 000 lines of sight at most, some 10 to 40 MB
 
 
-class MockRun(NamedTuple):
-    """A model, log10 masses of hosts [dex], how many lines of sight each, a seed: all that decides the result.
+@final
+@dataclass(frozen=True)
+class MockRun:
+    """One run of `HaloModel`, divided into chunks by its hosts and their lines alone: workers do not matter.
 
-    Chunk i has the hosts edges[i] to edges[i + 1]. Build one with `of`.
+    Attributes:
+        model: The model.
+        log10_mass: log10 M200c of the hosts [dex], (host,).
+        n_lines: Number of lines of sight through each host, (host,).
+        seed: Seed of all random streams.
     """
 
-    model: "HaloModel"
+    model: ClusterModel
     log10_mass: Float[np.ndarray, "host"]
     n_lines: Int[np.ndarray, "host"]
     seed: int
-    edges: Int[np.ndarray, "chunk_and_one"]
 
-    @classmethod
-    def of(
-        cls, model: "HaloModel", log10_mass: Float[np.ndarray, "host"], n_lines: Int[np.ndarray, "host"], seed: int
-    ) -> Self:
-        """Divide a run into chunks, by its hosts and their lines alone, so that workers do not matter."""
-        return cls(model, log10_mass, n_lines, seed, chunk_edges(n_lines))
+    @cached_property
+    def edges(self) -> Int[np.ndarray, "chunk_and_one"]:
+        """First host of each chunk, and one past the last host."""
+        return chunk_edges(self.n_lines)
 
     @property
     def n_chunks(self) -> int:
         """Number of chunks."""
         return len(self.edges) - 1
 
-    def chunks(self, which: Iterable[int], n_jobs: int | None) -> Generator[Chunk, None, None]:
+    def chunks(self, which: Iterable[int], n_jobs: int | None) -> Generator[ObservedClusters, None, None]:
         """Some chunks by their index, in that order."""
         return ordered(simulate_chunk, (self._job(index) for index in which), n_jobs)
 
@@ -62,11 +64,48 @@ class MockRun(NamedTuple):
         part = slice(self.edges[index], self.edges[index + 1])
         return self.model, self.log10_mass[part], self.n_lines[part], stream
 
+    def simulate(self, n_jobs: int | None, progress: Callable[[int], object] | None) -> Catalogue:
+        """Simulate all chunks into one catalogue; see `HaloModel.simulate`."""
+        return self.catalogue(list(_reported(self.chunks(range(self.n_chunks), n_jobs), progress)))
+
+    def simulate_to(
+        self, folder: Path, n_jobs: int | None, progress: Callable[[int], object] | None
+    ) -> StoredCatalogue:
+        """Simulate part by part into a folder, which this process alone writes; see `HaloModel.simulate_to`."""
+        parts = [range(first, min(first + PART, self.n_chunks)) for first in range(0, self.n_chunks, PART)]
+        counts = [self.attempted(part) for part in parts]
+        if (folder / HEADER).exists() and (stored := StoredCatalogue.open(folder)).is_whole(counts, self.settings()):
+            if progress is not None:  # nothing is written, so that the folder may be one that cannot be
+                progress(sum(counts))
+            return stored
+        with claimed(folder):
+            for stale in folder.glob(".part-*.parquet.*"):  # of a killed run, on any machine: nobody else writes here
+                stale.unlink(missing_ok=True)
+            return self._completed(StoredCatalogue.begin(folder, counts, self.settings()), parts, n_jobs, progress)
+
+    def _completed(
+        self,
+        stored: StoredCatalogue,
+        parts: Sequence[range],
+        n_jobs: int | None,
+        progress: Callable[[int], object] | None,
+    ) -> StoredCatalogue:
+        """Write the parts that the folder lacks."""
+        todo = stored.missing()
+        done = sum(stored.counts) - sum(stored.counts[index] for index in todo)
+        if done and progress is not None:
+            progress(done)
+        with closing(self.chunks((chunk for index in todo for chunk in parts[index]), n_jobs)) as chunks:
+            reported = _reported(chunks, progress, done)
+            for index in todo:
+                stored.write(index, self.catalogue(list(islice(reported, len(parts[index]))), parts[index].start))
+        return stored
+
     def attempted(self, chunks: range) -> int:
         """Number of clusters, one a line of sight, in some chunks."""
         return int(self.n_lines[self.edges[chunks.start] : self.edges[chunks.stop]].sum())
 
-    def catalogue(self, chunks: Sequence[Chunk], first: int = 0) -> Catalogue:
+    def catalogue(self, chunks: Sequence[ObservedClusters], first: int = 0) -> Catalogue:
         """Put chunks that follow one another into a catalogue; `first` is the index of the first of them."""
         clusters = _joined([chunk.clusters for chunk in chunks])
         counts = np.concatenate([chunk.counts for chunk in chunks])
@@ -104,47 +143,6 @@ class MockRun(NamedTuple):
         }
 
 
-def stream(
-    run: MockRun, folder: Path, *, n_jobs: int | None, progress: Callable[[int], object] | None
-) -> StoredCatalogue:
-    """As HaloModel.simulate_to, which documents it. This process writes, whoever simulates."""
-    parts = [range(first, min(first + PART, run.n_chunks)) for first in range(0, run.n_chunks, PART)]
-    counts = [run.attempted(part) for part in parts]
-    if (folder / HEADER).exists() and (stored := StoredCatalogue.open(folder)).is_whole(counts, run.settings()):
-        if progress is not None:  # nothing is written, so that the folder may be one that cannot be
-            progress(sum(counts))
-        return stored
-    with claimed(folder):
-        for stale in folder.glob(".part-*.parquet.*"):  # of a killed run, on whatever machine: nobody else writes here
-            stale.unlink(missing_ok=True)
-        return _completed(StoredCatalogue.begin(folder, counts, run.settings()), run, parts, n_jobs, progress)
-
-
-def _completed(
-    stored: StoredCatalogue,
-    run: MockRun,
-    parts: Sequence[range],
-    n_jobs: int | None,
-    progress: Callable[[int], object] | None,
-) -> StoredCatalogue:
-    """The folder with the parts that it lacks."""
-    counts = stored.counts
-    todo = stored.missing()
-    done = sum(counts) - sum(counts[index] for index in todo)
-    if done and progress is not None:
-        progress(done)
-    with closing(run.chunks((chunk for index in todo for chunk in parts[index]), n_jobs)) as chunks:
-        for index in todo:
-            drawn = []
-            for chunk in islice(chunks, len(parts[index])):
-                drawn.append(chunk)
-                done += len(chunk.counts)
-                if progress is not None:
-                    progress(done)
-            stored.write(index, run.catalogue(drawn, parts[index].start))
-    return stored
-
-
 def chunk_edges(n_lines: Int[np.ndarray, "host"]) -> Int[np.ndarray, "chunk_and_one"]:
     """Where chunks begin and end: as many hosts as exceed neither CHUNK nor CHUNK_LINES lines, but at least one."""
     total, edges = np.concatenate([[0], np.cumsum(n_lines)]), [0]
@@ -160,3 +158,14 @@ def _digest(values: np.ndarray) -> str:
 
 def _joined(parts: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _reported(
+    chunks: Iterable[ObservedClusters], progress: Callable[[int], object] | None, done: int = 0
+) -> Iterator[ObservedClusters]:
+    """The same chunks; reports the number of clusters done after each, on top of those done before."""
+    for chunk in chunks:
+        done += len(chunk.counts)
+        if progress is not None:
+            progress(done)
+        yield chunk

@@ -48,7 +48,7 @@ class RadialCompleteness:
         return self.centre + (self.edge - self.centre) * fraction
 
 
-class Choices(Protocol):
+class SurveyChoices(Protocol):
     """How clusters are observed, simulated ones (`HaloModel`) or those of a box (`BoxView`); documented there."""
 
     @property
@@ -67,7 +67,7 @@ class Choices(Protocol):
     def fibre_collision(self) -> float: ...
 
 
-class Galaxies(NamedTuple):
+class IntrinsicGalaxies(NamedTuple):
     """Galaxies of a chunk, indexed by cluster: position from its centre, line-of-sight peculiar velocity."""
 
     cluster: Int[np.ndarray, "galaxy"]
@@ -75,7 +75,7 @@ class Galaxies(NamedTuple):
     v_peculiar: Float[np.ndarray, "galaxy"]
 
 
-class Chunk(NamedTuple):
+class ObservedClusters(NamedTuple):
     """Columns a cluster and a galaxy, and the number of galaxies of each cluster; galaxies sorted by cluster."""
 
     clusters: Mapping[str, np.ndarray]
@@ -92,8 +92,8 @@ class Targets(NamedTuple):
 
 
 def observe(
-    choices: Choices, R_vir: Float[np.ndarray, "cluster"], galaxies: Galaxies, rng: np.random.Generator
-) -> Chunk:
+    choices: SurveyChoices, R_vir: Float[np.ndarray, "cluster"], galaxies: IntrinsicGalaxies, rng: np.random.Generator
+) -> ObservedClusters:
     """Projected distances and velocities as measured; galaxies that are neither members nor in the cylinder go."""
     observation, n = choices.observation, len(R_vir)
     is_member = np.linalg.norm(galaxies.position, axis=1) < R_vir[galaxies.cluster]
@@ -105,7 +105,7 @@ def observe(
     v_los, v_centre = recentred(choices, v_los, cluster, R_proj, n=n)
     inside = in_cylinder(R_proj, v_los, observation)
     kept = inside | is_member
-    return Chunk(
+    return ObservedClusters(
         {"velocity_offset": v_centre},
         {"R_proj": R_proj[kept], "v_los": v_los[kept], "is_member": is_member[kept], "in_cylinder": inside[kept]},
         np.bincount(cluster[kept], minlength=n),
@@ -113,7 +113,7 @@ def observe(
 
 
 def choose_targets(
-    choices: Choices,
+    choices: SurveyChoices,
     sky: Float[np.ndarray, "galaxy 2"],
     cluster: Int[np.ndarray, "galaxy"],
     is_member: Bool[np.ndarray, "galaxy"],
@@ -142,7 +142,7 @@ def choose_targets(
 
 
 def recentred(
-    choices: Choices,
+    choices: SurveyChoices,
     v_los: Float[np.ndarray, "galaxy"],
     cluster: Int[np.ndarray, "galaxy"],
     R_proj: Float[np.ndarray, "galaxy"],

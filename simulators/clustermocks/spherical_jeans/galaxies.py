@@ -4,9 +4,9 @@ Masses are M200c [h^-1 Msun], lengths comoving [h^-1 Mpc], velocities [km/s], `l
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import Field, dataclass
 from functools import lru_cache
-from typing import Literal, NamedTuple, final
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol, final
 
 import numpy as np
 from jaxtyping import Float
@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 
 from clustermocks.haloes.cosmology import Cosmology, Values, concentration, radius_200c, virial_ratio, virial_velocity
 from clustermocks.haloes.jeans import HIGHEST_BETA, LOWEST_BETA
+from clustermocks.observation import Observation
 
 
 @final
@@ -64,6 +65,28 @@ class JeansGalaxies:
                 f"JeansGalaxies: anisotropy must be 'mamon_lokas' without spread or beta with {LOWEST_BETA} <= beta - "
                 f"spread and beta + spread <= {HIGHEST_BETA}, found {beta!r} with anisotropy_spread={spread!r}."
             )
+
+
+class JeansModel(Protocol):
+    """What mocks and likelihood of spherical clusters depend on: a dataclass, `SphericalJeans`, documented there."""
+
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+
+    @property
+    def observation(self) -> Observation: ...
+    @property
+    def cosmology(self) -> Cosmology: ...
+    @property
+    def richness(self) -> Literal["mass", "independent"]: ...
+    @property
+    def background(self) -> float: ...
+    @property
+    def galaxies(self) -> JeansGalaxies: ...
+    @property
+    def parameters(self) -> tuple[str, ...]: ...
+    @property
+    def shape(self) -> float: ...
+    def mean_number(self, log10_mass: ArrayLike) -> Values: ...
 
 
 class Hosts(NamedTuple):

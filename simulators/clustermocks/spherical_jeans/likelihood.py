@@ -3,7 +3,7 @@
 Masses are M200c [h^-1 Msun], lengths comoving [h^-1 Mpc], velocities [km/s], `log_` is natural.
 """
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -11,18 +11,15 @@ from scipy.special import logsumexp
 
 from clustermocks.catalogue.catalogue import Catalogue
 from clustermocks.haloes.jeans import Tracers, density_table, fraction_inside
-from clustermocks.spherical_jeans.galaxies import Hosts, hosts
+from clustermocks.spherical_jeans.galaxies import Hosts, JeansModel, hosts
 from clustermocks.spherical_jeans.poisson import cluster_sums, log_at_least, log_process
-
-if TYPE_CHECKING:
-    from clustermocks.spherical_jeans.model import SphericalJeans
 
 _NEAREST = 1e-6  # smaller projected distances count as this one: the density in R vanishes at 0 [h^-1 Mpc]
 _CONCENTRATIONS, _BETAS = 9, 5  # nodes over the scatter of each
 _ROUNDING = 1 + 1e-6  # catalogues hold float32
 
 
-class _Galaxies(NamedTuple):
+class _StackedGalaxies(NamedTuple):
     """Galaxies of all clusters on end, R_proj [h^-1 Mpc] and v_los [km/s], and how many each cluster has."""
 
     R_proj: Float[np.ndarray, "galaxy"]
@@ -31,11 +28,11 @@ class _Galaxies(NamedTuple):
 
 
 def log_likelihood(
-    model: "SphericalJeans",
+    model: JeansModel,
     observed: Catalogue | Float[np.ndarray, "cluster galaxy 3"],
     theta: Float[np.ndarray, "theta parameter"],
 ) -> Float[np.ndarray, "cluster theta"]:
-    """As SphericalJeans.log_likelihood, which documents it."""
+    """Log density of the galaxies of each cluster for each theta; see `SphericalJeans.log_likelihood`."""
     galaxies = _flat(model, observed)
     log_weight, offsets = _scatter_nodes(model)
     log_like = np.empty((len(galaxies.number), len(theta)))
@@ -47,8 +44,8 @@ def log_likelihood(
     return log_like + cluster_sums(log_ring, galaxies.number)[:, None]
 
 
-def log_selected(model: "SphericalJeans", theta: Float[np.ndarray, "theta parameter"]) -> Float[np.ndarray, "theta"]:
-    """As SphericalJeans.log_selected, which documents it."""
+def log_selected(model: JeansModel, theta: Float[np.ndarray, "theta parameter"]) -> Float[np.ndarray, "theta"]:
+    """Log of P(N >= min_galaxies | theta); see `SphericalJeans.log_selected`."""
     log_weight, offsets = _scatter_nodes(model)
     expected = np.array([_expected(model, row, _hosts(model, row, offsets)) for row in theta])
     log_share = log_at_least(
@@ -57,7 +54,7 @@ def log_selected(model: "SphericalJeans", theta: Float[np.ndarray, "theta parame
     return np.asarray(logsumexp(log_share + log_weight, axis=1))
 
 
-def _scatter_nodes(model: "SphericalJeans") -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
+def _scatter_nodes(model: JeansModel) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
     """Log weights and offsets in concentration [dex] and beta, over the scatter: one node where there is none."""
     galaxies = model.galaxies
     dex, dex_weight = np.polynomial.hermite_e.hermegauss(_CONCENTRATIONS if galaxies.mass_concentration_scatter else 1)
@@ -67,14 +64,14 @@ def _scatter_nodes(model: "SphericalJeans") -> tuple[np.ndarray, tuple[np.ndarra
     return np.log(weight), (at[0].ravel(), at[1].ravel())
 
 
-def _hosts(model: "SphericalJeans", row: Float[np.ndarray, "parameter"], offsets: tuple) -> Hosts:
+def _hosts(model: JeansModel, row: Float[np.ndarray, "parameter"], offsets: tuple) -> Hosts:
     """Haloes of one theta, one for each node of the scatter."""
     columns = {name: np.full(len(offsets[0]), value) for name, value in zip(model.parameters, row, strict=True)}
     redshift, cosmology = model.observation.redshift, model.cosmology
     return hosts(columns, model.galaxies, offsets=offsets, redshift=redshift, cosmology=cosmology)
 
 
-def _expected(model: "SphericalJeans", row: Float[np.ndarray, "parameter"], halo: Hosts) -> Float[np.ndarray, "node"]:
+def _expected(model: JeansModel, row: Float[np.ndarray, "parameter"], halo: Hosts) -> Float[np.ndarray, "node"]:
     """Mean number of members in the cylinder, one for each node of the scatter."""
     number = float(model.mean_number(row[0]))
     if model.richness == "independent":
@@ -82,18 +79,18 @@ def _expected(model: "SphericalJeans", row: Float[np.ndarray, "parameter"], halo
     return np.array([number * _inside(model, halo, i) for i in range(len(halo.edge))])
 
 
-def _inside(model: "SphericalJeans", halo: Hosts, i: int) -> float:
+def _inside(model: JeansModel, halo: Hosts, i: int) -> float:
     """Fraction of one halo's galaxies that lies in the cylinder."""
     observation, R_vir = model.observation, halo.edge[i] * halo.r_200c[i]
     return fraction_inside(_tracers(model, halo, i), observation.aperture / R_vir, observation.v_cut / halo.v_200[i])
 
 
-def _tracers(model: "SphericalJeans", halo: Hosts, i: int) -> Tracers:
+def _tracers(model: JeansModel, halo: Hosts, i: int) -> Tracers:
     return Tracers(float(halo.c_200c[i]), model.galaxies.concentration, float(halo.edge[i]), halo.anisotropy_of(i))
 
 
 def _log_process(
-    model: "SphericalJeans", galaxies: _Galaxies, log10_mass: float, halo: Hosts, i: int
+    model: JeansModel, galaxies: _StackedGalaxies, log10_mass: float, halo: Hosts, i: int
 ) -> Float[np.ndarray, "cluster"]:
     """Log density of each cluster's galaxies, on the sky [h^2 Mpc^-2] and in velocity, for one halo."""
     number, inside = float(model.mean_number(log10_mass)), _inside(model, halo, i)
@@ -111,7 +108,7 @@ def _log_process(
     )
 
 
-def _flat(model: "SphericalJeans", observed: Catalogue | Float[np.ndarray, "cluster galaxy 3"]) -> _Galaxies:
+def _flat(model: JeansModel, observed: Catalogue | Float[np.ndarray, "cluster galaxy 3"]) -> _StackedGalaxies:
     """Galaxies of all clusters on end, checked against the cylinder."""
     if isinstance(observed, Catalogue):
         _check_settings(model, observed)
@@ -128,10 +125,10 @@ def _flat(model: "SphericalJeans", observed: Catalogue | Float[np.ndarray, "clus
         columns, number = (padded[..., 0][real], padded[..., 1][real]), real.sum(axis=1)
     R_proj, v_los = (np.asarray(column, float) for column in columns)
     _check_cylinder(model, R_proj, v_los)
-    return _Galaxies(R_proj, v_los, number)
+    return _StackedGalaxies(R_proj, v_los, number)
 
 
-def _check_settings(model: "SphericalJeans", catalogue: Catalogue) -> None:
+def _check_settings(model: JeansModel, catalogue: Catalogue) -> None:
     for name in ("redshift", "aperture", "v_cut"):
         ours, theirs = getattr(model.observation, name), getattr(catalogue.observation, name)
         if ours != theirs:
@@ -140,7 +137,7 @@ def _check_settings(model: "SphericalJeans", catalogue: Catalogue) -> None:
         raise ValueError(f"SphericalJeans: the catalogue's is {catalogue.cosmology}, this model's {model.cosmology}.")
 
 
-def _check_cylinder(model: "SphericalJeans", R_proj: np.ndarray, v_los: np.ndarray) -> None:
+def _check_cylinder(model: JeansModel, R_proj: np.ndarray, v_los: np.ndarray) -> None:
     observation = model.observation
     inside = (R_proj >= 0) & (R_proj <= observation.aperture * _ROUNDING)
     inside &= np.abs(v_los) <= observation.v_cut * _ROUNDING

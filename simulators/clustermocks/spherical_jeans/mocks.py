@@ -4,26 +4,23 @@ Masses are M200c [h^-1 Msun], lengths comoving [h^-1 Mpc], velocities [km/s].
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from clustermocks.catalogue.catalogue import Catalogue
 from clustermocks.haloes.jeans import anisotropy_at, radial_dispersion
-from clustermocks.haloes.satellites import nfw_radii
+from clustermocks.haloes.structure import nfw_radii
 from clustermocks.io.parallel import ordered
 from clustermocks.io.settings import choices
 from clustermocks.observation import in_cylinder
-from clustermocks.spherical_jeans.galaxies import Hosts, hosts
-
-if TYPE_CHECKING:
-    from clustermocks.spherical_jeans.model import SphericalJeans
+from clustermocks.spherical_jeans.galaxies import Hosts, JeansModel, hosts
 
 _CHUNK = 250  # clusters that share a random stream: part of what a seed means
 
 
-class _Galaxies(NamedTuple):
+class _CylinderGalaxies(NamedTuple):
     """Galaxies of a chunk, each with the index of its cluster; R_proj [h^-1 Mpc], v_los [km/s]."""
 
     cluster: Int[np.ndarray, "galaxy"]
@@ -36,18 +33,18 @@ class _Chunk(NamedTuple):
     """Clusters that shared a random stream."""
 
     halo: Hosts
-    galaxies: _Galaxies
+    galaxies: _CylinderGalaxies
 
 
 def simulate(
-    model: "SphericalJeans",
+    model: JeansModel,
     theta: Float[np.ndarray, "cluster parameter"],
     *,
     seed: int,
     n_jobs: int | None,
     progress: Callable[[int], object] | None,
 ) -> Catalogue:
-    """As SphericalJeans.simulate, which documents it."""
+    """Simulate one cluster for each theta; see `SphericalJeans.simulate`."""
     parts = np.split(theta, range(_CHUNK, len(theta), _CHUNK))
     streams = np.random.SeedSequence(seed).spawn(len(parts))
     jobs = [(model, part, stream) for part, stream in zip(parts, streams, strict=True)]
@@ -61,7 +58,7 @@ def simulate(
 
 
 def _simulate_chunk(
-    model: "SphericalJeans", theta: Float[np.ndarray, "cluster parameter"], stream: np.random.SeedSequence
+    model: JeansModel, theta: Float[np.ndarray, "cluster parameter"], stream: np.random.SeedSequence
 ) -> _Chunk:
     rng, n = np.random.default_rng(stream), len(theta)
     offsets = (
@@ -78,8 +75,8 @@ def _simulate_chunk(
 
 
 def _members(
-    model: "SphericalJeans", halo: Hosts, number: Int[np.ndarray, "cluster"], rng: np.random.Generator
-) -> list[_Galaxies]:
+    model: JeansModel, halo: Hosts, number: Int[np.ndarray, "cluster"], rng: np.random.Generator
+) -> list[_CylinderGalaxies]:
     """Members in the cylinder: those of `number` that happen to be, or `number` of them where mass must not tell."""
     drawn = [_throw(model, halo, number, rng)]
     if model.richness == "mass":
@@ -91,8 +88,8 @@ def _members(
 
 
 def _throw(
-    model: "SphericalJeans", halo: Hosts, number: Int[np.ndarray, "cluster"], rng: np.random.Generator
-) -> _Galaxies:
+    model: JeansModel, halo: Hosts, number: Int[np.ndarray, "cluster"], rng: np.random.Generator
+) -> _CylinderGalaxies:
     """Throw so many galaxies inside R_vir of each halo and keep those in the cylinder."""
     cluster = np.repeat(np.arange(len(number)), number)
     c_galaxy, c_mass = model.galaxies.concentration, halo.c_200c[cluster]
@@ -104,28 +101,30 @@ def _throw(
     R_proj = x * halo.r_200c[cluster] * np.sqrt(sine_squared)
     v_los = sigma * halo.v_200[cluster] * rng.standard_normal(len(cluster))
     inside = in_cylinder(R_proj, v_los, model.observation)
-    return _Galaxies(cluster[inside], R_proj[inside], v_los[inside], np.ones(inside.sum(), bool))
+    return _CylinderGalaxies(cluster[inside], R_proj[inside], v_los[inside], np.ones(inside.sum(), bool))
 
 
-def _background(model: "SphericalJeans", number: Int[np.ndarray, "cluster"], rng: np.random.Generator) -> _Galaxies:
+def _background(model: JeansModel, number: Int[np.ndarray, "cluster"], rng: np.random.Generator) -> _CylinderGalaxies:
     """So many interlopers for each cluster, uniform in area and velocity."""
     cluster = np.repeat(np.arange(len(number)), number)
     R_proj = model.observation.aperture * np.sqrt(rng.uniform(size=len(cluster)))
     v_los = rng.uniform(-model.observation.v_cut, model.observation.v_cut, len(cluster))
-    return _Galaxies(cluster, R_proj, v_los, np.zeros(len(cluster), bool))
+    return _CylinderGalaxies(cluster, R_proj, v_los, np.zeros(len(cluster), bool))
 
 
-def _sorted(*parts: _Galaxies) -> _Galaxies:
+def _sorted(*parts: _CylinderGalaxies) -> _CylinderGalaxies:
     """All galaxies, sorted by cluster."""
-    joined = _Galaxies(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+    joined = _CylinderGalaxies(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
     order = np.argsort(joined.cluster, kind="stable")
-    return _Galaxies(*(column[order] for column in joined))
+    return _CylinderGalaxies(*(column[order] for column in joined))
 
 
 def _catalogue(
-    model: "SphericalJeans", theta: Float[np.ndarray, "cluster parameter"], chunks: list[_Chunk], seed: int
+    model: JeansModel, theta: Float[np.ndarray, "cluster parameter"], chunks: list[_Chunk], seed: int
 ) -> Catalogue:
-    galaxies = _Galaxies(*(np.concatenate(columns) for columns in zip(*(c.galaxies for c in chunks), strict=True)))
+    galaxies = _CylinderGalaxies(
+        *(np.concatenate(columns) for columns in zip(*(c.galaxies for c in chunks), strict=True))
+    )
     counts = np.bincount(galaxies.cluster, minlength=len(theta))
     clusters = {
         "log10_mass": theta[:, 0],

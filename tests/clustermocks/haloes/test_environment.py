@@ -13,7 +13,8 @@ from clustermocks.haloes.environment import (
     draw_neighbours,
     infall_velocity,
 )
-from clustermocks.haloes.satellites import HaloGalaxies, draw_haloes
+from clustermocks.haloes.satellites import HaloGalaxies
+from clustermocks.haloes.structure import draw_haloes
 from clustermocks.mocks.chunk import _interloper_galaxies, _neighbours
 from clustermocks.mocks.halo_model import HaloModel
 
@@ -23,9 +24,8 @@ PILLAR = Pillar(radius=3.0, depth=45.0, min_log10_mass=12.0, redshift=REDSHIFT, 
 
 def _clusters(log10_mass, n, seed=1):
     rng = np.random.default_rng(seed)
-    galaxies = HaloGalaxies(concentration_scatter=0.0)
     masses = np.full(n, log10_mass)
-    return draw_haloes(masses, rng, galaxies=galaxies, redshift=REDSHIFT, cosmology=MDPL2), rng
+    return draw_haloes(masses, rng, concentration_scatter=0.0, redshift=REDSHIFT, cosmology=MDPL2), rng
 
 
 def _linear_mean_xi(radius):

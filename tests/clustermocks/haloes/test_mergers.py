@@ -6,13 +6,14 @@ from scipy.integrate import quad
 
 from clustermocks.haloes.cosmology import MDPL2, nfw_mass
 from clustermocks.haloes.mergers import NONE, Mergers, draw_clumps, infall_speed
-from clustermocks.haloes.satellites import HaloGalaxies, draw_haloes, draw_satellites
+from clustermocks.haloes.satellites import HaloGalaxies, draw_satellites
+from clustermocks.haloes.structure import draw_haloes
 
 
 def _haloes(n):
     rng = np.random.default_rng(1)
-    galaxies = HaloGalaxies(velocity_scatter=0.0)
-    return draw_haloes(np.full(n, 14.5), rng, galaxies=galaxies, redshift=0.117, cosmology=MDPL2), rng
+    masses = np.full(n, 14.5)
+    return draw_haloes(masses, rng, concentration_scatter=0.16, redshift=0.117, cosmology=MDPL2), rng
 
 
 @pytest.mark.parametrize(("x", "c"), [(0.3, 4.0), (1.0, 4.0), (1.3, 10.0)])

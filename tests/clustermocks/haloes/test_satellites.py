@@ -15,14 +15,12 @@ from clustermocks.haloes.jeans import anisotropy_at, radial_dispersion
 from clustermocks.haloes.mergers import NONE
 from clustermocks.haloes.satellites import (
     HaloGalaxies,
-    draw_haloes,
     draw_satellites,
     isotropic,
-    nfw_radii,
     tabulated_dispersion,
-    truncation_radii,
     velocity_bias,
 )
+from clustermocks.haloes.structure import draw_haloes, nfw_radii, truncation_radii
 
 REDSHIFT = 0.117
 FAILURE_RATE = 1e-3  # of each KS test, had the seed not been fixed
@@ -30,8 +28,8 @@ FAILURE_RATE = 1e-3  # of each KS test, had the seed not been fixed
 
 def _haloes(log10_mass, n, galaxies, seed=1):
     rng = np.random.default_rng(seed)
-    masses = np.full(n, log10_mass)
-    return draw_haloes(masses, rng, galaxies=galaxies, redshift=REDSHIFT, cosmology=MDPL2), rng
+    masses, scatter = np.full(n, log10_mass), galaxies.concentration_scatter
+    return draw_haloes(masses, rng, concentration_scatter=scatter, redshift=REDSHIFT, cosmology=MDPL2), rng
 
 
 @given(x=st.floats(1e-3, 2.9), c=st.floats(0.6, 100))

@@ -5,7 +5,8 @@ import pytest
 
 from clustermocks.haloes.cosmology import MDPL2
 from clustermocks.haloes.mergers import NONE
-from clustermocks.haloes.satellites import HaloGalaxies, draw_haloes, draw_satellites
+from clustermocks.haloes.satellites import HaloGalaxies, draw_satellites
+from clustermocks.haloes.structure import draw_haloes
 from clustermocks.haloes.triaxiality import SPHERES, TRIAXIAL, Shapes, draw_ellipsoids
 
 
@@ -37,7 +38,7 @@ def _population(shapes, n=3000, anisotropy=0.0):
     quiet = dict.fromkeys(("velocity_scatter", "concentration_scatter", "richness_scatter"), 0.0)
     galaxies = HaloGalaxies(**quiet, shapes=shapes, mergers=NONE, anisotropy=anisotropy)
     rng = np.random.default_rng(3)
-    haloes = draw_haloes(np.full(n, 14.5), rng, galaxies=galaxies, redshift=0.117, cosmology=MDPL2)
+    haloes = draw_haloes(np.full(n, 14.5), rng, concentration_scatter=0.0, redshift=0.117, cosmology=MDPL2)
     return haloes, draw_satellites(haloes, rng, galaxies)
 
 

@@ -119,7 +119,7 @@ def test_few_lines_leave_chunks_at_their_full_number_of_hosts(lines):
 
 def test_many_lines_do_not_depend_on_the_number_of_workers():
     lines = np.array([5, 700, 300, 1, 600])
-    run = MockRun.of(SPARSE, np.full(5, 13.5), lines, 1)
+    run = MockRun(SPARSE, np.full(5, 13.5), lines, 1)
     assert [len(chunk.counts) for chunk in run.chunks(range(run.n_chunks), 1)] == [705, 901]
     alone, two = (SPARSE.simulate(np.full(5, 13.5), seed=1, lines_of_sight=lines, n_jobs=n) for n in (1, 2))
     assert alone.clusters.equals(two.clusters)
