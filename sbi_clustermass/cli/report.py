@@ -20,7 +20,8 @@ def report(
     The file needs no network: style, script and pictures are inside.
     """
     from clustermocks.io.atomic import check_output
-    from sbi_clustermass.report import sections_of_run, write
+    from sbi_clustermass.estimator.run_report import sections_of_run
+    from sbi_clustermass.report import write
 
     path = out or run / "report.html"
     if out is not None:

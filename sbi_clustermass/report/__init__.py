@@ -1,6 +1,5 @@
-"""Results as text, tables and pictures: on the terminal, in Markdown, in one HTML file."""
+"""Results as text, tables and pictures: on a terminal, in Markdown, or in one HTML file."""
 
-from sbi_clustermass.estimator.run_report import sections_of_run
 from sbi_clustermass.report.content import Picture, Section, Table
 from sbi_clustermass.report.markdown import markdown
 from sbi_clustermass.report.page import html, write
@@ -14,6 +13,5 @@ __all__ = [
     "load_sections",
     "markdown",
     "save_sections",
-    "sections_of_run",
     "write",
 ]

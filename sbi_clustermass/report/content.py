@@ -1,4 +1,4 @@
-"""What a report is made of: sections of text, tables and pictures, whoever shows them.
+"""Content of a report, whatever shows it: sections of text, tables and pictures.
 
 Texts, notes, captions and warnings may hold `code` in backticks and [words](https://...), as `inline` reads them.
 Titles, headings, cells and descriptions are plain.
@@ -25,13 +25,13 @@ _FILE_NAME = re.compile(r"\w[\w .,+=-]{0,99}")
 @final
 @dataclass(frozen=True)
 class Table:
-    """Numbers as text in rows and columns.
+    """A table of text cells.
 
     Attributes:
-        title: What it shows, in a line.
-        header: Of each column, with units.
-        rows: Cells as text, each row as long as the header; the first names the row.
-        note: What a reader must know to read it rightly.
+        title: Title in one line.
+        header: Heading of each column, with units.
+        rows: Cells, each row as long as the header; the first cell names the row.
+        note: Note below the table.
     """
 
     title: str
@@ -45,9 +45,9 @@ class Table:
             raise ValueError(f"table {self.title!r}: a row of {len(wrong[0])} cells under {len(self.header)} headings.")
 
     def rich(self) -> "RichTable":
-        """For the terminal."""
+        """Return the table for a terminal."""
         from rich.table import Table as RichTable
-        from rich.text import Text  # plain: "[dex]" in a string would be taken for a style
+        from rich.text import Text  # in a plain string, "[dex]" would be a style
 
         table = RichTable(title=Text(self.title), title_justify="left", caption_justify="left")
         table.caption = Text(self.note) if self.note else None
@@ -58,7 +58,7 @@ class Table:
         return table
 
     def markdown(self) -> str:
-        """As a padded Markdown table, the note below it."""
+        """Return a padded Markdown table with the note below it."""
         cells = [[*map(escaped, row)] for row in (self.header, *self.rows)]
         widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
         lines = ["| " + " | ".join(map(str.ljust, row, widths)) + " |" for row in cells]
@@ -70,13 +70,13 @@ class Table:
 @final
 @dataclass(frozen=True)
 class Picture:
-    """A figure with what it shows.
+    """A figure with its description.
 
     Attributes:
-        name: Of its file, without suffix.
-        figure: The matplotlib figure, or a PNG file's bytes.
-        alt: What is to be seen, for those who cannot see it.
-        caption: What it means; shown under it.
+        name: File name without suffix.
+        figure: A matplotlib figure, or the bytes of a PNG file.
+        alt: Description for readers who cannot see the figure.
+        caption: Explanation shown under the figure.
     """
 
     name: str
@@ -93,7 +93,7 @@ class Picture:
             _check_png(self.name, self.figure)
 
     def png(self) -> bytes:
-        """The picture as a PNG file of `DPI` dots per inch, or as it was read."""
+        """Return the bytes of a PNG file: rendered at `DPI` dots per inch, or as they were read."""
         if isinstance(self.figure, bytes):
             return self.figure
         file = BytesIO()
@@ -107,12 +107,12 @@ class Section:
     """A heading with text, warnings, tables and pictures below it, in this order.
 
     Attributes:
-        title: The heading.
+        title: Heading.
         text: Paragraphs.
-        tables: With their notes.
-        pictures: With their captions.
-        commands: Shell commands that reproduce it; each may have several lines.
-        warnings: Why not to trust what stands here, a sentence each.
+        tables: Tables with their notes.
+        pictures: Pictures with their captions.
+        commands: Shell commands that reproduce the section; each may have several lines.
+        warnings: Reasons not to trust the section, one sentence each.
     """
 
     title: str
@@ -129,7 +129,7 @@ class Section:
 
 
 def screen_size(png: bytes) -> tuple[int, int]:
-    """Width and height of a PNG file on a page [CSS pixels of 1/96 inch], by the dots per inch it was written with."""
+    """Return width and height of a PNG file on a page [CSS pixels of 1/96 inch], from its dots per inch."""
     from PIL import Image
 
     with Image.open(BytesIO(png), formats=["PNG"]) as image:

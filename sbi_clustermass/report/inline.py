@@ -1,62 +1,68 @@
-"""The little markup that texts may hold: `code` in backticks, and [words](https://...). All else stands as it is."""
+"""The little markup that texts may hold: `code` in backticks and [words](https://...). Anything else is plain text."""
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Literal, final
+from collections.abc import Iterable, Iterator
 
-_ADDRESS = r"https?://(?:[^\s()<>\"`\\]|\([^\s()<>\"`\\]*\))+"
-_MARK = re.compile(rf"`(?P<code>[^`]+)`|\[(?P<words>[^\[\]]+)\]\((?P<address>{_ADDRESS})\)")
+from markdown_it import MarkdownIt
+from markdown_it.renderer import RendererHTML
+from markdown_it.token import Token
+from markupsafe import Markup
+
+_WEB_ADDRESS = re.compile(r"https?://[^\s<>\"`\\]+")
 _SPECIAL = re.compile(r"[\\*<~`|\[\]]|&(?=[#\w]+;)|(?<!\w)_|_(?!\w)|!$|#(?=#*$)")  # to Markdown; not so a_b
 # what opens a list, a heading or a quote
 _OPENING = re.compile(r"^(?:(?P<n>\d{1,9})(?=[.)](?:\s|$))|(?=[#>=]|[+-](?:[\s-]|$)))")
 
 
-@final
-@dataclass(frozen=True)
-class Piece:
-    """A part of a text.
+class _Parser(MarkdownIt):
+    """A parser of code and web links, whose addresses stay as they are written."""
 
-    Attributes:
-        kind: What it is.
-        text: Its words, without marks.
-        address: Where a link leads; web addresses only.
-    """
+    def validateLink(self, url: str) -> bool:
+        return _WEB_ADDRESS.fullmatch(url) is not None
 
-    kind: Literal["plain", "code", "link"]
-    text: str
-    address: str = ""
+    def normalizeLink(self, url: str) -> str:
+        return url
 
 
-def pieces(text: str) -> Iterator[Piece]:
-    """Split a text into plain parts, code and links."""
-    end = 0
-    for mark in _MARK.finditer(text):
-        if mark.start() > end:
-            yield Piece("plain", text[end : mark.start()])
-        yield Piece("code", mark["code"]) if mark["code"] else Piece("link", mark["words"], mark["address"])
-        end = mark.end()
-    if end < len(text):
-        yield Piece("plain", text[end:])
+_PARSER, _RENDERER = _Parser("zero").enable(["backticks", "link"]), RendererHTML()
+
+
+def as_html(text: str) -> Markup:
+    """Return a text as HTML: code and links are marked up, all other characters are escaped."""
+    tokens = _tokens(text)
+    for token in tokens:
+        if token.type == "link_open":
+            token.attrSet("rel", "noreferrer")
+    return Markup(_RENDERER.renderInline(tokens, _PARSER.options, {}))
 
 
 def as_markdown(text: str) -> str:
-    """A text as a Markdown paragraph, in one line: its own marks stay, and no other character has a meaning."""
-    return _OPENING.sub(r"\g<n>\\", "".join(map(_markdown, pieces(" ".join(text.split())))))
+    """Return a text as a Markdown paragraph in one line: code and links stay, all other characters are plain."""
+    return _OPENING.sub(r"\g<n>\\", "".join(_as_markdown(_tokens(" ".join(text.split())))))
 
 
 def escaped(text: str) -> str:
-    """A plain text for a Markdown file, in one line: no character has a meaning."""
-    return _without_meaning(" ".join(text.split()))
+    """Return a plain text for a Markdown file, in one line: no character has a meaning."""
+    return _escaped(" ".join(text.split()))
 
 
-def _without_meaning(text: str) -> str:
+def _tokens(text: str) -> list[Token]:
+    return _PARSER.parseInline(text)[0].children or []
+
+
+def _as_markdown(tokens: Iterable[Token]) -> Iterator[str]:
+    address = ""
+    for token in tokens:
+        if token.type == "code_inline":
+            yield f"{token.markup}{token.content}{token.markup}"
+        elif token.type == "link_open":
+            address = token.attrs["href"]
+            yield "["
+        elif token.type == "link_close":
+            yield f"]({address})"
+        else:
+            yield _escaped(token.content)  # with the blanks at its ends
+
+
+def _escaped(text: str) -> str:
     return _SPECIAL.sub(r"\\\g<0>", text)
-
-
-def _markdown(piece: Piece) -> str:
-    if piece.kind == "code":
-        return f"`{piece.text}`"
-    if piece.kind == "link":
-        return f"[{escaped(piece.text)}]({piece.address})"
-    return _without_meaning(piece.text)  # with the blanks between it and what stands beside it

@@ -1,4 +1,4 @@
-"""Sections as Markdown, for files such as results.md."""
+"""Markdown files of sections, such as results.md."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -9,11 +9,11 @@ from sbi_clustermass.report.inline import as_markdown, escaped
 
 
 def markdown(sections: Sequence[Section], *, pictures: str = "") -> str:
-    """Sections in GitHub's Markdown. Pictures are linked as NAME.png, where `save_sections` writes them.
+    """Return sections in GitHub's Markdown. Pictures are linked as NAME.png, the names that `save_sections` gives them.
 
     Args:
-        sections: In their order.
-        pictures: Folder of the pictures as seen from the Markdown file, such as "figures"; by default beside it.
+        sections: Sections in their order.
+        pictures: Folder of the pictures relative to the Markdown file, such as "figures"; by default the same folder.
 
     Example:
         >>> print(markdown([Section("Residuals", ["Of `mdn`, in dex."])]))
@@ -45,10 +45,6 @@ def _picture(picture: Picture, folder: str) -> Iterator[str]:
 
 
 def _fence(commands: Sequence[str]) -> str:
-    """Longer than any run of backticks within."""
-    longest = max((len(run) for command in commands for run in _backticks(command)), default=0)
+    """Return a fence longer than any run of backticks in the commands."""
+    longest = max((len(run) for command in commands for run in re.findall("`+", command)), default=0)
     return "`" * max(3, longest + 1)
-
-
-def _backticks(text: str) -> list[str]:
-    return re.findall("`+", text)

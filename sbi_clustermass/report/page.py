@@ -1,46 +1,36 @@
-"""Sections as one HTML file that needs nothing else: style, script and pictures are inside, and nothing is loaded."""
+"""One HTML file of sections that contains its style, script and pictures, and loads nothing."""
 
 import re
 from base64 import b64encode
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
 from importlib.resources import files
 from itertools import chain, count
 from pathlib import Path
-from typing import final
 
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined, Template
-from markupsafe import Markup
 
 from clustermocks.io.atomic import replacing
 from clustermocks.io.settings import installed_version
 from sbi_clustermass.report.content import Section, Table, screen_size
-from sbi_clustermass.report.inline import Piece, pieces
+from sbi_clustermass.report.inline import as_html
 
 _PACKAGE = "sbi_clustermass.report"
 _NUMBER = re.compile(r"[<>≤≥~≈±+\-−]*\s*(\d|\.\d|inf|nan)", re.IGNORECASE)
-_NOTHING = ("", "-", "–", "—")
+_EMPTY = ("", "-", "–", "—")
 _LONG, _WIDE, _SHORT = 30, 8, 12  # characters of a cell, columns, rows
 
 
-@final
-@dataclass(frozen=True)
-class _Part:
-    section: Section
-    anchor: str
-
-
 def html(title: str, sections: Sequence[Section], *, lead: str = "") -> str:
-    """A page that stands alone: no network, no other file; the same sections always give the same page.
+    """Return a self-contained page; the same sections always give the same page.
 
-    All text is escaped. Code and links are marked as `content` says; nobody's HTML gets through, and a policy in the
-    page forbids any script but its own and any request.
+    All text is escaped except code and links (`inline`), and the page's security policy forbids foreign scripts and
+    requests.
 
     Args:
-        title: Of the page.
-        sections: In their order; with two or more a list of contents leads to them.
+        title: Title of the page.
+        sections: Sections in their order; two or more get a list of contents.
         lead: A sentence or two below the title.
     """
     return template("page.html").render(
@@ -54,7 +44,7 @@ def html(title: str, sections: Sequence[Section], *, lead: str = "") -> str:
 
 
 def write(path: str | Path, title: str, sections: Sequence[Section], *, lead: str = "") -> None:
-    """Write the page of `html`, whole or not at all.
+    """Write the page of `html` atomically.
 
     Raises:
         OSError: The file cannot be written.
@@ -66,13 +56,13 @@ def write(path: str | Path, title: str, sections: Sequence[Section], *, lead: st
 
 @cache
 def template(name: str, package: str = _PACKAGE) -> Template:
-    """A page of a package, which may include the parts of this one; all that is put into it is escaped."""
+    """Return a template of a package, which may include the templates of this one; values are escaped."""
     loader = ChoiceLoader([PackageLoader(package, ""), PackageLoader(_PACKAGE, "")])
     environment = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters |= {
-        "inline": _inline,
+        "inline": as_html,
         "classes": _classes,
         "kinds": _kinds,
         "size": screen_size,
@@ -83,31 +73,19 @@ def template(name: str, package: str = _PACKAGE) -> Template:
 
 
 def packaged(name: str, package: str = _PACKAGE) -> str:
-    """Text of a file that is part of a package."""
+    """Return the text of a file that is part of a package."""
     return files(package).joinpath(name).read_text(encoding="utf-8")
 
 
-def _parts(sections: Sequence[Section]) -> Iterator[_Part]:
-    """Each section with the anchor that links lead to: its title in letters, digits and hyphens."""
+def _parts(sections: Sequence[Section]) -> Iterator[tuple[Section, str]]:
+    """Pair each section with its anchor: the title in letters, digits and hyphens, made unique."""
     taken = {"contents"}
     for section in sections:
         name = re.sub(r"[\W_]+", "-", section.title.casefold()).strip("-") or "section"
         names = chain([name], (f"{name}-{number}" for number in count(2)))
         anchor = next(each for each in names if each not in taken)
         taken.add(anchor)
-        yield _Part(section, anchor)
-
-
-def _inline(text: str) -> Markup:
-    return Markup("").join(map(_marked, pieces(text)))
-
-
-def _marked(piece: Piece) -> Markup:
-    if piece.kind == "code":
-        return Markup("<code>{}</code>").format(piece.text)
-    if piece.kind == "link":
-        return Markup('<a href="{}" rel="noreferrer">{}</a>').format(piece.address, piece.text)
-    return Markup.escape(piece.text)
+        yield section, anchor
 
 
 def _classes(table: Table) -> str:
@@ -117,13 +95,13 @@ def _classes(table: Table) -> str:
 
 
 def _kinds(table: Table) -> list[str]:
-    """Of each column: how it is set, and whether it is sorted as numbers; the first names the rows."""
+    """Return how each column is set and sorted: text, prose or number; the first column names the rows."""
     columns = list(zip(*table.rows, strict=True)) or [()] * len(table.header)
     return ["text", *map(_kind, columns[1:])]
 
 
 def _kind(column: Sequence[str]) -> str:
-    said = [cell.strip() for cell in column if cell.strip() not in _NOTHING]
-    if max(map(len, said), default=0) > _LONG:
+    cells = [cell.strip() for cell in column if cell.strip() not in _EMPTY]
+    if max(map(len, cells), default=0) > _LONG:
         return "prose"
-    return "number" if said and all(map(_NUMBER.match, said)) else "text"
+    return "number" if cells and all(map(_NUMBER.match, cells)) else "text"

@@ -1,7 +1,7 @@
-"""Sections on disk, so that any command can leave results that a report shows later: JSON, and PNG files beside it.
+"""Sections on disk: any command can save results that a report shows later.
 
-`sections.json` holds texts, tables and captions; the picture NAME is the file NAME.png. Nothing is ever unpickled,
-and no file outside of the folder is read.
+`sections.json` holds texts, tables and captions; the picture NAME is the file NAME.png in the same folder. Nothing is
+unpickled, and no file outside the folder is read.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ _FORMAT = 1
 
 
 def save_sections(folder: str | Path, sections: Sequence[Section]) -> None:
-    """Write sections into a folder, which is made if it is missing; each file appears whole or not at all.
+    """Write sections into a folder, which is created if missing; each file is written atomically.
 
     Raises:
         ValueError: Two pictures have one name.
@@ -40,8 +40,8 @@ def load_sections(folder: str | Path) -> list[Section]:
     """Read what `save_sections` wrote.
 
     Raises:
-        FileNotFoundError: No such folder.
-        ValueError: There are no sections, or a file is missing, damaged, of another format or outside of the folder.
+        FileNotFoundError: The folder does not exist.
+        ValueError: There are no sections, or a file is missing, damaged, of another format or outside the folder.
     """
     folder = Path(folder)
     (cards,) = read_header(folder, FILE, form=_FORMAT, what="sections that save_sections wrote", fields=("sections",))

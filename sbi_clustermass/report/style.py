@@ -1,4 +1,4 @@
-"""Colours, labels, and how a picture is written."""
+"""Colours and labels of all figures, and how a figure is saved."""
 
 from pathlib import Path
 
@@ -11,6 +11,6 @@ MASS = r"$\log_{10}\, M_{200c}\ [h^{-1}\,M_\odot]$"
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a picture as PNG; it appears whole or not at all."""
+    """Write a figure as PNG, atomically."""
     with replacing(path) as temporary:
         figure.savefig(temporary, format="png", dpi=150)

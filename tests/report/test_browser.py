@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from sbi_clustermass.report import html, sections_of_run, write
+from sbi_clustermass.estimator.run_report import sections_of_run
+from sbi_clustermass.report import html, write
 
 PHONE = 390  # [CSS pixels]
 WIDER = """[...document.querySelectorAll("body *")]

@@ -93,7 +93,7 @@ def test_any_text_comes_back_as_it_was_and_adds_no_element(text):
         ("[wiki](https://x.org/A_(b))", '<a href="https://x.org/A_(b)" rel="noreferrer">wiki</a>'),
         ("[x](javascript:alert(1))", "[x](javascript:alert(1))"),
         ("[km/s] (all)", "[km/s] (all)"),
-        ('[x](https://x.org/"onclick="y)', "[x](https://x.org/&#34;onclick=&#34;y)"),
+        ('[x](https://x.org/"onclick="y)', "[x](https://x.org/&quot;onclick=&quot;y)"),
         ("`[x](https://x.org)`", "<code>[x](https://x.org)</code>"),
     ],
 )

@@ -21,10 +21,11 @@ from sbi_clustermass.cli import main as cli
 from sbi_clustermass.cli.report import report
 from sbi_clustermass.estimator.model_sections import estimator_sections
 from sbi_clustermass.estimator.reproduce import rule_of, training_command
+from sbi_clustermass.estimator.run_report import sections_of_run
 from sbi_clustermass.estimator.training_run import TrainingRun
 from sbi_clustermass.posterior import MassPosteriors
 from sbi_clustermass.posterior.plots import masses_section
-from sbi_clustermass.report import Section, sections_of_run
+from sbi_clustermass.report import Section
 from sbi_clustermass.report.style import save
 
 

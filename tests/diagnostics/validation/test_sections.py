@@ -7,7 +7,8 @@ from clustermocks import FlatMasses, HaloMassFunction, HaloModel
 from sbi_clustermass.baselines import Constant, MSigma
 from sbi_clustermass.cli.main import main
 from sbi_clustermass.diagnostics.validation import Validation
-from sbi_clustermass.report import load_sections, sections_of_run
+from sbi_clustermass.estimator.run_report import sections_of_run
+from sbi_clustermass.report import load_sections
 
 MASSES = HaloMassFunction(low=12.8, high=15.6)
 
