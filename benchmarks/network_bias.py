@@ -54,8 +54,8 @@ def scores(case: Case, observatory: Observatory, library: Library) -> Scores:
 
 def _some_scores(case: Case, observatory: Observatory, library: Library, rows: np.ndarray) -> Scores:
     population, survey = case.population(observatory), Survey.of_volume(case.volume(observatory))
-    clusters = ObservedClusters.of(library.posteriors(rows))
-    problem = Problem.of(population, clusters, survey, counts=True)
+    clusters = ObservedClusters(library.posteriors(rows))
+    problem = Problem.from_clusters(population, clusters, survey, counts=True)
     masses, centre = library.log10_mass[rows], population.coordinates.centre
     grid = problem.likelihood.log10_mass.numpy()
 

@@ -80,7 +80,9 @@ def of(masses: Masses) -> Population:
 
 def tabulated(mocks: Mocks, masses: Masses, device: str) -> Problem:
     """Our likelihood of the mocks."""
-    return Problem.of(of(masses), ObservedClusters.of(mocks.posteriors), mocks.survey, counts=True, device=device)
+    return Problem.from_clusters(
+        of(masses), ObservedClusters(mocks.posteriors), mocks.survey, counts=True, device=device
+    )
 
 
 # ---- value and gradient ---------------------------------------------------------------------------------------------

@@ -32,7 +32,7 @@ from matplotlib.figure import Figure
 from sbi_clustermass import MassPosteriors
 from sbi_clustermass.population import (
     NUTS,
-    AboveSignificance,
+    AboveCut,
     CosmologyMassFunction,
     Laplace,
     ObservedClusters,
@@ -127,7 +127,7 @@ def population(prior: str) -> Population:
         pivot=log10(3e14),
         redshift_pivot=0.6,
     )
-    selection = AboveSignificance(NAME, LEAST_XI)
+    selection = AboveCut(NAME, LEAST_XI, kind=Significance)
     return Population(CosmologyMassFunction(overdensity=500), (relation,), selection, mass_range=MASSES)
 
 
@@ -158,7 +158,7 @@ def values(idata: "InferenceData") -> dict[str, np.ndarray]:
 def expected(prior: str, clusters: Clusters, idata: "InferenceData", draws: int = 50) -> np.ndarray:
     """Expected clusters between the redshifts, in all fields, on average over draws."""
     model = population(prior)
-    problem = Problem.of(model, observed(clusters), sky(), counts=True)
+    problem = Problem.from_clusters(model, observed(clusters), sky(), counts=True)
     total = np.zeros(len(REDSHIFTS) - 1)
     flat = {name: idata["posterior"][name].values.ravel() for name in model.priors}
     for i in np.linspace(0, len(flat["Om0"]) - 1, draws).astype(int):

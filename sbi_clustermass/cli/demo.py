@@ -194,7 +194,7 @@ class _Survey:
     def fit(self, demo: Demo, stage: Stage) -> "InferenceData":
         sampler = NUTS(num_warmup=200, num_samples=400, seed=demo.seed)
         with stage("fitting the mass function", sampler.total) as advance:
-            return fit(self.population, self.posteriors, Survey.of_volume(self.volume), sampler=sampler, tell=advance)
+            return fit(self.population, self.posteriors, Survey.of_volume(self.volume), sampler=sampler, progress=advance)
 
     def slope_put_in(self) -> float:
         step = 0.01

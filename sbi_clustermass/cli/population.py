@@ -37,9 +37,7 @@ def population(
     ] = "mass-function",
     form: Annotated[
         str,
-        typer.Option(
-            help="Shape of the mass distribution: mrp, double_power_law, cosmology, or normal for a sample's own."
-        ),
+        typer.Option(help="Shape of the mass distribution: mrp, cosmology, or normal for a sample's own."),
     ] = "mrp",
     cosmology: Annotated[
         bool, typer.Option("--cosmology", help="Om and sigma8: the same as --form cosmology.")
@@ -80,15 +78,15 @@ def population(
     The training prior is divided out of each posterior. A mass function needs to know what the survey selects
     (--mocks and --min-galaxies, or --complete) and where it looked (--volume, or --area and --redshifts).
     """
+    from sbi_clustermass.cli.progress import console_stage
     from sbi_clustermass.population.run import FIT, SHRUNK, TABLE, PopulationRun, parameter_table
 
-    if (mocks is None) == (not complete) and form != "normal":
-        raise ValueError("population: say what the survey selects: one of --mocks FILE and --complete.")
     run = PopulationRun(
         model=model,
         form="cosmology" if cosmology else form,
         mocks=mocks,
         min_galaxies=min_galaxies,
+        complete=complete,
         volume=volume,
         area=area,
         redshifts=_numbers(redshifts),
@@ -103,7 +101,9 @@ def population(
         seed=seed,
     )
     console = Console()
-    idata = run.run(masses, out, console)
+    idata = run.run(masses, out, console_stage(console))
+    if "consistency_check" in idata.attrs:
+        console.print(f"A consistency check only: {idata.attrs['consistency_check']}.", soft_wrap=True)
     console.print("\n".join(parameter_table(idata).pformat(max_lines=-1, max_width=-1)), markup=False, soft_wrap=True)
     console.print(f"Wrote {out}/: {FIT}, {TABLE}, {SHRUNK} and pictures.", soft_wrap=True)
 

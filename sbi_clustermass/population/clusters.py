@@ -14,13 +14,13 @@ from sbi_clustermass.posterior import MassPosteriors
 @final
 @dataclass(frozen=True, eq=False)
 class ObservedClusters:
-    """Independent clusters: one line of sight a host.
+    """Independent clusters: one line of sight for each host halo.
 
     Attributes:
-        posteriors: Mass posteriors; their training prior is divided out. Where nothing is known of the masses but the
-            observables, `ObservedClusters.without_masses` has flat ones.
-        redshift: One a cluster; needed for several shells and for relations that evolve.
-        observables: By name, each of all clusters.
+        posteriors: Mass posteriors; their training prior is divided out. If only observables are known,
+            `ObservedClusters.without_masses` makes flat posteriors.
+        redshift: Redshift of each cluster [1]; needed for several shells and for relations that evolve.
+        observables: Observables of all clusters, by name.
 
     Raises:
         ValueError: Lengths differ, or a redshift is negative or not finite.
@@ -45,11 +45,6 @@ class ObservedClusters:
         object.__setattr__(self, "redshift", redshift)
 
     @classmethod
-    def of(cls, clusters: "MassPosteriors | ObservedClusters") -> "ObservedClusters":
-        """Posteriors alone as clusters of which nothing else is known."""
-        return clusters if isinstance(clusters, ObservedClusters) else cls(clusters)
-
-    @classmethod
     def without_masses(
         cls,
         observables: Mapping[str, Observed],
@@ -58,13 +53,13 @@ class ObservedClusters:
         masses: tuple[float, float] = (13.0, 16.0),
         step: float = 0.01,
     ) -> Self:
-        """Clusters of which only observables are known.
+        """Make clusters of which only observables are known: their mass posteriors are flat.
 
         Args:
-            observables: By name, each of all clusters; one at least.
-            redshift: One a cluster.
-            masses: Log10 masses between which they may lie [dex].
-            step: Between two masses of the grid [dex].
+            observables: Observables of all clusters, by name; at least one.
+            redshift: Redshift of each cluster [1].
+            masses: Lowest and highest log10 mass that the clusters may have [dex].
+            step: Step of the grid of masses [dex].
 
         Raises:
             ValueError: There are no observables.
@@ -77,3 +72,8 @@ class ObservedClusters:
 
     def __len__(self) -> int:
         return len(self.posteriors)
+
+
+def as_clusters(clusters: MassPosteriors | ObservedClusters) -> ObservedClusters:
+    """Wrap posteriors as clusters of which nothing else is known; `ObservedClusters` are returned unchanged."""
+    return clusters if isinstance(clusters, ObservedClusters) else ObservedClusters(clusters)

@@ -6,8 +6,8 @@ $r_s(m) = \phi(m, z_s)\,V_s$ of haloes in the survey's shell $s$,
 $$\ln \mathcal{L} = \sum_i \ln \int L_i\,r_{s(i)}\,dm - N_e,
 \qquad N_e = \sum_s \int r_s\,P_s(\mathrm{selected}|m)\,dm.$$
 
-It is the sum of a shape term, $\sum_i \ln (\int L_i r\,dm / N_e)$, which knows no amplitude, and a count term,
-$N \ln N_e - N_e$. Selection enters once, through $N_e$: $L_i$ already is the likelihood of selected data.
+It is the sum of a shape term, $\sum_i \ln (\int L_i r\,dm / N_e)$, which does not depend on the amplitude, and a count
+term, $N \ln N_e - N_e$. Selection enters once, through $N_e$: $L_i$ already is the likelihood of selected data.
 
 Masses are M200c [h^-1 Msun] as log10_mass [dex]; `log_` is natural; everything is float64.
 """
@@ -24,11 +24,11 @@ from torch import Tensor
 
 from sbi_clustermass.posterior import MassPosteriors
 
-FLOOR = -600.0  # e^-600: a rate this far under its peak would underflow, and its gradient with it
+_FLOOR = -600.0  # natural log of the least rate over its peak: less would underflow, and the gradient with it
 
 
 class Block(NamedTuple):
-    """Some of the sorted clusters, all of one shell."""
+    """Some of the sorted clusters, all in one shell."""
 
     shell: int
     rows: slice
@@ -37,19 +37,19 @@ class Block(NamedTuple):
 @final
 @dataclass(frozen=True, eq=False)
 class PopulationLikelihood:
-    """What a set of clusters says about any mass function, tabulated once; every evaluation is then one matrix product.
+    """Tabulated likelihoods of clusters: every evaluation of a mass function is then one matrix product.
 
-    Clusters are sorted by shell. Those of one block share a product, or the temporaries of a sum.
+    Clusters are sorted by shell, and evaluated block by block.
 
     Attributes:
-        log10_mass: Masses at which the rate is needed [dex]: the posteriors' grid, prolonged to all that the survey may
-            select.
-        support: Where in `log10_mass` the posteriors' grid lies.
-        weighted: Each cluster's likelihood over its largest value, times the trapezoid rule's weight [dex].
-        log_peak: Natural log of each cluster's largest likelihood.
-        weights: Of the trapezoid rule over all masses [dex].
+        log10_mass: Masses at which the rate is needed [dex]: the posteriors' grid, extended to all masses that the
+            survey may select.
+        support: Slice of `log10_mass` that is the posteriors' grid.
+        weighted: Likelihood of each cluster over its largest value, times the weight of the trapezoid rule [dex].
+        log_peak: Natural log of the largest likelihood of each cluster.
+        weights: Weights of the trapezoid rule over all masses [dex].
         order: Row of each sorted cluster in the posteriors.
-        blocks: The sorted clusters in parts, each of one shell.
+        blocks: Blocks of the sorted clusters, each in one shell.
     """
 
     log10_mass: Float[Tensor, "mass"]
@@ -58,7 +58,7 @@ class PopulationLikelihood:
     log_peak: Float[Tensor, "cluster"]
     weights: Float[Tensor, "mass"]
     order: Int[np.ndarray, "cluster"]
-    blocks: tuple["Block", ...]
+    blocks: tuple[Block, ...]
 
     @classmethod
     def from_posteriors(
@@ -69,25 +69,25 @@ class PopulationLikelihood:
         shell: Int[np.ndarray, "cluster"] | None = None,
         at_once: int | None = None,
     ) -> Self:
-        """Tabulate the clusters' likelihoods, the training prior divided out.
+        """Tabulate the likelihoods of clusters, with the training prior divided out.
 
         Args:
-            posteriors: One posterior a cluster.
-            mass_range: Log10 masses between which the survey might select clusters [dex]; the posteriors' grid is
-                added.
-            shell: Number of each cluster's shell; all are in the first by default.
-            at_once: Most clusters in a block; all of a shell by default.
+            posteriors: Mass posteriors of the clusters.
+            mass_range: Lowest and highest log10 mass at which the survey might select clusters [dex]; extended to the
+                posteriors' grid.
+            shell: Number of the shell of each cluster; the first by default.
+            at_once: Largest number of clusters in a block; all of a shell by default.
 
         Raises:
             ValueError: A likelihood is not finite, or zero at every mass.
         """
         shell = np.zeros(len(posteriors), int) if shell is None else shell
         order = np.argsort(shell, kind="stable")
-        log_likelihood = checked_likelihood(posteriors)[order]
+        log_likelihood = _checked_likelihood(posteriors)[order]
         peak = log_likelihood.max(axis=1)
-        # mass by mass in memory: both products of a gradient then read it as fast as a copy would
+        # in Fortran order both products of a gradient read it as fast as a copy would
         weighted = np.multiply(np.exp(log_likelihood - peak[:, None]), _trapezoid_weights(posteriors.grid), order="F")
-        below, above = _prolonged(posteriors.grid, mass_range)
+        below, above = _extension(posteriors.grid, mass_range)
         log10_mass = np.concatenate([below, posteriors.grid, above])
         return cls(
             log10_mass=torch.as_tensor(log10_mass),
@@ -103,22 +103,22 @@ class PopulationLikelihood:
         return len(self.weighted)
 
     def to(self, device: torch.device | str) -> Self:
-        """The same with what is of each cluster on a device; what is of the masses alone stays on the CPU."""
+        """Move tensors with a row for each cluster to a device; those of the masses alone stay on the CPU."""
         return replace(self, weighted=self.weighted.to(device), log_peak=self.log_peak.to(device))
 
     @property
     def device(self) -> torch.device:
-        """Where the clusters' integrals are computed."""
+        """Device on which the integrals of the clusters are computed."""
         return self.weighted.device
 
     @cached_property
     def log_weighted(self) -> Float[Tensor, "cluster support"]:
-        """Natural log of `weighted`, cluster by cluster in memory, as the sum over a block reads it."""
+        """Natural log of `weighted`, in C order, as the sum over a block reads it."""
         return self.weighted.log().contiguous()
 
     @property
     def grid(self) -> Float[Tensor, "support"]:
-        """Masses of the posteriors [dex]."""
+        """Masses of the posteriors' grid [dex]."""
         return self.log10_mass[self.support]
 
     def log_clusters(
@@ -126,12 +126,12 @@ class PopulationLikelihood:
         log_rate: Float[Tensor, "*draw shell mass"],
         log_factor: Callable[[int], Float[Tensor, "*draw #some #support"]] | None = None,
     ) -> Float[Tensor, "*draw cluster"]:
-        """Natural log of each sorted cluster's integral of L_i r.
+        """Natural log of the integral of L_i r, for each sorted cluster.
 
         Args:
-            log_rate: Natural log of the rate in each shell, per dex, at `log10_mass`; -inf where there is none.
-            log_factor: From the number of a block to the natural log of a further likelihood of its clusters at the
-                posteriors' masses.
+            log_rate: Natural log of the rate in each shell, per dex, at `log10_mass`; -inf if it is zero.
+            log_factor: Function of the number of a block that returns the natural log of a further likelihood of its
+                clusters, at the posteriors' masses.
         """
         inside = log_rate[..., self.support].to(self.device)
         parts = [
@@ -143,30 +143,32 @@ class PopulationLikelihood:
         return torch.cat(parts, -1) + self.log_peak
 
     def log_expected(self, log_selected_rate: Float[Tensor, "*draw shell mass"]) -> Float[Tensor, "*draw"]:
-        """Natural log of N_e, from the log of r P at `log10_mass`."""
+        """Natural log of N_e, given that of r P at `log10_mass`."""
         return torch.logsumexp(
             log_selected_rate.flatten(-2) + self.weights.log().repeat(log_selected_rate.shape[-2]), -1
         )
 
     def _product(self, log_rate: Float[Tensor, "*draw support"], rows: slice) -> Float[Tensor, "*draw some"]:
         top = log_rate.detach().amax(dim=-1, keepdim=True)
-        rate = (log_rate - top).clamp(min=FLOOR).exp()
+        rate = (log_rate - top).clamp(min=_FLOOR).exp()
         return torch.log(rate @ self.weighted[rows].T) + top
 
     def _sum(self, log_rate: Tensor, log_factor: Tensor, rows: slice) -> Float[Tensor, "*draw some"]:
         return torch.logsumexp(self.log_weighted[rows] + log_rate[..., None, :] + log_factor, -1)
 
 
-def outside(likelihood: PopulationLikelihood, log_selected_rate: Float[Tensor, "shell mass"]) -> tuple[float, float]:
+def outside_shares(
+    likelihood: PopulationLikelihood, log_selected_rate: Float[Tensor, "shell mass"]
+) -> tuple[float, float]:
     """Shares of the expected selected clusters that lie below and above the posteriors' grid [1]."""
     cumulative = _cumulative(likelihood, log_selected_rate)
     return float(cumulative[likelihood.support.start]), float(1 - cumulative[likelihood.support.stop - 1])
 
 
-def support_holding(
+def central_interval(
     likelihood: PopulationLikelihood, log_selected_rate: Float[Tensor, "shell mass"], share: float
 ) -> tuple[float, float]:
-    """Log10 masses between which `share` of the expected selected clusters lie, with equal tails [dex]."""
+    """Central interval of log10 mass that holds a share of the expected selected clusters [dex]."""
     cumulative = _cumulative(likelihood, log_selected_rate)
     tail = 0.5 * (1 - share)
     low = max(int((cumulative <= tail).sum()) - 1, 0)
@@ -193,17 +195,17 @@ def _trapezoid_weights(grid: Float[np.ndarray, "mass"]) -> Float[np.ndarray, "ma
     return 0.5 * (np.append(steps, 0) + np.append(0, steps))
 
 
-def _prolonged(
+def _extension(
     grid: Float[np.ndarray, "mass"], mass_range: tuple[float, float]
 ) -> tuple[Float[np.ndarray, "below"], Float[np.ndarray, "above"]]:
-    """Masses below and above the grid, no farther apart than those on it, out to `mass_range`."""
+    """Masses below and above the grid, with its step or less, out to `mass_range`."""
     step = np.median(np.diff(grid))
     n_below, n_above = (max(int(np.ceil(gap / step)), 0) for gap in (grid[0] - mass_range[0], mass_range[1] - grid[-1]))
     return np.linspace(mass_range[0], grid[0], n_below + 1)[:-1], np.linspace(grid[-1], mass_range[1], n_above + 1)[1:]
 
 
-def checked_likelihood(posteriors: MassPosteriors) -> Float[np.ndarray, "cluster mass"]:
-    """Log likelihoods, up to a constant a cluster.
+def _checked_likelihood(posteriors: MassPosteriors) -> Float[np.ndarray, "cluster mass"]:
+    """Log likelihoods, up to one constant for each cluster.
 
     Raises:
         ValueError: One is not finite, or zero at every mass.

@@ -1,4 +1,4 @@
-"""A population of clusters: masses, what scales with them, and what a survey keeps.
+"""A population of clusters: masses, scaling relations, and the selection of a survey.
 
 Masses are M200c [h^-1 Msun] as log10_mass [dex]; volumes are comoving [h^-3 Mpc^3]; `log_` is natural.
 """
@@ -18,31 +18,31 @@ from sbi_clustermass.population.clusters import ObservedClusters
 from sbi_clustermass.population.likelihood import PopulationLikelihood
 from sbi_clustermass.population.masses import Masses, MassFunction
 from sbi_clustermass.population.observables import Observed, log_correlated
-from sbi_clustermass.population.parameters import Joined, Parameters, Priors, Separate, sample
+from sbi_clustermass.population.parameters import Concatenated, Parameters, Priors, Unconstrained, sample
 from sbi_clustermass.population.relation import ScalingRelation
 from sbi_clustermass.population.selection import Everything, LogProbability, SelectionModel
 from sbi_clustermass.population.survey import Survey
 
 CORRELATION = "scatter_correlation"
-AT_ONCE = 1000  # clusters whose observables are weighed at once: temporaries of 2 MB
+CLUSTERS_AT_ONCE = 1000  # clusters in a block with observables: temporaries of 2 MB
 
 
 @final
 @dataclass(frozen=True)
 class Population:
-    """What is to be inferred.
+    """Model of a population, whose parameters are inferred.
 
     Attributes:
-        masses: The mass function, or a sample's own distribution of masses.
+        masses: Mass function, or a sample's own distribution of masses.
         relations: Scaling relations, each of one observable.
-        selection: Which clusters the survey keeps.
-        correlated: Whether the intrinsic scatters of the relations are correlated; the prior of their correlation
-            matrix is flat (Lewandowski, Kurowicka & Joe 2009).
-        mass_range: Log10 masses between which the survey might select clusters [dex].
+        selection: Selection of the survey.
+        correlated: Whether the intrinsic scatters of the relations are correlated, with a flat prior over correlation
+            matrices (Lewandowski, Kurowicka & Joe 2009).
+        mass_range: Lowest and highest log10 mass at which the survey might select clusters [dex].
 
     Raises:
-        ValueError: Two relations are of the same observable, only one could be correlated, or `mass_range` does not
-            rise.
+        ValueError: Two relations are of the same observable, scatter is correlated with fewer than two relations, or
+            `mass_range` does not increase.
     """
 
     masses: Masses = field(default_factory=MassFunction)
@@ -62,19 +62,19 @@ class Population:
 
     @cached_property
     def priors(self) -> Priors:
-        """Of all parameters, by Pyro site."""
+        """Priors of all parameters, by Pyro site."""
         parts = [self.masses.priors, *(relation.priors for relation in self.relations), self.selection.priors]
         return {name: prior for part in [*parts, self._correlation] for name, prior in part.items()}
 
     @cached_property
-    def coordinates(self) -> Joined:
-        """Where the parameters are sampled."""
+    def coordinates(self) -> Concatenated:
+        """Coordinates in which the parameters are sampled."""
         others = [*(relation.priors for relation in self.relations), self.selection.priors, self._correlation]
-        return Joined(self.masses.coordinates, *(Separate(priors) for priors in others if priors))
+        return Concatenated(self.masses.coordinates, *(Unconstrained(priors) for priors in others if priors))
 
     @cached_property
     def named_relations(self) -> Mapping[str, ScalingRelation]:
-        """By observable."""
+        """Relations by the name of their observable."""
         return {relation.observable: relation for relation in self.relations}
 
     @cached_property
@@ -85,7 +85,7 @@ class Population:
         return {CORRELATION: dist.LKJCholesky(len(self.relations), one, validate_args=False)}
 
     def derived(self, parameters: Parameters) -> dict[str, Float[Tensor, "*draw"]]:
-        """What follows from the parameters and is worth reading: slopes, S8, the correlations themselves."""
+        """Quantities derived from the parameters, to be reported with them: slopes, S8, correlations."""
         found = self.masses.derived(parameters)
         if not self.correlated:
             return found
@@ -98,15 +98,15 @@ class Population:
 @final
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """A population and the clusters that it is fitted to, tabulated: the likelihood as a function of parameters.
+    """Posterior density of a population's parameters, given clusters whose likelihoods are tabulated.
 
     Attributes:
-        population: What is inferred.
-        survey: Where the clusters come from.
-        likelihood: Of the clusters.
-        counts: Whether the number of clusters counts.
-        observed: The relations' observables of each of the likelihood's blocks.
-        redshift: Of the sorted clusters.
+        population: Model that is fitted.
+        survey: Survey that found the clusters.
+        counts: Whether the number of clusters informs the fit.
+        likelihood: Tabulated likelihoods of the clusters.
+        observed: Observables of the relations, for each block of the likelihood.
+        redshift: Redshifts of the sorted clusters.
         log_selected: Natural log of P(selected | mass), as a function of the parameters.
     """
 
@@ -119,7 +119,7 @@ class Problem:
     log_selected: LogProbability
 
     @classmethod
-    def of(
+    def from_clusters(
         cls,
         population: Population,
         clusters: ObservedClusters,
@@ -128,33 +128,33 @@ class Problem:
         counts: bool,
         device: str = "cpu",
     ) -> "Problem":
-        """Tabulate.
+        """Tabulate the likelihoods of clusters.
 
         Args:
-            population: What is inferred.
-            clusters: What is known of each cluster.
-            survey: Where they come from; without one, volumes are 1.
-            counts: Whether their number counts.
-            device: Where the clusters' integrals are computed; parameters and what is of the masses alone stay on the
-                CPU.
+            population: Model that is fitted.
+            clusters: Mass posteriors, redshifts and observables.
+            survey: Survey that found them; without one, volumes are 1.
+            counts: Whether their number informs the fit.
+            device: Device on which the integrals of the clusters are computed; parameters and tensors of the masses
+                alone stay on the CPU.
 
         Raises:
-            ValueError: Clusters, survey and population do not belong together.
+            ValueError: Clusters, survey and population do not match.
         """
-        _refuse_other_names(population, clusters)
+        _check_names(population, clusters)
         sky, relations = survey or Survey.of_volume(1.0), population.named_relations
         shell, posteriors = sky.place(clusters.redshift, len(clusters)), clusters.posteriors
         likelihood = PopulationLikelihood.from_posteriors(
-            posteriors, mass_range=population.mass_range, shell=shell, at_once=AT_ONCE if relations else None
+            posteriors, mass_range=population.mass_range, shell=shell, at_once=CLUSTERS_AT_ONCE if relations else None
         ).to(device)
-        order, point = likelihood.order, posteriors.mean
+        order, mean = likelihood.order, posteriors.mean
         blocks = [order[block.rows] for block in likelihood.blocks] if relations else []
         observed = [
-            {name: clusters.observables[name].chosen(rows, point, posteriors.grid) for name in relations}
+            {name: clusters.observables[name].select(rows, mean, posteriors.grid) for name in relations}
             for rows in blocks
         ]
         redshift = sky.redshift[shell] if clusters.redshift is None else clusters.redshift
-        log_selected = population.selection.bound(likelihood.log10_mass.numpy(), sky, relations)
+        log_selected = population.selection.bind(likelihood.log10_mass.numpy(), sky, relations)
         return cls(
             population,
             sky,
@@ -168,37 +168,39 @@ class Problem:
     # ---- rates ------------------------------------------------------------------------------------------------------
 
     def log_rate(self, parameters: Parameters) -> Float[Tensor, "*draw shell mass"]:
-        """Natural log of the haloes per dex in each shell of the survey."""
+        """Natural log of r = phi V: haloes per dex in each shell of the survey."""
         log_phi = self.population.masses.log_density(
             self.likelihood.log10_mass, parameters, torch.as_tensor(self.survey.redshift)
         )
         return log_phi + self.survey.log_volumes(parameters)[..., None]
 
     def log_selected_rate(self, parameters: Parameters) -> Float[Tensor, "*draw shell mass"]:
-        """Natural log of the selected ones among them."""
+        """Natural log of r P: selected clusters per dex in each shell."""
         return self.log_rate(parameters) + self.log_selected(parameters)
 
     # ---- likelihood -------------------------------------------------------------------------------------------------
 
     def terms(self, parameters: Parameters) -> dict[str, Float[Tensor, "..."]]:
-        """The log likelihood in two terms.
+        r"""The two terms of the log likelihood.
 
         Returns:
-            `clusters`: log density of each sorted cluster's data given that it was selected, (*draw, cluster);
-            with counts also `count`: log Poisson probability of their number, up to -log N!, (*draw,).
+            `clusters`: $\ln (\int L_i r\,dm / N_e)$, the log density of each sorted cluster's data given that it was
+            selected, (*draw, cluster); with counts also `count`: $N \ln N_e - N_e$, the log Poisson probability of
+            their number, up to -log N!, (*draw,).
         """
-        log_rate, log_selected = self.log_rate(parameters), self.log_selected(parameters)
-        log_expected = self.likelihood.log_expected(log_rate + log_selected)
-        seen = log_rate if self.population.selection.of_data else log_rate + log_selected
+        log_rate = self.log_rate(parameters)
+        log_selected_rate = log_rate + self.log_selected(parameters)
+        log_expected = self.likelihood.log_expected(log_selected_rate)
         factor = partial(self.log_observed, parameters) if self.observed else None
-        log_clusters = self.likelihood.log_clusters(seen, factor)
+        in_integral = log_rate if self.population.selection.of_data else log_selected_rate
+        log_clusters = self.likelihood.log_clusters(in_integral, factor)
         terms = {"clusters": log_clusters - log_expected[..., None].to(log_clusters.device)}
         if self.counts:
             terms["count"] = len(self.likelihood) * log_expected - torch.exp(log_expected)
         return terms
 
     def log_observed(self, parameters: Parameters, block: int) -> Float[Tensor, "*draw some #support"]:
-        """Natural log of the observables' likelihood of a block's clusters at the posteriors' masses."""
+        """Natural log of the likelihood of the observables of a block's clusters, at the posteriors' masses."""
         relations, observed, device = self.population.named_relations, self.observed[block], self.likelihood.device
         grid, redshift = self.likelihood.grid.to(device), self.redshift[self.likelihood.blocks[block].rows]
         parameters = {name: value.to(device) for name, value in parameters.items()}
@@ -214,7 +216,7 @@ class Problem:
 
     def potential(self, position: Float[Tensor, "*draw coordinate"]) -> Float[Tensor, "*draw"]:
         """Negative log posterior density in the sampler's coordinates."""
-        if self.observed and position.ndim > 1:  # each observable has a table a draw, which would not fit the cache
+        if self.observed and position.ndim > 1:  # a table for each draw and observable would not fit the cache
             return torch.stack([self.potential(one) for one in position])
         coordinates = self.population.coordinates
         parameters = coordinates.parameters(position)
@@ -223,7 +225,7 @@ class Problem:
         return -coordinates.log_prior(position, parameters) - total
 
 
-def _refuse_other_names(population: Population, clusters: ObservedClusters) -> None:
+def _check_names(population: Population, clusters: ObservedClusters) -> None:
     names, given = sorted(population.named_relations), sorted(clusters.observables)
     if names != given:
         raise ValueError(
@@ -235,8 +237,10 @@ def _refuse_other_names(population: Population, clusters: ObservedClusters) -> N
 def population_model(problem: Problem) -> None:
     r"""Pyro model of a survey's clusters, for Pyro's own samplers and guides: the density from which `fit` draws.
 
-    $\ln\mathcal{L} = \sum_i \ln (\int L_i r\,dm / N_e) + N \ln N_e - N_e$ with $N_e = \sum_s \int r_s P_s\,dm$; it
-    equals $\sum_i \ln \int L_i r\,dm - N_e$. Without counts, only the first sum.
+    $$\ln\mathcal{L} = \sum_i \ln (\int L_i r\,dm / N_e) + N \ln N_e - N_e,
+    \qquad N_e = \sum_s \int r_s P_s\,dm,$$
+
+    which equals $\sum_i \ln \int L_i r\,dm - N_e$. Without counts it is the first sum alone.
 
     References:
         Loredo 2004, AIP Conf. Proc. 735, 195; Mandel, Farr & Gair 2019, MNRAS 486, 1086.
@@ -244,5 +248,7 @@ def population_model(problem: Problem) -> None:
     parameters = sample(problem.population.priors)
     for name, value in problem.population.derived(parameters).items():
         pyro.deterministic(name, value)
-    for name, term in problem.terms(parameters).items():
-        pyro.factor(name, term.sum())
+    terms = problem.terms(parameters)
+    pyro.factor("clusters", terms["clusters"].sum())  # sum over i of ln (int L_i r dm / N_e)
+    if problem.counts:
+        pyro.factor("count", terms["count"])  # N ln N_e - N_e

@@ -1,4 +1,4 @@
-"""What is observed of each cluster beside its mass: how likely, given the observable's mean and scatter at each mass.
+"""Observables of clusters in addition to the mass: their likelihood, given mean and scatter at each mass.
 
 Observables are in their relation's unit, usually [dex].
 """
@@ -14,9 +14,9 @@ from jaxtyping import Bool, Float, Int
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from sbi_clustermass.population.calibration import JointCalibration
+from sbi_clustermass.population.joint_calibration import JointCalibration
 
-_UNKNOWN = 1e6  # error of what was not measured
+_UNKNOWN = 1e6  # error of a value that was not measured
 
 
 class Observed(Protocol):
@@ -24,20 +24,29 @@ class Observed(Protocol):
 
     @property
     def same_galaxies(self) -> bool:
-        """Whether it was measured from the galaxies that the mass posterior has seen."""
+        """Whether it was measured from the galaxies that the mass posterior was inferred from."""
         ...
 
     def __len__(self) -> int: ...
 
     @property
-    def seen(self) -> Float[np.ndarray, "cluster"]:
-        """What was observed, NaN where nothing was."""
+    def observed_values(self) -> Float[np.ndarray, "cluster"]:
+        """Observed values, NaN where none was measured."""
         ...
 
-    def chosen(
-        self, rows: Int[np.ndarray, "some"], point: Float[np.ndarray, "cluster"], grid: Float[np.ndarray, "mass"]
+    def select(
+        self,
+        rows: Int[np.ndarray, "some"],
+        posterior_mean: Float[np.ndarray, "cluster"],
+        grid: Float[np.ndarray, "mass"],
     ) -> Self:
-        """Some of the clusters, told the posterior means of all of them and the masses of the grid [dex]."""
+        """Select some of the clusters.
+
+        Args:
+            rows: Rows of these clusters.
+            posterior_mean: Posterior mean of each of all clusters [dex].
+            grid: Masses at which the likelihood will be evaluated [dex].
+        """
         ...
 
     def log_likelihood(
@@ -49,14 +58,27 @@ class Observed(Protocol):
     def predict(
         self, mean: Float[Tensor, "*draw cluster"], std: Float[Tensor, "*draw cluster"], generator: torch.Generator
     ) -> Float[Tensor, "*draw cluster"]:
-        """What might have been observed."""
+        """Draw observed values from their predictive distribution."""
+        ...
+
+    @staticmethod
+    def log_exceeds(
+        cut: float,
+        mean: Float[Tensor, "*draw shell mass"],
+        std: Float[Tensor, "*draw #shell #mass"],
+        error: float = 0.0,
+    ) -> Float[Tensor, "*draw shell mass"]:
+        """Natural log of P(observed > cut | mass), given the mean and scatter of the quantity itself at each mass."""
         ...
 
 
-class OnDevice(NamedTuple):
-    """An observable's value less what is known of it, the variance of its error, and a constant.
+class _Tensors(NamedTuple):
+    """Tensors of the likelihood of an observable on one device.
 
-    The constant takes out what the likelihood of a value that was not measured would be.
+    Attributes:
+        value: Observed value minus the shift of its mean by the calibration.
+        variance: Variance of the observational error.
+        constant: Log likelihood that a value that was not measured would have, with the opposite sign; 0 for others.
     """
 
     value: Float[Tensor, "cluster #mass"]
@@ -69,19 +91,20 @@ class OnDevice(NamedTuple):
 class Observable:
     """Measured values with Gaussian errors.
 
-    Given the true mass, an observable and the galaxies behind a mass posterior must be independent: their likelihoods
-    are multiplied. A velocity dispersion or a richness from the same galaxies is not: the galaxies that make the
-    dispersion too large make the mass too large as well, and a product would count them twice and find too small a
-    scatter and too good an agreement. Say `same_galaxies=True`; then a `calibration` from mocks is needed, which knows
-    how the errors of both go together.
+    Likelihoods are multiplied, so that an observable must be independent, at fixed true mass, of the galaxies behind
+    the mass posterior. A velocity dispersion or a richness of the same galaxies is not: galaxies that make the
+    dispersion too large make the mass too large as well, and a product would count them twice, which gives too small a
+    scatter and too good an agreement. Set `same_galaxies=True`; then a `calibration` from mocks is needed, which
+    describes how the errors of both are correlated.
 
     Attributes:
-        values: (cluster,) [unit of the relation]; less its field's offset, where the survey's shells have one.
-        errors: Standard deviations, one for each cluster or one for all [unit of the relation].
+        values: Values, (cluster,) [unit of the relation]; minus the offset of the field, if the survey's shells have
+            one.
+        errors: Standard deviations of the errors, one for each cluster or one for all [unit of the relation].
         measured: False where there is no value; all by default.
         same_galaxies: Whether the mass posteriors were inferred from the same galaxies.
-        calibration: How values and posteriors go together in mocks.
-        shift: Added to the mean of y at each mass, (cluster, mass): what the posteriors tell of y. Set by `chosen`.
+        calibration: Joint calibration of values and posteriors, from mocks.
+        shift: Shift of the mean of y at each mass by the calibration, (cluster, mass); set by `select`.
 
     Raises:
         ValueError: A value that was measured is not finite, or an error not positive or 0, or lengths differ.
@@ -117,99 +140,106 @@ class Observable:
     def __len__(self) -> int:
         return len(self.values)
 
-    def chosen(
-        self, rows: Int[np.ndarray, "some"], point: Float[np.ndarray, "cluster"], grid: Float[np.ndarray, "mass"]
+    def select(
+        self,
+        rows: Int[np.ndarray, "some"],
+        posterior_mean: Float[np.ndarray, "cluster"],
+        grid: Float[np.ndarray, "mass"],
     ) -> Self:
-        """Some of the clusters; where there is a calibration, told their posterior means.
-
-        Args:
-            rows: Which.
-            point: Posterior mean of each of all clusters [dex].
-            grid: Masses at which the likelihood will be asked for [dex].
-        """
-        shift = None if self.calibration is None else self.calibration.shift(point[rows], grid)
+        """Select some of the clusters; a calibration shifts their means, see `Observed.select`."""
+        shift = None if self.calibration is None else self.calibration.shift(posterior_mean[rows], grid)
         values, errors, measured = (np.asarray(part)[rows] for part in (self.values, self.errors, self.measured))
         return replace(self, values=values, errors=errors, measured=measured, shift=shift)
 
     @property
-    def seen(self) -> Float[np.ndarray, "cluster"]:
-        """The values, NaN where none was measured."""
+    def observed_values(self) -> Float[np.ndarray, "cluster"]:
+        """Values, NaN where none was measured."""
         return np.where(np.asarray(self.measured), self.values, np.nan)
 
     @property
     def narrowing(self) -> float:
-        """What is left of the standard deviation once the posterior means are known [1]."""
+        """Factor by which the posterior means narrow the standard deviation [1]; 1 without a calibration."""
         return 1.0 if self.calibration is None else self.calibration.narrowing
 
-    def on(self, device: torch.device) -> "OnDevice":
-        """What the likelihood needs, on a device, where it is kept."""
-        if device not in self._kept:
+    def tensors(self, device: torch.device) -> _Tensors:
+        """Tensors of the likelihood on a device, made once for each device."""
+        if device not in self._by_device:
             value = np.asarray(self.values)[:, None] - (0.0 if self.shift is None else self.shift)
             unknown = np.where(np.asarray(self.measured), 0.0, log(_UNKNOWN) + 0.5 * log(2 * pi))
             parts = value, np.asarray(self.errors)[:, None] ** 2, unknown[:, None]
-            self._kept[device] = OnDevice(*(torch.as_tensor(part, device=device) for part in parts))
-        return self._kept[device]
+            self._by_device[device] = _Tensors(*(torch.as_tensor(part, device=device) for part in parts))
+        return self._by_device[device]
 
     @cached_property
-    def _kept(self) -> dict[torch.device, "OnDevice"]:
+    def _by_device(self) -> dict[torch.device, _Tensors]:
         return {}
 
     def residual(self, mean: Float[Tensor, "*draw cluster mass"]) -> Float[Tensor, "*draw cluster mass"]:
-        """Value minus mean."""
-        return self.on(mean.device).value - mean
+        """Observed value minus mean."""
+        return self.tensors(mean.device).value - mean
 
     def log_likelihood(
         self, mean: Float[Tensor, "*draw cluster mass"], std: Float[Tensor, "*draw #cluster #mass"]
     ) -> Float[Tensor, "*draw cluster mass"]:
-        """Natural log of N(value | mean, scatter^2 + error^2); with a calibration, of its equation."""
-        here = self.on(std.device)
-        variance = (std**2 + here.variance) * self.narrowing**2  # of one column where it is constant
-        height = here.constant - 0.5 * (variance.log() + log(2 * pi))
+        """Natural log of N(value | mean, scatter^2 + error^2), or of the density of `JointCalibration`."""
+        known = self.tensors(std.device)
+        variance = (std**2 + known.variance) * self.narrowing**2  # one column if it is constant
+        height = known.constant - 0.5 * (variance.log() + log(2 * pi))
         return height - 0.5 / variance * self.residual(mean) ** 2
 
     def predict(
         self, mean: Float[Tensor, "*draw cluster"], std: Float[Tensor, "*draw cluster"], generator: torch.Generator
     ) -> Float[Tensor, "*draw cluster"]:
-        """Values with scatter and error, NaN where none was measured."""
+        """Draw values with scatter and error, NaN where none was measured."""
         noise = torch.randn(mean.shape, generator=generator, dtype=mean.dtype)
         known = torch.as_tensor(np.asarray(self.measured))
-        return torch.where(known, mean + noise * (std**2 + self.on(mean.device).variance[:, 0]).sqrt(), torch.nan)
+        return torch.where(known, mean + noise * (std**2 + self.tensors(mean.device).variance[:, 0]).sqrt(), torch.nan)
+
+    @staticmethod
+    def log_exceeds(
+        cut: float,
+        mean: Float[Tensor, "*draw shell mass"],
+        std: Float[Tensor, "*draw #shell #mass"],
+        error: float = 0.0,
+    ) -> Float[Tensor, "*draw shell mass"]:
+        """Natural log of P(value > cut | mass), with scatter and error in quadrature."""
+        return torch.special.log_ndtr((mean - cut) / (std**2 + error**2).sqrt())
 
 
 def log_correlated(
-    observed: list[Observable],
+    observables: list[Observable],
     means: list[Float[Tensor, "*draw cluster mass"]],
     stds: list[Float[Tensor, "*draw #cluster #mass"]],
     factor: Float[Tensor, "*draw observable observable"],
 ) -> Float[Tensor, "*draw cluster mass"]:
     """Natural log of the joint density of several observables whose intrinsic scatter is correlated.
 
-    The covariance is S R S + diag(errors^2), S the scatters at the mass.
+    The covariance is S R S + diag(errors^2), where S is the diagonal matrix of the scatters at the mass.
 
     Args:
-        observed: The observables.
+        observables: Observables.
         means: Mean of each.
         stds: Intrinsic scatter of each.
         factor: Lower Cholesky factor of the correlation R.
     """
-    residual = torch.stack([one.residual(mean) for one, mean in zip(observed, means, strict=True)], -2)
-    here = [one.on(residual.device) for one in observed]
+    residual = torch.stack([one.residual(mean) for one, mean in zip(observables, means, strict=True)], -2)
+    known = [one.tensors(residual.device) for one in observables]
     root = torch.stack(torch.broadcast_tensors(*stds), -1)[..., None] * factor[..., None, None, :, :]
-    error = torch.stack([each.variance for each in here], -1)
+    error = torch.stack([each.variance for each in known], -1)
     lower = torch.linalg.cholesky(root @ root.mT + torch.diag_embed(error))
     chi2 = _whitened(lower, residual).square().sum(-2)
     log_det = 2 * lower.diagonal(dim1=-2, dim2=-1).log().sum(-1)
-    constant = torch.stack([each.constant for each in here]).sum(0)
-    return -0.5 * (chi2 + log_det + len(observed) * log(2 * pi)) + constant
+    constant = torch.stack([each.constant for each in known]).sum(0)
+    return -0.5 * (chi2 + log_det + len(observables) * log(2 * pi)) + constant
 
 
 def _whitened(
     lower: Float[Tensor, "*draw cluster #mass observable observable"],
     residual: Float[Tensor, "*draw cluster observable mass"],
 ) -> Float[Tensor, "*draw cluster observable mass"]:
-    """Residuals in which the observables are independent, of variance 1; all masses at once where their factor is one.
+    """Whiten residuals: the observables become independent, with variance 1.
 
-    Few observables against hundreds of masses: to invert the factor and multiply is ten times faster than to solve.
+    If all masses share one factor it is inverted, which is ten times faster than to solve for hundreds of masses.
     """
     if lower.shape[-3] == 1:
         eye = torch.eye(lower.shape[-1], dtype=lower.dtype, device=lower.device)

@@ -1,7 +1,7 @@
-"""Parameters of a population: their priors, and the coordinates in which they are sampled.
+"""Parameters of a population: their priors, and the unconstrained coordinates in which they are sampled.
 
-A position is a point in all of space; `Coordinates` take it to parameters and know the prior's density there. Shapes
-are batched: a position (*draw, coordinate) gives parameters (*draw, *event).
+A position is any point of real space; `Coordinates` map it to parameters and evaluate the prior there. Shapes are
+batched: a position (*draw, coordinate) gives parameters (*draw, *event).
 """
 
 from collections.abc import Mapping
@@ -26,49 +26,49 @@ Parameters = Mapping[str, Tensor]
 
 
 class Coordinates(Protocol):
-    """Where the parameters of one component are sampled."""
+    """Unconstrained coordinates of the parameters of one component."""
 
     @property
     def centre(self) -> Float[Tensor, "coordinate"]:
-        """The position at which every parameter is at the middle of its prior."""
+        """Position at which every parameter is at the centre of its prior."""
         ...
 
     def parameters(self, position: Float[Tensor, "*draw coordinate"]) -> dict[str, Tensor]:
-        """The parameters at a position."""
+        """Parameters at a position."""
         ...
 
     def log_prior(self, position: Float[Tensor, "*draw coordinate"], parameters: Parameters) -> Float[Tensor, "*draw"]:
-        """Natural log of the prior density of a position, in the coordinates, from it and its parameters."""
+        """Natural log of the prior density of a position, in the coordinates, given its parameters."""
         ...
 
 
 @final
-class Separate:
-    """Each parameter by itself, taken from the whole line (or space) to its prior's support.
+class Unconstrained:
+    """Coordinates that map each parameter separately, from real numbers to the support of its prior.
 
-    A flat prior becomes a standard normal one, so that a posterior that reaches a bound falls off there as a normal
-    density does.
+    A flat prior becomes a standard normal one, so that a posterior that reaches a bound falls off there like a normal
+    density.
     """
 
     def __init__(self, priors: Priors) -> None:
         self._priors = dict(priors)
-        self._maps: dict[str, Any] = {name: _from_the_line(prior) for name, prior in priors.items()}
+        self._maps: dict[str, Any] = {name: _from_real_line(prior) for name, prior in priors.items()}
         shapes = {name: self._maps[name].inverse_shape(prior.event_shape) for name, prior in priors.items()}
         self._scalar = {name: len(shape) == 0 for name, shape in shapes.items()}
         self._sizes = [max(torch.Size(shape).numel(), 1) for shape in shapes.values()]
 
     @property
     def centre(self) -> Float[Tensor, "coordinate"]:
-        """Medians, and the middle of space for a prior that has none."""
-        parts = [self._middle(name, size) for name, size in zip(self._priors, self._sizes, strict=True)]
+        """Position of the priors' medians; the origin for a prior of more than one dimension."""
+        parts = [self._centre_of(name, size) for name, size in zip(self._priors, self._sizes, strict=True)]
         return torch.cat([torch.zeros(0, dtype=torch.float64), *parts])
 
     def parameters(self, position: Float[Tensor, "*draw coordinate"]) -> dict[str, Tensor]:
-        """The parameters at a position."""
+        """Parameters at a position."""
         return {name: self._maps[name](part) for name, part in self._parts(position).items()}
 
     def log_prior(self, position: Float[Tensor, "*draw coordinate"], parameters: Parameters) -> Float[Tensor, "*draw"]:
-        """Natural log of the prior density of a position, in the coordinates, from it and its parameters."""
+        """Natural log of the prior density of a position, in the coordinates, given its parameters."""
         total = position.new_zeros(position.shape[:-1])
         for name, part in self._parts(position).items():
             value = parameters[name]
@@ -79,7 +79,7 @@ class Separate:
         parts = zip(self._priors, position.split(self._sizes, dim=-1) if self._sizes else (), strict=True)
         return {name: part[..., 0] if self._scalar[name] else part for name, part in parts}
 
-    def _middle(self, name: str, size: int) -> Float[Tensor, "part"]:
+    def _centre_of(self, name: str, size: int) -> Float[Tensor, "part"]:
         if not self._scalar[name]:
             return torch.zeros(size, dtype=torch.float64)
         median = self._priors[name].icdf(torch.tensor(0.5, dtype=torch.float64))
@@ -87,8 +87,8 @@ class Separate:
 
 
 @final
-class Joined:
-    """Coordinates of several components, one after another."""
+class Concatenated:
+    """Concatenated coordinates of several components."""
 
     def __init__(self, *parts: Coordinates) -> None:
         self._parts = parts
@@ -96,28 +96,28 @@ class Joined:
 
     @property
     def centre(self) -> Float[Tensor, "coordinate"]:
-        """Of all components."""
+        """Centres of all components."""
         return torch.cat([part.centre for part in self._parts])
 
     def parameters(self, position: Float[Tensor, "*draw coordinate"]) -> dict[str, Tensor]:
-        """The parameters of all components."""
+        """Parameters of all components."""
         pairs = zip(self._parts, position.split(self._sizes, dim=-1), strict=True)
         return {name: value for part, own in pairs for name, value in part.parameters(own).items()}
 
     def log_prior(self, position: Float[Tensor, "*draw coordinate"], parameters: Parameters) -> Float[Tensor, "*draw"]:
-        """Sum over the components."""
+        """Sum of the log priors of all components."""
         pairs = zip(self._parts, position.split(self._sizes, dim=-1), strict=True)
         logs = [part.log_prior(own, parameters) for part, own in pairs]
         return torch.stack(logs).sum(0)
 
 
 def sample(priors: Priors) -> dict[str, Tensor]:
-    """Draw parameters at their Pyro sites."""
+    """Draw parameters from their priors at Pyro sites."""
     return {name: pyro.sample(name, prior) for name, prior in priors.items()}
 
 
 def normal(owner: str, name: str, prior: tuple[float, float]) -> dist.Normal:
-    """Normal prior from (centre, width).
+    """Make a normal prior from (centre, width).
 
     Raises:
         ValueError: The width is not positive, or a number is not finite.
@@ -128,7 +128,7 @@ def normal(owner: str, name: str, prior: tuple[float, float]) -> dist.Normal:
 
 
 def log_normal(owner: str, name: str, prior: tuple[float, float]) -> dist.LogNormal:
-    """Log-normal prior from (median, scatter of the natural log).
+    """Make a log-normal prior from (median, scatter of the natural log).
 
     Raises:
         ValueError: Median or scatter is not positive, or a number is not finite.
@@ -141,7 +141,7 @@ def log_normal(owner: str, name: str, prior: tuple[float, float]) -> dist.LogNor
 
 
 def half_normal(owner: str, name: str, scale: float) -> dist.HalfNormal:
-    """Half-normal prior of a scale.
+    """Make a half-normal prior from its scale.
 
     Raises:
         ValueError: The scale is not positive.
@@ -151,10 +151,10 @@ def half_normal(owner: str, name: str, scale: float) -> dist.HalfNormal:
 
 
 def uniform(owner: str, name: str, prior: tuple[float, float]) -> dist.Uniform:
-    """Flat prior from (low, high).
+    """Make a flat prior from (low, high).
 
     Raises:
-        ValueError: The bounds do not rise, or are not finite.
+        ValueError: The bounds do not increase, or are not finite.
     """
     low, high = _finite(owner, name, prior)
     if not low < high:
@@ -162,7 +162,7 @@ def uniform(owner: str, name: str, prior: tuple[float, float]) -> dist.Uniform:
     return dist.Uniform(_number(low), _number(high), validate_args=False)
 
 
-def _from_the_line(prior: TorchDistribution) -> Transform:
+def _from_real_line(prior: TorchDistribution) -> Transform:
     if not isinstance(prior, dist.Uniform):
         return biject_to(prior.support)
     normal = torch.distributions.Normal(_number(0.0), _number(1.0), validate_args=False)

@@ -1,4 +1,4 @@
-"""Pictures of a population: mass function, scaling relation, and the parameters behind them.
+"""Pictures of a population: mass function, scaling relation, and parameters.
 
 Masses are M200c [h^-1 Msun] as log10_mass [dex]; densities comoving [h^3 Mpc^-3], per dex.
 """
@@ -32,14 +32,14 @@ def mass_function(
     volume: float,
     truth: Float[np.ndarray, "mass"] | None = None,
 ) -> Figure:
-    """Recovered mass function with its 68 % band over the naive histogram of point estimates, and over the truth.
+    """Plot a fitted mass function with its 68 % band over the histogram of point estimates, and over the truth.
 
     Args:
         grid: Log10 mass [dex].
         band: 16th, 50th and 84th percentile of dn/dlog10M [h^3 Mpc^-3 dex^-1].
         points: Posterior mean of each selected cluster's log10 mass [dex].
-        volume: Of the survey [h^-3 Mpc^3].
-        truth: The mass function put in, where it is known [h^3 Mpc^-3 dex^-1].
+        volume: Volume of the survey [h^-3 Mpc^3].
+        truth: True mass function of mocks [h^3 Mpc^-3 dex^-1].
     """
     figure = Figure(figsize=(5.4, 4.2), layout="constrained")
     axes = figure.subplots()
@@ -77,15 +77,15 @@ def relation(
     observed: tuple[Float[np.ndarray, "cluster"], Float[np.ndarray, "cluster"]],
     name: str,
 ) -> Figure:
-    """A scaling relation with its 68 % band and its intrinsic scatter, over the clusters.
+    """Plot a scaling relation with its 68 % band and its intrinsic scatter, over the clusters.
 
     Args:
         grid: Log10 mass [dex].
-        lines: The mean relation at draws of the posterior [unit of the observable].
+        lines: Mean relation at draws of the posterior [unit of the observable].
         scatter: Median intrinsic scatter [unit of the observable].
         masses: Means and standard deviations of the clusters' log10 masses [dex].
-        observed: The observable and its errors.
-        name: Of the observable.
+        observed: Values of the observable and their errors.
+        name: Name of the observable.
     """
     figure = Figure(figsize=(5.4, 4.2), layout="constrained")
     axes = figure.subplots()
@@ -102,12 +102,12 @@ def relation(
 
 
 def corner(idata: "InferenceData", names: Sequence[str], *, truth: dict[str, float] | None = None) -> Figure:
-    """Every pair of parameters as the smallest regions that hold 68 and 95 % of the draws, each alone on the diagonal.
+    """Plot regions with 68 and 95 % of the draws for each pair of parameters, and their histograms on the diagonal.
 
     Args:
         idata: Result of a population fit.
-        names: Of the parameters.
-        truth: Values put in, where they are known.
+        names: Names of the parameters.
+        truth: True values of mocks, by name.
     """
     draws = np.stack([np.ravel(idata["posterior"][name].values) for name in names])
     marks = [(truth or {}).get(name) for name in names]
@@ -119,12 +119,15 @@ def corner(idata: "InferenceData", names: Sequence[str], *, truth: dict[str, flo
             if j > i:
                 axes[i, j].set_axis_off()
                 continue
-            _alone(axes[i, i], draws[i], marks[i]) if i == j else _pair(axes[i, j], draws[[j, i]], (marks[j], marks[i]))
+            if i == j:
+                _marginal(axes[i, i], draws[i], marks[i])
+            else:
+                _joint(axes[i, j], draws[[j, i]], (marks[j], marks[i]))
             _label(axes[i, j], names[j] if i == n - 1 else "", names[i] if j == 0 and i else "")
     return figure
 
 
-def _alone(axes: Axes, draws: Float[np.ndarray, "draw"], mark: float | None) -> None:
+def _marginal(axes: Axes, draws: Float[np.ndarray, "draw"], mark: float | None) -> None:
     axes.hist(draws, bins=_BINS, histtype="stepfilled", color=BLUE, alpha=0.5)
     axes.set_yticks([])
     axes.set_title(f"{draws.mean():.3g} ± {draws.std():.2g}", fontsize=7)
@@ -132,7 +135,7 @@ def _alone(axes: Axes, draws: Float[np.ndarray, "draw"], mark: float | None) -> 
         axes.axvline(mark, color="k", ls="--", lw=1)
 
 
-def _pair(axes: Axes, draws: Float[np.ndarray, "2 draw"], marks: tuple[float | None, float | None]) -> None:
+def _joint(axes: Axes, draws: Float[np.ndarray, "2 draw"], marks: tuple[float | None, float | None]) -> None:
     counts, x, y = np.histogram2d(*draws, bins=_BINS)
     density = np.pad(gaussian_filter(counts, _SMOOTH), 1)  # contours close at the ends
     falling = np.sort(density.ravel())[::-1]
@@ -147,12 +150,12 @@ def _pair(axes: Axes, draws: Float[np.ndarray, "2 draw"], marks: tuple[float | N
             line(mark, color="k", ls="--", lw=1)
 
 
-def _label(axes: Axes, below: str, beside: str) -> None:
+def _label(axes: Axes, below: str, left: str) -> None:
     axes.tick_params(labelsize=6)
     axes.locator_params(nbins=4)
     axes.set_xlabel(below.replace("_", " "), fontsize=7)
-    axes.set_ylabel(beside.replace("_", " "), fontsize=7)
+    axes.set_ylabel(left.replace("_", " "), fontsize=7)
     if not below:
         axes.set_xticklabels([])
-    if not beside:
+    if not left:
         axes.set_yticklabels([])

@@ -1,6 +1,6 @@
 r"""Scaling relations: an observable against mass, with intrinsic scatter.
 
-Observables are logarithms [dex] or whatever is linear in log10 mass; masses are log10_mass [dex].
+Observables are logarithms [dex], or other quantities that are linear in log10 mass; masses are log10_mass [dex].
 """
 
 from dataclasses import dataclass
@@ -20,8 +20,8 @@ from sbi_clustermass.population.parameters import Parameters, Priors, half_norma
 class ScalingRelation:
     r"""$y \sim \mathcal{N}(a + b\,(m - m_p) + c \log_{10} E(z) / E(z_p),\ s(m)^2)$ at fixed mass m = log10_mass.
 
-    With y the log10 of a quantity its intrinsic scatter is log-normal. The scatter is constant, or $s(m) = s\,
-    10^{t (m - m_p)}$. Sites are named after the observable: `intercept_NAME`, `slope_NAME`, `scatter_NAME`,
+    If y is the log10 of a quantity, the intrinsic scatter of that quantity is log-normal. The scatter is constant, or
+    $s(m) = s\,10^{t (m - m_p)}$. Sites are named after the observable: `intercept_NAME`, `slope_NAME`, `scatter_NAME`,
     `scatter_slope_NAME`, `evolution_NAME`.
 
     Attributes:
@@ -31,9 +31,9 @@ class ScalingRelation:
         scatter: Scale of the half-normal prior of s [unit of y].
         scatter_slope: Normal prior of t [1/dex], (centre, width); None for a constant scatter.
         evolution: Normal prior of c [unit of y], (centre, width); None for 0.
-        pivot: m_p [dex].
-        redshift_pivot: z_p.
-        cosmology: Of E(z), where the masses have no Om0 of their own.
+        pivot: Pivot mass m_p [dex].
+        redshift_pivot: Pivot redshift z_p [1].
+        cosmology: Cosmology of E(z), if the masses have no Om0 of their own.
 
     Raises:
         ValueError: A prior's width is not positive.
@@ -52,7 +52,7 @@ class ScalingRelation:
     def __post_init__(self) -> None:
         if not self.observable.isidentifier():
             raise ValueError(f"ScalingRelation: observable is {self.observable!r}. It needs a name, such as log_sigma.")
-        _ = self.priors  # refuses what is no prior
+        _ = self.priors  # raises for invalid priors
 
     def site(self, parameter: str) -> str:
         """Name of the Pyro site of a parameter."""
@@ -60,7 +60,7 @@ class ScalingRelation:
 
     @property
     def priors(self) -> Priors:
-        """Of the relation's parameters, by site."""
+        """Priors of the parameters, by site."""
         owner = f"ScalingRelation {self.observable!r}"
         found = {
             self.site("intercept"): normal(owner, "intercept", self.intercept),
@@ -83,7 +83,7 @@ class ScalingRelation:
         return line + parameters[self.site("evolution")][..., None, None] * self._evolution(parameters, redshift)
 
     def std(self, log10_mass: Float[Tensor, "mass"], parameters: Parameters) -> Float[Tensor, "*draw 1 #mass"]:
-        """Intrinsic scatter of y at each mass, or at any of them where it is constant [unit of y]."""
+        """Intrinsic scatter of y at each mass, in one column if it is constant [unit of y]."""
         scatter = parameters[self.site("scatter")][..., None, None]
         if self.scatter_slope is None:
             return scatter
@@ -93,6 +93,5 @@ class ScalingRelation:
         """Log10 of E(z) / E(z_p)."""
         fixed = redshift.new_tensor(self.cosmology.Om0)
         Om0 = parameters.get("Om0", fixed)[..., None, None]
-        rates = (Om0 * (1 + z) ** 3 + 1 - Om0 for z in (redshift[:, None], self.redshift_pivot))
-        here, there = rates
-        return 0.5 * torch.log10(here / there)
+        squared, squared_pivot = (Om0 * (1 + z) ** 3 + 1 - Om0 for z in (redshift[:, None], self.redshift_pivot))
+        return 0.5 * torch.log10(squared / squared_pivot)

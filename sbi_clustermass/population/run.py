@@ -1,4 +1,4 @@
-"""A population fit from the command line: files and names in, a folder with the fit, a table and pictures out.
+"""A population fit from files: files and names in, a folder with the fit, a table and pictures out.
 
 Masses are M200c [h^-1 Msun] as log10_mass [dex]; volumes comoving [h^-3 Mpc^3].
 """
@@ -12,30 +12,24 @@ from typing import TYPE_CHECKING, Any, final
 import numpy as np
 from jaxtyping import Float
 from matplotlib.figure import Figure
-from rich.console import Console
 
 from clustermocks import MDPL2, Catalogue, HaloMassFunction
 from clustermocks.io.atomic import replacing
 from clustermocks.io.lock import claimed
+from clustermocks.io.progress import Stage, silent
 from clustermocks.io.registry import lookup
 from clustermocks.selection import fit_selection
-from sbi_clustermass.cli.progress import stage
-from sbi_clustermass.population import (
-    MASSES,
-    SAMPLERS,
-    KnownSelection,
-    Observable,
-    ObservedClusters,
-    Population,
-    ScalingRelation,
-    Survey,
-    fit,
-    mass_function_band,
-    plots,
-    shrink,
-)
-from sbi_clustermass.population.masses import Masses
-from sbi_clustermass.population.sampling import Sampler
+from sbi_clustermass.population import plots
+from sbi_clustermass.population.clusters import ObservedClusters
+from sbi_clustermass.population.hierarchical_fit import fit
+from sbi_clustermass.population.masses import MASSES, Masses
+from sbi_clustermass.population.model import Population
+from sbi_clustermass.population.observables import Observable
+from sbi_clustermass.population.relation import ScalingRelation
+from sbi_clustermass.population.sampling import SAMPLERS
+from sbi_clustermass.population.selection import KnownSelection
+from sbi_clustermass.population.shrinkage import mass_function_band, shrink
+from sbi_clustermass.population.survey import Survey
 from sbi_clustermass.posterior import MassPosteriors
 from sbi_clustermass.report.style import save
 
@@ -45,37 +39,39 @@ if TYPE_CHECKING:
 
 MODELS = ("mass-function", "scaling-relation")
 FIT, TABLE, SHRUNK = "fit.nc", "parameters.ecsv", "masses.parquet"
-_LINES = 200
+_LINES = 200  # draws of a relation in its picture
 
 
 @final
 @dataclass(frozen=True)
 class PopulationRun:
-    """The choices of `clustermass population`.
+    """Settings of `clustermass population`.
 
     Attributes:
-        model: mass-function, or scaling-relation: then the observables are fitted with the masses.
-        form: Of the distribution of masses, a name in `MASSES`.
-        mocks: Mock catalogue whose attempts give P(selected | mass); None for a complete sample.
-        min_galaxies: Richness cut of the survey, on top of that of the mocks.
-        volume: Of the survey [h^-3 Mpc^3].
-        area: Of the survey on the sky [deg^2], with `redshifts`.
-        redshifts: Edges of its shells.
-        shape_only: Leave out the number of clusters.
-        table: Names, redshifts and observables of the clusters.
-        observables: Columns of the table; errors are in NAME_err.
-        correlated: Whether the intrinsic scatters of several observables are correlated.
-        same_galaxies: Observables from the posteriors' own galaxies; only with `consistency_check`.
-        consistency_check: Fit these all the same.
-        truth: A fit of the mass function in MDPL2, to draw beside the result.
-        sampler: A name in `SAMPLERS`.
-        seed: Of the draws.
+        model: What to fit: mass-function, or scaling-relation (observables with the masses).
+        form: Shape of the mass distribution: mrp, cosmology, or normal for a sample's own.
+        mocks: Mock catalogue, flat in mass from 10^12.5, that was selected as the survey was.
+        min_galaxies: Richness cut of the survey, in addition to that of the mocks.
+        complete: Whether the survey lost no cluster: in place of `mocks`.
+        volume: Volume of the survey, comoving [h^-3 Mpc^3].
+        area: Area of the survey on the sky [deg^2], with `redshifts`.
+        redshifts: Edges of its shells of redshift.
+        shape_only: Whether the number of clusters is left out of the fit.
+        table: Table with a column `name`, redshift, and observables NAME, NAME_err.
+        observables: Columns of the table [dex].
+        correlated: Whether the intrinsic scatters of the observables are correlated.
+        same_galaxies: Observables from the galaxies that gave the masses; only with `consistency_check`.
+        consistency_check: Whether to fit these nevertheless: the scatter then means nothing.
+        truth: Mass function put into mocks of MDPL2's cosmology, to draw: tinker08.
+        sampler: nuts, svi or laplace.
+        seed: Seed: the same seed gives the same result.
     """
 
     model: str = MODELS[0]
     form: str = "mrp"
     mocks: Path | None = None
     min_galaxies: int | None = None
+    complete: bool = False
     volume: float | None = None
     area: float | None = None
     redshifts: tuple[float, ...] = ()
@@ -89,23 +85,29 @@ class PopulationRun:
     sampler: str = "nuts"
     seed: int = 1
 
-    def run(self, masses: Path, out: Path, console: Console) -> "InferenceData":
-        """Fit, print the parameters, and write fit, table, masses and pictures.
+    def run(self, masses: Path, out: Path, stage: Stage = silent) -> "InferenceData":
+        """Fit, and write fit, table of parameters, masses and pictures.
 
         Args:
-            masses: What `MassPosteriors.to_parquet` wrote.
-            out: Folder for the results.
-            console: For progress and the table.
+            masses: File that `MassPosteriors.to_parquet` wrote.
+            out: Folder for the results: `FIT`, `TABLE`, `SHRUNK` and pictures.
+            stage: Shows progress.
+
+        Returns:
+            Result of `fit`; `attrs["consistency_check"]` names observables from the galaxies that gave the masses.
 
         Raises:
-            ValueError: The choices contradict each other or the files.
+            ValueError: The settings contradict each other or the files.
             BlockingIOError: Another process writes into the folder.
             OSError: The folder cannot be written.
         """
-        clusters, population, sampler = self._clusters(masses), self._population(), self._sampler()
-        population = replace(population, relations=self._relations(clusters))
+        if (self.mocks is None) == (not self.complete) and self.form != "normal":
+            raise ValueError("population: say what the survey selects: one of --mocks FILE and --complete.")
+        clusters, population = self._clusters(masses), self._population()
+        sampler = lookup("sampler", self.sampler, SAMPLERS)(seed=self.seed)
+        population = replace(population, relations=_weak_relations(clusters))
         with claimed(out):
-            with stage(f"fitting {len(clusters)} clusters", sampler.total, console) as advance:
+            with stage(f"fitting {len(clusters)} clusters", sampler.total) as advance:
                 idata = fit(
                     population,
                     clusters,
@@ -113,10 +115,8 @@ class PopulationRun:
                     counts=self._counts,
                     sampler=sampler,
                     same_galaxies_allowed=self.consistency_check,
-                    tell=advance,
+                    progress=advance,
                 )
-            if "consistency_check" in idata.attrs:
-                console.print(f"A consistency check only: {idata.attrs['consistency_check']}.", soft_wrap=True)
             self._write(out, idata, population, clusters)
         return idata
 
@@ -151,9 +151,6 @@ class PopulationRun:
             return Survey.of_sky(self.area, self.redshifts)
         return None if self.volume is None else Survey.of_volume(self.volume)
 
-    def _sampler(self) -> Sampler:
-        return lookup("sampler", self.sampler, SAMPLERS)(seed=self.seed)
-
     # ---- the clusters -----------------------------------------------------------------------------------------------
 
     def _clusters(self, path: Path) -> ObservedClusters:
@@ -171,17 +168,6 @@ class PopulationRun:
         values, errors = (np.ma.filled(np.ma.asarray(rows[column], float), np.nan) for column in (name, f"{name}_err"))
         return Observable(values, errors, measured=np.isfinite(values), same_galaxies=name in self.same_galaxies)
 
-    def _relations(self, clusters: ObservedClusters) -> tuple[ScalingRelation, ...]:
-        """Weak priors in the observables' own units."""
-        found = []
-        for name, observed in clusters.observables.items():
-            if not isinstance(observed, Observable):
-                continue
-            values = observed.values[np.asarray(observed.measured)]
-            spread = float(values.std()) or 1.0
-            found.append(ScalingRelation(name, (float(values.mean()), 3 * spread), (0.0, 10 * spread), 2 * spread))
-        return tuple(found)
-
     # ---- results ----------------------------------------------------------------------------------------------------
 
     def _write(self, out: Path, idata: "InferenceData", population: Population, clusters: ObservedClusters) -> None:
@@ -190,18 +176,13 @@ class PopulationRun:
         with replacing(out / TABLE) as temporary:
             parameter_table(idata).write(temporary, format="ascii.ecsv", overwrite=True)
         shrink(idata, population, clusters, self._survey).to_parquet(out / SHRUNK)
-        save(plots.corner(idata, parameter_names(idata), truth=self._put_in()), out / "corner.png")
+        cosmology = self.truth is not None and self.form == "cosmology"
+        truth = {name: getattr(MDPL2, name) for name in ("Om0", "sigma8", "S8")} if cosmology else {}
+        save(plots.corner(idata, _scalars(idata), truth=truth), out / "corner.png")
         if self._counts:
             save(self._mass_function(idata, clusters.posteriors), out / "mass_function.png")
         for relation in population.relations:
-            picture = _relation_picture(idata, relation, clusters)
-            save(picture, out / f"relation_{relation.observable}.png")
-
-    def _put_in(self) -> dict[str, float]:
-        """The cosmology of the truth."""
-        if self.truth is None or self.form != "cosmology":
-            return {}
-        return {name: getattr(MDPL2, name) for name in ("Om0", "sigma8", "S8")}
+            save(_relation_picture(idata, relation, clusters), out / f"relation_{relation.observable}.png")
 
     def _mass_function(self, idata: "InferenceData", posteriors: MassPosteriors) -> Figure:
         points, volume = posteriors.mean, float(np.sum(idata["constant_data"]["volume"].values))
@@ -210,18 +191,13 @@ class PopulationRun:
         return plots.mass_function(grid, mass_function_band(idata, grid), points=points, volume=volume, truth=truth)
 
 
-def parameter_names(idata: "InferenceData") -> list[str]:
-    """Of the parameters that are single numbers."""
-    return [str(name) for name, values in idata["posterior"].data_vars.items() if values.ndim == 2]
-
-
 def parameter_table(idata: "InferenceData") -> "Table":
-    """Mean, deviation and percentiles of each parameter, with effective draws and R-hat where there are chains."""
+    """Mean, deviation and percentiles of each parameter, with effective draws, and R-hat if there are chains."""
     import arviz
     from astropy.table import Column, Table
 
     rows = []
-    for name in parameter_names(idata):
+    for name in _scalars(idata):
         draws = idata["posterior"][name].values
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -232,6 +208,22 @@ def parameter_table(idata: "InferenceData") -> "Table":
         rows.append({**row, "p16": low, "p50": middle, "p84": high, "effective_draws": effective, "rhat": rhat})
     numbers = {name: Column([row[name] for row in rows], format=".4g") for name in list(rows[0])[1:]}
     return Table({"parameter": [row["parameter"] for row in rows], **numbers})
+
+
+def _scalars(idata: "InferenceData") -> list[str]:
+    """Names of the parameters that are single numbers."""
+    return [str(name) for name, values in idata["posterior"].data_vars.items() if values.ndim == 2]
+
+
+def _weak_relations(clusters: ObservedClusters) -> tuple[ScalingRelation, ...]:
+    """Scaling relations with weak priors in the units of the observables."""
+    found = []
+    for name, observed in clusters.observables.items():
+        if isinstance(observed, Observable):
+            values = observed.values[np.asarray(observed.measured)]
+            spread = float(values.std()) or 1.0
+            found.append(ScalingRelation(name, (float(values.mean()), 3 * spread), (0.0, 10 * spread), 2 * spread))
+    return tuple(found)
 
 
 def _relation_picture(idata: "InferenceData", relation: ScalingRelation, clusters: ObservedClusters) -> Figure:
@@ -255,16 +247,16 @@ def _relation_picture(idata: "InferenceData", relation: ScalingRelation, cluster
 
 
 def _span(points: Float[np.ndarray, "cluster"]) -> tuple[float, float]:
-    """Where the clusters are, but for a few stragglers at the low end [dex]."""
+    """Range of the masses, without a few outliers at the low end [dex]."""
     return float(np.quantile(points, 0.005)), float(points.max())
 
 
 def _rows_of(names: tuple[str, ...], path: Path) -> "Table":
-    """The table's rows in the order of the clusters.
+    """Read a table, with its rows in the order of the clusters.
 
     Raises:
-        FileNotFoundError: No such file.
-        ValueError: There is no column `name`, or no row for a cluster, or several.
+        FileNotFoundError: The file does not exist.
+        ValueError: There is no column `name`, or a cluster has no row or several.
     """
     from astropy.table import Table
 

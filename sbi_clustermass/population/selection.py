@@ -1,8 +1,9 @@
-"""Which clusters a survey keeps: P(selected | mass), of the survey and not of a training set.
+"""Selection of a survey: P(selected | mass), which need not be that of a training set.
 
-A cut on the data (richness, a dispersion, a signal) leaves the likelihood of selected data as it is, and enters the
-population's likelihood once, through the expected number. Clusters lost for a reason that the data do not show, with a
-probability of their mass, also have it as a factor of their own likelihood (`of_data=False`).
+A cut on the data (richness, a dispersion, a signal) leaves the likelihood of selected data unchanged, and enters the
+population's likelihood once, through the expected number. If clusters are lost for a reason that the data do not show,
+with a probability that depends on mass, the likelihood of each cluster has that probability as a factor too
+(`of_data=False`).
 
 Masses are log10_mass [dex]; `log_` is natural.
 """
@@ -16,7 +17,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from sbi_clustermass.population.parameters import Parameters, Priors, log_normal, normal
+from sbi_clustermass.population.observables import Observable, Observed
+from sbi_clustermass.population.parameters import Parameters, Priors
 from sbi_clustermass.population.relation import ScalingRelation
 from sbi_clustermass.population.survey import Survey
 
@@ -24,7 +26,7 @@ LogProbability = Callable[[Parameters], Float[Tensor, "*draw #shell mass"]]
 
 
 class SelectionModel(Protocol):
-    """P(selected | mass), its uncertain parameters included."""
+    """P(selected | mass), which may have uncertain parameters."""
 
     @property
     def of_data(self) -> bool:
@@ -33,16 +35,16 @@ class SelectionModel(Protocol):
 
     @property
     def priors(self) -> Priors:
-        """Of its own parameters, by site."""
+        """Priors of its own parameters, by the name of their Pyro site."""
         ...
 
-    def bound(
+    def bind(
         self, log10_mass: Float[np.ndarray, "mass"], survey: Survey, relations: Mapping[str, ScalingRelation]
     ) -> LogProbability:
-        """Natural log of P(selected | mass) in each shell, as a function of the parameters.
+        """Return natural log of P(selected | mass) in each shell, as a function of the parameters.
 
         Raises:
-            ValueError: It is no probability, or needs a relation that is not there.
+            ValueError: It is not a probability, or needs a relation that the model lacks.
         """
         ...
 
@@ -50,22 +52,22 @@ class SelectionModel(Protocol):
 @final
 @dataclass(frozen=True)
 class Everything:
-    """No cluster is lost: a complete sample, or one whose selection is left to its own distribution of masses."""
+    """No cluster is lost: a complete sample, or one whose selection is part of its own distribution of masses."""
 
     @property
     def of_data(self) -> bool:
-        """Nothing is cut."""
+        """True: no cluster is lost for another reason."""
         return True
 
     @property
     def priors(self) -> Priors:
-        """None."""
+        """No priors: it has no parameters of its own."""
         return {}
 
-    def bound(
+    def bind(
         self, log10_mass: Float[np.ndarray, "mass"], survey: Survey, relations: Mapping[str, ScalingRelation]
     ) -> LogProbability:
-        """Zero everywhere."""
+        """Return zero everywhere."""
         zero = torch.zeros(1, len(log10_mass), dtype=torch.float64)
         return lambda parameters: zero
 
@@ -76,8 +78,9 @@ class KnownSelection:
     """P(selected | mass) as a function, such as a `clustermocks.Selection` fitted to a simulator's attempts.
 
     Attributes:
-        function: From log10 masses [dex], (mass,), to probabilities; of (masses, redshift) with `of_redshift`.
-        of_redshift: Whether it takes the redshift of the shell too.
+        function: Function of log10 masses [dex], (mass,), that returns probabilities; with `of_redshift`, of masses and
+            a redshift.
+        of_redshift: Whether the function takes the redshift of the shell too.
         of_data: Whether it is a cut on the data that the posteriors are conditioned on, such as richness.
     """
 
@@ -87,20 +90,24 @@ class KnownSelection:
 
     @property
     def priors(self) -> Priors:
-        """None: it is known."""
+        """No priors: it has no parameters of its own."""
         return {}
 
-    def bound(
+    def bind(
         self, log10_mass: Float[np.ndarray, "mass"], survey: Survey, relations: Mapping[str, ScalingRelation]
     ) -> LogProbability:
-        """Natural log of the function at the masses, and at the shells' redshifts where it depends on them.
+        """Return natural log of the function at the masses, and at the redshifts of the shells if it depends on them.
 
         Raises:
-            ValueError: It has another shape, leaves [0, 1], or is zero everywhere.
+            ValueError: The result has another shape, leaves [0, 1], or is zero everywhere.
         """
         shells = [(log10_mass, z) for z in survey.redshift] if self.of_redshift else [(log10_mass,)]
         rows = np.stack([_checked(self.function(*shell), log10_mass) for shell in shells])
-        _refuse_none(rows, log10_mass)
+        if not rows.any():
+            raise ValueError(
+                f"population: selection is zero from {log10_mass[0]:.2f} to {log10_mass[-1]:.2f}: such a survey holds "
+                "no cluster. It takes log10_mass [dex], not a mass."
+            )
         with np.errstate(divide="ignore"):
             log_probability = torch.as_tensor(np.log(rows))
         return lambda parameters: log_probability
@@ -108,64 +115,26 @@ class KnownSelection:
 
 @final
 @dataclass(frozen=True)
-class SoftThreshold:
-    r"""$P = \Phi[(m - c) / w]$ with uncertain threshold and width: sites `selection_threshold`, `selection_width`.
-
-    Attributes:
-        threshold: Normal prior of c, where half of the clusters are kept [dex], (centre, width).
-        width: Log-normal prior of w [dex], (median, scatter of its natural log).
-        of_data: Whether it is a cut on the data that the posteriors are conditioned on.
-
-    Raises:
-        ValueError: A prior's width or median is not positive.
-    """
-
-    threshold: tuple[float, float]
-    width: tuple[float, float]
-    of_data: bool = True
-
-    def __post_init__(self) -> None:
-        _ = self.priors  # refuses what is no prior
-
-    @property
-    def priors(self) -> Priors:
-        """Of threshold and width."""
-        owner = type(self).__name__
-        return {
-            "selection_threshold": normal(owner, "threshold", self.threshold),
-            "selection_width": log_normal(owner, "width", self.width),
-        }
-
-    def bound(
-        self, log10_mass: Float[np.ndarray, "mass"], survey: Survey, relations: Mapping[str, ScalingRelation]
-    ) -> LogProbability:
-        """Natural log of P at the masses."""
-        masses = torch.as_tensor(log10_mass)
-
-        def log_probability(parameters: Parameters) -> Float[Tensor, "*draw 1 mass"]:
-            threshold, width = (parameters[f"selection_{name}"][..., None, None] for name in ("threshold", "width"))
-            return torch.special.log_ndtr((masses - threshold) / width)
-
-        return log_probability
-
-
-@final
-@dataclass(frozen=True)
 class AboveCut:
-    """Clusters whose observed value of one of the model's observables exceeds a cut.
+    """Cut on the observed value of one of the model's observables.
+
+    In each shell of the survey the mean of the observable is shifted by the offset of its field.
 
     Attributes:
-        observable: Its name.
-        cut: [unit of the observable].
-        error: Standard deviation of the observational error near the cut [unit of the observable].
+        observable: Name of the observable.
+        cut: Cut on the observed value [unit of the observable; for a `Significance`, xi].
+        error: Standard deviation of the observational error near the cut [unit of the observable]; 0 for a
+            `Significance`, whose error is known.
+        kind: Kind of observable: `Observable` or `Significance`.
 
     Raises:
-        ValueError: The cut is not finite, or the error negative or not finite.
+        ValueError: The cut is not finite, or the error is negative or not finite.
     """
 
     observable: str
     cut: float
     error: float = 0.0
+    kind: type[Observed] = Observable
 
     def __post_init__(self) -> None:
         if not (np.isfinite(self.cut) and 0 <= self.error < np.inf):
@@ -175,46 +144,36 @@ class AboveCut:
 
     @property
     def of_data(self) -> bool:
-        """It cuts on the observable."""
+        """True: it cuts on an observable."""
         return True
 
     @property
     def priors(self) -> Priors:
-        """None beside the relation's."""
+        """No priors: it has no parameters of its own."""
         return {}
 
-    def bound(
+    def bind(
         self, log10_mass: Float[np.ndarray, "mass"], survey: Survey, relations: Mapping[str, ScalingRelation]
     ) -> LogProbability:
-        """Natural log of P(observed > cut | mass) in each shell.
+        """Return natural log of P(observed > cut | mass) in each shell.
 
         Raises:
             ValueError: The model has no relation for the observable.
         """
-        relation = relation_of(self.observable, relations)
+        if self.observable not in relations:
+            raise ValueError(
+                f"selection: cuts on {self.observable!r}, of which the model has no relation; it has: "
+                f"{', '.join(sorted(relations)) or 'none'}."
+            )
+        relation = relations[self.observable]
         masses, redshift = torch.as_tensor(log10_mass), torch.as_tensor(survey.redshift)
         offset = torch.as_tensor(survey.offset(self.observable))[:, None]
 
         def log_probability(parameters: Parameters) -> Float[Tensor, "*draw shell mass"]:
             mean = relation.mean(masses, parameters, redshift) + offset
-            spread = (relation.std(masses, parameters) ** 2 + self.error**2).sqrt()
-            return torch.special.log_ndtr((mean - self.cut) / spread)
+            return self.kind.log_exceeds(self.cut, mean, relation.std(masses, parameters), self.error)
 
         return log_probability
-
-
-def relation_of(observable: str, relations: Mapping[str, ScalingRelation]) -> ScalingRelation:
-    """The relation of an observable.
-
-    Raises:
-        ValueError: There is none.
-    """
-    if observable not in relations:
-        raise ValueError(
-            f"selection: cuts on {observable!r}, of which the model has no relation; it has: "
-            f"{', '.join(sorted(relations)) or 'none'}."
-        )
-    return relations[observable]
 
 
 def _checked(found: object, log10_mass: Float[np.ndarray, "mass"]) -> Float[np.ndarray, "mass"]:
@@ -230,11 +189,3 @@ def _checked(found: object, log10_mass: Float[np.ndarray, "mass"]) -> Float[np.n
             f"and at {bad.size - 1} other masses. Pass P(selected | log10_mass), as fit_selection returns it."
         )
     return selected
-
-
-def _refuse_none(selected: Float[np.ndarray, "shell mass"], log10_mass: Float[np.ndarray, "mass"]) -> None:
-    if not selected.any():
-        raise ValueError(
-            f"population: selection is zero from {log10_mass[0]:.2f} to {log10_mass[-1]:.2f}: such a survey holds "
-            "no cluster. It takes log10_mass [dex], not a mass."
-        )

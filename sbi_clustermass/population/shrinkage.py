@@ -1,4 +1,4 @@
-"""Each cluster's mass given the whole population, and the mass function with its uncertainty.
+"""Masses of clusters given the whole population, and the mass function with its uncertainty.
 
 Masses are log10_mass [dex]; densities comoving [h^3 Mpc^-3], per dex.
 """
@@ -11,10 +11,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from sbi_clustermass.population.clusters import ObservedClusters
+from sbi_clustermass.population.clusters import ObservedClusters, as_clusters
+from sbi_clustermass.population.inference_data import each_draw, log_mass_posterior
 from sbi_clustermass.population.masses import Masses, masses_from_config
 from sbi_clustermass.population.model import CORRELATION, Population, Problem
-from sbi_clustermass.population.results import each_draw, log_shrunk
 from sbi_clustermass.population.survey import Survey
 from sbi_clustermass.posterior import MassPosteriors
 
@@ -30,31 +30,31 @@ def shrink(
     *,
     draws: int = 100,
 ) -> MassPosteriors:
-    r"""Posterior of each cluster's mass under the population that was inferred from all of them.
+    r"""Posterior of each cluster's mass, with the population inferred from all of them as its prior.
 
-    The mean over the fit's draws of $L_i(m)\,p(y_i|m)\,\phi(m)$, normalised for each draw: what a cluster says, its
-    observables, and where clusters are. Scatter up and down is undone, because more clusters scatter up.
+    It is the mean over the fit's draws of $L_i(m)\,p(y_i|m)\,\phi(m)$, normalised for each draw. This corrects
+    Eddington bias: more clusters scatter up than down.
 
     Args:
         idata: Result of `fit`.
-        population: As it was fitted.
-        clusters: As they were fitted.
-        survey: As it was given to `fit`.
-        draws: Of the fit to average over, evenly spaced.
+        population: Population that was fitted.
+        clusters: Clusters that it was fitted to.
+        survey: Survey that was given to `fit`.
+        draws: Number of draws to average over, evenly spaced.
 
     Returns:
-        On the clusters' grid, with their names. `log_prior` is the mean population: these posteriors are not to be
-        fitted again.
+        Posteriors on the clusters' grid, with their names. `log_prior` is the mean population: do not fit these
+        posteriors again.
 
     Raises:
-        ValueError: The fit is of other parameters.
+        ValueError: The fit is of another population.
     """
-    clusters = ObservedClusters.of(clusters)
-    problem = Problem.of(population, clusters, survey, counts=False)
+    clusters = as_clusters(clusters)
+    problem = Problem.from_clusters(population, clusters, survey, counts=False)
     total, log_phi, number = 0.0, [], 0
-    for parameters in _some(idata, population, draws):
-        blocks = [log_shrunk(problem, parameters, block).softmax(-1) for block in range(len(problem.likelihood.blocks))]
-        total = total + torch.cat(blocks).cpu()
+    for parameters in _spaced_draws(idata, population, draws):
+        blocks = range(len(problem.likelihood.blocks))
+        total = total + torch.cat([log_mass_posterior(problem, parameters, i).softmax(-1) for i in blocks]).cpu()
         log_phi.append(problem.log_rate(parameters)[:, problem.likelihood.support].logsumexp(0))
         number += 1
     prob = torch.as_tensor(total)[torch.as_tensor(np.argsort(problem.likelihood.order))]
@@ -79,12 +79,12 @@ def mass_function_band(
 
     Args:
         idata: Result of `fit`. After `counts=False` the amplitude, and so the band, is its prior's.
-        log10_mass: Where to evaluate [dex].
-        percentiles: In [0, 100].
-        redshift: That of the survey's first shell by default.
+        log10_mass: Masses at which to evaluate it [dex].
+        percentiles: Percentiles, in [0, 100].
+        redshift: Redshift; that of the first shell by default.
 
     Returns:
-        dn/dlog10M [h^3 Mpc^-3 dex^-1], a row a percentile.
+        dn/dlog10M [h^3 Mpc^-3 dex^-1], one row for each percentile.
 
     Raises:
         ValueError: `idata` does not come from a fit.
@@ -104,7 +104,7 @@ def _record(idata: "InferenceData") -> tuple[Masses, list[float]]:
     return masses_from_config(record["masses"]), record["redshift"]
 
 
-def _some(idata: "InferenceData", population: Population, draws: int) -> list[dict[str, Tensor]]:
+def _spaced_draws(idata: "InferenceData", population: Population, draws: int) -> list[dict[str, Tensor]]:
     posterior = idata["posterior"]
     names = [name for name in population.priors if name != CORRELATION]
     missing = [name for name in names if name not in posterior]
@@ -113,13 +113,15 @@ def _some(idata: "InferenceData", population: Population, draws: int) -> list[di
     shape = posterior[names[0]].values.shape
     parameters = {name: torch.as_tensor(posterior[name].values) for name in names}
     if population.correlated:
-        parameters[CORRELATION] = _factors(idata, population)
+        parameters[CORRELATION] = _correlation_factors(idata, population)
     every = max(1, int(np.prod(shape)) // draws)
     return [one for i, one in enumerate(each_draw(parameters, shape)) if i % every == 0]
 
 
-def _factors(idata: "InferenceData", population: Population) -> Float[Tensor, "chain draw observable observable"]:
-    """Cholesky factors of the correlations."""
+def _correlation_factors(
+    idata: "InferenceData", population: Population
+) -> Float[Tensor, "chain draw observable observable"]:
+    """Cholesky factors of the correlation matrices."""
     names, posterior = list(population.named_relations), idata["posterior"]
     shape = posterior.sizes["chain"], posterior.sizes["draw"]
     matrix = torch.eye(len(names), dtype=torch.float64).repeat(*shape, 1, 1)

@@ -1,4 +1,4 @@
-"""The volume that a survey looks at, in one piece or in shells of redshift.
+"""Volume of a survey, in one piece or in shells of redshift.
 
 Volumes are comoving [h^-3 Mpc^3], so that in flat LCDM they depend on Om alone.
 """
@@ -24,15 +24,15 @@ _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(12)
 @final
 @dataclass(frozen=True)
 class Shell:
-    """A piece of the survey in which the mass function and the selection are those of one redshift.
+    """Part of a survey in which the mass function and the selection are those of one redshift.
 
     Attributes:
-        redshift: Of its clusters [1].
-        volume: [h^-3 Mpc^3], in the cosmology that the survey assumes.
-        low: Nearest redshift; equal to `high` where the volume is simply given.
-        high: Farthest redshift.
-        area: On the sky [deg^2].
-        offsets: Added to the mean of an observable here, by name: how much deeper a field is than the average.
+        redshift: Redshift of its clusters [1].
+        volume: Volume [h^-3 Mpc^3], in the cosmology that the survey assumes.
+        low: Lowest redshift [1]; equal to `high` for a given volume that no cosmology changes.
+        high: Highest redshift [1].
+        area: Area on the sky [deg^2].
+        offsets: Offset of the mean of an observable here, by name: how much deeper the field is than the average.
     """
 
     redshift: float
@@ -46,11 +46,11 @@ class Shell:
 @final
 @dataclass(frozen=True)
 class Survey:
-    """Where the clusters come from.
+    """Shells in which a survey looks for clusters.
 
     Attributes:
-        shells: Its pieces.
-        cosmology: In which redshifts were turned into volumes; a model with an `Om0` of its own changes them.
+        shells: Parts of the survey.
+        cosmology: Cosmology in which redshifts were converted to volumes; a model with its own `Om0` changes them.
 
     Raises:
         ValueError: There are no shells, or a volume is not positive and finite.
@@ -66,7 +66,7 @@ class Survey:
 
     @classmethod
     def of_volume(cls, volume: float, *, redshift: float = 0.117) -> Self:
-        """A volume [h^-3 Mpc^3] at one redshift, whatever the cosmology: a box of a simulation.
+        """Make a survey of a volume [h^-3 Mpc^3] at one redshift in any cosmology, such as a simulation box.
 
         Raises:
             ValueError: The volume is not positive and finite.
@@ -82,16 +82,15 @@ class Survey:
         cosmology: Cosmology = MDPL2,
         offsets: dict[str, float] | None = None,
     ) -> Self:
-        """Shells between rising redshifts on a part of the sky.
+        """Make shells between increasing redshifts on a part of the sky.
 
-        Mass function and selection are those of one redshift in a shell: a width of .1 is not too thin for a fit of how
-        something evolves.
+        Mass function and selection are those of one redshift in a shell: a fit of evolution needs widths of .1 or less.
 
         Args:
-            area: [deg^2].
+            area: Area [deg^2].
             redshifts: Edges of the shells, one more than there are shells.
-            cosmology: In which volumes are computed.
-            offsets: Of observables in this part of the sky, as in `Shell`.
+            cosmology: Cosmology in which volumes are computed.
+            offsets: Offsets of observables in this part of the sky, as in `Shell`.
 
         Raises:
             ValueError: The area is no part of the sky, or the edges do not rise from 0.
@@ -110,7 +109,7 @@ class Survey:
 
     @classmethod
     def joined(cls, *parts: Self) -> Self:
-        """Several parts of the sky as one survey.
+        """Join several parts of the sky to one survey.
 
         Raises:
             ValueError: There are no parts, or they assume different cosmologies.
@@ -124,18 +123,18 @@ class Survey:
 
     @property
     def redshift(self) -> Float[np.ndarray, "shell"]:
-        """Of each shell."""
+        """Redshift of each shell [1]."""
         return np.array([shell.redshift for shell in self.shells])
 
     def offset(self, observable: str) -> Float[np.ndarray, "shell"]:
-        """Added to the mean of an observable in each shell; 0 where nothing is said."""
+        """Offset of the mean of an observable in each shell; 0 by default."""
         return np.array([shell.offsets.get(observable, 0.0) for shell in self.shells])
 
     def place(self, redshift: Float[np.ndarray, "cluster"] | None, n: int) -> Int[np.ndarray, "cluster"]:
-        """The shell of each cluster, the first where several parts of the sky have one at the same redshifts.
+        """Number of the shell of each cluster, the first one if several parts of the sky have the same redshifts.
 
-        These differ in area, which multiplies a cluster's likelihood by a number that no parameter changes, and in
-        offsets, which the cluster's own observable carries.
+        Such shells differ in area, which multiplies a cluster's likelihood by a constant, and in offsets, which the
+        cluster's own observable carries.
 
         Raises:
             ValueError: Redshifts are missing, or lie in no shell, or in several that differ in their redshifts.
@@ -162,7 +161,7 @@ class Survey:
         return inside.argmax(axis=0)
 
     def log_volumes(self, parameters: Parameters) -> Float[Tensor, "*draw shell"]:
-        """Natural log of the shells' volumes [h^-3 Mpc^3], in the Om0 of `parameters` where there is one."""
+        """Natural log of the shells' volumes [h^-3 Mpc^3], with the Om0 of `parameters` if there is one."""
         given = torch.tensor([shell.volume for shell in self.shells], dtype=torch.float64).log()
         if "Om0" not in parameters:
             return given
@@ -170,12 +169,12 @@ class Survey:
         distance = _comoving_distance(edges, parameters["Om0"][..., None, None])
         area = torch.tensor([shell.area for shell in self.shells], dtype=torch.float64)
         cubes = distance[..., 1] ** 3 - distance[..., 0] ** 3
-        fixed = edges[:, 0] == edges[:, 1]  # a volume that is simply given
+        fixed = edges[:, 0] == edges[:, 1]  # a given volume
         return torch.where(fixed, given, torch.log(4 * pi / 3 * area / _SKY * torch.where(fixed, 1.0, cubes)))
 
 
 def _comoving_distance(redshift: Float[Tensor, "*batch"], Om0: Tensor) -> Float[Tensor, "*batch"]:
-    """Comoving distance [h^-1 Mpc] in flat LCDM: 12 Gauss-Legendre nodes leave 1e-9 up to redshift 2."""
+    """Comoving distance [h^-1 Mpc] in flat LCDM, by 12 Gauss-Legendre nodes: precise to 1e-9 up to redshift 2."""
     nodes, weights = (torch.as_tensor(part) for part in ((_NODES + 1) / 2, _WEIGHTS / 2))
     z = redshift[..., None] * nodes
     rate = torch.sqrt(Om0[..., None] * (1 + z) ** 3 + 1 - Om0[..., None])
@@ -183,7 +182,7 @@ def _comoving_distance(redshift: Float[Tensor, "*batch"], Om0: Tensor) -> Float[
 
 
 def _mean_redshift(edges: Float[np.ndarray, "edge"], cosmology: Cosmology) -> Float[np.ndarray, "shell"]:
-    """Mean redshift of each shell's volume."""
+    """Mean redshift of the volume of each shell."""
     low, high = edges[:-1, None], edges[1:, None]
     z = low + (high - low) * (_NODES + 1) / 2
     weight = cosmology.comoving_distance(z) ** 2 / cosmology.hubble(z) * _WEIGHTS

@@ -1,4 +1,4 @@
-"""What a population fit refuses, and what it warns of."""
+"""Validity of a population fit: input that is refused, and results with a warning."""
 
 import warnings
 from typing import TYPE_CHECKING
@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from sbi_clustermass.population.clusters import ObservedClusters
-from sbi_clustermass.population.likelihood import outside, support_holding
+from sbi_clustermass.population.likelihood import central_interval, outside_shares
 from sbi_clustermass.population.model import Population, Problem
 from sbi_clustermass.population.observables import Observable
 from sbi_clustermass.population.parameters import Parameters
@@ -17,12 +17,12 @@ from sbi_clustermass.population.survey import Survey
 if TYPE_CHECKING:
     from arviz import InferenceData
 
-MAX_OUTSIDE = 0.01
-NOTICEABLE = 0.05  # of sqrt(N): 10 of 10 000 clusters outside shifted a mass function's slope by .3 of its width
-MAX_LEAKAGE = 0.01
-MAX_PARETO_K = 0.7
-MAX_RHAT = 1.05
-MIN_EFFECTIVE = 100
+_MAX_OUTSIDE = 0.01
+_NOTICEABLE = 0.05  # expected number outside over sqrt(N): 10 of 10 000 shifted a slope by .3 of its width
+_MAX_LEAKAGE = 0.01
+_MAX_PARETO_K = 0.7
+_MAX_RHAT = 1.05
+_MIN_EFFECTIVE = 100
 
 
 def refuse_mismatch(
@@ -33,10 +33,11 @@ def refuse_mismatch(
     counts: bool,
     same_galaxies_allowed: bool,
 ) -> None:
-    """Refuse clusters, survey and population that do not belong together.
+    """Refuse clusters, survey and population that do not match.
 
     Raises:
-        ValueError: Saying what is missing and where to get it.
+        ValueError: Counts have no volume, the estimator leaks probability out of its support, or an observable is not
+            independent of the mass posteriors.
     """
     if counts and (survey is None or not population.masses.counts):
         cure = "Pass survey=Survey.of_volume(...) or Survey.of_sky(...), or counts=False."
@@ -50,10 +51,10 @@ def refuse_mismatch(
 
 def _refuse_leakage(clusters: ObservedClusters) -> None:
     leakage = clusters.posteriors.leakage
-    if leakage > MAX_LEAKAGE:
+    if leakage > _MAX_LEAKAGE:
         raise ValueError(
             f"population: the estimator puts {leakage:.1%} of its probability outside its prior's support, and was "
-            f"not trained to be cut off there. More than {MAX_LEAKAGE:.0%} biases the fit.\n"
+            f"not trained to be cut off there. More than {_MAX_LEAKAGE:.0%} biases the fit.\n"
             "  try:    train with the truncated loss, Training(truncated=True), or on a wider range of masses"
         )
 
@@ -75,7 +76,7 @@ def _refuse_shared(name: str, observed: object, population: Population, allowed:
 
 
 def refuse_outside(problem: Problem, parameters: Parameters, where: str) -> None:
-    """Refuse a survey too much of which lies where the posteriors are blind.
+    """Refuse a survey if too many of its expected clusters lie outside the posteriors' grid.
 
     Raises:
         ValueError: More than 1 % of the expected selected clusters lie outside the posteriors' grid.
@@ -83,14 +84,14 @@ def refuse_outside(problem: Problem, parameters: Parameters, where: str) -> None
     if not problem.population.masses.counts:
         return
     likelihood, rate = problem.likelihood, problem.log_selected_rate(parameters)
-    below, above = outside(likelihood, rate)
-    if below + above <= MAX_OUTSIDE:
+    below, above = outside_shares(likelihood, rate)
+    if below + above <= _MAX_OUTSIDE:
         return
     low, high = float(likelihood.grid[0]), float(likelihood.grid[-1])
-    need_low, need_high = support_holding(likelihood, rate, 1 - 0.5 * MAX_OUTSIDE)
+    need_low, need_high = central_interval(likelihood, rate, 1 - 0.5 * _MAX_OUTSIDE)
     raise ValueError(
         f"population: {below + above:.1%} of the expected selected clusters lie outside the posteriors' masses, "
-        f"{where}. More than {MAX_OUTSIDE:.0%} would bias the fit.\n"
+        f"{where}. More than {_MAX_OUTSIDE:.0%} would bias the fit.\n"
         f"  found:  {below:.1%} below log10_mass {low:.2f}, {above:.1%} above {high:.2f}\n"
         f"  try:    raise the survey's richness cut until it hardly selects clusters of log10_mass < {low:.2f}, or "
         f"train the estimator on {min(need_low, low):.2f} to {max(need_high, high):.2f}"
@@ -98,13 +99,13 @@ def refuse_outside(problem: Problem, parameters: Parameters, where: str) -> None
 
 
 def warn_of_some_outside(problem: Problem, n_clusters: int, parameters: Parameters) -> None:
-    """Warn of a large survey of which some clusters lie where the posteriors are blind, though too few to refuse it."""
+    """Warn if enough expected clusters lie outside the posteriors' grid to bias a large survey."""
     if not problem.population.masses.counts:
         return
     likelihood = problem.likelihood
     low, high = float(likelihood.grid[0]), float(likelihood.grid[-1])
-    expected = n_clusters * sum(outside(likelihood, problem.log_selected_rate(parameters)))
-    if expected > NOTICEABLE * np.sqrt(n_clusters):
+    expected = n_clusters * sum(outside_shares(likelihood, problem.log_selected_rate(parameters)))
+    if expected > _NOTICEABLE * np.sqrt(n_clusters):
         warnings.warn(
             f"population: {expected:.1f} of {n_clusters} clusters are expected outside the posteriors' masses, "
             f"{low:.2f} to {high:.2f}: few, but enough to shift so large a survey's fit by a tenth of its error.\n"
@@ -115,7 +116,7 @@ def warn_of_some_outside(problem: Problem, n_clusters: int, parameters: Paramete
 
 
 def warn_of_coarse_grid(problem: Problem, clusters: ObservedClusters, parameters: Parameters) -> None:
-    """Warn where an observable is so tight that the grid of masses does not resolve its likelihood."""
+    """Warn if an observable is so precise that the grid of masses does not resolve its likelihood."""
     grid = problem.likelihood.grid
     step = float(grid.diff().max())
     for name, observed in clusters.observables.items():
@@ -137,27 +138,34 @@ def warn_of_coarse_grid(problem: Problem, clusters: ObservedClusters, parameters
 
 
 def warn_unless_converged(idata: "InferenceData", draws: Draws) -> None:
-    """Warn of chains that have not mixed, of too few draws, and of approximations that do not fit."""
-    import arviz
-
-    values = {name: array.values for name, array in idata["posterior"].data_vars.items() if array.ndim == 2}
+    """Warn of chains that have not mixed, too few effective draws, and inaccurate approximations."""
     if "pareto_k" in draws.facts:
-        k = draws.facts["pareto_k"]
-        bad = not k < MAX_PARETO_K
-        found = [f"the approximation is not the posterior: Pareto k is {k:.2f} (at most {MAX_PARETO_K})"] if bad else []
-        effective = draws.facts.get("effective_draws", float("inf"))
-        if effective < MIN_EFFECTIVE:
-            found.append(f"{effective:.0f} draws are effective (at least {MIN_EFFECTIVE})")
-        cure = "Sample with NUTS()"
+        found, cure = _faults_of_approximation(draws), "Sample with NUTS()"
     else:
-        rhat = {name: float(arviz.rhat(chains)) for name, chains in values.items() if len(chains) > 1}
-        ess = {name: float(arviz.ess(chains)) for name, chains in values.items()}
-        found = [f"R-hat of {n} is {value:.3f} (at most {MAX_RHAT})" for n, value in rhat.items() if value > MAX_RHAT]
-        few = {n: value for n, value in ess.items() if value < MIN_EFFECTIVE}
-        found += [f"{n} has {value:.0f} effective draws (at least {MIN_EFFECTIVE})" for n, value in few.items()]
-        cure = "Run more warm-up and samples"
+        found, cure = _faults_of_chains(idata), "Run more warm-up and samples"
     diverging = draws.stats.get("diverging")
     if diverging is not None and diverging.any():
         found.append(f"{int(diverging.sum())} of {diverging.size} trajectories diverged")
     if found:
         warnings.warn(f"population fit: {'; '.join(found)}. {cure}.", UserWarning, stacklevel=3)
+
+
+def _faults_of_approximation(draws: Draws) -> list[str]:
+    found, k = [], draws.facts["pareto_k"]
+    if not k < _MAX_PARETO_K:
+        found.append(f"the approximation is not the posterior: Pareto k is {k:.2f} (at most {_MAX_PARETO_K})")
+    effective = draws.facts.get("effective_draws", float("inf"))
+    if effective < _MIN_EFFECTIVE:
+        found.append(f"{effective:.0f} draws are effective (at least {_MIN_EFFECTIVE})")
+    return found
+
+
+def _faults_of_chains(idata: "InferenceData") -> list[str]:
+    import arviz
+
+    values = {name: array.values for name, array in idata["posterior"].data_vars.items() if array.ndim == 2}
+    rhat = {name: float(arviz.rhat(chains)) for name, chains in values.items() if len(chains) > 1}
+    ess = {name: float(arviz.ess(chains)) for name, chains in values.items()}
+    found = [f"R-hat of {n} is {value:.3f} (at most {_MAX_RHAT})" for n, value in rhat.items() if value > _MAX_RHAT]
+    few = {name: value for name, value in ess.items() if value < _MIN_EFFECTIVE}
+    return found + [f"{n} has {value:.0f} effective draws (at least {_MIN_EFFECTIVE})" for n, value in few.items()]

@@ -47,7 +47,7 @@ CASES = {
 def problem_of(case, device="cpu"):
     population, observables = CASES[case]
     clusters = ObservedClusters(MassPosteriors.from_normal(MEAN, 0.1, GRID), np.full(12, 0.2), observables)
-    return Problem.of(population, clusters, Survey.of_sky(100, [0.1, 0.3]), counts=True, device=device)
+    return Problem.from_clusters(population, clusters, Survey.of_sky(100, [0.1, 0.3]), counts=True, device=device)
 
 
 @pytest.mark.parametrize("case", CASES)

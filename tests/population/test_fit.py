@@ -18,7 +18,6 @@ from sbi_clustermass.population import (
     ObservedClusters,
     Population,
     Problem,
-    SoftThreshold,
     Survey,
     fit,
     mass_function_band,
@@ -26,6 +25,7 @@ from sbi_clustermass.population import (
 )
 from sbi_clustermass.population.sampling import Draws
 from sbi_clustermass.posterior import MassPosteriors
+from tests.population.threshold import UncertainThreshold
 
 GRID = np.linspace(13.0, 15.8, 256)
 ERROR = 0.15  # dex
@@ -128,7 +128,7 @@ def test_approximations_agree_with_nuts(mock, fitted, sampler):
 
 
 def test_result_holds_the_likelihood_it_was_drawn_from(mock, fitted):
-    problem = Problem.of(BY_CHANCE, ObservedClusters(mock.posteriors), mock.survey, counts=True)
+    problem = Problem.from_clusters(BY_CHANCE, ObservedClusters(mock.posteriors), mock.survey, counts=True)
     draw = fitted["posterior"].isel(chain=1, draw=7)
     names = ("log10_m_star", "alpha", "beta", "log10_density")
     parameters = {name: torch.tensor(draw[name].item(), dtype=torch.float64) for name in names}
@@ -212,7 +212,7 @@ def test_an_uncertain_selection_is_inferred_with_the_mass_function():
     """Threshold and width as parameters with priors about the truth: both come out, and the slope with them."""
     mock = smooth_survey(1500, seed=4)
     width = 0.12 * np.pi / np.sqrt(3)  # of a logistic curve; a normal one of the same variance is within .02 of it
-    selection = SoftThreshold(threshold=(14.1, 0.1), width=(width, 0.2), of_data=False)
+    selection = UncertainThreshold(threshold=(14.1, 0.1), width=(width, 0.2), of_data=False)
     found = fit(Population(selection=selection), mock.posteriors, mock.survey, sampler=Laplace())["posterior"]
     threshold = found["selection_threshold"].values
     assert threshold.std() < 0.09, "the data know more than the prior"
@@ -234,7 +234,7 @@ class HeavyTailed:
 
     total = 8
 
-    def draw(self, potential, start, tell=None):
+    def draw(self, potential, start, progress=None):
         return Draws(start.expand(1, 8, -1), facts={"pareto_k": 0.83, "effective_draws": 40.0})
 
 

@@ -22,7 +22,7 @@ from sbi_clustermass.population import (
     Survey,
     population_model,
 )
-from sbi_clustermass.population.likelihood import outside, support_holding
+from sbi_clustermass.population.likelihood import central_interval, outside_shares
 from sbi_clustermass.posterior import MassPosteriors
 
 GRID = np.linspace(13.0, 15.6, 256)
@@ -45,8 +45,8 @@ def gaussian_posteriors():
 
 def problem_of(population=None, posteriors=None, *, volume=VOLUME, counts=True):
     population = population or Population(selection=KnownSelection(selection))
-    clusters = ObservedClusters.of(gaussian_posteriors() if posteriors is None else posteriors)
-    return Problem.of(population, clusters, Survey.of_volume(volume), counts=counts)
+    clusters = ObservedClusters(gaussian_posteriors() if posteriors is None else posteriors)
+    return Problem.from_clusters(population, clusters, Survey.of_volume(volume), counts=counts)
 
 
 def integral(function):
@@ -211,13 +211,13 @@ def test_expected_clusters_outside_the_grid_are_counted_on_both_sides():
     narrow = MassPosteriors.from_normal([14.4], [0.1], np.linspace(14.1, 14.9, 81))
     problem = problem_of(posteriors=narrow)
     rate = problem.log_selected_rate(PARAMETERS)
-    below, above = outside(problem.likelihood, rate)
+    below, above = outside_shares(problem.likelihood, rate)
     total = integral(lambda m: phi(m) * selection(m))
     expected = [
         quad(lambda m: phi(m) * selection(m), *ends, limit=200)[0] / total for ends in ((12.5, 14.1), (14.9, 16))
     ]
     np.testing.assert_allclose([below, above], expected, rtol=1e-3)  # trapezoid on 0.01 dex where the selection bends
-    low, high = support_holding(problem.likelihood, rate, 0.99)
+    low, high = central_interval(problem.likelihood, rate, 0.99)
     inside = quad(lambda m: phi(m) * selection(m), low, high, points=[14.1])[0] / total
     assert 0.99 <= inside < 0.9925  # rounded outwards to the grid of 0.01 dex
 

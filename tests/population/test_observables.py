@@ -83,7 +83,7 @@ def clusters_of(posteriors, values, names, errors=0.05, measured=None):
 
 def problem_of(posteriors, values, names=NAMES, *, correlated=True, **how):
     population = Population(NormalMasses(), RELATIONS[: len(names)], correlated=correlated and len(names) > 1)
-    return Problem.of(population, clusters_of(posteriors, values, names, **how), None, counts=False)
+    return Problem.from_clusters(population, clusters_of(posteriors, values, names, **how), None, counts=False)
 
 
 # ---- one observable at each mass ------------------------------------------------------------------------------------
@@ -163,7 +163,7 @@ class Known:
 
     total: int = 0
 
-    def draw(self, potential, start, tell=None):
+    def draw(self, potential, start, progress=None):
         lines = [x for a, b, scatter in (TRUE[name] for name in NAMES[:2]) for x in (a, b, np.log(scatter))]
         position = torch.tensor([14.3, np.log(0.25), *lines, np.arctanh(0.6)], dtype=torch.float64)
         return Draws(position.expand(1, 8, -1), facts={"pareto_k": 0.0})
@@ -210,7 +210,7 @@ def test_missing_one_of_several_correlated_values_leaves_the_density_of_the_othe
     population = Population(NormalMasses(), relations, correlated=True)
     clusters = clusters_of(posteriors, values[:, keep], names)
     parameters = at_truth() | doubles(**{CORRELATION: np.linalg.cholesky(matrix)})
-    expected = Problem.of(population, clusters, None, counts=False).terms(parameters)["clusters"]
+    expected = Problem.from_clusters(population, clusters, None, counts=False).terms(parameters)["clusters"]
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-8)  # 10^-12 of values up to 10^3 times their precision
 
 
@@ -266,7 +266,7 @@ def test_clusters_without_masses_are_known_by_their_observable_alone():
     clusters = ObservedClusters.without_masses({"sigma": Observable(values, 0.05)}, masses=(12.8, 15.8))
     assert len(clusters) == 3
     np.testing.assert_allclose(np.diff(clusters.posteriors.grid), 0.01, rtol=1e-9)
-    problem = Problem.of(Population(NormalMasses(), RELATIONS[:1]), clusters, None, counts=False)
+    problem = Problem.from_clusters(Population(NormalMasses(), RELATIONS[:1]), clusters, None, counts=False)
     found = problem.terms(at_truth(NAMES[:1]))["clusters"].numpy()
     spread = np.sqrt((0.35 * 0.25) ** 2 + 0.06**2 + 0.05**2)
     np.testing.assert_allclose(found, norm.logpdf(values, 2.9, spread), atol=1e-8)  # 6 widths on either side

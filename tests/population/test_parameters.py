@@ -17,13 +17,13 @@ from sbi_clustermass.population import (
     Population,
     Problem,
     ScalingRelation,
-    SoftThreshold,
     population_model,
 )
 from sbi_clustermass.population.chebyshev import Chebyshev
 from sbi_clustermass.population.model import CORRELATION
-from sbi_clustermass.population.parameters import Joined, Separate, half_normal, log_normal, normal, uniform
+from sbi_clustermass.population.parameters import Concatenated, Unconstrained, half_normal, log_normal, normal, uniform
 from sbi_clustermass.posterior import MassPosteriors
+from tests.population.threshold import UncertainThreshold
 
 ONE = torch.ones((), dtype=torch.float64)
 PRIORS = {
@@ -35,7 +35,7 @@ PRIORS = {
 
 
 def lkj(size):
-    return Separate({"R": dist.LKJCholesky(size, ONE, validate_args=False)})
+    return Unconstrained({"R": dist.LKJCholesky(size, ONE, validate_args=False)})
 
 
 def at(*numbers):
@@ -52,7 +52,7 @@ def density(coordinates, *position):
 
 @pytest.mark.parametrize("name", PRIORS)
 def test_density_of_a_position_integrates_to_one_and_half_of_it_lies_below_the_centre(name):
-    coordinates = Separate({"x": PRIORS[name]})
+    coordinates = Unconstrained({"x": PRIORS[name]})
     middle = float(coordinates.centre)
     below, above = (quad(lambda u: density(coordinates, u), *ends)[0] for ends in ((-30, middle), (middle, 40)))
     # quad's own 1e-8; beyond the ends lie e^-30 of the logistic density, the widest
@@ -62,7 +62,7 @@ def test_density_of_a_position_integrates_to_one_and_half_of_it_lies_below_the_c
 
 @pytest.mark.parametrize("name", PRIORS)
 def test_every_position_is_a_parameter_of_the_priors_support(name):
-    coordinates = Separate({"x": PRIORS[name]})
+    coordinates = Unconstrained({"x": PRIORS[name]})
     positions = torch.linspace(-8, 8, 33, dtype=torch.float64)[:, None]
     values = coordinates.parameters(positions)["x"]
     assert PRIORS[name].support.check(values).all()
@@ -98,7 +98,7 @@ def test_centre_of_the_correlations_is_none():
 
 
 def test_no_parameters_have_no_coordinates_and_no_density():
-    nothing = Separate({})
+    nothing = Unconstrained({})
     assert nothing.centre.shape == (0,)
     assert nothing.parameters(nothing.centre) == {}
     assert float(nothing.log_prior(nothing.centre, {})) == 0.0
@@ -108,8 +108,12 @@ def test_no_parameters_have_no_coordinates_and_no_density():
 
 
 def test_joined_coordinates_are_their_parts_one_after_another():
-    parts = Separate({"x": PRIORS["normal"], "y": PRIORS["half_normal"]}), lkj(3), Separate({"z": PRIORS["uniform"]})
-    joined = Joined(*parts)
+    parts = (
+        Unconstrained({"x": PRIORS["normal"], "y": PRIORS["half_normal"]}),
+        lkj(3),
+        Unconstrained({"z": PRIORS["uniform"]}),
+    )
+    joined = Concatenated(*parts)
     position = torch.linspace(-1, 1, 6, dtype=torch.float64)
     own = position[:2], position[2:5], position[5:]
     parameters = joined.parameters(position)
@@ -124,7 +128,7 @@ def test_joined_coordinates_are_their_parts_one_after_another():
 
 def test_many_positions_at_once_are_each_by_itself():
     relations = tuple(ScalingRelation(name, (0.0, 1.0), (1.0, 0.5), 0.2) for name in ("x", "y", "z"))
-    selection = SoftThreshold((14.0, 0.1), (0.2, 0.2))
+    selection = UncertainThreshold((14.0, 0.1), (0.2, 0.2))
     population = Population(NormalMasses(), relations, selection, correlated=True)
     coordinates = population.coordinates
     generator = torch.Generator().manual_seed(3)
@@ -159,11 +163,11 @@ def test_derived_correlations_are_those_of_the_matrix():
 def test_the_pyro_model_with_relations_and_the_samplers_potential_are_the_same_density():
     """Up to the Jacobian of the sampler's coordinates; a correlation of two is the one free entry of its factor."""
     relations = tuple(ScalingRelation(name, (0.0, 1.0), (1.0, 0.5), 0.2) for name in ("x", "y"))
-    population = Population(NormalMasses(), relations, SoftThreshold((14.0, 0.1), (0.2, 0.2)), correlated=True)
+    population = Population(NormalMasses(), relations, UncertainThreshold((14.0, 0.1), (0.2, 0.2)), correlated=True)
     rng = np.random.default_rng(1)
     posteriors = MassPosteriors.from_normal(rng.normal(14.3, 0.2, 6), 0.1, np.linspace(13, 15.6, 53))
     clusters = ObservedClusters(posteriors, observables={name: Observable(rng.normal(0, 0.3, 6), 0.1) for name in "xy"})
-    problem, coordinates = Problem.of(population, clusters, None, counts=False), population.coordinates
+    problem, coordinates = Problem.from_clusters(population, clusters, None, counts=False), population.coordinates
     position = coordinates.centre + 0.2
     parameters = coordinates.parameters(position)
     with poutine.trace() as traced, poutine.condition(data=parameters):
@@ -235,14 +239,14 @@ def test_two_relations_of_one_observable_are_refused():
 
 
 def test_polynomials_of_a_lower_degree_than_the_nodes_are_exact():
-    interpolant = Chebyshev.through(lambda x: np.array([x**4 - 2 * x, 3.0, x]), (0.1, 0.6), nodes=5)
+    interpolant = Chebyshev.from_function(lambda x: np.array([x**4 - 2 * x, 3.0, x]), (0.1, 0.6), nodes=5)
     x = torch.linspace(0.1, 0.6, 23, dtype=torch.float64)
     expected = torch.stack([x**4 - 2 * x, torch.full_like(x, 3.0), x], -1)
     torch.testing.assert_close(interpolant(x), expected, rtol=0, atol=1e-13)  # float64 round-off
 
 
 def test_value_and_slope_of_a_smooth_function_converge():
-    interpolant = Chebyshev.through(lambda x: np.array([np.exp(x), np.sin(5 * x)]), (-1.0, 2.0), nodes=24)
+    interpolant = Chebyshev.from_function(lambda x: np.array([np.exp(x), np.sin(5 * x)]), (-1.0, 2.0), nodes=24)
     x = torch.linspace(-1, 2, 12, dtype=torch.float64, requires_grad=True)
     expected = torch.stack([x.exp(), torch.sin(5 * x)], -1)
     found = interpolant(x)
@@ -253,7 +257,7 @@ def test_value_and_slope_of_a_smooth_function_converge():
 
 
 def test_split_interpolants_are_the_columns_of_the_whole():
-    whole = Chebyshev.through(lambda x: np.array([x, x**2, x**3]), (0.0, 1.0), nodes=6)
+    whole = Chebyshev.from_function(lambda x: np.array([x, x**2, x**3]), (0.0, 1.0), nodes=6)
     one, two = whole.split((1, 2))
     x = torch.rand(2, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     torch.testing.assert_close(torch.cat([one(x), two(x)], -1), whole(x))

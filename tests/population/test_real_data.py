@@ -211,7 +211,7 @@ def test_expected_spt_clusters_are_those_of_colossus_astropy_and_plain_sums(spt,
     (A, _), (B, _), (C, _) = spt["PRIORS"]["calibrated"]
     Om0, sigma8, scatter = 0.276, 0.781, 0.161
     model = spt["population"]("calibrated")
-    problem = Problem.of(model, spt["observed"](clusters), spt["sky"](), counts=True)
+    problem = Problem.from_clusters(model, spt["observed"](clusters), spt["sky"](), counts=True)
     values = {"Om0": Om0, "sigma8": sigma8, "intercept_ln_zeta": np.log(A), "slope_ln_zeta": B * np.log(10)}
     values |= {"evolution_ln_zeta": C * np.log(10), "scatter_ln_zeta": scatter}
     rate = problem.log_selected_rate({name: torch.tensor(value).double() for name, value in values.items()}).exp()

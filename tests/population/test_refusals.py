@@ -71,7 +71,7 @@ def test_a_share_outside_that_a_small_survey_may_have_is_warned_of_in_a_large_on
     below = np.cumsum(np.exp(log_phi.numpy()) * cut_on_data(grid))
     floor = np.interp(0.004, below / below[-1], grid)
     posteriors = MassPosteriors.from_normal(np.full(clusters, 14.5), 0.1, np.linspace(floor, 15.8, 200))
-    problem = Problem.of(BY_DATA, ObservedClusters.of(posteriors), Survey.of_volume(1e6), counts=True)
+    problem = Problem.from_clusters(BY_DATA, ObservedClusters(posteriors), Survey.of_volume(1e6), counts=True)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         warn_of_some_outside(problem, clusters, parameters)

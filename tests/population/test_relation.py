@@ -26,6 +26,7 @@ from sbi_clustermass.population import (
     fit,
     shrink,
 )
+from sbi_clustermass.population.clusters import as_clusters
 from sbi_clustermass.population.sampling import Draws
 from sbi_clustermass.posterior import MassPosteriors
 
@@ -109,7 +110,7 @@ def test_log_density_is_the_formula_cluster_by_cluster_by_quadrature(relation):
     values, redshift = np.array([2.82, 2.78, 2.95, 3.2]), np.array([0.05, 0.3, 0.2, 0.9])
     clusters = clusters_of(MassPosteriors.from_normal(means, ERROR, GRID), values, errors, redshift)
     population = Population(relations=(relation,), selection=KnownSelection(selection))
-    problem = Problem.of(population, clusters, Survey.of_volume(2e7), counts=True)
+    problem = Problem.from_clusters(population, clusters, Survey.of_volume(2e7), counts=True)
     bent, evolution = relation is EVOLVING, 0.5 * log10_E(redshift)
     terms = problem.terms(doubles(VALUES | LINE | (BENT if bent else {})))
 
@@ -131,7 +132,7 @@ def test_log_density_is_the_formula_cluster_by_cluster_by_quadrature(relation):
 def test_a_gaussian_sample_with_gaussian_errors_is_a_bivariate_normal():
     _true, posteriors, values = normal_sample(40, seed=1)
     errors = np.random.default_rng(1).uniform(0.01, 0.1, 40)
-    problem = Problem.of(
+    problem = Problem.from_clusters(
         Population(NormalMasses(), (RELATION,)), clusters_of(posteriors, values, errors), None, counts=False
     )
     found = problem.terms(doubles(LINE | {"mass_mean": 14.25, "mass_width": 0.3}))["clusters"].numpy()
@@ -193,7 +194,7 @@ class Known:
 
     total: int = 0
 
-    def draw(self, potential, start, tell=None):
+    def draw(self, potential, start, progress=None):
         position = torch.tensor([14.3, np.log(0.25), A, B, np.log(S)], dtype=torch.float64)
         return Draws(position.expand(1, 400, -1), facts={"pareto_k": 0.0})
 
@@ -269,9 +270,9 @@ def test_an_observable_that_the_grid_of_masses_does_not_resolve_is_warned_of():
 
 def test_posteriors_alone_are_clusters():
     posteriors = MassPosteriors.from_normal([14.1, 14.5], [0.1, 0.1], GRID)
-    clusters = ObservedClusters.of(posteriors)
+    clusters = as_clusters(posteriors)
     assert clusters.posteriors is posteriors
-    assert ObservedClusters.of(clusters) is clusters
+    assert as_clusters(clusters) is clusters
     assert clusters.redshift is None
     assert len(clusters) == 2
 

@@ -37,7 +37,7 @@ def shells_problem(rows=slice(None), *, correlated=False):
     selection = KnownSelection(lambda m: expit((m - 14.1) / 0.08))
     population = Population(relations=(LINE, BENT), selection=selection, correlated=correlated)
     clusters = ObservedClusters(posteriors, redshift, observables)
-    return Problem.of(population, clusters, Survey.of_sky(1000, [0.1, 0.3, 0.5, 0.7]), counts=True)
+    return Problem.from_clusters(population, clusters, Survey.of_sky(1000, [0.1, 0.3, 0.5, 0.7]), counts=True)
 
 
 @pytest.mark.parametrize("correlated", [False, True])
@@ -45,7 +45,7 @@ def test_size_of_the_blocks_does_not_matter(monkeypatch, correlated):
     position = shells_problem(correlated=correlated).population.coordinates.centre + 0.1
     totals, numbers = [], []
     for at_once in (1, 3, 1000):
-        monkeypatch.setattr(model, "AT_ONCE", at_once)
+        monkeypatch.setattr(model, "CLUSTERS_AT_ONCE", at_once)
         problem = shells_problem(correlated=correlated)
         numbers.append(len(problem.observed))
         totals.append(float(problem.potential(position)))

@@ -12,7 +12,7 @@ from scipy.stats import norm
 
 from clustermocks.haloes.cosmology import MDPL2, mass_function
 from sbi_clustermass.population import (
-    AboveSignificance,
+    AboveCut,
     CosmologyMassFunction,
     Laplace,
     NormalMasses,
@@ -95,7 +95,7 @@ def test_probability_of_a_detection_agrees_with_quadrature_at_every_redshift_and
         Survey.of_sky(100, [0.6, 1.0], offsets={"other": 9.0}),
     )
     masses = np.linspace(13.5, 15.5, 6)  # ln zeta of -1.9 and more: four scatters above the table's lower end
-    log_probability = AboveSignificance("ln_zeta", CUT).bound(masses, survey, {"ln_zeta": RELATION})
+    log_probability = AboveCut("ln_zeta", CUT, kind=Significance).bind(masses, survey, {"ln_zeta": RELATION})
     found = log_probability(truth(scatter_ln_zeta=scatter)).exp().numpy()
     efunc = FlatLambdaCDM(H0=100, Om0=MDPL2.Om0).efunc
     for row, shell, offset in zip(found, survey.shells, (0.3, 0.3, 0.0), strict=True):
@@ -106,7 +106,9 @@ def test_probability_of_a_detection_agrees_with_quadrature_at_every_redshift_and
 
 def test_a_detection_is_certain_far_above_the_cut_and_never_more_than_that():
     masses = np.linspace(12.0, 18.0, 61)
-    log_probability = AboveSignificance("ln_zeta", CUT).bound(masses, Survey.of_volume(1.0), {"ln_zeta": RELATION})
+    log_probability = AboveCut("ln_zeta", CUT, kind=Significance).bind(
+        masses, Survey.of_volume(1.0), {"ln_zeta": RELATION}
+    )
     for scatter in (0.002, 0.02, 0.2, 0.5):
         found = log_probability(truth(scatter_ln_zeta=scatter))[0]
         # Fourier sums of a scatter that falls through the table's steps or reaches its ends leave 1e-8
@@ -129,7 +131,7 @@ def test_densities_above_the_cut_integrate_to_the_probability_of_a_detection():
     """What the likelihood says and what the selection says are of one model, in a field with a depth of its own."""
     masses, xi = np.array([13.8, 14.3, 14.6]), np.linspace(CUT, 45, 8001)
     survey = Survey.of_sky(100, [0.45, 0.55], offsets={"ln_zeta": 0.2})
-    selected = AboveSignificance("ln_zeta", CUT).bound(masses, survey, {"ln_zeta": RELATION})(truth())[0].exp()
+    selected = AboveCut("ln_zeta", CUT, kind=Significance).bind(masses, survey, {"ln_zeta": RELATION})(truth())[0].exp()
     mean = RELATION.mean(torch.as_tensor(masses), truth(), torch.as_tensor(survey.redshift)).expand(len(xi), -1)
     density = Significance(xi, 0.2).log_likelihood(mean, column(S)).exp()
     # the trapezoid rule on .005: step^2 / 12 over the squared decay length at the cut, up to .23 (4e-5); and the table
@@ -217,7 +219,7 @@ def fitted(survey, seed, sampler, *, lensing=None):
     else:
         estimates = true + lensing * np.random.default_rng(seed + 100).standard_normal(true.size)
         clusters = ObservedClusters(MassPosteriors.from_normal(estimates, lensing, grid), redshift, observed)
-    selection = AboveSignificance("ln_zeta", CUT)
+    selection = AboveCut("ln_zeta", CUT, kind=Significance)
     population = Population(CosmologyMassFunction(), (RELATION,), selection, mass_range=RANGE)
     return fit(population, clusters, survey, sampler=sampler), xi
 
@@ -256,10 +258,10 @@ def test_scatter_that_changes_with_mass_is_refused_in_likelihood_and_selection()
     observed = {"ln_zeta": Significance(np.array([6.0, 7.0]))}
     clusters = ObservedClusters.without_masses(observed)
     parameters = truth(scatter_slope_ln_zeta=0.1, mass_mean=14.3, mass_width=0.3)
-    problem = Problem.of(Population(NormalMasses(), (relation,)), clusters, None, counts=False)
+    problem = Problem.from_clusters(Population(NormalMasses(), (relation,)), clusters, None, counts=False)
     with pytest.raises(ValueError, match="a scatter that is the same at every mass: no scatter_slope"):
         problem.terms(parameters)
-    selected = AboveSignificance("ln_zeta", CUT).bound(
+    selected = AboveCut("ln_zeta", CUT, kind=Significance).bind(
         np.linspace(13, 15, 5), Survey.of_volume(1.0), {"ln_zeta": relation}
     )
     with pytest.raises(ValueError, match="a scatter that is the same at every mass: no scatter_slope"):

@@ -113,7 +113,7 @@ def test_expected_number_is_the_sum_over_shells_of_volume_times_mass_function():
     model, survey = CosmologyMassFunction(), Survey.of_sky(AREA, EDGES)
     clusters = ObservedClusters(MassPosteriors.from_normal([14.5], [0.1], np.linspace(13.5, 15.5, 41)), np.array([0.5]))
     parameters = {"Om0": torch.tensor(0.25, dtype=torch.float64), "sigma8": torch.tensor(0.9, dtype=torch.float64)}
-    problem = Problem.of(Population(model, mass_range=(13.5, 15.5)), clusters, survey, counts=True)
+    problem = Problem.from_clusters(Population(model, mass_range=(13.5, 15.5)), clusters, survey, counts=True)
     found = float(problem.likelihood.log_expected(problem.log_selected_rate(parameters)).exp())
     masses = torch.linspace(13.5, 15.5, 41, dtype=torch.float64)
     density = model.log_density(masses, parameters, torch.as_tensor(survey.redshift)).exp().numpy()
@@ -137,7 +137,7 @@ def test_one_shell_takes_clusters_without_redshifts_and_a_given_volume_takes_all
 def test_clusters_without_redshifts_are_those_of_their_shell():
     survey = Survey.of_volume(1e9, redshift=0.3)
     clusters = ObservedClusters(MassPosteriors.from_normal([14.5], [0.1], np.linspace(13.5, 15.5, 21)))
-    problem = Problem.of(Population(MassFunction()), clusters, survey, counts=True)
+    problem = Problem.from_clusters(Population(MassFunction()), clusters, survey, counts=True)
     np.testing.assert_array_equal(problem.redshift.numpy(), [0.3])
 
 
@@ -162,7 +162,10 @@ def test_parts_of_the_sky_with_the_same_edges_share_their_clusters_likelihood():
     )
     np.testing.assert_array_equal(Survey.joined(*parts).place(clusters.redshift, 2), [0, 1])
     centre = MassFunction().coordinates.centre
-    problems = [Problem.of(Population(), clusters, Survey.joined(*each), counts=True) for each in (parts, parts[::-1])]
+    problems = [
+        Problem.from_clusters(Population(), clusters, Survey.joined(*each), counts=True)
+        for each in (parts, parts[::-1])
+    ]
     for shift in (0.0, 0.2):
         one, other = (float(problem.potential(centre + shift)) for problem in problems)
         assert one - other == pytest.approx(2 * np.log(9), abs=1e-9)  # float64 round-off of some hundred nats

@@ -4,36 +4,25 @@ Masses are M200c [h^-1 Msun] as log10_mass [dex]; densities are comoving [h^3 Mp
 """
 
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import asdict, fields
 from typing import Any, ClassVar, Protocol
 
 from jaxtyping import Float
 from torch import Tensor
 
+from clustermocks import Cosmology
 from clustermocks.io.registry import check_fields, lookup, split_name
 from sbi_clustermass.population.masses.cosmology import CosmologyMassFunction
-from sbi_clustermass.population.masses.double_power_law import DoublePowerLaw
 from sbi_clustermass.population.masses.mrp import MassFunction
 from sbi_clustermass.population.masses.normal import NormalMasses
 from sbi_clustermass.population.parameters import Coordinates, Parameters, Priors
-
-__all__ = [
-    "MASSES",
-    "CosmologyMassFunction",
-    "DoublePowerLaw",
-    "MassFunction",
-    "Masses",
-    "NormalMasses",
-    "masses_config",
-    "masses_from_config",
-]
 
 
 class Masses(Protocol):
     """A distribution of masses whose parameters are inferred: a frozen dataclass, an entry of `MASSES`.
 
     Attributes:
-        name: In `MASSES`.
+        name: Name in `MASSES`.
         counts: Whether it is a density per volume, so that the number of clusters informs its amplitude.
     """
 
@@ -42,46 +31,41 @@ class Masses(Protocol):
 
     @property
     def priors(self) -> Priors:
-        """Priors of the parameters, by name: the Pyro sites."""
+        """Priors of the parameters, by the name of their Pyro site."""
         ...
 
     @property
     def coordinates(self) -> Coordinates:
-        """Where the parameters are sampled."""
+        """Coordinates in which the parameters are sampled."""
         ...
 
     def log_density(
         self, log10_mass: Float[Tensor, "mass"], parameters: Parameters, redshift: Float[Tensor, "shell"]
     ) -> Float[Tensor, "*draw #shell mass"]:
-        """Natural log of dn/dlog10M [h^3 Mpc^-3 dex^-1] at each redshift; one shell where it does not evolve."""
+        """Natural log of dn/dlog10M [h^3 Mpc^-3 dex^-1] at each redshift; one shell if it does not evolve."""
         ...
 
     def derived(self, parameters: Parameters) -> dict[str, Float[Tensor, "*draw"]]:
-        """What follows from the parameters and is worth reading."""
+        """Quantities derived from the parameters, to be reported with them."""
         ...
 
 
-MASSES: dict[str, type[Masses]] = {
-    "mrp": MassFunction,
-    "double_power_law": DoublePowerLaw,
-    "cosmology": CosmologyMassFunction,
-    "normal": NormalMasses,
-}
+MASSES: dict[str, type[Masses]] = {"mrp": MassFunction, "cosmology": CosmologyMassFunction, "normal": NormalMasses}
 
 
 def masses_config(masses: Masses) -> dict[str, Any]:
     """Name and fields in JSON's types.
 
     Raises:
-        TypeError: It is not one of `MASSES`, and could not be rebuilt.
+        TypeError: The distribution is not one of `MASSES`, and could not be rebuilt.
     """
     if MASSES.get(masses.name) is not type(masses):
         raise TypeError(f"{type(masses).__name__} is not one of MASSES ({', '.join(sorted(MASSES))}).")
-    return {"name": masses.name, **{each.name: _plain(getattr(masses, each.name)) for each in fields(masses)}}  # pyright: ignore
+    return {"name": masses.name, **{each.name: _to_json(getattr(masses, each.name)) for each in fields(masses)}}  # pyright: ignore
 
 
 def masses_from_config(config: object) -> Masses:
-    """Rebuild from `masses_config`'s answer.
+    """Rebuild a distribution from the result of `masses_config`.
 
     Raises:
         ValueError: The name or a field is unknown, or a value is out of range.
@@ -89,22 +73,16 @@ def masses_from_config(config: object) -> Masses:
     name, values = split_name("mass function", config)
     kind = lookup("mass function", name, MASSES)
     check_fields(f"mass function {name!r}", values, tuple(each.name for each in fields(kind)))  # pyright: ignore
-    return kind(**{key: _rebuilt(kind, key, value) for key, value in values.items()})
+    return kind(**{key: _from_json(value) for key, value in values.items()})
 
 
-def _plain(value: Any) -> Any:
-    from clustermocks import Cosmology
-
+def _to_json(value: Any) -> Any:
     if isinstance(value, Cosmology):
-        from dataclasses import asdict
-
         return asdict(value)
     return list(value) if isinstance(value, tuple) else value
 
 
-def _rebuilt(kind: type, key: str, value: Any) -> Any:
-    from clustermocks import Cosmology
-
+def _from_json(value: Any) -> Any:
     if isinstance(value, Mapping):
         return Cosmology(**value)
     return tuple(value) if isinstance(value, list) else value

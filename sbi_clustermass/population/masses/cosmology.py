@@ -1,4 +1,4 @@
-"""The mass function of a cosmology, differentiable in Om and sigma8.
+"""Mass function of a cosmology, differentiable in Om and sigma8.
 
 Masses are M200c or M500c [h^-1 Msun] as log10_mass [dex]; densities are comoving [h^3 Mpc^-3], per dex.
 """
@@ -17,7 +17,7 @@ from clustermocks import Cosmology
 from clustermocks.haloes.cosmology import CRITICAL_DENSITY, MDPL2, growth_factor, mass_variance
 from sbi_clustermass.population.chebyshev import Chebyshev
 from sbi_clustermass.population.masses.tinker import log_tinker08
-from sbi_clustermass.population.parameters import Parameters, Priors, Separate, uniform
+from sbi_clustermass.population.parameters import Parameters, Priors, Unconstrained, uniform
 
 _LN10 = math.log(10)
 _NODES = 24
@@ -26,26 +26,26 @@ _NODES = 24
 @final
 @dataclass(frozen=True)
 class CosmologyMassFunction:
-    """The mass function of Tinker et al. 2008 in flat LCDM, as a function of Om and sigma8.
+    """Mass function of Tinker et al. 2008 in flat LCDM, as a function of Om and sigma8.
 
-    colossus' variance sigma(M) and growth are tabulated at 24 values of Om over the prior's range and interpolated by
-    Chebyshev polynomials; sigma8 scales the one, and Tinker's formula follows. The interpolation leaves 2e-5 of
-    the mass function. colossus itself rounds the overdensity in units of the mean density to a whole number, which
-    moves its own mass function by up to 0.5 % in the exponential tail; here it is not rounded.
+    The variance sigma(M) and the growth factor of colossus are tabulated at 24 values of Om over the prior's range and
+    interpolated by Chebyshev polynomials, with an error of 2e-5 in the mass function; sigma8 scales sigma(M). colossus
+    rounds the overdensity over the mean density to a whole number, which changes its mass function by up to 0.5 % in
+    the exponential tail; here it is not rounded.
 
-    Each cluster's posterior is taken as it is: what the training cosmology did to it is not modelled.
+    How the cosmology of the training mocks affects each cluster's posterior is not modelled.
 
     Attributes:
         Om0: Flat prior of the matter density today [1], (low, high).
         sigma8: Flat prior of sigma8 [1], (low, high).
-        overdensity: Of the masses, over the critical density: 200 or 500, for example.
-        cosmology: What is held fixed: h, ns and Ob0.
+        overdensity: Overdensity that defines the masses, over the critical density: 200 or 500, for example.
+        cosmology: Cosmology whose h, ns and Ob0 are held fixed.
 
     References:
         Tinker et al. 2008, ApJ 688, 709, eq. 2: 10^11 to 10^15.5 h^-1 Msun, z < 2, 5 % at z = 0.
 
     Raises:
-        ValueError: A prior does not rise, is not positive, or holds less matter than baryons.
+        ValueError: A prior does not increase, is not positive, or allows less matter than baryons.
     """
 
     name: ClassVar[str] = "cosmology"
@@ -62,17 +62,17 @@ class CosmologyMassFunction:
                 f"CosmologyMassFunction: needs Ob0 = {self.cosmology.Ob0} < Om0 < 1, sigma8 > 0 and overdensity > 0; "
                 f"found Om0 {self.Om0}, sigma8 {self.sigma8}, overdensity {self.overdensity}."
             )
-        _ = self.priors  # refuses what is no prior
+        _ = self.priors  # raises for invalid priors
 
     @property
     def priors(self) -> Priors:
-        """Of `Om0` and `sigma8`."""
+        """Priors of `Om0` and `sigma8`."""
         return {name: uniform(type(self).__name__, name, getattr(self, name)) for name in ("Om0", "sigma8")}
 
     @property
-    def coordinates(self) -> Separate:
-        """Both, with priors made normal."""
-        return Separate(self.priors)
+    def coordinates(self) -> Unconstrained:
+        """Coordinates of both, in which their priors are normal."""
+        return Unconstrained(self.priors)
 
     def log_density(
         self, log10_mass: Float[Tensor, "mass"], parameters: Parameters, redshift: Float[Tensor, "shell"]
@@ -85,7 +85,7 @@ class CosmologyMassFunction:
         z = redshift[:, None]
         matter = Om0 * (1 + z) ** 3
         log_multiplicity = log_tinker08(sigma, z, self.overdensity * (matter + 1 - Om0) / matter)
-        log_number = torch.log(_LN10 * CRITICAL_DENSITY * Om0) - _LN10 * log10_mass  # of haloes of M, if all were
+        log_number = torch.log(_LN10 * CRITICAL_DENSITY * Om0) - _LN10 * log10_mass  # if all matter were in haloes of M
         return log_multiplicity + log_number + log_slope[..., None, :]
 
     def derived(self, parameters: Parameters) -> dict[str, Float[Tensor, "*draw"]]:
@@ -97,16 +97,16 @@ class CosmologyMassFunction:
 def _table(
     Om0: tuple[float, float], cosmology: Cosmology, log10_mass: tuple[float, ...], redshift: tuple[float, ...]
 ) -> tuple[Chebyshev, Chebyshev, Chebyshev]:
-    """Logs of sigma(M) over sigma8, of -d ln sigma / d ln M, and of the growth, as functions of Om."""
+    """Logs of sigma(M) / sigma8, of -d ln sigma / d ln M, and of the growth factor, as functions of Om."""
     mass = 10 ** np.array(log10_mass)
 
     def row(matter: float) -> Float[np.ndarray, "value"]:
-        there = Cosmology(matter, cosmology.h, cosmology.sigma8, cosmology.ns, cosmology.Ob0)
-        sigma, slope = mass_variance(mass, there)
-        growth = growth_factor(np.array(redshift), there)
-        return np.concatenate([np.log(sigma / there.sigma8), np.log(-slope), np.log(growth)])
+        cosmo = Cosmology(matter, cosmology.h, cosmology.sigma8, cosmology.ns, cosmology.Ob0)
+        sigma, slope = mass_variance(mass, cosmo)
+        growth = growth_factor(np.array(redshift), cosmo)
+        return np.concatenate([np.log(sigma / cosmo.sigma8), np.log(-slope), np.log(growth)])
 
-    log_unit, log_slope, log_growth = Chebyshev.through(row, Om0, nodes=_NODES).split(
+    log_unit, log_slope, log_growth = Chebyshev.from_function(row, Om0, nodes=_NODES).split(
         (mass.size,) * 2 + (len(redshift),)
     )
     return log_unit, log_slope, log_growth

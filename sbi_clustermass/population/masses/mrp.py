@@ -23,9 +23,9 @@ class MassFunction:
 
     $$dn/d\log_{10} M \propto (M/M_*)^{\alpha+1} \exp[-(M/M_*)^\beta],$$
 
-    normalised to $10^{\mathtt{log10\_density}}$ at the pivot: there a cluster survey measures its amplitude best, and
-    its error is hardly correlated with those of the shape. (Murray et al. write the factor as $\ln 10\,A\,\beta$
-    instead.) Priors are (centre, width): weak, so that they only exclude what no cold dark matter cosmology makes.
+    normalised to $10^{\mathtt{log10\_density}}$ at the pivot, where a survey measures the amplitude best and its error
+    is hardly correlated with those of the shape. (Murray et al. write the factor as $\ln 10\,A\,\beta$
+    instead.) Priors are (centre, width), and weak: they exclude only what no cold dark matter cosmology makes.
 
     With its four parameters at their centres it follows the mass function of Tinker et al. 2008 at redshift 0.117 in
     MDPL2 within 0.01 dex over 12.5 < log10_mass < 15.4. The shape's three parameters are strongly correlated: read
@@ -40,8 +40,8 @@ class MassFunction:
         beta: Log-normal prior of the cut-off's exponent [1]: median, and scatter in ln beta. Driver et al. 2022 have
             0.63 +0.25 -0.11.
         log10_density: Normal prior of log10 dn/dlog10M at the pivot [log10 h^3 Mpc^-3 dex^-1]; a factor of ten either
-            way, thus flat over the Poisson error of any survey: the 1/A prior under which counts leave the shape
-            alone.
+            way, and thus flat over the Poisson error of any survey: the 1/A prior under which counts do not inform the
+            shape.
 
     References:
         Murray, Robotham & Power 2018, ApJ 855, 5; Driver et al. 2022, MNRAS 515, 2138 (measured values).
@@ -60,7 +60,7 @@ class MassFunction:
     log10_density: tuple[float, float] = (-4.655, 1.0)
 
     def __post_init__(self) -> None:
-        _ = self.priors  # refuses what is no prior
+        _ = self.priors  # raises for invalid priors
 
     @property
     def priors(self) -> Priors:
@@ -75,7 +75,7 @@ class MassFunction:
 
     @property
     def coordinates(self) -> "SlopeAndCurvature":
-        """Slope and curvature at the pivot, the cut-off's exponent and the density."""
+        """Coordinates: slope and curvature at the pivot, exponent of the cut-off, and density."""
         return SlopeAndCurvature(self)
 
     def log_density(
@@ -90,7 +90,7 @@ class MassFunction:
         return _LN10 * density + (alpha + 1) * distance - steepness * torch.expm1(beta * distance)
 
     def derived(self, parameters: Parameters) -> dict[str, Float[Tensor, "*draw"]]:
-        """What follows from the parameters: `slope` at the pivot, d log10(dn/dlog10M) / d log10 M [1]."""
+        """`slope` at the pivot, d log10(dn/dlog10M) / d log10 M [1]."""
         alpha, beta = parameters["alpha"], parameters["beta"]
         return {"slope": alpha + 1 - beta * 10 ** (beta * (self.pivot - parameters["log10_m_star"]))}
 
@@ -99,8 +99,8 @@ class MassFunction:
 class SlopeAndCurvature:
     """Coordinates of a `MassFunction` in which the posterior of a survey is nearly Gaussian.
 
-    They are the slope and the log of the curvature, -d slope / d log10 M, at the pivot, the log of beta, and
-    log10_density. A survey measures slope and curvature; log10_m_star and alpha, given beta, are what makes them.
+    These are the slope at the pivot, the log of the curvature there, -d slope / d log10 M, the log of beta, and
+    log10_density. A survey measures slope and curvature, which follow from log10_m_star and alpha at given beta.
     """
 
     def __init__(self, model: MassFunction) -> None:
@@ -108,12 +108,12 @@ class SlopeAndCurvature:
 
     @property
     def centre(self) -> Float[Tensor, "4"]:
-        """The position at which every parameter is at the centre of its prior."""
+        """Position at which every parameter is at the centre of its prior."""
         names = ("log10_m_star", "alpha", "beta", "log10_density")
         return self.position({n: torch.tensor(getattr(self._model, n)[0], dtype=torch.float64) for n in names})
 
     def position(self, parameters: Parameters) -> Float[Tensor, "*draw 4"]:
-        """The position of parameters."""
+        """Position of parameters."""
         beta = parameters["beta"]
         log_steepness = _LN10 * beta * (self._model.pivot - parameters["log10_m_star"])
         log_curvature = 2 * beta.log() + log_steepness + math.log(_LN10)
@@ -121,7 +121,7 @@ class SlopeAndCurvature:
         return torch.stack([slope, log_curvature, beta.log(), parameters["log10_density"]], dim=-1)
 
     def parameters(self, position: Float[Tensor, "*draw 4"]) -> dict[str, Float[Tensor, "*draw"]]:
-        """The parameters at a position: the inverse of `position`."""
+        """Parameters at a position: the inverse of `position`."""
         slope, log_curvature, log_beta, log10_density = position.unbind(dim=-1)
         beta, log_steepness = log_beta.exp(), log_curvature - 2 * log_beta - math.log(_LN10)
         return {
@@ -134,5 +134,5 @@ class SlopeAndCurvature:
     def log_prior(self, position: Float[Tensor, "*draw 4"], parameters: Parameters) -> Float[Tensor, "*draw"]:
         """Natural log of the prior density of a position, in its coordinates."""
         logs = [prior.log_prob(parameters[name]) for name, prior in self._priors.items()]
-        # of (log10_m_star, alpha) by (slope, log_curvature) 1 / (ln 10 beta), of beta by its log beta
+        # Jacobian: (log10_m_star, alpha) by (slope, log_curvature) is 1 / (ln 10 beta), beta by its log is beta
         return torch.stack(logs).sum(0) - math.log(_LN10)

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-# their table 2: overdensity over the mean density, then A, a, b and c at redshift 0
+# table 2 of Tinker et al. 2008: overdensity over the mean density, then A, a, b and c at redshift 0
 _TABLE = torch.tensor(
     [
         [200, 300, 400, 600, 800, 1200, 1600, 2400, 3200],
@@ -22,12 +22,12 @@ def log_tinker08(
 ) -> Float[Tensor, "*batch"]:
     r"""Natural log of the multiplicity f(sigma), $dn/d\ln M = f \bar\rho / M\,|d \ln\sigma / d \ln M|$, eqs 2 to 8.
 
-    The parameters are linear in overdensity between the table's nine values, as in colossus.
+    Parameters are interpolated linearly in overdensity between the nine values of the table, as in colossus.
 
     Args:
         sigma: Linear rms density contrast at the redshift [1].
         redshift: Redshift [1].
-        overdensity: Over the mean matter density [1]; outside 200 to 3200 its ends are used.
+        overdensity: Overdensity over the mean matter density [1], clipped to 200 and 3200.
     """
     table = _TABLE.to(sigma.device)
     delta = overdensity.clamp(float(table[0, 0]), float(table[0, -1]))

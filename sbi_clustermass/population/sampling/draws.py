@@ -1,4 +1,4 @@
-"""What samplers have in common: what they draw from, what they give back, and where they start."""
+"""Common parts of the samplers: potential, draws, and whitened coordinates about the mode."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -12,9 +12,10 @@ from jaxtyping import Float
 from scipy.optimize import minimize
 from torch import Tensor
 
+from clustermocks.io.progress import Advance
+
 Potential = Callable[[Float[Tensor, "*draw coordinate"]], Float[Tensor, "*draw"]]
-Tell = Callable[[int], None]
-AT_ONCE = 20
+DRAWS_AT_ONCE = 20
 
 
 @final
@@ -23,11 +24,11 @@ class Draws:
     """Draws from a posterior, exact or approximate.
 
     Attributes:
-        positions: (chain, draw, coordinate).
-        stats: Facts about each draw, (chain, draw): `diverging` of NUTS; `log_weight`, the log of target over
-            approximation up to a constant, of SVI.
-        facts: Facts about the whole: `pareto_k` of an approximation (Vehtari et al. 2024, arXiv:1507.02646): below 0.7
-            it can be trusted, because importance weights make it exact; `effective_draws` of draws by such weights.
+        positions: Positions, (chain, draw, coordinate).
+        stats: Statistics of each draw, (chain, draw): `diverging` of NUTS; of SVI `log_weight`, the log of target
+            over approximation up to a constant.
+        facts: Diagnostics of an approximation: `pareto_k` (Vehtari et al. 2024, arXiv:1507.02646), reliable below 0.7,
+            where importance weights make it exact; `effective_draws` of draws by such weights.
     """
 
     positions: Float[Tensor, "chain draw coordinate"]
@@ -36,47 +37,47 @@ class Draws:
 
 
 class Sampler(Protocol):
-    """A way to draw from exp(-potential), with its settings; the same seed gives the same draws."""
+    """Draws from exp(-potential), with given settings; the same seed gives the same draws."""
 
     @property
     def total(self) -> int:
-        """Steps that `tell` counts."""
+        """Number of steps that `progress` counts."""
         ...
 
-    def draw(self, potential: Potential, start: Float[Tensor, "coordinate"], tell: Tell | None = None) -> Draws:
-        """Draw; torch's and Pyro's global state are left as they were.
+    def draw(self, potential: Potential, start: Float[Tensor, "coordinate"], progress: Advance | None = None) -> Draws:
+        """Draw, without a change of the global state of torch and Pyro.
 
         Args:
             potential: Negative log density over all of space, differentiable twice.
-            start: Where the search for its lowest point begins, float64.
-            tell: Called with the number of steps done.
+            start: Position where the search for the minimum begins, float64.
+            progress: Called with the number of steps done.
         """
         ...
 
 
 class Whitened(NamedTuple):
-    """Coordinates u of a potential about its mode: position = mode + spread u, where it is nearly u^2 / 2."""
+    """Coordinates u about the mode, position = mode + spread u, in which a potential is nearly u^2 / 2."""
 
     mode: Float[Tensor, "coordinate"]
     spread: Float[Tensor, "coordinate coordinate"]
 
     @classmethod
-    def of(cls, potential: Potential, start: Float[Tensor, "coordinate"]) -> "Whitened":
-        """The mode, and a matrix square root of the covariance there."""
+    def from_potential(cls, potential: Potential, start: Float[Tensor, "coordinate"]) -> "Whitened":
+        """Find the mode, and a matrix square root of the covariance there."""
         mode = torch.as_tensor(minimize(_with_gradient(potential), start.numpy(), jac=True, method="BFGS").x)
         curvature, axes = torch.linalg.eigh(torch.autograd.functional.hessian(potential, mode))
         return cls(mode, axes / curvature.clamp(min=0.1).sqrt())  # priors are narrower than 3
 
     def position(self, u: Float[Tensor, "*draw coordinate"]) -> Float[Tensor, "*draw coordinate"]:
-        """Of whitened coordinates."""
+        """Position of whitened coordinates."""
         return self.mode + u @ self.spread.T
 
 
 @contextmanager
 def own_random_state(seed: int) -> Iterator[None]:
-    """Pyro with a seed and a parameter store of its own.
+    """Give Pyro its own seed and parameter store.
 
-    The CPU's generator only: pyro.set_rng_seed would reseed numpy and random, torch.manual_seed every GPU.
+    Only the CPU's generator is seeded: pyro.set_rng_seed would reseed numpy and random, torch.manual_seed every GPU.
     """
     with torch.random.fork_rng(devices=[]), pyro.get_param_store().scope():
         torch.default_generator.manual_seed(seed)
@@ -94,10 +95,10 @@ def _with_gradient(potential: Potential):
 
 
 def check_at_least(owner: str, **settings: tuple[int, int]) -> None:
-    """Refuse settings below their least.
+    """Check that settings, (value, least), are not too small.
 
     Raises:
-        ValueError: Naming the setting.
+        ValueError: A setting is less than its least value.
     """
     for name, (value, least) in settings.items():
         if value < least:
@@ -106,21 +107,21 @@ def check_at_least(owner: str, **settings: tuple[int, int]) -> None:
 
 @torch.no_grad()
 def log_density(
-    potential: Potential, positions: Float[Tensor, "draw coordinate"], tell: Tell | None = None, done: int = 0
+    potential: Potential, positions: Float[Tensor, "draw coordinate"], progress: Advance | None = None, done: int = 0
 ) -> Float[Tensor, "draw"]:
-    """-potential at many positions, some at once; `tell` goes on from the number that is done."""
+    """-potential at many positions, in batches; `progress` counts on from the number already done."""
     found = []
-    for some in positions.split(AT_ONCE):
+    for some in positions.split(DRAWS_AT_ONCE):
         found.append(-potential(some))
-        if tell is not None:
+        if progress is not None:
             for number in range(done + 1, done + 1 + len(some)):
-                tell(number)
+                progress(number)
         done += len(some)
     return torch.cat(found)
 
 
 def pareto_smoothed(log_weight: Float[Tensor, "draw"]) -> tuple[Float[Tensor, "draw"], float]:
-    """Log importance weights whose exponentials sum to 1, the largest smoothed, and their Pareto shape."""
+    """Pareto-smoothed log importance weights, whose exponentials sum to 1, and their Pareto shape k."""
     import warnings
 
     with warnings.catch_warnings():

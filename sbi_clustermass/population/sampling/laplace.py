@@ -1,8 +1,8 @@
-"""The Laplace approximation, a normal density with the posterior's mode and its curvature there, made good by weights.
+"""Laplace approximation with importance weights.
 
-Draws are proposed by a Student density instead, whose tails are longer, in whitened coordinates; each round proposes by
-one with the moments that were found so far (Cappe et al. 2008, arXiv:0710.4242), and all rounds' draws are weighted
-together, by the posterior over the mean of the proposals (Veach & Guibas 1995).
+Draws are proposed by a Student density with the posterior's mode and curvature there, as its tails are longer than
+normal ones. Each further round proposes by the moments found so far (Cappe et al. 2008, arXiv:0710.4242), and the draws
+of all rounds are weighted by the posterior over the mean of the proposals (Veach & Guibas 1995).
 """
 
 from dataclasses import dataclass
@@ -14,10 +14,10 @@ from jaxtyping import Float
 from pyro.distributions import MultivariateStudentT
 from torch import Tensor
 
+from clustermocks.io.progress import Advance
 from sbi_clustermass.population.sampling.draws import (
     Draws,
     Potential,
-    Tell,
     Whitened,
     check_at_least,
     log_density,
@@ -25,19 +25,19 @@ from sbi_clustermass.population.sampling.draws import (
     pareto_smoothed,
 )
 
-TAIL = torch.tensor(4.0, dtype=torch.float64)  # degrees of freedom of the Student densities
-LEAST_VARIANCE = 0.01  # of a proposal, over that of the Laplace approximation
+_TAIL = torch.tensor(4.0, dtype=torch.float64)  # degrees of freedom of the Student densities
+_LEAST_VARIANCE = 0.01  # variance added to a proposal, over that of the Laplace approximation
 
 
 @final
 @dataclass(frozen=True)
 class Laplace:
-    """Fast, and exact where weights can make it so: with up to ten parameters or so and one mode.
+    """The Laplace approximation: fast, and exact if importance weights make it so: one mode, some ten parameters.
 
     Attributes:
-        num_samples: Draws that are kept, and those that each round proposes.
-        rounds: Of proposals.
-        seed: Of the draws.
+        num_samples: Number of draws that are kept, and that each round proposes.
+        rounds: Number of rounds of proposals.
+        seed: Seed of the draws.
     """
 
     num_samples: int = 1000
@@ -49,12 +49,12 @@ class Laplace:
 
     @property
     def total(self) -> int:
-        """Densities that are evaluated."""
+        """Number of densities that are evaluated."""
         return self.num_samples * self.rounds
 
-    def draw(self, potential: Potential, start: Float[Tensor, "coordinate"], tell: Tell | None = None) -> Draws:
-        """Propose, weigh, and draw by the weights."""
-        whitened, size = Whitened.of(potential, start), len(start)
+    def draw(self, potential: Potential, start: Float[Tensor, "coordinate"], progress: Advance | None = None) -> Draws:
+        """Propose, weight, and draw by the weights."""
+        whitened, size = Whitened.from_potential(potential, start), len(start)
         proposals: list[MultivariateStudentT] = []
         u = torch.zeros(0, size, dtype=torch.float64)
         log_target = log_weight = torch.zeros(0, dtype=torch.float64)
@@ -63,9 +63,9 @@ class Laplace:
             for number in range(self.rounds):
                 proposals.append(proposal)
                 new = proposal.sample(torch.Size([self.num_samples]))
-                at_new = log_density(potential, whitened.position(new), tell, done=number * self.num_samples)
+                at_new = log_density(potential, whitened.position(new), progress, done=number * self.num_samples)
                 u, log_target = torch.cat([u, new]), torch.cat([log_target, at_new])
-                log_weight = log_target - _log_mean(proposals, u)
+                log_weight = log_target - _log_mixture(proposals, u)
                 proposal = _with_moments(u, log_weight.softmax(0))
             log_weight, k = pareto_smoothed(log_weight)
             weight = log_weight.softmax(0)
@@ -75,16 +75,16 @@ class Laplace:
 
 
 def _student(mean: Float[Tensor, "coordinate"], scale: Float[Tensor, "coordinate coordinate"]) -> MultivariateStudentT:
-    return MultivariateStudentT(TAIL, mean, torch.linalg.cholesky(scale))
+    return MultivariateStudentT(_TAIL, mean, torch.linalg.cholesky(scale))
 
 
-def _log_mean(proposals: list[MultivariateStudentT], u: Float[Tensor, "draw coordinate"]) -> Float[Tensor, "draw"]:
-    """Natural log of the proposals' mean density."""
+def _log_mixture(proposals: list[MultivariateStudentT], u: Float[Tensor, "draw coordinate"]) -> Float[Tensor, "draw"]:
+    """Natural log of the mean density of the proposals."""
     return torch.stack([one.log_prob(u) for one in proposals]).logsumexp(0) - log(len(proposals))
 
 
 def _with_moments(u: Float[Tensor, "draw coordinate"], weight: Float[Tensor, "draw"]) -> MultivariateStudentT:
-    """A Student density about the weighted mean, its scale the weighted covariance: a little wide."""
+    """Student density with the weighted mean, and the weighted covariance as its scale: slightly too wide."""
     mean = weight @ u
-    off = u - mean
-    return _student(mean, (off.T * weight) @ off + LEAST_VARIANCE * torch.eye(u.shape[1], dtype=u.dtype))
+    residual = u - mean
+    return _student(mean, (residual.T * weight) @ residual + _LEAST_VARIANCE * torch.eye(u.shape[1], dtype=u.dtype))

@@ -1,6 +1,7 @@
-"""Variational fits with Pyro's guides: a correlated Gaussian, or a normalizing flow."""
+"""Variational inference with Pyro's guides: a correlated Gaussian, or a normalizing flow."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import final
 
@@ -15,11 +16,11 @@ from pyro.infer.autoguide.guides import AutoContinuous
 from pyro.optim import ClippedAdam
 from torch import Tensor
 
+from clustermocks.io.progress import Advance
 from clustermocks.io.registry import lookup
 from sbi_clustermass.population.sampling.draws import (
     Draws,
     Potential,
-    Tell,
     Whitened,
     check_at_least,
     log_density,
@@ -27,7 +28,7 @@ from sbi_clustermass.population.sampling.draws import (
     pareto_smoothed,
 )
 
-GUIDES: dict[str, Callable[[Callable], AutoContinuous]] = {
+_GUIDES: dict[str, Callable[[Callable], AutoContinuous]] = {
     "normal": lambda model: AutoMultivariateNormal(model, init_scale=0.5),
     "flow": lambda model: AutoNormalizingFlow(model, _splines),
 }
@@ -47,11 +48,11 @@ class SVI:
 
     Attributes:
         guide: "normal" for a correlated Gaussian, "flow" for two autoregressive splines.
-        steps: Gradient steps.
-        learning_rate: Of Adam, falling to a hundredth.
-        particles: Draws by which each step's gradient is estimated.
-        num_samples: Draws from the finished guide.
-        seed: Of all draws.
+        steps: Number of gradient steps.
+        learning_rate: Initial learning rate of Adam, which falls to a hundredth.
+        particles: Number of draws by which the gradient of a step is estimated.
+        num_samples: Number of draws from the fitted guide.
+        seed: Seed of all draws.
     """
 
     guide: str = "normal"
@@ -62,7 +63,7 @@ class SVI:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        lookup("guide", self.guide, GUIDES)
+        lookup("guide", self.guide, _GUIDES)
         least = {"steps": 1, "particles": 1, "num_samples": 4}
         check_at_least("SVI", **{name: (getattr(self, name), number) for name, number in least.items()})
         if not self.learning_rate > 0:
@@ -70,21 +71,21 @@ class SVI:
 
     @property
     def total(self) -> int:
-        """Gradient steps."""
+        """Number of gradient steps."""
         return self.steps
 
-    def draw(self, potential: Potential, start: Float[Tensor, "coordinate"], tell: Tell | None = None) -> Draws:
+    def draw(self, potential: Potential, start: Float[Tensor, "coordinate"], progress: Advance | None = None) -> Draws:
         """Fit the guide and draw from it, with importance weights."""
-        whitened, size = Whitened.of(potential, start), len(start)
+        whitened, size = Whitened.from_potential(potential, start), len(start)
 
         def model() -> None:
             zero = torch.zeros(size, dtype=torch.float64)
             u = pyro.sample("u", dist.Normal(zero, torch.ones_like(zero)).to_event(1))
             pyro.factor("rest", 0.5 * u.square().sum() - potential(whitened.position(u)))
 
-        with own_random_state(self.seed), _doubles():
-            guide = GUIDES[self.guide](model)
-            self._fit(model, guide, tell)
+        with own_random_state(self.seed), _float64_by_default():
+            guide = _GUIDES[self.guide](model)
+            self._fit(model, guide, progress)
             u, log_drawn = _drawn(guide, self.num_samples)
         positions = whitened.position(u)
         log_weight = log_density(potential, positions) - log_drawn
@@ -92,14 +93,14 @@ class SVI:
             positions[None], {"log_weight": log_weight[None].numpy()}, {"pareto_k": pareto_smoothed(log_weight)[1]}
         )
 
-    def _fit(self, model: Callable[[], None], guide: AutoContinuous, tell: Tell | None) -> None:
+    def _fit(self, model: Callable[[], None], guide: AutoContinuous, progress: Advance | None) -> None:
         decay = 0.01 ** (1 / self.steps)
         optimizer = ClippedAdam({"lr": self.learning_rate, "lrd": decay, "clip_norm": 10.0})
         steps = Steps(model, guide, optimizer, Trace_ELBO(num_particles=self.particles))
         for number in range(1, self.steps + 1):
             steps.step()
-            if tell is not None:
-                tell(number)
+            if progress is not None:
+                progress(number)
 
 
 @torch.no_grad()
@@ -110,12 +111,12 @@ def _drawn(guide: AutoContinuous, n: int) -> tuple[Float[Tensor, "draw coordinat
     return u.detach(), posterior.log_prob(u).detach()
 
 
-class _doubles:
-    """Guides make their networks in torch's default type."""
-
-    def __enter__(self) -> None:
-        self.before = torch.get_default_dtype()
-        torch.set_default_dtype(torch.float64)
-
-    def __exit__(self, *error: object) -> None:
-        torch.set_default_dtype(self.before)
+@contextmanager
+def _float64_by_default() -> Iterator[None]:
+    """Set torch's default type to float64, in which guides make their networks."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)

@@ -1,12 +1,11 @@
 """One contract over all distributions of masses: `MASSES`."""
 
-import numpy as np
 import pyro
 import pytest
 import torch
 from pyro import poutine
 
-from sbi_clustermass.population import MASSES, DoublePowerLaw
+from sbi_clustermass.population import MASSES
 from sbi_clustermass.population.masses import masses_config, masses_from_config
 from sbi_clustermass.population.parameters import sample
 
@@ -87,11 +86,3 @@ def test_unknown_names_and_fields_are_refused():
         masses_from_config({"name": "mpr"})
     with pytest.raises(ValueError, match="pivvot"):
         masses_from_config({"name": "mrp", "pivvot": 14.0})
-
-
-def test_derived_slope_of_the_double_power_law_is_its_logarithmic_derivative():
-    model, step = DoublePowerLaw(), 1e-5
-    parameters = model.coordinates.parameters(some_positions(model))
-    around = torch.tensor([model.pivot - step, model.pivot + step], dtype=torch.float64)
-    low, high = model.log_density(around, parameters, Z)[0] / np.log(10)
-    assert float(model.derived(parameters)["slope"]) == pytest.approx(float(high - low) / (2 * step), abs=1e-7)

@@ -16,7 +16,7 @@ from clustermocks.haloes.cosmology import (
     mass_function,
     mass_variance,
 )
-from sbi_clustermass.population import CosmologyMassFunction, DoublePowerLaw
+from sbi_clustermass.population import CosmologyMassFunction
 from sbi_clustermass.population.masses import cosmology as module
 from sbi_clustermass.population.masses.tinker import log_tinker08
 
@@ -122,15 +122,6 @@ def test_number_of_clusters_is_the_known_one():
     masses = np.linspace(14, 16, 401)
     log_phi = found(MDPL2.Om0, MDPL2.sigma8, masses=masses, redshifts=np.array([0.117]))[0]
     assert 1e9 * np.trapezoid(np.exp(log_phi), masses) == pytest.approx(16_602, rel=5e-3)
-
-
-def test_double_power_law_at_its_centre_follows_the_mass_function_in_the_middle():
-    model, masses = DoublePowerLaw(), np.linspace(13.3, 15.2, 30)
-    at_centre = model.coordinates.parameters(model.coordinates.centre)
-    got = model.log_density(torch.as_tensor(masses), at_centre, torch.tensor([0.117]))[0].numpy() / np.log(10)
-    np.testing.assert_allclose(
-        got, np.log10(mass_function(10**masses, 0.117, MDPL2)), atol=0.06
-    )  # as the docstring promises
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,7 @@ def test_mass_posterior_and_calibrated_observable_are_together_a_bivariate_norma
     calibration = JointCalibration(COUPLING, RHO, (0.02, -0.1, 0.03, 0.01), 14.2)
     point, values, masses = np.array([14.1, 14.6]), np.array([2.8, 3.05]), np.linspace(13.6, 15.1, 7)
     observable = Observable(values, ERROR, same_galaxies=True, calibration=calibration)
-    chosen = observable.chosen(np.arange(2), point, masses)
+    chosen = observable.select(np.arange(2), point, masses)
     mean = 2.9 + 0.35 * (masses - 14.3)
     scatter = torch.tensor([[SCATTER]], dtype=torch.float64)
     found = chosen.log_likelihood(torch.as_tensor(np.tile(mean, (2, 1))), scatter).numpy()
@@ -79,7 +79,7 @@ def test_clusters_of_a_gaussian_population_have_the_closed_form():
     at = {"mass_mean": 14.3, "mass_width": 0.25, "intercept_log_sigma": 2.9, "slope_log_sigma": 0.35}
     at |= {"scatter_log_sigma": SCATTER}
     parameters = {name: torch.tensor(value, dtype=torch.float64) for name, value in at.items()}
-    found = Problem.of(POPULATION, clusters, None, counts=False).terms(parameters)["clusters"].numpy()
+    found = Problem.from_clusters(POPULATION, clusters, None, counts=False).terms(parameters)["clusters"].numpy()
     cross = 0.35 * 0.25**2 + RHO * MASS_ERROR * SPREAD
     full = [[0.25**2 + MASS_ERROR**2, cross], [cross, (0.35 * 0.25) ** 2 + SPREAD**2]]
     pairs = np.column_stack([posteriors.mean, values])
@@ -93,9 +93,9 @@ def test_some_of_the_clusters_keep_their_own_shift():
     _true, posteriors, values = toy(8, seed=2)
     observable = Observable(values, np.linspace(0.01, 0.08, 8), same_galaxies=True, calibration=EXACT)
     mean, std = torch.full((8, GRID.size), 2.9).double(), torch.tensor([[0.05]]).double()
-    whole = observable.chosen(np.arange(8), posteriors.mean, GRID).log_likelihood(mean, std)
+    whole = observable.select(np.arange(8), posteriors.mean, GRID).log_likelihood(mean, std)
     rows = np.array([5, 2, 7])
-    some = observable.chosen(rows, posteriors.mean, GRID).log_likelihood(mean[:3], std)
+    some = observable.select(rows, posteriors.mean, GRID).log_likelihood(mean[:3], std)
     torch.testing.assert_close(some, whole[rows], rtol=0, atol=1e-13)
 
 

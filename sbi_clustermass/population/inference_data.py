@@ -1,4 +1,4 @@
-"""A fit as arviz.InferenceData: draws, likelihoods, predictions.
+"""Result of a fit as arviz.InferenceData: draws, likelihoods, predictions.
 
 Masses are log10_mass [dex].
 """
@@ -18,17 +18,17 @@ from sbi_clustermass.population.masses import masses_config
 from sbi_clustermass.population.model import CORRELATION, Problem
 from sbi_clustermass.population.parameters import Parameters
 from sbi_clustermass.population.sampling import Draws, Sampler
-from sbi_clustermass.population.sampling.draws import AT_ONCE
+from sbi_clustermass.population.sampling.draws import DRAWS_AT_ONCE
 
 if TYPE_CHECKING:
     from arviz import InferenceData
 
-MOST_POINTWISE = 20_000_000  # log likelihoods of single clusters that are kept; with more, only their sum
-PREDICTIVE = 200  # draws from which is predicted
+_MOST_POINTWISE = 20_000_000  # log likelihoods of single clusters that are kept; if there are more, only their sum
+_PREDICTIVE = 200  # draws that are predicted from
 
 
 def inference_data(problem: Problem, clusters: ObservedClusters, draws: Draws, sampler: Sampler) -> "InferenceData":
-    """All groups of a fit."""
+    """Make all groups of the result of a fit."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # arviz announces its next major version at import
         import arviz
@@ -40,7 +40,7 @@ def inference_data(problem: Problem, clusters: ObservedClusters, draws: Draws, s
     log_likelihood, dims = _log_likelihood(problem, parameters, draws)
     predicted, prior, prior_predicted = _predictions(problem, parameters, draws)
     observed = {"log10_mass_mean": clusters.posteriors.mean, "log10_mass_std": clusters.posteriors.std}
-    observed |= {name: one.seen for name, one in clusters.observables.items()}
+    observed |= {name: one.observed_values for name, one in clusters.observables.items()}
     middle = population.coordinates.parameters(draws.positions.mean(dim=(0, 1)))
     selected = problem.log_selected(middle).exp().mean(0)
     return arviz.from_dict(
@@ -59,20 +59,20 @@ def inference_data(problem: Problem, clusters: ObservedClusters, draws: Draws, s
 
 
 def each_draw(parameters: Parameters, shape: tuple[int, ...]) -> Iterator[dict[str, Tensor]]:
-    """The parameters of one draw after another, chain by chain."""
-    for one in _some_draws(parameters, shape, 1):
+    """Yield the parameters of each draw, chain by chain."""
+    for one in _batches(parameters, shape, 1):
         yield {name: value[0] for name, value in one.items()}
 
 
 def _log_likelihood(
     problem: Problem, parameters: Parameters, draws: Draws
 ) -> tuple[dict[str, np.ndarray], dict[str, list[str]]]:
-    """The terms of the likelihood at every draw, clusters in the posteriors' order."""
+    """Terms of the likelihood at every draw, with clusters in the order of the posteriors."""
     shape = tuple(draws.positions.shape[:2])
-    pointwise = len(problem.likelihood) * shape[0] * shape[1] <= MOST_POINTWISE
+    pointwise = len(problem.likelihood) * shape[0] * shape[1] <= _MOST_POINTWISE
     unsorted = np.argsort(problem.likelihood.order)
     rows: dict[str, list[np.ndarray]] = {}
-    for some in _some_draws(parameters, shape, 1 if problem.observed else AT_ONCE):
+    for some in _batches(parameters, shape, 1 if problem.observed else DRAWS_AT_ONCE):
         for name, term in problem.terms(some).items():
             value = term.detach().cpu().numpy()
             if name == "clusters":
@@ -83,8 +83,8 @@ def _log_likelihood(
     return found, {"clusters": ["cluster"]} if pointwise else {}
 
 
-def _some_draws(parameters: Parameters, shape: tuple[int, ...], size: int) -> Iterator[dict[str, Tensor]]:
-    """The parameters of some draws after others, chain by chain."""
+def _batches(parameters: Parameters, shape: tuple[int, ...], size: int) -> Iterator[dict[str, Tensor]]:
+    """Yield the parameters of draws in batches, chain by chain."""
     flat = {name: value.reshape(-1, *value.shape[len(shape) :]) for name, value in parameters.items()}
     for start in range(0, int(np.prod(shape)), size):
         yield {name: value[start : start + size] for name, value in flat.items()}
@@ -93,40 +93,40 @@ def _some_draws(parameters: Parameters, shape: tuple[int, ...], size: int) -> It
 def _predictions(
     problem: Problem, parameters: Parameters, draws: Draws
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Posterior predictions, prior draws, and prior predictions."""
+    """Posterior predictions, draws from the prior, and predictions from these."""
     shape = tuple(draws.positions.shape[:2])
     generator = torch.Generator().manual_seed(0)
-    every = max(1, shape[0] * shape[1] // PREDICTIVE)
+    every = max(1, shape[0] * shape[1] // _PREDICTIVE)
     some = [one for i, one in enumerate(each_draw(parameters, shape)) if i % every == 0]
-    predicted = {"n_selected": np.array([_number(problem, one, generator) for one in some])[None]}
+    predicted = {"n_selected": np.array([_predicted_number(problem, one, generator) for one in some])[None]}
     unsorted = np.argsort(problem.likelihood.order)
-    for name, values in _observables(problem, some, generator).items():
+    for name, values in _predicted_observables(problem, some, generator).items():
         predicted[name] = values[:, unsorted][None]
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(0)
-        prior = {name: dist.sample(torch.Size([PREDICTIVE])) for name, dist in problem.population.priors.items()}
-    numbers = [_number(problem, one, generator) for one in each_draw(prior, (PREDICTIVE,))]
+        prior = {name: dist.sample(torch.Size([_PREDICTIVE])) for name, dist in problem.population.priors.items()}
+    numbers = [_predicted_number(problem, one, generator) for one in each_draw(prior, (_PREDICTIVE,))]
     named = {name: value.numpy()[None] for name, value in prior.items() if name != CORRELATION}
     return predicted, named, {"n_selected": np.array(numbers)[None]}
 
 
-def _number(problem: Problem, parameters: Parameters, generator: torch.Generator) -> float:
-    """A number of selected clusters in the survey; NaN where the masses are no density per volume."""
+def _predicted_number(problem: Problem, parameters: Parameters, generator: torch.Generator) -> float:
+    """Draw a number of selected clusters in the survey; NaN if the masses are not a density per volume."""
     if not problem.population.masses.counts:
         return float("nan")
     expected = problem.likelihood.log_expected(problem.log_selected_rate(parameters)).exp().clamp(max=1e15)
     return float(torch.poisson(expected, generator=generator))
 
 
-def _observables(
+def _predicted_observables(
     problem: Problem, some: list[dict[str, Tensor]], generator: torch.Generator
 ) -> dict[str, Float[np.ndarray, "draw cluster"]]:
-    """Observables that might have been seen, each cluster at a mass drawn from what is known of it."""
+    """Draw observables of each cluster, at a mass drawn from its posterior given the population."""
     relations, grid, found = problem.population.named_relations, problem.likelihood.grid, []
     for parameters in some if problem.observed else []:
         rows: dict[str, list[Tensor]] = {name: [] for name in relations}
         for number, block in enumerate(problem.likelihood.blocks):
-            prob = log_shrunk(problem, parameters, number).softmax(-1).cpu()
+            prob = log_mass_posterior(problem, parameters, number).softmax(-1).cpu()
             cell = torch.multinomial(prob, 1, generator=generator)
             for name, observed in problem.observed[number].items():
                 mean = relations[name].mean(grid, parameters, problem.redshift[block.rows].cpu())
@@ -137,8 +137,8 @@ def _observables(
     return {name: np.array([one[name] for one in found]) for name in (relations if found else ())}
 
 
-def log_shrunk(problem: Problem, parameters: Parameters, number: int) -> Float[Tensor, "some support"]:
-    """Natural log of the mass density of a block's clusters at given parameters, up to a constant a cluster."""
+def log_mass_posterior(problem: Problem, parameters: Parameters, number: int) -> Float[Tensor, "some support"]:
+    """Natural log of the mass posterior of a block's clusters at given parameters, up to one constant for each."""
     rate, likelihood = problem.log_rate(parameters), problem.likelihood
     if not problem.population.selection.of_data:
         rate = rate + problem.log_selected(parameters)
@@ -150,7 +150,11 @@ def log_shrunk(problem: Problem, parameters: Parameters, number: int) -> Float[T
 
 def _attrs(problem: Problem, clusters: ObservedClusters, draws: Draws, sampler: Sampler) -> dict[str, Any]:
     population = problem.population
-    shared = [name for name, one in clusters.observables.items() if one.same_galaxies and not _calibrated(one)]
+    shared = [
+        name
+        for name, one in clusters.observables.items()
+        if one.same_galaxies and getattr(one, "calibration", None) is None
+    ]
     model = {"masses": masses_config(population.masses), "redshift": list(problem.survey.redshift)}
     return {
         "model": json.dumps(model),
@@ -160,7 +164,3 @@ def _attrs(problem: Problem, clusters: ObservedClusters, draws: Draws, sampler: 
         **{name: float(value) for name, value in draws.facts.items()},
         **({"consistency_check": f"same galaxies as the masses: {', '.join(shared)}"} if shared else {}),
     }
-
-
-def _calibrated(observed: object) -> bool:
-    return getattr(observed, "calibration", None) is not None

@@ -1,0 +1,37 @@
+from .clusters import ObservedClusters as ObservedClusters
+from .hierarchical_fit import fit as fit
+from .joint_calibration import JointCalibration as JointCalibration
+from .likelihood import PopulationLikelihood as PopulationLikelihood
+from .masses import (
+    MASSES as MASSES,
+    CosmologyMassFunction as CosmologyMassFunction,
+    MassFunction as MassFunction,
+    NormalMasses as NormalMasses,
+)
+from .model import (
+    Population as Population,
+    Problem as Problem,
+    population_model as population_model,
+)
+from .observables import Observable as Observable
+from .relation import ScalingRelation as ScalingRelation
+from .sampling import (
+    NUTS as NUTS,
+    SAMPLERS as SAMPLERS,
+    SVI as SVI,
+    Laplace as Laplace,
+)
+from .selection import (
+    AboveCut as AboveCut,
+    Everything as Everything,
+    KnownSelection as KnownSelection,
+)
+from .shrinkage import (
+    mass_function_band as mass_function_band,
+    shrink as shrink,
+)
+from .significance import Significance as Significance
+from .survey import (
+    Shell as Shell,
+    Survey as Survey,
+)
