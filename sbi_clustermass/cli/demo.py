@@ -193,8 +193,9 @@ class _Survey:
 
     def fit(self, demo: Demo, stage: Stage) -> "InferenceData":
         sampler = NUTS(num_warmup=200, num_samples=400, seed=demo.seed)
+        survey = Survey.of_volume(self.volume)
         with stage("fitting the mass function", sampler.total) as advance:
-            return fit(self.population, self.posteriors, Survey.of_volume(self.volume), sampler=sampler, progress=advance)
+            return fit(self.population, self.posteriors, survey, sampler=sampler, progress=advance)
 
     def slope_put_in(self) -> float:
         step = 0.01
