@@ -16,7 +16,7 @@ from clustermocks import Catalogue
 from sbi_clustermass.embeddings import KDEImage
 from sbi_clustermass.estimator.mass_estimator import MassEstimator
 from sbi_clustermass.flows import EmbedOnce
-from sbi_clustermass.flows.univariate import MixtureConditional
+from sbi_clustermass.flows.univariate import MixtureEstimator
 from sbi_clustermass.posterior import MassPosteriors
 
 SIGMA = 2.0  # [pixel] of the paper's masks: .064 h^-1 Mpc and 176 km/s
@@ -195,5 +195,5 @@ def _log_prob(
     network: EmbedOnce, condition: Tensor, grid: Float[np.ndarray, "mass"]
 ) -> Float[np.ndarray, "condition mass"]:
     masses = torch.as_tensor(grid, dtype=torch.float32, device=condition.device)
-    within = (float(masses[0]), float(masses[-1])) if isinstance(network.net, MixtureConditional) else None
+    within = (float(masses[0]), float(masses[-1])) if isinstance(network.net, MixtureEstimator) else None
     return network.log_prob_grid(condition, masses, within=within).cpu().numpy()

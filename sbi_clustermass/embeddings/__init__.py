@@ -1,70 +1,10 @@
 """Embeddings: (batch, galaxy, 3) -> (batch, feature). `EMBEDDINGS` names them for files and the command line.
 
-An embedding may say more of itself: `stages()`, what of it is fixed and what is learned; `shared_scale`, how many
-leading features are pixels, standardised together; `even`, that velocities reversed change nothing, so that `train`
-need not show the mirror image.
+An embedding may describe itself further: `stages()` returns its fixed and its learned part; `shared_scale` is the
+number of leading features that are pixels, standardised together; `even` states that reversed velocities change
+nothing, so that `train` need not show the mirror image.
 """
 
-from typing import Any
+import lazy_loader
 
-from torch import nn
-
-from clustermocks.io.registry import check_fields, lookup, split_name
-from sbi_clustermass.embeddings.attention import SetTransformer
-from sbi_clustermass.embeddings.cnn import ImageCNN
-from sbi_clustermass.embeddings.deep_sets import DeepSets
-from sbi_clustermass.embeddings.kde import KDEImage, LearnedKDE
-from sbi_clustermass.embeddings.stages import stages
-from sbi_clustermass.embeddings.summary import SummaryStatistics
-from sbi_clustermass.embeddings.trial_masses import TrialMasses
-
-EMBEDDINGS = {
-    "kde": KDEImage,
-    "learned_kde": LearnedKDE,
-    "cnn": ImageCNN,
-    "deep_sets": DeepSets,
-    "attention": SetTransformer,
-    "summary": SummaryStatistics,
-    "trial_masses": TrialMasses,
-}
-
-__all__ = [
-    "EMBEDDINGS",
-    "DeepSets",
-    "ImageCNN",
-    "KDEImage",
-    "LearnedKDE",
-    "SetTransformer",
-    "SummaryStatistics",
-    "TrialMasses",
-    "embedding_config",
-    "embedding_from_config",
-    "stages",
-]
-
-
-def embedding_config(embedding: Any) -> dict[str, object]:
-    """Describe an embedding of `EMBEDDINGS` in JSON's types: its name and its fields.
-
-    Raises:
-        TypeError: For a module that is not in `EMBEDDINGS`: it cannot be rebuilt from a file.
-    """
-    for name, kind in EMBEDDINGS.items():
-        if type(embedding) is kind:
-            return {"name": name, **embedding.config()}
-    raise TypeError(
-        f"{type(embedding).__name__} is not one of EMBEDDINGS ({', '.join(sorted(EMBEDDINGS))}), so a saved "
-        "estimator could not name it. Add it to EMBEDDINGS, or use the flow with stock NPE or ClusterNPE."
-    )
-
-
-def embedding_from_config(config: object) -> nn.Module:
-    """Rebuild an embedding from `embedding_config`'s answer. Weights, where it has any, are new.
-
-    Raises:
-        ValueError: If the name or a field is unknown, or a field's value is out of range.
-    """
-    name, fields = split_name("embedding", config)
-    kind = lookup("embedding", name, EMBEDDINGS)
-    check_fields(f"embedding {name!r}", fields, tuple(kind().config()))
-    return kind(**fields)
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

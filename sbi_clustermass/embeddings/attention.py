@@ -1,4 +1,4 @@
-"""A learned summary of the galaxies themselves in which they see each other: the Set Transformer.
+"""A learned summary of galaxies that attend to each other: the Set Transformer.
 
 Lee et al. 2019, "Set Transformer" (arXiv:1810.00825): attention through a few inducing points (ISAB), so that the cost
 is linear in the number of galaxies, and pooling by attention (PMA).
@@ -20,9 +20,9 @@ from sbi_clustermass.embeddings.galaxies import (
     read_galaxies,
 )
 
-HEADS = 4
-SEEDS = 4  # queries by which a cluster's galaxies are pooled
-NEVER = -1e30  # attention to the padding, before the softmax
+_HEADS = 4
+_SEEDS = 4  # queries by which a cluster's galaxies are pooled
+_NEVER = -1e30  # attention to the padding, before the softmax
 
 
 @final
@@ -36,9 +36,9 @@ class SetTransformer(nn.Module):
     changes nothing, because a softmax does not see it.
 
     Attributes:
-        width: Features of a galaxy, a multiple of 4: the number of heads.
+        width: Number of features of a galaxy, a multiple of 4, the number of heads.
         blocks: Number of attention blocks.
-        inducing: Inducing points of each block.
+        inducing: Number of inducing points of each block.
         features: Length of the output.
         mirror: Whether the features are even in velocity.
         richness: Whether log10 N is an input of the last network.
@@ -57,19 +57,19 @@ class SetTransformer(nn.Module):
         super().__init__()
         check_counts("SetTransformer", width=width, blocks=blocks, inducing=inducing, features=features)
         check_flags("SetTransformer", mirror=mirror, richness=richness)
-        if width % HEADS:
+        if width % _HEADS:
             raise ValueError(
-                f"SetTransformer: width is {width!r}. It needs a multiple of {HEADS}, the number of heads."
+                f"SetTransformer: width is {width!r}. It needs a multiple of {_HEADS}, the number of heads."
             )
         self.width, self.inducing, self.features = width, inducing, features
         self.mirror, self.even, self.richness = mirror, mirror, richness
         self.galaxy = perceptron(4 if mirror else 5, width, width)
         self.blocks = nn.ModuleList(InducedAttention(width, inducing) for _ in range(blocks))
-        self.pool = Gather(width, SEEDS, values=width * (1 + mirror))
-        self.cluster = perceptron(SEEDS * width * (1 + mirror) + richness, 2 * width, 2 * width, features)
+        self.pool = LearnedQueries(width, _SEEDS, values=width * (1 + mirror))
+        self.cluster = perceptron(_SEEDS * width * (1 + mirror) + richness, 2 * width, 2 * width, features)
 
     def config(self) -> dict[str, int]:
-        """The fields, for a file: `SetTransformer(**config)` is the same network with new weights."""
+        """Fields of the embedding, for a file: `SetTransformer(**config)` is the same network with new weights."""
         fields = {name: getattr(self, name) for name in ("width", "inducing", "features", "mirror", "richness")}
         return {**fields, "blocks": len(self.blocks)}
 
@@ -80,9 +80,9 @@ class SetTransformer(nn.Module):
             x: R_proj [h^-1 Mpc], v_los [km/s], and 1 for a galaxy or 0 for padding.
 
         Raises:
-            ValueError: If x has another shape.
+            ValueError: x has another shape.
         """
-        pooled = by_richness(self._pooled, x).unflatten(1, (SEEDS, -1))
+        pooled = by_richness(self._pooled, x).unflatten(1, (_SEEDS, -1))
         even, odd = (part.flatten(1) for part in pooled.tensor_split([self.width], dim=2))
         if self.richness:
             even = torch.cat([even, log10_richness(x)], 1)
@@ -90,7 +90,7 @@ class SetTransformer(nn.Module):
 
     def _pooled(self, x: Float[Tensor, "batch galaxy 3"]) -> Float[Tensor, "batch pooled"]:
         galaxies = read_galaxies("SetTransformer", x)
-        mask = torch.where(galaxies.is_galaxy, 0.0, NEVER).to(x.dtype)[..., None]
+        mask = torch.where(galaxies.is_galaxy, 0.0, _NEVER).to(x.dtype)[..., None]
         tokens = self.galaxy(galaxy_inputs(galaxies, signed=not self.mirror))
         for block in self.blocks:
             tokens = block(tokens, mask)
@@ -101,12 +101,12 @@ class SetTransformer(nn.Module):
 
 
 @final
-class Gather(nn.Module):
+class LearnedQueries(nn.Module):
     """Multi-head attention of learned queries to tokens; a query and the keys' weights are one linear map."""
 
     def __init__(self, width: int, queries: int, values: int) -> None:
         super().__init__()
-        self.logits = nn.Linear(width, HEADS * queries, bias=False)
+        self.logits = nn.Linear(width, _HEADS * queries, bias=False)
         self.value = nn.Linear(width, values)
 
     def forward(
@@ -116,19 +116,19 @@ class Gather(nn.Module):
         *,
         sign: Tensor | int = 1,
     ) -> Float[Tensor, "batch query value"]:
-        """Values of the tokens, times `sign`, averaged for each query; a mask is added to the attention's logarithm."""
-        weights = (self.logits(tokens) + mask).softmax(1).unflatten(2, (HEADS, -1)).permute(0, 2, 3, 1)
+        """Average the tokens' values, times `sign`, for each query; the mask is added to the log of the attention."""
+        weights = (self.logits(tokens) + mask).softmax(1).unflatten(2, (_HEADS, -1)).permute(0, 2, 3, 1)
         return (weights @ _heads(self.value(tokens) * sign)).transpose(1, 2).flatten(2)
 
 
 @final
 class InducedAttention(nn.Module):
-    """Tokens see each other through points that gather from all of them (Lee et al. 2019, eq. 9), pre-normalised."""
+    """Attention of tokens to points that average over all of them (Lee et al. 2019, eq. 9), pre-normalised."""
 
     def __init__(self, width: int, inducing: int) -> None:
         super().__init__()
         self.before_attention, self.before_step = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.gather = Gather(width, inducing, width)
+        self.gather = LearnedQueries(width, inducing, width)
         self.query, self.key = nn.Linear(width, width, bias=False), nn.Linear(width, width, bias=False)
         self.value, self.mix = nn.Linear(width, width), nn.Linear(width, width)
         self.step = perceptron(width, 2 * width, width)
@@ -136,7 +136,7 @@ class InducedAttention(nn.Module):
     def forward(
         self, tokens: Float[Tensor, "batch token width"], mask: Float[Tensor, "batch token 1"]
     ) -> Float[Tensor, "batch token width"]:
-        """New tokens; masked ones are not seen by the others."""
+        """Update the tokens; masked ones do not influence the others."""
         normal = self.before_attention(tokens)
         points = self.gather(normal, mask)
         queries, keys, values = (_heads(part) for part in (self.query(normal), self.key(points), self.value(points)))
@@ -146,4 +146,4 @@ class InducedAttention(nn.Module):
 
 
 def _heads(values: Float[Tensor, "batch token value"]) -> Float[Tensor, "batch head token part"]:
-    return values.unflatten(-1, (HEADS, -1)).transpose(1, 2)
+    return values.unflatten(-1, (_HEADS, -1)).transpose(1, 2)

@@ -1,8 +1,8 @@
-"""Refusals of an embedding's fields, with one wording for all of them."""
+"""Checks of the fields of an embedding, with one wording for all."""
 
 
 def check_positive(owner: str, **values: object) -> None:
-    """Refuse what is no positive finite number.
+    """Refuse a value that is not a positive finite number.
 
     Raises:
         ValueError: Naming the field and what was found.
@@ -13,7 +13,7 @@ def check_positive(owner: str, **values: object) -> None:
 
 
 def check_counts(owner: str, **values: object) -> None:
-    """Refuse what is no whole number of at least 1.
+    """Refuse a value that is not a whole number of at least 1.
 
     Raises:
         ValueError: Naming the field and what was found.
@@ -24,7 +24,7 @@ def check_counts(owner: str, **values: object) -> None:
 
 
 def check_flags(owner: str, **values: object) -> None:
-    """Refuse what is neither true nor false.
+    """Refuse a value that is neither true nor false.
 
     Raises:
         ValueError: Naming the field and what was found.

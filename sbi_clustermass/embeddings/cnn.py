@@ -1,4 +1,4 @@
-"""The image of a cluster through a convolutional network, as Ho et al. 2019 (ApJ 887, 25) had it."""
+"""A convolutional network on the image of a cluster, after Ho et al. 2019 (ApJ 887, 25)."""
 
 from math import sqrt
 from typing import final
@@ -10,19 +10,20 @@ from torch import Tensor, nn
 from sbi_clustermass.embeddings.checks import check_flags
 from sbi_clustermass.embeddings.kde import KDEImage
 
-FILTERS = (24, 10)
-LENGTHS = (5, 3)  # of the filters [pixel]
-POOL = 4  # [pixel]
-DENSE = (128, 64)
+_FILTERS = (24, 10)
+_LENGTHS = (5, 3)  # of the filters [pixel]
+_POOL = 4  # [pixel]
+_DENSE = (128, 64)
 
 
 @final
 class ImageCNN(nn.Module):
-    """A KDE image through convolutions along velocity, with its rings in R as channels.
+    """Convolutions of a KDE image along velocity, with its rings in R as channels.
 
-    Layers are those of the "2-D" network of Ho et al. 2019, as in their public code (McWilliamsCenter/halo_cnn): 24
-    filters of 5 velocity pixels, 10 of 3, the largest of every 4, dense layers of 128 and 64, all ReLU. Left out are
-    their dropout and bound on the weights (training stops early instead), and their image: 48 pixels, factor 0.25.
+    The layers are those of the "2-D" network of Ho et al. 2019, as in their public code (McWilliamsCenter/halo_cnn): 24
+    filters of 5 velocity pixels, 10 of 3, the largest of every 4, dense layers of 128 and 64, all ReLU. It has
+    neither their dropout nor their bound on the weights (training stops early instead), nor their image of 48 pixels
+    and factor 0.25.
 
     With `mirror` the image and its reflection in velocity go through the same network, and the mean is taken: the
     features are even in velocity by construction, where Ho et al. add reflected copies to the training set.
@@ -34,7 +35,7 @@ class ImageCNN(nn.Module):
         bins: Pixels along each axis.
         mirror: Whether the features are even in velocity.
         richness: Whether log10 N is an input of the dense layers.
-        even: As `mirror`.
+        even: The same as `mirror`.
     """
 
     def __init__(
@@ -54,7 +55,7 @@ class ImageCNN(nn.Module):
         self.even = mirror
 
     def config(self) -> dict[str, float | int]:
-        """The fields, for a file: `ImageCNN(**config)` is the same network with new weights."""
+        """Fields of the embedding, for a file: `ImageCNN(**config)` is the same network with new weights."""
         return {**self.image.config(), "mirror": self.network.mirror}
 
     def stages(self) -> tuple[KDEImage, "Convolutions"]:
@@ -68,7 +69,7 @@ class ImageCNN(nn.Module):
             x: R_proj [h^-1 Mpc], v_los [km/s], and 1 for a galaxy or 0 for padding.
 
         Raises:
-            ValueError: If x has another shape.
+            ValueError: x has another shape.
         """
         return self.network(self.image(x))
 
@@ -81,15 +82,15 @@ class Convolutions(nn.Module):
         super().__init__()
         self.bins, self.mirror = bins, mirror
         self.convolutions = nn.Sequential(
-            nn.Conv1d(bins, FILTERS[0], LENGTHS[0], padding="same"),
+            nn.Conv1d(bins, _FILTERS[0], _LENGTHS[0], padding="same"),
             nn.ReLU(),
-            nn.Conv1d(FILTERS[0], FILTERS[1], LENGTHS[1], padding="same"),
+            nn.Conv1d(_FILTERS[0], _FILTERS[1], _LENGTHS[1], padding="same"),
             nn.ReLU(),
-            nn.MaxPool1d(POOL, ceil_mode=True),
+            nn.MaxPool1d(_POOL, ceil_mode=True),
             nn.Flatten(),
         )
-        inputs = FILTERS[1] * -(-bins // POOL) + richness
-        layers = nn.Linear(inputs, DENSE[0]), nn.ReLU(), nn.Linear(DENSE[0], DENSE[1]), nn.ReLU()
+        inputs = _FILTERS[1] * -(-bins // _POOL) + richness
+        layers = nn.Linear(inputs, _DENSE[0]), nn.ReLU(), nn.Linear(_DENSE[0], _DENSE[1]), nn.ReLU()
         self.dense = nn.Sequential(*layers)
 
     def forward(self, summary: Float[Tensor, "batch pixel"]) -> Float[Tensor, "batch feature"]:

@@ -1,4 +1,4 @@
-r"""A learned summary of the galaxies themselves: Deep Sets.
+r"""A learned summary of galaxies: Deep Sets.
 
 $\rho(\mathrm{pool}_i\,\phi(R_i, v_i))$: Zaheer et al. 2017, "Deep Sets" (arXiv:1703.06114), theorem 2. For galaxies
 that are independent given the mass the log-likelihood is itself a sum over galaxies, so that nothing need be lost.
@@ -23,20 +23,20 @@ from sbi_clustermass.embeddings.galaxies import (
 
 @final
 class DeepSets(nn.Module):
-    r"""Features of each galaxy by one network, their mean and maximum over the cluster, and a second network on these.
+    r"""A network on each galaxy, the mean and maximum of its features over the cluster, and a second network on these.
 
-    With `mirror` the features are even in velocity by construction, and lose nothing else by it: a galaxy's features
-    are $e(R, |v|)$ and $v\,o(R, |v|)$, into which any smooth function of R and v falls; their means E and O go through
+    With `mirror` the features are even in velocity by construction, and only that is lost: a galaxy's features
+    are $e(R, |v|)$ and $v\,o(R, |v|)$, into which any smooth function of R and v splits; their means E and O go through
     $[\rho(E, O) + \rho(E, -O)] / 2$. Velocities reversed for the whole cluster change nothing, bit for bit; velocities
     relative to each other still count.
 
     Without `richness` the features are a function of the distribution of the galaxies: every galaxy repeated k times
-    changes nothing. The noise of a small sample still tells its size: `clustermocks.without_richness` makes a training
-    set in which even that says nothing about the mass.
+    changes nothing. The noise of a small sample still reveals its size: `clustermocks.without_richness` makes a
+    training set in which even that carries no information on the mass.
 
     Attributes:
-        width: Neurons of each hidden layer, and features of a galaxy.
-        depth: Hidden layers of each of the two networks.
+        width: Number of neurons of each hidden layer, and of features of a galaxy.
+        depth: Number of hidden layers of each of the two networks.
         features: Length of the output.
         mirror: Whether the features are even in velocity.
         richness: Whether log10 N is an input of the second network.
@@ -61,7 +61,7 @@ class DeepSets(nn.Module):
         self.cluster = perceptron(2 * width + odd + richness, *[2 * width] * depth, features)
 
     def config(self) -> dict[str, int]:
-        """The fields, for a file: `DeepSets(**config)` is the same network with new weights."""
+        """Fields of the embedding, for a file: `DeepSets(**config)` is the same network with new weights."""
         names = ("width", "depth", "features", "mirror", "richness")
         return {name: getattr(self, name) for name in names}
 
@@ -72,7 +72,7 @@ class DeepSets(nn.Module):
             x: R_proj [h^-1 Mpc], v_los [km/s], and 1 for a galaxy or 0 for padding.
 
         Raises:
-            ValueError: If x has another shape.
+            ValueError: x has another shape.
         """
         even, odd = by_richness(self._pooled, x).split([2 * self.width, self.width * self.mirror], dim=1)
         if self.richness:

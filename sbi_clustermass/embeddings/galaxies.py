@@ -1,4 +1,4 @@
-"""What embeddings of galaxies have in common: reading an observation, and not working on its padding.
+"""Parts that embeddings share: reading an observation, skipping its padding, and the split into stages.
 
 Distances are comoving [h^-1 Mpc], velocities [km/s].
 """
@@ -11,13 +11,13 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-R_SCALE = 1.0  # [h^-1 Mpc]
-V_SCALE = 1000.0  # [km/s]
-GROUP = 20  # clusters of similar richness that share a width on the CPU
+_R_SCALE = 1.0  # [h^-1 Mpc]
+_V_SCALE = 1000.0  # [km/s]
+GROUP = 20  # number of clusters of similar richness that share a width on the CPU
 
 
-class Galaxies(NamedTuple):
-    """R_proj, v_los and whether it is a galaxy, each (batch, galaxy); what stands in the padding is replaced by 0."""
+class PaddedGalaxies(NamedTuple):
+    """R_proj, v_los, and True for a galaxy or False for padding, each (batch, galaxy); padded values become 0."""
 
     R: Float[Tensor, "batch galaxy"]
     v: Float[Tensor, "batch galaxy"]
@@ -25,17 +25,17 @@ class Galaxies(NamedTuple):
 
     def unit_v(self) -> Float[Tensor, "batch galaxy"]:
         """Velocity over its scale."""
-        return self.v / V_SCALE
+        return self.v / _V_SCALE
 
-    def refilled(self) -> "Galaxies":
-        """With the first galaxy of each cluster in its padding instead of zeros; `is_galaxy` as it was."""
+    def refilled(self) -> "PaddedGalaxies":
+        """Fill the padding of each cluster with its first galaxy instead of zeros; `is_galaxy` is unchanged."""
         first = self.is_galaxy.int().argmax(1, keepdim=True)
         R, v = (torch.where(self.is_galaxy, part, part.gather(1, first)) for part in (self.R, self.v))
         return self._replace(R=R, v=v)
 
 
-def read_galaxies(owner: str, x: Float[Tensor, "batch galaxy 3"]) -> Galaxies:
-    """The parts of an observation, with room for at least one galaxy.
+def read_galaxies(owner: str, x: Float[Tensor, "batch galaxy 3"]) -> PaddedGalaxies:
+    """Split an observation into its columns, with room for at least one galaxy.
 
     Raises:
         ValueError: x has another shape.
@@ -44,11 +44,11 @@ def read_galaxies(owner: str, x: Float[Tensor, "batch galaxy 3"]) -> Galaxies:
     x = x if x.shape[1] else x.new_zeros(len(x), 1, 3)
     is_galaxy = x[..., 2] > 0
     zero = x.new_zeros(())
-    return Galaxies(torch.where(is_galaxy, x[..., 0], zero), torch.where(is_galaxy, x[..., 1], zero), is_galaxy)
+    return PaddedGalaxies(torch.where(is_galaxy, x[..., 0], zero), torch.where(is_galaxy, x[..., 1], zero), is_galaxy)
 
 
 def check_shape(owner: str, x: Tensor) -> None:
-    """Refuse what is not (batch, galaxy, 3).
+    """Refuse an observation that is not (batch, galaxy, 3).
 
     Raises:
         ValueError: x has another shape.
@@ -65,10 +65,10 @@ def log10_richness(x: Float[Tensor, "batch galaxy 3"]) -> Float[Tensor, "batch 1
 def by_richness(
     encode: Callable[[Tensor], Tensor], x: Float[Tensor, "batch galaxy 3"]
 ) -> Float[Tensor, "batch feature"]:
-    """`encode(x)`, which must not depend on padding, computed for clusters of similar richness together on the CPU.
+    """`encode(x)`, which must not depend on padding, computed on the CPU in groups of clusters of similar richness.
 
-    Half of a batch's galaxies and more are padding, because one rich cluster sets its width. Elsewhere than on the CPU
-    all is encoded at once: to ask for the widths would make the host wait for the device at every step.
+    Half of a batch or more is padding, because its richest cluster sets the width. On other devices the whole batch is
+    encoded at once: reading the widths would make the host wait for the device at every step.
     """
     if x.device.type != "cpu" or x.dim() != 3 or len(x) <= GROUP:
         return encode(_trimmed(x) if x.device.type == "cpu" and x.dim() == 3 else x)
@@ -88,14 +88,27 @@ def even_in(network: nn.Module, even: Tensor, odd: Tensor) -> Tensor:
     return 0.5 * (network(torch.cat([even, odd], -1)) + network(torch.cat([even, -odd], -1)))
 
 
-def galaxy_inputs(galaxies: Galaxies, *, signed: bool) -> Float[Tensor, "batch galaxy input"]:
-    """Distance and its log, speed and its square, in units of the scales above; where signed, velocity too."""
-    r, u = galaxies.R / R_SCALE, galaxies.unit_v()
+def galaxy_inputs(galaxies: PaddedGalaxies, *, signed: bool) -> Float[Tensor, "batch galaxy input"]:
+    """Distance and its log, speed and its square, in units of the scales above; if signed, velocity too."""
+    r, u = galaxies.R / _R_SCALE, galaxies.unit_v()
     even = [r, (r + 0.02).log(), u.abs(), u.square()]
     return torch.stack([*even, u] if signed else even, -1)
 
 
-def perceptron(*widths: int) -> nn.Sequential:
-    """Linear layers of these widths with SiLU between them."""
-    layers = [part for pair in pairwise(widths) for part in (nn.Linear(*pair), nn.SiLU())]
+def perceptron(*widths: int, activation: Callable[[], nn.Module] = nn.SiLU) -> nn.Sequential:
+    """Linear layers of these widths with an activation between them."""
+    layers = [part for pair in pairwise(widths) for part in (nn.Linear(*pair), activation())]
     return nn.Sequential(*layers[:-1])
+
+
+def stages(embedding: nn.Module) -> tuple[nn.Module, nn.Module]:
+    """Split an embedding into a fixed and a learned stage: `learned(fixed(x))` is `embedding(x)`.
+
+    The fixed stage has no weights and is computed once for a training set. An embedding with both stages returns them
+    from its method `stages()`; any other module is one or the other.
+    """
+    own = getattr(embedding, "stages", None)
+    if own is not None:
+        return own()
+    learns = any(parameter.requires_grad for parameter in embedding.parameters())
+    return (nn.Identity(), embedding) if learns else (embedding, nn.Identity())

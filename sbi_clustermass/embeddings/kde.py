@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from sbi_clustermass.embeddings.checks import check_counts, check_flags, check_positive
 from sbi_clustermass.embeddings.galaxies import by_richness, check_shape, log10_richness
-from sbi_clustermass.embeddings.kernel import Grid, Kernel, direct, factorised, needs_no_pixel, sum_to_one
+from sbi_clustermass.embeddings.kernel import Grid, Kernel, direct, factorised, is_resolved, sum_to_one
 
-CPU_CHUNK = 600_000  # numbers in one temporary: 5 MB; more leaves the cache, less is all overhead
-GPU_CHUNK = 30_000_000  # numbers in one temporary: 240 MB
+CPU_CHUNK = 600_000  # numbers in one temporary: 5 MB; more leaves the cache, less is overhead
+_GPU_CHUNK = 30_000_000  # numbers in one temporary: 240 MB
 
 
 @final
@@ -26,15 +26,15 @@ class KDEImage(nn.Module):
     The kernel's covariance is factor^2 times the sample covariance of the cluster's galaxies, as in scipy's
     `gaussian_kde(..., bw_method=factor)`, with which `density` agrees to 1e-5 of the peak for any correlation.
 
-    Where that is no image, one pixel is added in quadrature to the kernel's width along both axes. This happens if and
-    only if (a) the covariance is singular: a single galaxy, a kernel narrower than 1e-6 pixel along an axis (all
+    Where that gives no image, one pixel is added in quadrature to the kernel's width along both axes. This happens if
+    and only if (a) the covariance is singular: a single galaxy, a kernel narrower than 1e-6 pixel along an axis (all
     galaxies at one place, one radius or one velocity), or galaxies on a line (1 - rho^2 <= 1e-10, so any two galaxies);
     or (b) the kernels are so narrow that every pixel centre is below 1e-250 of a kernel's peak. A set without galaxies
     has density 0 and a uniform image; so does one too far outside the grid to reach it even then.
 
     There are no parameters to train, and no gradient with respect to the galaxies.
 
-    Without `richness` a cluster with every galaxy repeated k times has the same image, but for the N - 1 in the sample
+    Without `richness` a cluster with every galaxy repeated k times has the same image, up to the N - 1 in the sample
     covariance: 1/N of the kernel's width.
 
     Attributes:
@@ -71,17 +71,17 @@ class KDEImage(nn.Module):
         self.register_buffer("v_centres", half * self.pixel[1] - v_max, persistent=False)
 
     def config(self) -> dict[str, float | int]:
-        """The fields, for a file: `KDEImage(**config)` is the same image."""
+        """Fields of the embedding, for a file: `KDEImage(**config)` gives the same image."""
         return {name: getattr(self, name) for name in ("factor", "aperture", "v_max", "bins", "richness")}
 
     def forward(self, x: Float[Tensor, "batch galaxy 3"]) -> Float[Tensor, "batch pixel"]:
-        """Images of sum 1, in the type of x; the pixel of (R, v) bin (a, b) is a * bins + b. Then log10 N, if asked.
+        """Images of sum 1, in the type of x; the pixel of (R, v) bin (a, b) is a * bins + b. Then log10 N if asked.
 
         Args:
             x: R_proj [h^-1 Mpc], v_los [km/s], and 1 for a galaxy or 0 for padding.
 
         Raises:
-            ValueError: If x has another shape.
+            ValueError: x has another shape.
         """
         image = x.new_empty(len(x), self.bins**2)
         for rows, density in self._densities(x):
@@ -95,7 +95,7 @@ class KDEImage(nn.Module):
             x: As for `forward`.
 
         Raises:
-            ValueError: If x has another shape.
+            ValueError: x has another shape.
         """
         image = x.new_empty(len(x), self.bins, self.bins, dtype=torch.float64)
         for rows, density in self._densities(x):
@@ -107,10 +107,10 @@ class KDEImage(nn.Module):
         check_shape("KDEImage", x)
         x = x if x.shape[1] else x.new_zeros(len(x), 1, 3)
         for rows, width in _chunks(x[..., 2] > 0, self.bins):
-            yield rows, _density(Kernel.of(x[rows, :width].double(), self.factor), self.grid())
+            yield rows, _density(Kernel.from_galaxies(x[rows, :width].double(), self.factor), self.grid())
 
     def grid(self) -> Grid:
-        """Where the pixels are."""
+        """Centres and widths of the pixels."""
         return Grid(self.R_centres.double(), self.v_centres.double(), self.pixel)
 
 
@@ -118,7 +118,7 @@ class KDEImage(nn.Module):
 class LearnedKDE(nn.Module):
     """A KDE image whose kernel's width is trained: one factor for R and one for v, both starting at `factor`.
 
-    At the start this is `KDEImage`'s image, to the last bit; its docstring says what becomes of degenerate clusters.
+    At the start this is `KDEImage`'s image, to the last bit; its docstring describes degenerate clusters.
     The kernel keeps the correlation of R and v. There is a gradient with respect to the two factors only. Images change
     with every weight update, so that none can be computed in advance.
 
@@ -129,7 +129,7 @@ class LearnedKDE(nn.Module):
         bins: Pixels along each axis.
         richness: Whether log10 N follows the pixels.
         shared_scale: Number of leading features that a flow standardises together: the pixels.
-        log_growth: Natural log of the present factors over `factor`, in (R, v): the weights.
+        log_growth: Natural log of the current factors over `factor`, in (R, v): the weights.
     """
 
     def __init__(
@@ -161,21 +161,21 @@ class LearnedKDE(nn.Module):
             x: R_proj [h^-1 Mpc], v_los [km/s], and 1 for a galaxy or 0 for padding.
 
         Raises:
-            ValueError: If x has another shape.
+            ValueError: x has another shape.
         """
         check_shape("LearnedKDE", x)
         image = by_richness(self._images, x if x.shape[1] else x.new_zeros(len(x), 1, 3))
         return torch.cat([image, log10_richness(x)], 1) if self.image.richness else image
 
     def _images(self, x: Float[Tensor, "batch galaxy 3"]) -> Float[Tensor, "batch pixel"]:
-        kernel = Kernel.of(x.detach().double(), self.image.factor)
+        kernel = Kernel.from_galaxies(x.detach().double(), self.image.factor)
         return sum_to_one(_grown_density(kernel, self.log_growth.double().exp(), self.image.grid())).to(x.dtype)
 
 
 def _density(kernel: Kernel, grid: Grid) -> Float[Tensor, "cluster R v"]:
     image, accurate = factorised(kernel, grid)
     density = image * kernel.peak()
-    # one synchronisation; a meta tensor has no values to choose by, so that it takes both roads
+    # one synchronisation; a meta tensor has no values to choose by, so that it takes both paths
     rows = torch.arange(len(image)) if image.is_meta else (~accurate).nonzero()[:, 0]
     if len(rows):
         density[rows] = _direct_or_widened(kernel.rows(rows), grid)
@@ -184,25 +184,25 @@ def _density(kernel: Kernel, grid: Grid) -> Float[Tensor, "cluster R v"]:
 
 def _direct_or_widened(kernel: Kernel, grid: Grid) -> Float[Tensor, "cluster R v"]:
     exact, wide = direct(kernel, grid), kernel.widened(grid.pixel)
-    is_image = needs_no_pixel(exact, kernel, grid)[:, None, None]
-    return torch.where(is_image, exact * kernel.peak(), direct(wide, grid) * wide.peak())
+    resolved = is_resolved(exact, kernel, grid)[:, None, None]
+    return torch.where(resolved, exact * kernel.peak(), direct(wide, grid) * wide.peak())
 
 
 def _grown_density(kernel: Kernel, growth: Float[Tensor, "2"], grid: Grid) -> Float[Tensor, "cluster R v"]:
-    """As `_density` of the scaled kernel, but each cluster takes its own road only: others have no finite gradient."""
-    roads = _roads(kernel.scaled(*growth.detach()), grid)
-    fast, exact, wide = (kernel.rows(rows).scaled(*growth) for rows in roads)
-    sums = (fast, _by_factors), (exact, direct), (wide.widened(grid.pixel), direct)
+    """As `_density` of the scaled kernel, but each cluster by its own method only: others have no finite gradient."""
+    methods = _methods(kernel.scaled(*growth.detach()), grid)
+    fast, exact, wide = (kernel.rows(rows).scaled(*growth) for rows in methods)
+    sums = (fast, _factorised_sum), (exact, direct), (wide.widened(grid.pixel), direct)
     densities = [image(some, grid) * some.peak() for some, image in sums if len(some.R) or not len(kernel.R)]
-    return torch.cat(densities)[torch.cat(roads).argsort()[: len(kernel.R)]]
+    return torch.cat(densities)[torch.cat(methods).argsort()[: len(kernel.R)]]
 
 
-def _by_factors(kernel: Kernel, grid: Grid) -> Float[Tensor, "cluster R v"]:
+def _factorised_sum(kernel: Kernel, grid: Grid) -> Float[Tensor, "cluster R v"]:
     return factorised(kernel, grid)[0]
 
 
 @torch.no_grad()
-def _roads(kernel: Kernel, grid: Grid) -> tuple[Tensor, Tensor, Tensor]:
+def _methods(kernel: Kernel, grid: Grid) -> tuple[Tensor, Tensor, Tensor]:
     """Rows to be summed by factors, directly, and directly with a wider kernel."""
     if kernel.R.is_meta:
         every = torch.arange(len(kernel.R), device=kernel.R.device)
@@ -210,8 +210,8 @@ def _roads(kernel: Kernel, grid: Grid) -> tuple[Tensor, Tensor, Tensor]:
     accurate = factorised(kernel, grid)[1]
     slow = (~accurate).nonzero()[:, 0]
     rest = kernel.rows(slow)
-    is_image = needs_no_pixel(direct(rest, grid), rest, grid) if len(slow) else accurate[:0]
-    return accurate.nonzero()[:, 0], slow[is_image], slow[~is_image]
+    resolved = is_resolved(direct(rest, grid), rest, grid) if len(slow) else accurate[:0]
+    return accurate.nonzero()[:, 0], slow[resolved], slow[~resolved]
 
 
 def _chunks(is_galaxy: Bool[Tensor, "batch galaxy"], bins: int) -> Iterator[tuple[Tensor, int]]:
@@ -222,7 +222,7 @@ def _chunks(is_galaxy: Bool[Tensor, "batch galaxy"], bins: int) -> Iterator[tupl
     position = torch.arange(1, is_galaxy.shape[1] + 1, device=is_galaxy.device)
     last, order = torch.where(is_galaxy, position, 0).amax(1).sort(descending=True)
     widths = last.tolist()  # the one synchronisation before the work
-    budget = CPU_CHUNK if is_galaxy.device.type == "cpu" else GPU_CHUNK
+    budget = CPU_CHUNK if is_galaxy.device.type == "cpu" else _GPU_CHUNK
     start = 0
     while start < len(widths):
         width = max(widths[start], 1)

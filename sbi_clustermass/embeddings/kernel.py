@@ -14,13 +14,13 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-SAFE_EXPONENT = 600.0  # bound on the factors' exponents: float64 ends at 709 and terms down to exp(-60) must survive
-FAINT = 1e-15  # [kernel peak] a fainter image may have lost terms to underflow
-VANISHED = 1e-250  # [kernel peak] a fainter image is none in float64
-UNSEEN = 38.7  # [kernel widths] exp(-UNSEEN^2 / 2) is 0 in float64
-SINGULAR = 1e-10  # 1 - rho^2 at and below which a covariance counts as singular
-POINT = 1e-6  # [pixel] kernel width at and below which a covariance counts as singular
-NEVER = -1e30  # exponent of what is not there
+_SAFE_EXPONENT = 600.0  # bound on the factors' exponents: float64 ends at 709 and terms down to exp(-60) must survive
+_FAINT = 1e-15  # [kernel peak] a fainter image may have lost terms to underflow
+_VANISHED = 1e-250  # [kernel peak] a fainter image vanishes in float64
+_UNSEEN = 38.7  # [kernel widths] exp(-_UNSEEN^2 / 2) is 0 in float64
+_SINGULAR = 1e-10  # 1 - rho^2 at and below which a covariance counts as singular
+_POINT = 1e-6  # [pixel] kernel width at and below which a covariance counts as singular
+_NEVER = -1e30  # exponent of the padding
 
 
 class Grid(NamedTuple):
@@ -48,7 +48,7 @@ class Kernel(NamedTuple):
     H_v_at_R: Tensor
 
     @classmethod
-    def of(cls, x: Float[Tensor, "cluster galaxy 3"], factor: float) -> "Kernel":
+    def from_galaxies(cls, x: Float[Tensor, "cluster galaxy 3"], factor: float) -> "Kernel":
         """The kernel whose covariance is factor^2 times the galaxies' sample covariance."""
         is_galaxy = x[..., 2] > 0
         n = is_galaxy.sum(1, keepdim=True).double()
@@ -62,7 +62,7 @@ class Kernel(NamedTuple):
         return cls(R, v, is_galaxy, mean_R, mean_v, H_RR, H_Rv, H_vv, H_v_at_R)
 
     def rows(self, rows: Tensor) -> "Kernel":
-        """The kernels of some clusters."""
+        """Kernels of selected clusters."""
         return Kernel(*(part[rows] for part in self))
 
     def scaled(self, by_R: Tensor, by_v: Tensor) -> "Kernel":
@@ -81,31 +81,31 @@ class Kernel(NamedTuple):
         return (1 / (2 * pi * n * (self.H_RR * self.H_v_at_R).sqrt()))[..., None]
 
     def is_singular(self, pixel: tuple[float, float]) -> Bool[Tensor, " cluster"]:
-        """Galaxies at one place, radius or velocity, or on a line."""
-        point_R, point_v = (POINT * width for width in pixel)
+        """Whether galaxies are at one place, radius or velocity, or on a line."""
+        point_R, point_v = (_POINT * width for width in pixel)
         wide = torch.minimum(self.H_RR / point_R**2, self.H_vv / point_v**2) > 1
-        return ~(wide & (self.H_v_at_R > SINGULAR * self.H_vv))[:, 0]
+        return ~(wide & (self.H_v_at_R > _SINGULAR * self.H_vv))[:, 0]
 
 
 def factorised(kernel: Kernel, grid: Grid) -> tuple[Float[Tensor, "cluster R v"], Bool[Tensor, " cluster"]]:
-    """Sum of the kernels in units of their peak, and for which clusters it is accurate."""
+    """Sum of the kernels in units of their peak, and whether it is accurate for each cluster."""
     h_R, h_v = kernel.H_RR.sqrt(), kernel.H_vv.sqrt()
     alpha = kernel.H_vv / kernel.H_v_at_R  # 1 / (1 - rho^2)
     kappa = kernel.H_Rv / (h_R * h_v) * alpha
     x, y = kernel.R / h_R, kernel.v / h_v
     x_max, y_max = (part.abs().amax(1, keepdim=True) for part in (x, y))
     X, Y = (part / h for part, h in zip(_from_mean(kernel, grid), (h_R, h_v), strict=True))
-    # pixels that no galaxy reaches may as well stand nearer: the cross term stays finite
-    X, Y = X.clamp(-x_max - UNSEEN, x_max + UNSEEN), Y.clamp(-y_max - UNSEEN, y_max + UNSEEN)
+    # pixels that no galaxy reaches are moved nearer, so that the cross term stays finite
+    X, Y = X.clamp(-x_max - _UNSEEN, x_max + _UNSEEN), Y.clamp(-y_max - _UNSEEN, y_max + _UNSEEN)
     shared = 0.5 * kappa * x * y
-    f = _factor(X, alpha * x - kappa * y, torch.where(kernel.is_galaxy, shared - 0.5 * alpha * x**2, NEVER), alpha)
+    f = _factor(X, alpha * x - kappa * y, torch.where(kernel.is_galaxy, shared - 0.5 * alpha * x**2, _NEVER), alpha)
     h = _factor(Y, alpha * y - kappa * x, shared - 0.5 * alpha * y**2, alpha)
     cross = kappa[..., None] * X[:, :, None] * Y[:, None, :]
     bound = kappa.abs() * (X.abs().amax(1, keepdim=True) * Y.abs().amax(1, keepdim=True) + x_max * y_max)
     bound = bound + 0.5 * kappa**2 / alpha * (x_max**2 + y_max**2)
     image = torch.bmm(f.mT, h).mul_(cross.exp_())
-    seen = image.amax((1, 2)) >= FAINT
-    return image, (bound[:, 0] <= SAFE_EXPONENT) & seen & ~kernel.is_singular(grid.pixel)
+    seen = image.amax((1, 2)) >= _FAINT
+    return image, (bound[:, 0] <= _SAFE_EXPONENT) & seen & ~kernel.is_singular(grid.pixel)
 
 
 def direct(kernel: Kernel, grid: Grid) -> Float[Tensor, "cluster R v"]:
@@ -115,19 +115,19 @@ def direct(kernel: Kernel, grid: Grid) -> Float[Tensor, "cluster R v"]:
     columns = []
     for column in X.unbind(1):
         offset = column[:, None] - kernel.R
-        log_weight = torch.where(kernel.is_galaxy, -0.5 * offset**2 / kernel.H_RR, NEVER)
+        log_weight = torch.where(kernel.is_galaxy, -0.5 * offset**2 / kernel.H_RR, _NEVER)
         exponent = (Y / width)[:, None, :] - ((kernel.v + slope * offset) / width)[..., None]
         columns.append(exponent.square_().mul_(-0.5).add_(log_weight[..., None]).exp_().sum(1))
     return torch.stack(columns, 1)
 
 
-def needs_no_pixel(exact: Float[Tensor, "cluster R v"], kernel: Kernel, grid: Grid) -> Bool[Tensor, " cluster"]:
-    """Where the direct sum is an image; elsewhere the kernel must be widened."""
-    return (exact.amax((1, 2)) >= VANISHED) & ~kernel.is_singular(grid.pixel)
+def is_resolved(exact: Float[Tensor, "cluster R v"], kernel: Kernel, grid: Grid) -> Bool[Tensor, " cluster"]:
+    """Whether the direct sum gives an image; otherwise the kernel must be widened."""
+    return (exact.amax((1, 2)) >= _VANISHED) & ~kernel.is_singular(grid.pixel)
 
 
 def sum_to_one(image: Float[Tensor, "cluster R v"]) -> Float[Tensor, "cluster pixel"]:
-    """Pixels over their sum; all the same where that is 0."""
+    """Pixels divided by their sum; a uniform image where that is 0."""
     image = image.flatten(1)
     total = image.sum(1, keepdim=True)
     return torch.where(total == 0, 1 / image.shape[1], image / torch.where(total == 0, 1, total))

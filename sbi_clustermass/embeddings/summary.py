@@ -1,4 +1,4 @@
-"""A cluster in a score of classical statistics of its galaxies: nothing to train, everything even in velocity.
+"""Twenty classical statistics of the galaxies of a cluster, all even in velocity and without weights.
 
 Distances are comoving [h^-1 Mpc], velocities [km/s]; sums run in float64.
 """
@@ -11,13 +11,13 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from sbi_clustermass.embeddings.checks import check_flags, check_positive
-from sbi_clustermass.embeddings.galaxies import Galaxies, log10_richness, read_galaxies
+from sbi_clustermass.embeddings.galaxies import PaddedGalaxies, log10_richness, read_galaxies
 
 FLOOR = 10.0  # [km/s] a smaller speed counts as this one
 RINGS = (0.25, 0.5)  # [aperture] where the three rings meet
 SPARSE = 0.05  # share of the cluster with the overall rms speed that is added to each ring
 TO_SIGMA = 1.482602218505602  # standard deviation of a Gaussian over its median absolute deviation
-FARTHEST = 9.0  # [median absolute deviations] where the biweight stops looking
+FARTHEST = 9.0  # [median absolute deviations] beyond which the biweight ignores velocities
 
 STATISTICS = (
     "log10 standard deviation of v",
@@ -50,11 +50,11 @@ class SummaryStatistics(nn.Module):
     Distances are in units of the aperture, speeds are log10 of [km/s] and at least 10 km/s. Moments are those of the
     sample, divided by N; medians are means of the middle two; a 90 % value is the smallest that 90 % do not exceed. The
     biweight scale is that of Beers, Flynn & Gebhardt 1990, AJ 100, 32 (as in astropy), the median absolute deviation
-    where it is not defined. What is not defined (a correlation of one galaxy) is 0, and so is all of a set without
-    galaxies, but for speeds, which are at their least.
+    where it is not defined. An undefined statistic (a correlation of one galaxy) is 0, and so are all statistics of a
+    set without galaxies, except speeds, which are at their minimum.
 
     Rings meet at 1/4 and 1/2 of the aperture; to each is added a twentieth of the cluster with its overall rms v, so
-    that an empty one has the overall rms v.
+    that an empty ring has the overall rms v.
 
     Without `richness` the features are a function of the distribution of the galaxies: every galaxy repeated k times
     changes nothing. There is nothing to train, and no gradient with respect to the galaxies.
@@ -73,7 +73,7 @@ class SummaryStatistics(nn.Module):
         self.richness, self.aperture = richness, aperture
 
     def config(self) -> dict[str, float | bool]:
-        """The fields, for a file: `SummaryStatistics(**config)` gives the same features."""
+        """Fields of the embedding, for a file: `SummaryStatistics(**config)` gives the same features."""
         return {"richness": self.richness, "aperture": self.aperture}
 
     @torch.no_grad()
@@ -84,17 +84,17 @@ class SummaryStatistics(nn.Module):
             x: R_proj [h^-1 Mpc], v_los [km/s], and 1 for a galaxy or 0 for padding.
 
         Raises:
-            ValueError: If x has another shape.
+            ValueError: x has another shape.
         """
         R, v, is_galaxy = read_galaxies("SummaryStatistics", x)
-        galaxies = Galaxies(R.double() / self.aperture, v.double(), is_galaxy)
+        galaxies = PaddedGalaxies(R.double() / self.aperture, v.double(), is_galaxy)
         parts = [*_velocities(galaxies), *_distances(galaxies), *_rings(galaxies)]
         if self.richness:
             parts.append(log10_richness(x)[:, 0])
         return torch.stack([part.to(x.dtype) for part in parts], 1)
 
 
-def _velocities(galaxies: Galaxies) -> tuple[Float[Tensor, " batch"], ...]:
+def _velocities(galaxies: PaddedGalaxies) -> tuple[Float[Tensor, " batch"], ...]:
     v, is_galaxy = galaxies.v, galaxies.is_galaxy
     mean, rms, speed = _mean(v, is_galaxy), _mean(v.square(), is_galaxy).sqrt(), v.abs()
     deviation = torch.where(is_galaxy, v - mean[:, None], 0)
@@ -109,7 +109,7 @@ def _velocities(galaxies: Galaxies) -> tuple[Float[Tensor, " batch"], ...]:
     return (*map(_log10_speed, (*scales, *quantiles)), *shape, mean.abs() / _or_one(rms))
 
 
-def _distances(galaxies: Galaxies) -> tuple[Float[Tensor, " batch"], ...]:
+def _distances(galaxies: PaddedGalaxies) -> tuple[Float[Tensor, " batch"], ...]:
     R, _, is_galaxy = galaxies
     mean, std = _mean(R, is_galaxy), _std(R, is_galaxy)
     speed = galaxies.v.abs()
@@ -118,7 +118,7 @@ def _distances(galaxies: Galaxies) -> tuple[Float[Tensor, " batch"], ...]:
     return mean, _median(R, is_galaxy), _ninety(R, is_galaxy), R.amax(1), std, correlation.clamp(-1, 1)
 
 
-def _rings(galaxies: Galaxies) -> tuple[Float[Tensor, " batch"], ...]:
+def _rings(galaxies: PaddedGalaxies) -> tuple[Float[Tensor, " batch"], ...]:
     squares, rms_squared = galaxies.v.square(), _mean(galaxies.v.square(), galaxies.is_galaxy)
     edges = (-1.0, *RINGS, float("inf"))
     inside = [(low < galaxies.R) & (high >= galaxies.R) for low, high in pairwise(edges)]

@@ -1,9 +1,9 @@
-r"""A cluster as each trial mass of a ladder would see it: galaxies counted in units of its radius and speed.
+r"""A cluster in the units of each trial mass of a grid: galaxies counted in bins of its radius and velocity.
 
 Clusters are nearly self-similar: distances in $r_{200c}(M)$ and velocities in $V_{200}(M)$, the density of galaxies
 in projected phase space hardly changes with mass. The log-likelihood of galaxies that are independent given the mass,
 $\sum_i \log p(R_i, v_i|M)$, is then a sum of the counts in scaled bins times weights that hardly change with M, so that
-few weights need be learned and few clusters do for it.
+few weights must be learned and few clusters suffice.
 
 Distances are comoving [h^-1 Mpc], velocities [km/s], masses M200c [h^-1 Msun].
 """
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from sbi_clustermass.embeddings.checks import check_counts, check_flags, check_positive
 from sbi_clustermass.embeddings.galaxies import by_richness, read_galaxies
 
-RADIUS, SPEED = 0.812, 769.0  # r200c [h^-1 Mpc] and V200 [km/s] at 10^14 and z = 0.117: units, no more
+RADIUS, SPEED = 0.812, 769.0  # r200c [h^-1 Mpc] and V200 [km/s] at 10^14 and z = 0.117, used as units only
 R_NODES = (0.0, 0.08, 0.17, 0.3, 0.5, 0.75, 1.0, 1.15, 1.25, 1.3, 1.4, 1.7, 2.2, 4.0)  # [r200c]
 V_NODES = (0.0, 0.3, 0.6, 0.95, 1.35, 1.8, 2.3, 5.0)  # [V200]
 FARTHEST_NODES = (
@@ -27,34 +27,34 @@ FARTHEST_NODES = (
     *(1.26, 1.27, 1.275, 1.28, 1.285, 1.29, 1.295, 1.3, 1.305, 1.31, 1.32, 1.33),  # members end at R_vir, 1.29 r200c
     *(1.35, 1.38, 1.42, 1.5, 1.7, 2.2, 4.0),
 )  # [r200c]
-DISPERSION, CONCENTRATION, FLOOR = 0.65, 2.6, 1e-3  # of the first guess: [V200], [1], density of outliers
-TYPICAL = 30.0  # galaxies that a cluster is read as having, where its richness must not count
+_DISPERSION, _CONCENTRATION, _FLOOR = 0.65, 2.6, 1e-3  # of the first guess: [V200], [1], density of outliers
+_TYPICAL = 30.0  # number of galaxies that stands for every cluster's, if richness must not count
 
 
 @final
 class TrialMasses(nn.Module):
-    """The log-likelihood of each trial mass, learned: (batch, galaxy, 3) -> (batch, trial), up to a constant a cluster.
+    """A learned log-likelihood of each trial mass: (batch, galaxy, 3) -> (batch, trial), up to a constant per cluster.
 
     A fixed stage counts the galaxies in bins of R / r200c and |v| / V200 of every trial mass, each galaxy shared
     linearly among the four nearest nodes. The log-likelihood is made of weights on these counts, polynomials in the
     trial mass that start from a spherical cluster over a few outliers, and of a network on the counts' shares, log N
     and the trial mass. The flow `Tabulated` takes it as its density; any other flow takes it as features.
 
-    With `edge` the first stage also notes, on a finer ladder, where the farthest galaxy stands: members of a pure
-    sample end at R_vir, which forbids every lower mass. Among interlopers nothing ends there: the farthest galaxy
-    stands at the end of the field, and the fine ladder puts notches into the posterior where that is R_vir.
+    With `edge` the first stage also records, on a finer grid, the distance of the farthest galaxy: members of a pure
+    sample end at R_vir, which excludes every lower mass. With interlopers nothing ends there: the farthest galaxy
+    lies at the end of the field, and the fine grid puts notches into the posterior where that is R_vir.
 
-    Without `richness` counts are those of a cluster of 30 galaxies, whatever their number: a function of the
-    distribution of the galaxies.
+    Without `richness` counts are scaled to a cluster of 30 galaxies, whatever their number: the result is a function
+    of the distribution of the galaxies.
 
     Attributes:
-        middle: Of the trial masses, log10 M200c [h^-1 Msun].
-        span: Highest less lowest trial mass [dex].
+        middle: Middle of the trial masses, log10 M200c [h^-1 Msun].
+        span: Highest minus lowest trial mass [dex].
         trials: Number of trial masses, at equal distances.
-        degree: Of the polynomials.
+        degree: Degree of the polynomials.
         hidden: Neurons of each hidden layer.
-        richness: Whether the number of galaxies counts.
-        edge: Whether the farthest galaxy counts on a ladder of its own: for true members only.
+        richness: Whether the number of galaxies enters the likelihood.
+        edge: Whether the farthest galaxy enters on a grid of its own; for pure samples of members only.
     """
 
     even = True  # in velocity
@@ -80,22 +80,22 @@ class TrialMasses(nn.Module):
         return self.middle - self.span / 2, self.middle + self.span / 2
 
     def config(self) -> dict[str, float | int | bool]:
-        """The fields, for a file: `TrialMasses(**config)` is the same network with new weights."""
+        """Fields of the embedding, for a file: `TrialMasses(**config)` is the same network with new weights."""
         names = ("middle", "span", "trials", "degree", "hidden", "richness", "edge")
         return {name: getattr(self, name) for name in names}
 
     def stages(self) -> tuple[nn.Module, nn.Module]:
-        """Counts, which have no weights, and the log-likelihood on them."""
+        """The counts, which have no weights, and the log-likelihood on them."""
         return self.counts, self.likelihood
 
     def forward(self, x: Float[Tensor, "batch galaxy 3"]) -> Float[Tensor, "batch trial"]:
-        """Natural log-likelihood of each trial mass, up to a constant a cluster.
+        """Natural log-likelihood of each trial mass, up to a constant per cluster.
 
         Args:
             x: R_proj [h^-1 Mpc], v_los [km/s], and 1 for a galaxy or 0 for padding.
 
         Raises:
-            ValueError: If x has another shape.
+            ValueError: x has another shape.
         """
         return self.likelihood(self.counts(x))
 
@@ -122,7 +122,7 @@ class ScaledCounts(nn.Module):
 
     @torch.no_grad()
     def forward(self, x: Float[Tensor, "batch galaxy 3"]) -> Float[Tensor, "batch trial bin"]:
-        """Counts; each trial's add up to the number of galaxies, and its farthest to 1."""
+        """Counts, whose sum for each trial is the number of galaxies; the farthest galaxy's bins sum to 1."""
         read_galaxies("TrialMasses", x)
         return by_richness(self._count, x)
 
@@ -148,7 +148,7 @@ class ScaledCounts(nn.Module):
 
 @final
 class TrialLikelihood(nn.Module):
-    """Counts at every trial mass -> natural log-likelihood of it: (batch, trial, bin) -> (batch, trial)."""
+    """Natural log-likelihood of every trial mass from the counts: (batch, trial, bin) -> (batch, trial)."""
 
     powers: Tensor
     gain: Tensor
@@ -176,15 +176,15 @@ class TrialLikelihood(nn.Module):
             self.register_buffer(name, torch.as_tensor(values, dtype=torch.float32), persistent=False)
 
     def forward(self, counts: Float[Tensor, "batch trial bin"]) -> Float[Tensor, "batch trial"]:
-        """Natural log-likelihood, its mean over the trials 0."""
+        """Natural log-likelihood, with a mean of 0 over the trials."""
         galaxies = counts[..., : len(R_NODES) * len(V_NODES)]
         number = galaxies[:, :1].sum(-1, keepdim=True)
         at_least_one = number.clamp(min=1)
-        # one product for weights and network: to divide all counts by N first would cost more than all the rest
+        # one product for weights and network: dividing all counts by N first would take longer than everything else
         products = torch.cat([self.weight * self.gain, self.reduce.weight.T], 1)
         widths = [self.weight.shape[1], self.reduce.out_features]
         by_count, by_share = (galaxies @ products[: galaxies.shape[-1]]).split(widths, -1)
-        by_count = by_count if self.richness else by_count * (TYPICAL / at_least_one)
+        by_count = by_count if self.richness else by_count * (_TYPICAL / at_least_one)
         by_share = by_share / at_least_one
         if self.edge:
             extra, extra_share = (counts[..., galaxies.shape[-1] :] @ products[galaxies.shape[-1] :]).split(widths, -1)
@@ -192,7 +192,7 @@ class TrialLikelihood(nn.Module):
         linear = (by_count * self.powers).sum(-1)
         inputs = [by_share, self.powers[None, :, 1:2].expand(len(counts), -1, -1)]
         if self.richness:
-            inputs.append((at_least_one.log() - log(TYPICAL)).expand(-1, counts.shape[1], -1))
+            inputs.append((at_least_one.log() - log(_TYPICAL)).expand(-1, counts.shape[1], -1))
         curve = linear + self.mix(torch.cat(inputs, -1))[..., 0]
         return curve - curve.mean(-1, keepdim=True)
 
@@ -200,7 +200,7 @@ class TrialLikelihood(nn.Module):
 def _places(
     values: Float[Tensor, "*batch"], nodes: Float[Tensor, " node"]
 ) -> tuple[tuple[Int[Tensor, "*batch"], Float[Tensor, "*batch"]], ...]:
-    """The two neighbouring nodes of each value and their shares of it; beyond the ends the last node has all."""
+    """The two neighbouring nodes of each value and their shares of it; beyond the ends the last node has the whole."""
     left = torch.searchsorted(nodes, values.contiguous(), right=True).sub_(1).clamp_(0, len(nodes) - 2)
     right_share = ((values - nodes[left]) / nodes.diff()[left]).clamp(0, 1)
     return (left, 1 - right_share), (left + 1, right_share)
@@ -209,11 +209,11 @@ def _places(
 def _first_guess() -> Float[np.ndarray, "bin"]:
     """Natural log of a density of galaxies in scaled phase space: roughly NFW, Gaussian velocities, outliers."""
     r, u = np.meshgrid(np.asarray(R_NODES) + 0.05, np.asarray(V_NODES), indexing="ij")
-    profile = 1 / (r * (1 + CONCENTRATION * r) ** 2)
-    return np.log(profile * np.exp(-0.5 * (u / DISPERSION) ** 2) + FLOOR).ravel()
+    profile = 1 / (r * (1 + _CONCENTRATION * r) ** 2)
+    return np.log(profile * np.exp(-0.5 * (u / _DISPERSION) ** 2) + _FLOOR).ravel()
 
 
 def _areas() -> Float[np.ndarray, "bin"]:
-    """What each node stands for in scaled phase space, r dr du."""
+    """Area of each node in scaled phase space, r dr du."""
     r, u = np.asarray(R_NODES), np.asarray(V_NODES)
     return np.outer((r + 0.02) * np.gradient(r), np.gradient(u)).ravel()

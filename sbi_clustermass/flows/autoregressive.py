@@ -1,14 +1,12 @@
 """sbi's nflows flows: masked autoregressive flows and neural splines.
 
-Of one parameter there is nothing to be autoregressive about: what remains is a monotone map to Gaussian noise whose
-numbers are networks of the observation.
+For one parameter there is nothing to be autoregressive about: the flow is a monotone map to Gaussian noise whose
+coefficients are networks of the observation.
 """
 
-import warnings
-from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import Any, ClassVar, final
+from typing import ClassVar, final
 
 from sbi.neural_nets.estimators.nflows_flow import NFlowsFlow
 from sbi.neural_nets.net_builders import build_maf, build_maf_rqs, build_nsf
@@ -23,7 +21,7 @@ from sbi_clustermass.flows.base import SbiFlow
 class MAF(SbiFlow):
     """Masked autoregressive flow (Papamakarios et al. 2017, arXiv:1705.07057): in one dimension, a Gaussian.
 
-    Affine maps compose to an affine map, as in `StackedAffine`: only of several parameters is it more.
+    Affine maps compose to an affine map, as in `StackedAffine`: the flow is more than that only for several parameters.
 
     Attributes:
         hidden_features: Width of each transform's network.
@@ -32,14 +30,11 @@ class MAF(SbiFlow):
     """
 
     name: ClassVar[str] = "maf"
+    sbi_builder: ClassVar = staticmethod(build_maf)
 
     hidden_features: int = 50
     num_transforms: int = 5
     num_blocks: int = 2
-
-    def inner(self, theta: Tensor, features: Tensor) -> NFlowsFlow:
-        """sbi's `build_maf`."""
-        return _quietly(build_maf, theta, features, self.options())
 
 
 @final
@@ -56,12 +51,13 @@ class MAFRQS(SbiFlow):
         num_blocks: Hidden layers of each transform's network.
         num_bins: Pieces of each spline.
         tail_bound: Where the splines end [standard deviations of the parameter].
-        min_bin_width: Of a piece, relative to the spline's range.
-        min_bin_height: Of a piece, relative to the spline's range.
+        min_bin_width: Least width of a piece, relative to the spline's range.
+        min_bin_height: Least height of a piece, relative to the spline's range.
         min_derivative: Smallest slope of a spline.
     """
 
     name: ClassVar[str] = "maf_rqs"
+    sbi_builder: ClassVar = staticmethod(build_maf_rqs)
 
     hidden_features: int = 50
     num_transforms: int = 5
@@ -71,10 +67,6 @@ class MAFRQS(SbiFlow):
     min_bin_width: float = 1e-3
     min_bin_height: float = 1e-3
     min_derivative: float = 1e-3
-
-    def inner(self, theta: Tensor, features: Tensor) -> NFlowsFlow:
-        """sbi's `build_maf_rqs`."""
-        return _quietly(build_maf_rqs, theta, features, self.options())
 
 
 @final
@@ -90,12 +82,13 @@ class NSF(SbiFlow):
         num_transforms: Number of splines.
         num_bins: Pieces of each spline.
         tail_bound: Where the splines end [standard deviations of the parameter].
-        hidden_layers_spline_context: Further hidden layers of each spline's network, for one parameter. In sbi they are
-            one and the same layer; here each has its own weights.
+        hidden_layers_spline_context: Further hidden layers of each spline's network, for one parameter. In sbi they
+            are one and the same layer; here each has its own weights.
         num_blocks: Residual blocks of each spline's network, for several parameters.
     """
 
     name: ClassVar[str] = "nsf"
+    sbi_builder: ClassVar = staticmethod(build_nsf)
 
     hidden_features: int = 50
     num_transforms: int = 5
@@ -105,16 +98,9 @@ class NSF(SbiFlow):
     num_blocks: int = 2
 
     def inner(self, theta: Tensor, features: Tensor) -> NFlowsFlow:
-        """sbi's `build_nsf`, with the layers untied."""
-        flow = _quietly(build_nsf, theta, features, self.options())
+        """Build sbi's flow, with the layers untied."""
+        flow: NFlowsFlow = self.stock(theta, features)
         for module in flow.modules():
             if isinstance(module, ContextSplineMap):
                 module.spline_predictor = nn.Sequential(*map(deepcopy, module.spline_predictor))
         return flow
-
-
-def _quietly(build: Callable[..., NFlowsFlow], theta: Tensor, features: Tensor, options: dict[str, Any]) -> NFlowsFlow:
-    """Build without sbi's warning that a flow of one parameter is Gaussian: false of splines, else in the docstring."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="In one-dimensional output space")
-        return build(theta, features, z_score_x="independent", z_score_y="none", **options)

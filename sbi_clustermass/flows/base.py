@@ -1,9 +1,10 @@
-"""What the builders of flows have in common: fields that are checked, a card for files, and the way they are built.
+"""Builders of flows: frozen dataclasses whose fields are checked and saved, and which build a network from one batch.
 
-A flow is a frozen dataclass of numbers, words and an embedding. It is saved as its name and fields, and built from one
-batch of pairs into an `EmbedOnce`.
+The fields are numbers, words and an embedding. A flow is saved as its name and fields, and built from one batch of
+pairs into an `EmbedOnce`.
 """
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from copy import deepcopy
@@ -17,12 +18,14 @@ from sbi.neural_nets.estimators.base import ConditionalDensityEstimator
 from torch import Tensor, nn
 
 from clustermocks.io.registry import check_fields, lookup
-from sbi_clustermass.embeddings import EMBEDDINGS, KDEImage, embedding_config, embedding_from_config, stages
+from sbi_clustermass.embeddings.galaxies import stages
+from sbi_clustermass.embeddings.kde import KDEImage
+from sbi_clustermass.embeddings.registry import EMBEDDINGS, embedding_config, embedding_from_config
 from sbi_clustermass.flows.embed_once import EmbedOnce
 from sbi_clustermass.flows.mlp import ACTIVATIONS, trunk
 
-STANDARDISED_ON = 1024  # clusters: their features' mean and std are known to a few percent, at no cost
-MOST_FEATURES = 64  # a flow runs once for each value of the parameters: what it sees must be small
+_STANDARDISED_ON = 1024  # clusters: mean and std of their features are accurate to a few percent, at no cost
+_MOST_FEATURES = 64  # a flow runs once for each value of the parameters: its condition must be small
 
 
 class Flow(Protocol):
@@ -33,7 +36,7 @@ class Flow(Protocol):
 
     @property
     def embedding(self) -> nn.Module:
-        """Maps an observation to features; deep-copied when built."""
+        """Map from an observation to features; deep-copied when built."""
         ...
 
     def __call__(self, theta: Float[Tensor, "batch theta"], x: Float[Tensor, "batch *event"]) -> EmbedOnce:
@@ -41,7 +44,7 @@ class Flow(Protocol):
         ...
 
     def template(self, theta: int = 1, condition_shape: tuple[int, ...] = (1, 3)) -> EmbedOnce:
-        """An untrained flow without data, for `load_state_dict`."""
+        """Build an untrained flow without data, for `load_state_dict`."""
         ...
 
     def config(self) -> dict[str, object]:
@@ -54,44 +57,67 @@ class Flow(Protocol):
         ...
 
 
-class Described(ABC):  # a step of inheritance more, so that there is one way to a file and back
-    """A flow that is its name and fields: to JSON and back, and to a network without data."""
+@dataclass(frozen=True)
+class BaseFlow(ABC):
+    """The checks of a flow's fields, and their way to JSON, to a network without data, and back."""
 
     name: ClassVar[str]
+
+    def __post_init__(self) -> None:
+        """Refuse a value that the type of its field does not allow.
+
+        Raises:
+            ValueError: Naming the field, the value and what it needs.
+        """
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if each.name == "activation":
+                lookup("activation", value, ACTIVATIONS)
+                continue
+            is_allowed, need = _RULES[each.type]
+            if not is_allowed(value):
+                raise ValueError(f"{type(self).__name__}: {each.name} is {value!r}. It needs {need}.")
 
     @abstractmethod
     def __call__(self, theta: Float[Tensor, "batch theta"], x: Float[Tensor, "batch *event"]) -> EmbedOnce:
         """Build an untrained flow, sized and standardised from one batch of pairs."""
 
     def template(self, theta: int = 1, condition_shape: tuple[int, ...] = (1, 3)) -> EmbedOnce:
-        """An untrained flow without data, for `load_state_dict`: its buffers wait for the saved ones.
+        """Build an untrained flow without data, for `load_state_dict`: its buffers wait for the saved ones.
 
         Args:
             theta: Number of parameters.
             condition_shape: Shape of one observation, (galaxy, 3).
         """
-        return self(*blank(theta, condition_shape))
+        two = torch.tensor([0.0, 1.0])[:, None]  # two pairs, for sbi's standard deviations to be numbers
+        return self(two.expand(2, theta), torch.zeros(2, *condition_shape))
 
     def config(self) -> dict[str, object]:
-        """Name and fields in JSON's types; `flow_from_config` is the way back.
+        """Name and fields in JSON's types; `flow_from_config` reads them.
 
         Raises:
-            TypeError: If the embedding is not one of `EMBEDDINGS`.
+            TypeError: The embedding is not one of `EMBEDDINGS`.
         """
-        return to_config(self)
+        values = {each.name: getattr(self, each.name) for each in fields(self)}
+        as_json = {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+        return {"name": self.name, **as_json, "embedding": embedding_config(values["embedding"])}
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
         """Rebuild from the fields of `config()`, without the name.
 
         Raises:
-            ValueError: If a field is unknown or out of range.
+            ValueError: A field is unknown or out of range.
         """
-        return cls(**from_json(cls, config))
+        check_fields(f"flow {cls.name!r}", config, tuple(each.name for each in fields(cls)))
+        values = {name: tuple(value) if isinstance(value, list) else value for name, value in config.items()}
+        if "embedding" in values:
+            values["embedding"] = embedding_from_config(values["embedding"])
+        return cls(**values)
 
 
 @dataclass(frozen=True, kw_only=True)
-class SbiFlow(Described):
+class SbiFlow(BaseFlow):
     """A density estimator of sbi's behind an embedding and a trunk of at most 64 features.
 
     sbi's `dropout_probability` and `use_batch_norm` are not offered: the density and its mass within bounds would be
@@ -101,27 +127,21 @@ class SbiFlow(Described):
     Attributes:
         embedding: Maps an observation to features; deep-copied when built, two flows share no weights.
         trunk: Widths of the perceptron from the standardised features to the flow; the last at most 64.
-        activation: Between the trunk's layers: elu, gelu, relu, silu or tanh.
+        activation: Activation between the trunk's layers: elu, gelu, relu, silu or tanh.
     """
 
-    name: ClassVar[str]
+    sbi_builder: ClassVar[Callable[..., Any]]
 
     embedding: nn.Module = field(default_factory=KDEImage)
     trunk: tuple[int, ...] = (256, 64)
     activation: str = "relu"
 
     def __post_init__(self) -> None:
-        check_values(self)
-        if not self.trunk or self.trunk[-1] > MOST_FEATURES:
+        super().__post_init__()
+        if not self.trunk or self.trunk[-1] > _MOST_FEATURES:
             raise ValueError(
-                f"{type(self).__name__}: trunk is {self.trunk}. Its last width must be at most {MOST_FEATURES}."
+                f"{type(self).__name__}: trunk is {self.trunk}. Its last width must be at most {_MOST_FEATURES}."
             )
-
-    @abstractmethod
-    def inner(
-        self, theta: Float[Tensor, "batch theta"], features: Float[Tensor, "rows feature"]
-    ) -> ConditionalDensityEstimator:
-        """sbi's estimator of the parameters given the trunk's features."""
 
     def __call__(self, theta: Float[Tensor, "batch theta"], x: Float[Tensor, "batch *event"]) -> EmbedOnce:
         """Build an untrained flow, sized and standardised from one batch of pairs.
@@ -134,8 +154,20 @@ class SbiFlow(Described):
 
         return assemble(self.embedding, theta, x, head=head, inner=self.inner)
 
+    def inner(
+        self, theta: Float[Tensor, "batch theta"], features: Float[Tensor, "rows feature"]
+    ) -> ConditionalDensityEstimator:
+        """Build the estimator of the parameters given the trunk's features: sbi's own, unless a flow mends it."""
+        return self.stock(theta, features)
+
+    def stock(self, theta: Float[Tensor, "batch theta"], features: Float[Tensor, "rows feature"]) -> Any:
+        """Build sbi's own estimator of the parameters given the trunk's features."""
+        with warnings.catch_warnings():  # that a flow of one parameter is Gaussian: false of splines, else documented
+            warnings.filterwarnings("ignore", message="In one-dimensional output space")
+            return self.sbi_builder(theta, features, z_score_x="independent", z_score_y="none", **self.options())
+
     def options(self) -> dict[str, Any]:
-        """sbi's own options: the fields that are not of the embedding and the trunk, under sbi's names."""
+        """The options of sbi's builder: the fields other than embedding, trunk and activation, under sbi's names."""
         ours = {each.name for each in fields(SbiFlow)}
         return {each.name: getattr(self, each.name) for each in fields(self) if each.name not in ours}
 
@@ -151,14 +183,14 @@ def assemble(
     """Build embedding, head and inner estimator on one batch of pairs.
 
     Args:
-        embedding: Copied (`untrained`); its fixed stage becomes the summary.
+        embedding: Copied without its training (`_untrained`); its fixed stage becomes the summary.
         theta: Parameters.
         x: Observations.
         head: Builds the network on the features, from a batch of them and how many are standardised together.
         inner: Builds the estimator, from the parameters and a batch of the head's outputs.
     """
-    summary, learned = stages(untrained(embedding))
-    rows = x[:: max(1, len(x) // STANDARDISED_ON)]
+    summary, learned = stages(_untrained(embedding))
+    rows = x[:: max(1, len(x) // _STANDARDISED_ON)]
     with torch.no_grad():
         features = learned(summary(rows)).flatten(1).float()
         network = head(features, min(getattr(embedding, "shared_scale", 0), features.shape[1]))
@@ -166,59 +198,16 @@ def assemble(
     return EmbedOnce(summary, nn.Sequential(learned, nn.Flatten(), network), estimator, x.shape[1:])
 
 
-def untrained(embedding: nn.Module) -> nn.Module:
-    """A copy whose weights come from torch's generator now, so that the seed of the training decides them.
+def _untrained(embedding: nn.Module) -> nn.Module:
+    """Copy an embedding with weights drawn from torch's generator now, so that the seed of the training decides them.
 
-    An embedding of `EMBEDDINGS` is made anew from its fields: the weights that it got when it was written down came
+    An embedding of `EMBEDDINGS` is built anew from its fields: the weights that it got when the user created it came
     before any seed, and the members of an ensemble would all start from them. Any other module is copied as it is,
     trained weights included.
     """
     if type(embedding) in EMBEDDINGS.values():
         return embedding_from_config(embedding_config(embedding))
     return deepcopy(embedding)
-
-
-def blank(theta: int, condition_shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
-    """Pairs of the right shapes: two, for sbi's standard deviations to be numbers."""
-    return torch.tensor([0.0, 1.0])[:, None].expand(2, theta), torch.zeros(2, *condition_shape)
-
-
-def to_config(flow: Any) -> dict[str, object]:
-    """Name and fields of a flow in JSON's types."""
-    values = {each.name: getattr(flow, each.name) for each in fields(flow)}
-    as_json = {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
-    return {"name": flow.name, **as_json, "embedding": embedding_config(flow.embedding)}
-
-
-def from_json(kind: Any, config: Mapping[str, Any]) -> dict[str, Any]:
-    """Fields of a flow from JSON's types.
-
-    Raises:
-        ValueError: If a field is unknown.
-    """
-    check_fields(f"flow {kind.name!r}", config, tuple(each.name for each in fields(kind)))
-    values = {name: tuple(value) if isinstance(value, list) else value for name, value in config.items()}
-    if "embedding" in values:
-        values["embedding"] = embedding_from_config(values["embedding"])
-    return values
-
-
-def check_values(flow: Any) -> None:
-    """Refuse a field's value that its type does not allow.
-
-    Raises:
-        ValueError: Naming the field, the value and what it needs.
-    """
-    for each in fields(flow):
-        value = getattr(flow, each.name)
-        if each.name == "activation":
-            lookup("activation", value, ACTIVATIONS)
-        elif not _RULES[each.type][0](value):
-            raise ValueError(f"{type(flow).__name__}: {each.name} is {value!r}. It needs {_rule(each)}.")
-
-
-def _rule(each: Field) -> str:
-    return _RULES[each.type][1]
 
 
 def _is_count(value: object) -> bool:

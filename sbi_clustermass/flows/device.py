@@ -1,4 +1,4 @@
-"""Where tensors are computed."""
+"""Choice of the device on which tensors are computed."""
 
 import torch
 
@@ -7,7 +7,7 @@ def resolve_device(device: str) -> str:
     """Turn "auto" into "cuda" where CUDA is present, else "cpu".
 
     Raises:
-        ValueError: An unknown device, or CUDA where there is none.
+        ValueError: The device is unknown, or CUDA is missing.
     """
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"

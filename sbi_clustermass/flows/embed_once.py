@@ -1,4 +1,4 @@
-"""A conditional density estimator that embeds each condition once, whatever the number of parameters it is asked about.
+"""A conditional density estimator that embeds each condition once, whatever the number of parameter values.
 
 sbi's own estimators expand the condition over the parameters before they embed it: 33 s against 0.1 s for 1000
 clusters on 256 masses. Parameters are `input` and observations `condition` here, as in sbi.
@@ -12,7 +12,7 @@ from sbi.neural_nets.estimators.base import ConditionalDensityEstimator
 from sbi.neural_nets.estimators.nflows_flow import NFlowsFlow
 from torch import Tensor, nn
 
-from sbi_clustermass.flows.univariate import Density, density_at, log_mass_to_learn_from, starts_from_a_normal
+from sbi_clustermass.flows.univariate import Density, density_at, floored_log_mass, has_normal_base
 
 
 @final
@@ -20,7 +20,7 @@ class EmbedOnce(ConditionalDensityEstimator):
     """q(theta | x) = inner.log_prob(theta, embedding(summary(x))), with the embedding evaluated once per condition.
 
     It takes sbi's shapes: input (sample, batch, theta) or (batch, theta), condition (batch, *event) or
-    (sample, batch, *event). The number of galaxies in a condition need not be the one it was built with.
+    (sample, batch, *event). The number of galaxies in a condition may differ from that at building.
 
     Attributes:
         summary: Reduces an observation, fixed or learned: (batch, *event) -> (batch, *summary).
@@ -42,19 +42,19 @@ class EmbedOnce(ConditionalDensityEstimator):
 
     @property
     def embedding_net(self) -> nn.Module:
-        """Observation -> features, both stages: what sbi's diagnostics ask for."""
+        """Observation -> features, both stages, for sbi's diagnostics."""
         return nn.Sequential(self.summary, self.embedding)
 
     @property
     def summary_is_fixed(self) -> bool:
-        """Whether the summary has nothing to train, so that a training loop may compute it once."""
+        """Whether the summary has no weights, so that a training loop may compute it once."""
         return not any(parameter.requires_grad for parameter in self.summary.parameters())
 
     def embed(self, condition: Float[Tensor, "*batch_event"]) -> Float[Tensor, "*batch feature"]:
         """Features of each condition, (*batch, *event) -> (*batch, feature).
 
         Raises:
-            ValueError: If the condition has no batch dimension.
+            ValueError: The condition has no batch dimension.
         """
         event = len(self.condition_shape)
         if condition.dim() <= event:
@@ -64,12 +64,12 @@ class EmbedOnce(ConditionalDensityEstimator):
             )
         batch = condition.shape[:-event]
         device = next((weight.device for weight in self.parameters()), condition.device)
-        condition = condition.to(device)  # sbi's posterior hands on what it was given
+        condition = condition.to(device)  # sbi's posterior passes it on from any device
         features = self.embedding(self.summary(condition.reshape(-1, *condition.shape[-event:])))
         return features.reshape(*batch, *features.shape[1:])
 
     def on_summaries(self) -> "EmbedOnce":
-        """The same estimator on summaries already computed: it shares embedding and inner, hence all their weights."""
+        """The same estimator on summaries already computed; it shares all weights of embedding and inner estimator."""
         with torch.no_grad():
             probe = torch.zeros(1, *self.condition_shape, device=next(self.embedding.parameters()).device)
             shape = self.summary(probe).shape[1:]
@@ -88,13 +88,13 @@ class EmbedOnce(ConditionalDensityEstimator):
     ) -> Float[Tensor, " batch"]:
         """Negative log density of the estimator truncated to [low, high]: `loss` + `log_mass_within`, embedded once.
 
-        Of a flow that has left the bounds with all but 1 % of its probability it is more, so that it comes back.
+        It is larger for a flow with less than 1 % of its probability within the bounds, which brings the flow back.
 
         Raises:
-            ValueError: If there is more than one parameter, or the bounds are not ordered.
+            ValueError: There is more than one parameter, or the bounds are not ordered.
         """
         density = self._density(condition, (low, high))
-        loss = log_mass_to_learn_from(density, low, high) - density.log_prob(input)[:, 0]
+        loss = floored_log_mass(density, low, high) - density.log_prob(input)[:, 0]
         return loss.to(condition.dtype)
 
     def sample(self, sample_shape: torch.Size | tuple[int, ...], condition: Tensor) -> Tensor:
@@ -119,10 +119,10 @@ class EmbedOnce(ConditionalDensityEstimator):
         sbi 0.27's NFlowsFlow skips its own standardisation of the condition here.
 
         Raises:
-            TypeError: If the inner estimator is not a flow from Gaussian noise.
+            TypeError: The inner estimator is not a flow from Gaussian noise.
         """
         transform = getattr(self.net, "inverse_transform", None)
-        if transform is None or (isinstance(self.net, NFlowsFlow) and not starts_from_a_normal(self.net)):
+        if transform is None or (isinstance(self.net, NFlowsFlow) and not has_normal_base(self.net)):
             raise TypeError(f"{type(self.net).__name__} is not a flow from Gaussian noise: it has no transform to it.")
         features = self.embed(condition)
         if not isinstance(self.net, NFlowsFlow):
@@ -139,10 +139,10 @@ class EmbedOnce(ConditionalDensityEstimator):
         Args:
             condition: Observations, (batch, *event).
             grid: Values of the parameter, in its units.
-            within: Bounds; if given, the density is normalised to 1 between them.
+            within: Bounds between which the density is normalised to 1, if given.
 
         Raises:
-            ValueError: If there is more than one parameter, or the bounds are not ordered.
+            ValueError: There is more than one parameter, or the bounds are not ordered.
         """
         density = self._density(condition, within)
         log_prob = density.log_prob(grid[None].to(condition.device))
@@ -158,7 +158,7 @@ class EmbedOnce(ConditionalDensityEstimator):
         quadrature with 256 nodes.
 
         Raises:
-            ValueError: If there is more than one parameter, or the bounds are not ordered.
+            ValueError: There is more than one parameter, or the bounds are not ordered.
         """
         return self._density(condition, (low, high)).log_mass(low, high).to(condition.dtype)
 

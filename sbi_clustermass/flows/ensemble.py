@@ -12,12 +12,12 @@ from jaxtyping import Float
 from sbi.neural_nets.estimators.base import ConditionalDensityEstimator
 from torch import Tensor, nn
 
-from sbi_clustermass.flows import EmbedOnce
+from sbi_clustermass.flows.embed_once import EmbedOnce
 
 
 @final
 class Ensemble(ConditionalDensityEstimator):
-    r"""The mean of its members' densities of one parameter, each normalised on the prior's support before mixing.
+    r"""Mean of the members' densities of one parameter, each normalised on the prior's support before mixing.
 
     Member k has the density $q_k$ and puts $Z_k(x) = \int_\mathrm{support} q_k$ on the support. As an estimator for sbi
     this is $\sum_k w_k q_k$ with $w_k(x) \propto 1 / Z_k(x)$, which is a density everywhere, and which truncated to the
@@ -44,7 +44,7 @@ class Ensemble(ConditionalDensityEstimator):
 
     @property
     def embedding_net(self) -> nn.Module:
-        """The first member's: what sbi's diagnostics ask for."""
+        """Embedding of the first member, for sbi's diagnostics."""
         return self.members[0].embedding_net
 
     def log_prob_grid(
@@ -102,7 +102,7 @@ class Ensemble(ConditionalDensityEstimator):
         return list(torch.log_softmax(-log_mass, 0).reshape(len(live), *_batch(live[0], condition)))
 
     def _on_summaries(self, condition: Tensor) -> tuple[Sequence[EmbedOnce], Tensor]:
-        """The members, on a summary that has no weights and is the same for all."""
+        """Members and condition; where the summary is fixed, it is computed once and the members take its result."""
         first, event = self.members[0], len(self.members[0].condition_shape)
         if not first.summary_is_fixed or isinstance(first.summary, nn.Identity):
             return self.members, condition

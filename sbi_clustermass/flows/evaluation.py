@@ -1,4 +1,4 @@
-"""A network on any number of clusters, in memory that does not grow with them.
+"""Evaluation of a network on any number of clusters, in memory that does not grow with their number.
 
 Masses are M200c [h^-1 Msun] as log10_mass [dex]; `log_` is natural.
 """
@@ -10,19 +10,19 @@ import torch
 from jaxtyping import Float, Int
 
 from clustermocks import Catalogue
-from sbi_clustermass.flows import EmbedOnce
+from sbi_clustermass.flows.embed_once import EmbedOnce
 from sbi_clustermass.flows.ensemble import Ensemble
-from sbi_clustermass.flows.univariate import MixtureConditional
+from sbi_clustermass.flows.univariate import MixtureEstimator
 
-_CLUSTERS = 500  # at once, so that a flow's temporaries on 256 masses stay below 100 MB
-_SLOTS = 50_000  # galaxies and padding at once: a set network has 128 numbers or so for each
+_CLUSTERS = 500  # per batch, so that a flow's temporaries on 256 masses stay below 100 MB
+_SLOTS = 50_000  # galaxies and padding per batch: a set network has 128 numbers or so for each
 
 
 @torch.no_grad()
 def log_prob_of(
     network: EmbedOnce | Ensemble, catalogue: Catalogue, grid: Float[np.ndarray, "mass"]
 ) -> Float[np.ndarray, "cluster mass"]:
-    """Natural log density of every cluster on a grid of masses, up to a constant a cluster.
+    """Natural log density of every cluster on a grid of masses, up to a constant per cluster.
 
     A mixture of Gaussians is normalised over the grid, in float64, so that nothing cancels however far outside it lies.
 
@@ -33,7 +33,7 @@ def log_prob_of(
     """
     device = next(network.parameters()).device
     masses = torch.as_tensor(grid, dtype=torch.float32, device=device)
-    within = (float(masses[0]), float(masses[-1])) if isinstance(network.net, MixtureConditional) else None
+    within = (float(masses[0]), float(masses[-1])) if isinstance(network.net, MixtureEstimator) else None
     out = np.empty((len(catalogue), len(grid)))
     for rows in batches_of(catalogue.n_galaxies):
         x = torch.from_numpy(catalogue.select(rows).padded()).to(device)
@@ -43,7 +43,7 @@ def log_prob_of(
 
 @torch.no_grad()
 def leakage_of(network: EmbedOnce | Ensemble, catalogue: Catalogue, support: tuple[float, float]) -> float:
-    """Mean share of the clusters' probability that lies outside the prior's support, of all members."""
+    """Share of the probability outside the prior's support, averaged over clusters and members."""
     members = network.members if isinstance(network, Ensemble) else [network]
     device = next(network.parameters()).device
     inside = 0.0
@@ -56,12 +56,12 @@ def leakage_of(network: EmbedOnce | Ensemble, catalogue: Catalogue, support: tup
 def batches_of(
     n_galaxies: Int[np.ndarray, "cluster"], *, clusters: int = _CLUSTERS, slots: int = _SLOTS
 ) -> Iterator[Int[np.ndarray, "some"]]:
-    """Rows of clusters of similar richness, each row once; padding is then a few per cent.
+    """Rows of clusters of similar richness, each row once, so that padding is a few per cent.
 
     Args:
-        n_galaxies: Galaxies of each cluster.
-        clusters: Most clusters in a batch.
-        slots: Most clusters times galaxies of the richest in a batch; a single richer cluster is a batch of its own.
+        n_galaxies: Number of galaxies of each cluster.
+        clusters: Maximum number of clusters in a batch.
+        slots: Maximum of clusters times galaxies of the richest in a batch; a single richer cluster is its own batch.
     """
     poorest_first = np.argsort(n_galaxies, kind="stable")
     richness = np.maximum(n_galaxies[poorest_first], 1)

@@ -13,7 +13,7 @@ from sbi.neural_nets.net_builders import build_made, build_mdn
 from torch import Tensor, nn
 
 from sbi_clustermass.flows.base import SbiFlow
-from sbi_clustermass.flows.univariate import Mixture
+from sbi_clustermass.flows.univariate import GaussianMixture, check_one_parameter
 
 
 @final
@@ -27,13 +27,14 @@ class MDN(SbiFlow):
     """
 
     name: ClassVar[str] = "mdn"
+    sbi_builder: ClassVar = staticmethod(build_mdn)
 
     hidden_features: int = 50
     num_components: int = 10
 
     def inner(self, theta: Tensor, features: Tensor) -> "MDNFlow":
-        """sbi's `build_mdn`, mended."""
-        return MDNFlow.of(build_mdn(theta, features, z_score_x="independent", z_score_y="none", **self.options()))
+        """Build sbi's estimator, mended."""
+        return MDNFlow.from_stock(self.stock(theta, features))
 
 
 @final
@@ -42,12 +43,12 @@ class MDNFlow(MixtureDensityEstimator):
 
     sbi 0.27 adds 1e-4 to the precision with which it weighs distances, but not to the one that it normalises and
     samples with. Here it is in both: no component becomes wider than 100 standard deviations of the parameters, where
-    the truncated loss is flat and leads on to infinity.
+    the truncated loss is flat and widths would grow without end.
     """
 
     @classmethod
-    def of(cls, stock: MixtureDensityEstimator) -> "MDNFlow":
-        """The same network and standardisation."""
+    def from_stock(cls, stock: MixtureDensityEstimator) -> "MDNFlow":
+        """Take over the network and standardisation of sbi's estimator."""
         names = ("_transform_shift", "_transform_scale")
         z_score = torch.stack([stock.get_buffer(name) for name in names])
         network = cast(MultivariateGaussianMDN, stock.net)
@@ -61,20 +62,19 @@ class MDNFlow(MixtureDensityEstimator):
         mog = super().get_uncorrected_mog(condition)
         return replace(mog, precision_factors=torch.linalg.cholesky(mog.precisions).mT)
 
-    def mixture(self, condition: Tensor) -> Mixture:
+    def mixture(self, condition: Tensor) -> GaussianMixture:
         """Weights, means and widths of one parameter, in its units."""
-        if self.input_shape != (1,):
-            raise ValueError(f"a mixture of one parameter was asked for; this estimator has {tuple(self.input_shape)}.")
+        check_one_parameter(self)
         logits, mean, diagonal = self._numbers(condition)
         shift, scale = self.get_buffer("_transform_shift"), self.get_buffer("_transform_scale")
         log_weight = logits - logits.logsumexp(-1, keepdim=True)
-        least = cast(MultivariateGaussianMDN, self.net)._epsilon  # what get_uncorrected_mog has in its precisions
+        least = cast(MultivariateGaussianMDN, self.net)._epsilon  # as in the precisions of get_uncorrected_mog
         precision = nn.functional.softplus(diagonal).square() + least
-        return Mixture(log_weight, mean * scale + shift, scale / precision.sqrt())
+        return GaussianMixture(log_weight, mean * scale + shift, scale / precision.sqrt())
 
     def _numbers(self, condition: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """What the network says of one parameter: sbi's `MoG` around it asks four times whether all is finite, and
-        each time the host waits for the device."""
+        """Logits, means and unconstrained widths of one parameter, without sbi's `MoG` around them: that checks four
+        times whether all is finite, and each time the host waits for the device."""
         hidden = self.net.get_submodule("_hidden_net")(self.embedding_net(condition))
         names = ("_logits_layer", "_means_layer", "_unconstrained_diagonal_layer")
         logits, mean, diagonal = (self.net.get_submodule(name)(hidden) for name in names)
@@ -86,7 +86,7 @@ class MDNFlow(MixtureDensityEstimator):
 class MADE(SbiFlow):
     """Masked autoencoder with mixtures of Gaussians (Germain et al. 2015, arXiv:1502.03509).
 
-    In one dimension a mixture of Gaussians; of several parameters, each is one given those before it. sbi's
+    In one dimension a mixture of Gaussians; for several parameters, each is one given those before it. sbi's
     `num_blocks` is not an option of its builder: the network has five residual blocks.
 
     Attributes:
@@ -95,13 +95,14 @@ class MADE(SbiFlow):
     """
 
     name: ClassVar[str] = "made"
+    sbi_builder: ClassVar = staticmethod(build_made)
 
     hidden_features: int = 50
     num_mixture_components: int = 10
 
     def inner(self, theta: Tensor, features: Tensor) -> "MADEFlow":
-        """sbi's `build_made`, mended."""
-        stock = build_made(theta, features, z_score_x="independent", z_score_y="none", **self.options())
+        """Build sbi's estimator, mended."""
+        stock: NFlowsFlow = self.stock(theta, features)
         return MADEFlow(stock.net, stock.input_shape, stock.condition_shape)
 
 
@@ -130,14 +131,13 @@ class MADEFlow(NFlowsFlow):
         shift, scale = self._z_score()
         return ((standard - shift) / scale).reshape(*sample_shape, len(condition), *self.input_shape)
 
-    def mixture(self, condition: Tensor) -> Mixture:
+    def mixture(self, condition: Tensor) -> GaussianMixture:
         """Weights, means and widths of one parameter, in its units."""
-        if self.input_shape != (1,):
-            raise ValueError(f"a mixture of one parameter was asked for; this estimator has {tuple(self.input_shape)}.")
+        check_one_parameter(self)
         parts = self._mixtures(condition.new_zeros(len(condition), 1), condition)
         log_weight, mean, std = (part[:, 0] for part in parts)
         shift, scale = self._z_score()
-        return Mixture(log_weight, (mean - shift) / scale, std / scale)
+        return GaussianMixture(log_weight, (mean - shift) / scale, std / scale)
 
     def _mixtures(self, standard: Tensor, context: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Log weights, means and widths of each standardised parameter given those before, (row, theta, component)."""

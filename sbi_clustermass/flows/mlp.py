@@ -1,12 +1,13 @@
-"""Networks from an embedding's features to what a flow is conditioned on."""
+"""Networks from the features of an embedding to the condition of a flow."""
 
 from collections.abc import Callable
-from itertools import pairwise
 from typing import final
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+
+from sbi_clustermass.embeddings.galaxies import perceptron
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "elu": nn.ELU,
@@ -15,12 +16,12 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "silu": nn.SiLU,
     "tanh": nn.Tanh,
 }
-NEGLIGIBLE = 1e-6  # spread over mean of a feature, beyond which it is rounding noise
+_NEGLIGIBLE = 1e-6  # standard deviation over mean of a feature, up to which it is rounding noise
 
 
 @final
-class Standard(nn.Module):
-    """Features less their mean, over their standard deviation.
+class StandardiseFeatures(nn.Module):
+    """Subtract the mean of each feature and divide by its standard deviation.
 
     The leading `shared` features have one mean and one deviation: an image of sum 1 has pixels of 4e-4, and a deviation
     for each pixel would divide the empty ones by next to nothing. The others each have their own.
@@ -38,7 +39,7 @@ class Standard(nn.Module):
         self.std: Tensor
 
     def forward(self, features: Float[Tensor, "batch feature"]) -> Float[Tensor, "batch feature"]:
-        """Of mean 0 and standard deviation 1 on the batch it was built from."""
+        """Features of mean 0 and standard deviation 1 on the batch that the module was built from."""
         return (features - self.mean) / self.std
 
 
@@ -48,24 +49,16 @@ def trunk(
     """Standardise features and pass them through a perceptron whose last layer, of width `widths[-1]`, is linear.
 
     Args:
-        features: Of a batch, to size and standardise by.
+        features: Features of a batch, to size and standardise by.
         shared: Number of leading features that are standardised together.
-        widths: Of the layers.
-        activation: Between the layers, a name of `ACTIVATIONS`.
+        widths: Widths of the layers.
+        activation: Activation between the layers, a name of `ACTIVATIONS`.
     """
-    hidden = perceptron((features.shape[1], *widths[:-1]), widths[-1], activation=activation)
-    return nn.Sequential(Standard(features, shared=shared), hidden)
-
-
-def perceptron(widths: tuple[int, ...], outputs: int, *, activation: str) -> nn.Sequential:
-    """Layers of these widths with an activation behind each but the input, and a linear output layer."""
-    layers: list[nn.Module] = []
-    for wide, next_wide in pairwise(widths):
-        layers += [nn.Linear(wide, next_wide), ACTIVATIONS[activation]()]
-    return nn.Sequential(*layers, nn.Linear(widths[-1], outputs))
+    layers = perceptron(features.shape[1], *widths, activation=ACTIVATIONS[activation])
+    return nn.Sequential(StandardiseFeatures(features, shared=shared), layers)
 
 
 def mean_and_std(values: Float[Tensor, "batch *feature"]) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation over the batch; a deviation of 1 where all are equal up to rounding."""
     mean, std = values.mean(0), values.std(0, correction=0)
-    return mean, torch.where(std > NEGLIGIBLE * mean.abs(), std, torch.ones_like(std))
+    return mean, torch.where(std > _NEGLIGIBLE * mean.abs(), std, torch.ones_like(std))

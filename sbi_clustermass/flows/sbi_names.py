@@ -3,7 +3,6 @@
 A convenience: strings are deprecated in sbi's next version, and objects say more.
 """
 
-from collections.abc import Mapping
 from inspect import signature
 from typing import Any, final
 
@@ -12,8 +11,9 @@ from torch import Tensor, nn
 
 from sbi_clustermass.flows.base import Flow
 from sbi_clustermass.flows.embed_once import EmbedOnce
+from sbi_clustermass.flows.registry import FLOWS
 
-PREFIX = "clustermass_"
+_PREFIX = "clustermass_"
 _DEFAULT = {name: each.default for name, each in signature(factory.posterior_nn).parameters.items()}
 # sbi calls theta x and x y in its builders
 _INJECTED = {"z_score_x": _DEFAULT["z_score_theta"], "z_score_y": _DEFAULT["z_score_x"]} | {
@@ -21,25 +21,24 @@ _INJECTED = {"z_score_x": _DEFAULT["z_score_theta"], "z_score_y": _DEFAULT["z_sc
 }
 
 
-def register_flows(flows: Mapping[str, type[Flow]]) -> tuple[str, ...]:
-    """Make flows known to sbi's string factory; those already there stay, so that it can be called again.
+def register() -> tuple[str, ...]:
+    """Add all of `FLOWS` to sbi's string factory: `NPE(prior, density_estimator="stacked_affine")`.
 
-    Args:
-        flows: Builders by name. Each is registered as `clustermass_NAME`, and as NAME where sbi has no such name:
-            sbi's own `maf` stays sbi's own.
+    Each is registered as `clustermass_NAME`, and as NAME where sbi has no such name: sbi's own `maf` stays sbi's own.
+    A second call changes nothing.
 
     Returns:
         The names that are ours.
     """
-    for name, kind in flows.items():
-        build = _Registered(kind)
-        for alias in (name, PREFIX + name):
+    for name, kind in FLOWS.items():
+        build = _SbiBuilder(kind)
+        for alias in (name, _PREFIX + name):
             factory.model_builders.setdefault(alias, build)
-    return tuple(name for name, build in factory.model_builders.items() if isinstance(build, _Registered))
+    return tuple(name for name, build in factory.model_builders.items() if isinstance(build, _SbiBuilder))
 
 
 @final
-class _Registered:
+class _SbiBuilder:
     """A builder with the keywords of sbi's string factory, which passes its own defaults whatever the user wrote."""
 
     def __init__(self, kind: type[Flow]) -> None:
@@ -49,8 +48,8 @@ class _Registered:
         """Build from parameters (sbi's batch_x) and observations (batch_y).
 
         Raises:
-            ValueError: If one of the factory's own keywords differs from its default: it would be ignored.
-            TypeError: If another keyword is no field of the flow.
+            ValueError: One of the factory's own keywords differs from its default: it would be ignored.
+            TypeError: Another keyword is not a field of the flow.
         """
         for name, default in _INJECTED.items():
             if keywords.pop(name, default) != default:

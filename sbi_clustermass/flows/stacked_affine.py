@@ -16,15 +16,15 @@ from nflows.transforms.base import CompositeTransform, Transform
 from sbi.neural_nets.estimators.nflows_flow import NFlowsFlow
 from torch import Tensor, nn
 
-from sbi_clustermass.embeddings import KDEImage
-from sbi_clustermass.flows.base import Described, assemble, check_values
+from sbi_clustermass.embeddings.kde import KDEImage
+from sbi_clustermass.flows.base import BaseFlow, assemble
 from sbi_clustermass.flows.embed_once import EmbedOnce
-from sbi_clustermass.flows.mlp import Standard, mean_and_std, perceptron
-from sbi_clustermass.flows.univariate import Mixture
+from sbi_clustermass.flows.mlp import ACTIVATIONS, StandardiseFeatures, mean_and_std, perceptron
+from sbi_clustermass.flows.univariate import GaussianMixture, check_one_parameter
 
 
 @final
-class Standardise(Transform):
+class StandardiseParameters(Transform):
     """z = (theta - mean) / std, with fixed mean and std per parameter."""
 
     def __init__(self, mean: Float[Tensor, " theta"], std: Float[Tensor, " theta"]) -> None:
@@ -45,7 +45,7 @@ class Standardise(Transform):
 
 @final
 class AffineBlock(Transform):
-    """u -> (u - mu) / sigma (the paper's eq. 3), with mu and log sigma read from the context: no weights of its own."""
+    """u -> (u - mu) / sigma (the paper's eq. 3), with mu and log sigma read from the context; it has no weights."""
 
     def __init__(self, block: int, theta: int) -> None:
         super().__init__()
@@ -109,7 +109,7 @@ class AffineFlow(NFlowsFlow):
         theta = len(mean)
         stack = [AffineBlock(block, theta) for block in range(blocks)]
         base = StandardNormal((theta,)) if components == 1 else MixtureBase(components, theta)
-        flow = Flow(CompositeTransform([Standardise(mean, std), *stack]), base)
+        flow = Flow(CompositeTransform([StandardiseParameters(mean, std), *stack]), base)
         super().__init__(flow, torch.Size((theta,)), torch.Size((sum(_numbers(theta, blocks, components)),)))
         self.blocks = blocks
 
@@ -118,38 +118,39 @@ class AffineFlow(NFlowsFlow):
 
         $z = \mu_1 + s_1 \mu_2 + s_1 s_2 \mu_3 + s_1 s_2 s_3 u$: mean and standard deviation where $u \sim N(0, 1)$.
         """
-        standardise = self._only(Standardise)
+        standardise = self._only(StandardiseParameters)
         theta = len(standardise.mean)
         mu, log_sigma = _per_block(condition[..., : 2 * self.blocks * theta], theta).unbind(-2)
         log_scale = log_sigma.cumsum(-2)
         loc = (mu * torch.exp(log_scale - log_sigma)).sum(-2)
         return standardise.mean + standardise.std * loc, standardise.std * torch.exp(log_scale[..., -1, :])
 
-    def mixture(self, condition: Float[Tensor, "batch number"]) -> Mixture:
+    def mixture(self, condition: Float[Tensor, "batch number"]) -> GaussianMixture:
         """Weights, means and widths of one parameter, in its units."""
-        if self.input_shape != (1,):
-            raise ValueError(f"a mixture of one parameter was asked for; this estimator has {tuple(self.input_shape)}.")
+        check_one_parameter(self)
         loc, scale = self.normal(condition)
         base = self._only(MixtureBase)
         if base is None:
-            return Mixture(torch.zeros_like(loc), loc, scale)
+            return GaussianMixture(torch.zeros_like(loc), loc, scale)
         log_weight, mean, log_std = base.parameters_at(condition)
-        return Mixture(log_weight, loc + scale * mean[..., 0], scale * log_std[..., 0].exp())
+        return GaussianMixture(log_weight, loc + scale * mean[..., 0], scale * log_std[..., 0].exp())
 
     def _only(self, kind: type) -> Any:
-        """A part found by its type: a second reference would double its buffers in the state dict."""
+        """Find a part by its type: a second reference would double its buffers in the state dict."""
         return next((module for module in self.net.modules() if isinstance(module, kind)), None)
 
 
 @final
 class Conditioner(nn.Module):
-    """Networks on the standardised features: (mu, log sigma) of each block, and the base's numbers where it has any."""
+    """Networks on the standardised features: (mu, log sigma) of each block, and the numbers of a mixture base."""
 
-    def __init__(self, standard: Standard, outputs: list[int], *, hidden: tuple[int, ...], activation: str) -> None:
+    def __init__(
+        self, standard: StandardiseFeatures, outputs: list[int], *, hidden: tuple[int, ...], activation: str
+    ) -> None:
         super().__init__()
         self.standard = standard
-        widths = (len(standard.mean), *hidden)
-        self.blocks = nn.ModuleList(perceptron(widths, wide, activation=activation) for wide in outputs)
+        widths, between = (len(standard.mean), *hidden), ACTIVATIONS[activation]
+        self.blocks = nn.ModuleList(perceptron(*widths, wide, activation=between) for wide in outputs)
 
     def forward(self, features: Float[Tensor, "batch feature"]) -> Float[Tensor, "batch number"]:
         """Numbers of block 1 (mu, then log sigma), of block 2, ..., of the base."""
@@ -159,16 +160,16 @@ class Conditioner(nn.Module):
 
 @final
 @dataclass(frozen=True)
-class StackedAffine(Described):
+class StackedAffine(BaseFlow):
     """Stack of conditional affine blocks (Kodi Ramanah et al. 2020, arXiv:2003.05951): in one dimension, a Gaussian.
 
     Block k maps u to (u - mu_k(x)) / sigma_k(x). Affine maps compose to an affine map, so the density of one parameter
     is N(mu_1 + s_1 mu_2 + s_1 s_2 mu_3, (s_1 s_2 s_3)^2) for three blocks, whatever their number: more blocks only
-    parametrise the same mean and width differently. Of several parameters it is a product of independent Gaussians.
+    parametrise the same mean and width differently. For several parameters it is a product of independent Gaussians.
 
     With several components the base is a mixture of Gaussians (the paper's footnote 3) whose weights, means and widths
     depend on the observation, and so is the density of one parameter. A base that is the same for all clusters would
-    have given all posteriors one shape.
+    give all posteriors one shape.
 
     The object is a builder for sbi: `NPE(prior, density_estimator=StackedAffine())`.
 
@@ -176,8 +177,8 @@ class StackedAffine(Described):
         blocks: Number of affine blocks [1].
         hidden: Widths of each block's conditioner.
         embedding: Maps an observation to the conditioner's input; deep-copied when built, two flows share no weights.
-        components: Gaussians in the base [1]: 1 for the paper's N(0, 1).
-        activation: Between the conditioner's layers: tanh, as published, elu, gelu, relu or silu.
+        components: Number of Gaussians in the base [1]: 1 for the paper's N(0, 1).
+        activation: Activation between the conditioner's layers: tanh, as published, elu, gelu, relu or silu.
     """
 
     name: ClassVar[str] = "stacked_affine"
@@ -188,9 +189,6 @@ class StackedAffine(Described):
     components: int = 1
     activation: str = "tanh"
 
-    def __post_init__(self) -> None:
-        check_values(self)
-
     def __call__(self, theta: Float[Tensor, "batch theta"], x: Float[Tensor, "batch *event"]) -> EmbedOnce:
         """Build an untrained flow, sized and standardised from one batch of pairs.
 
@@ -199,7 +197,7 @@ class StackedAffine(Described):
         numbers = _numbers(theta.shape[1], self.blocks, self.components)
 
         def head(features: Tensor, shared: int) -> nn.Module:
-            standard = Standard(features, shared=shared)
+            standard = StandardiseFeatures(features, shared=shared)
             return Conditioner(standard, numbers, hidden=self.hidden, activation=self.activation)
 
         def inner(theta: Tensor, features: Tensor) -> AffineFlow:
@@ -209,7 +207,7 @@ class StackedAffine(Described):
 
 
 def _numbers(theta: int, blocks: int, components: int) -> list[int]:
-    """How many numbers each block needs, and the base where it needs any."""
+    """Number of coefficients of each block, and of a mixture base."""
     return [2 * theta] * blocks + ([components * (1 + 2 * theta)] if components > 1 else [])
 
 

@@ -11,21 +11,21 @@ from torch import Tensor, nn
 from sbi_clustermass.flows.base import SbiFlow, assemble
 from sbi_clustermass.flows.embed_once import EmbedOnce
 
-TAIL = 30.0  # e-folds of the exponential tails that are counted, one a knot's distance: the rest is 1e-13
-FLAT = 1e-3  # change of the log density over a piece, below which it is integrated as a straight line
+_TAIL = 30.0  # e-folds of the exponential tails that are counted, one per knot's distance: the rest is 1e-13
+_FLAT = 1e-3  # change of the log density over a piece, below which it is integrated as a straight line
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
 class Tabulated(SbiFlow):
-    """Log density at knots, linear between them, with exponential tails; of one parameter only.
+    """Log density at knots, linear between them, with exponential tails; for one parameter only.
 
     In one dimension, any density that the knots resolve. They span the parameters of the training set. Integrals are
-    in closed form. With an embedding that gives a log-likelihood on a ladder of masses (`TrialMasses`, by its `range`),
-    that ladder is the table and there is no trunk.
+    in closed form. With an embedding that gives a log-likelihood on a grid of masses (`TrialMasses`, by its `range`),
+    that grid is the table and there is no trunk.
 
     Attributes:
-        knots: Number of knots, where the embedding does not say.
+        knots: Number of knots, unless the embedding brings its grid.
     """
 
     name: ClassVar[str] = "tabulated"
@@ -36,32 +36,34 @@ class Tabulated(SbiFlow):
         """Build an untrained flow, sized and standardised from one batch of pairs.
 
         Raises:
-            ValueError: There are several parameters.
+            ValueError: There is more than one parameter.
         """
-        ladder = getattr(self.embedding, "range", None)
-        if ladder is None:
+        span = getattr(self.embedding, "range", None)
+        if span is None:
             return super().__call__(theta, x)
-        _check_one(theta)
+        _check_one_column(theta)
 
-        def inner(_: Tensor, features: Tensor) -> TableFlow:
-            return TableFlow(torch.tensor(ladder), nn.Identity(), features.shape[1], features=features.shape[1])
+        def inner(_: Tensor, features: Tensor) -> TabulatedEstimator:
+            return TabulatedEstimator(torch.tensor(span), nn.Identity(), features.shape[1], features=features.shape[1])
 
         return assemble(self.embedding, theta, x, head=lambda *_: nn.Identity(), inner=inner)
 
-    def inner(self, theta: Tensor, features: Tensor) -> "TableFlow":
+    def inner(self, theta: Tensor, features: Tensor) -> "TabulatedEstimator":
         """A table between the least and the greatest parameter, its logs linear in the features."""
-        _check_one(theta)
+        _check_one_column(theta)
         ends = torch.stack([theta.min(), theta.max()])
-        return TableFlow(ends, nn.Linear(features.shape[1], self.knots), self.knots, features=features.shape[1])
+        return TabulatedEstimator(
+            ends, nn.Linear(features.shape[1], self.knots), self.knots, features=features.shape[1]
+        )
 
 
-def _check_one(theta: Tensor) -> None:
+def _check_one_column(theta: Tensor) -> None:
     if theta.shape[1] != 1:
         raise ValueError(f"Tabulated: a table is of one parameter; found {theta.shape[1]}.")
 
 
 @final
-class TableFlow(ConditionalDensityEstimator):
+class TabulatedEstimator(ConditionalDensityEstimator):
     """sbi's estimator of one parameter on a table; a condition is features, (batch, feature)."""
 
     def __init__(self, ends: Float[Tensor, "2"], net: nn.Module, knots: int, *, features: int) -> None:
@@ -71,13 +73,13 @@ class TableFlow(ConditionalDensityEstimator):
         self.register_buffer("ends", ends.clone().float())
         self.ends: Tensor
 
-    def density(self, condition: Float[Tensor, "batch feature"]) -> "Table":
+    def density(self, condition: Float[Tensor, "batch feature"]) -> "TabulatedDensity":
         """The density at each condition."""
         logs = self.net(condition)
         step = (self.ends[1] - self.ends[0]) / (self.knots - 1)
         inside = torch.linspace(0, 1, self.knots, device=logs.device) * (self.ends[1] - self.ends[0]) + self.ends[0]
-        knots = torch.cat([inside[:1] - TAIL * step, inside, inside[-1:] + TAIL * step])
-        return Table(knots, torch.cat([logs[:, :1] - TAIL, logs, logs[:, -1:] - TAIL], 1))
+        knots = torch.cat([inside[:1] - _TAIL * step, inside, inside[-1:] + _TAIL * step])
+        return TabulatedDensity(knots, torch.cat([logs[:, :1] - _TAIL, logs, logs[:, -1:] - _TAIL], 1))
 
     def log_prob(self, input: Tensor, condition: Tensor) -> Float[Tensor, "sample batch"]:
         """Natural log density, (sample, batch)."""
@@ -99,11 +101,11 @@ class TableFlow(ConditionalDensityEstimator):
 
 @final
 @dataclass(frozen=True)
-class Table:
+class TabulatedDensity:
     """Densities whose logs are linear between knots, not normalised.
 
     Attributes:
-        knots: Rising, (knot,).
+        knots: Values of the parameter, rising, (knot,).
         logs: Natural logs of the densities there, (batch, knot).
     """
 
@@ -129,8 +131,8 @@ class Table:
         piece = torch.searchsorted(above, level).clamp(max=share.shape[1] - 1)
         left = (level - (above - share).gather(1, piece)) / share.gather(1, piece)
         change = self.logs.diff(dim=-1).gather(1, piece)
-        safe = torch.where(change.abs() > FLAT, change, FLAT)
-        inside = torch.where(change.abs() > FLAT, torch.log1p(left * torch.expm1(safe)) / safe, left)
+        safe = torch.where(change.abs() > _FLAT, change, _FLAT)
+        inside = torch.where(change.abs() > _FLAT, torch.log1p(left * torch.expm1(safe)) / safe, left)
         return self.knots[piece] + inside.clamp(0, 1) * self.knots.diff()[piece]
 
     def _at(self, values: Float[Tensor, "batch value"]) -> Float[Tensor, "batch value"]:
@@ -142,6 +144,6 @@ class Table:
     def _pieces(knots: Float[Tensor, " knot"], logs: Float[Tensor, "batch knot"]) -> Float[Tensor, "batch piece"]:
         """Natural log of the integral over each piece, log((e^b - e^a) / (b - a)) and its length."""
         change = logs.diff(dim=-1).abs()
-        safe = torch.where(change > FLAT, change, FLAT)
-        shape = torch.where(change > FLAT, torch.log(-torch.expm1(-safe) / safe), -change / 2)
+        safe = torch.where(change > _FLAT, change, _FLAT)
+        shape = torch.where(change > _FLAT, torch.log(-torch.expm1(-safe) / safe), -change / 2)
         return torch.maximum(logs[:, 1:], logs[:, :-1]) + shape + knots.diff().log()

@@ -1,7 +1,7 @@
 """The density of one parameter at many conditions: on a grid, and the probability between two bounds.
 
-A mixture of Gaussians has its mass within bounds in closed form. A flow from Gaussian noise u = T(theta), T monotone,
-has it as Phi(T(high)) - Phi(T(low)): two evaluations, exact. Anything else is integrated.
+The mass within bounds has a closed form for a mixture of Gaussians. For a flow from Gaussian noise u = T(theta), T
+monotone, it is Phi(T(high)) - Phi(T(low)): two evaluations, exact. Any other density is integrated.
 """
 
 from dataclasses import dataclass
@@ -19,9 +19,9 @@ from sbi.neural_nets.estimators.zuko_flow import ZukoFlow
 from torch import Tensor
 from zuko.distributions import DiagNormal, NormalizingFlow
 
-QUADRATURE_NODES = 256
-LEAST_MASS = log(0.01)  # that a flow is trained by
-FARTHEST = 1e12  # bounds, in the parameter's units and in sigma: beyond, a gradient would be 0 x inf
+_QUADRATURE_NODES = 256
+_LEAST_MASS = log(0.01)  # floor of the log mass in the truncated loss of a flow
+_FARTHEST = 1e12  # bounds, in the parameter's units and in sigma: beyond, a gradient would be 0 x inf
 
 
 class Density(Protocol):
@@ -38,7 +38,7 @@ class Density(Protocol):
 
 @final
 @dataclass(frozen=True)
-class Mixture:
+class GaussianMixture:
     """A mixture of Gaussians at each condition; a Gaussian is one with a single component.
 
     Attributes:
@@ -63,21 +63,21 @@ class Mixture:
 
 
 @runtime_checkable
-class MixtureConditional(Protocol):
+class MixtureEstimator(Protocol):
     """An estimator of one parameter that is a mixture of Gaussians at each condition."""
 
-    def mixture(self, condition: Float[Tensor, "batch feature"]) -> Mixture:
+    def mixture(self, condition: Float[Tensor, "batch feature"]) -> GaussianMixture:
         """Weights, means and widths, in the parameter's units.
 
         Raises:
-            ValueError: If there is more than one parameter.
+            ValueError: There is more than one parameter.
         """
         ...
 
 
 @runtime_checkable
-class KnownDensity(Protocol):
-    """An estimator of one parameter that has its density at each condition itself."""
+class ClosedFormEstimator(Protocol):
+    """An estimator of one parameter with its own closed form of the density at each condition."""
 
     def density(self, condition: Float[Tensor, "batch feature"]) -> Density:
         """The density at each condition."""
@@ -87,7 +87,7 @@ class KnownDensity(Protocol):
 @final
 @dataclass(frozen=True)
 class NFlowsDensity:
-    """A nflows flow of one parameter from Gaussian noise."""
+    """An nflows flow of one parameter from Gaussian noise."""
 
     inner: NFlowsFlow
     features: Float[Tensor, "batch feature"]
@@ -125,10 +125,10 @@ class ZukoDensity:
 
 @final
 @dataclass(frozen=True)
-class AnyDensity:
+class QuadratureDensity:
     """Any estimator of one parameter: the mass by Gauss-Legendre quadrature with 256 nodes.
 
-    Good for features wider than a hundredth of the interval.
+    It is accurate for features wider than a hundredth of the interval.
     """
 
     inner: ConditionalDensityEstimator
@@ -145,37 +145,49 @@ class AnyDensity:
 
 
 def density_at(inner: ConditionalDensityEstimator, features: Float[Tensor, "batch feature"]) -> Density:
-    """The density of one parameter at each row of features, in the form that knows its mass within bounds best."""
-    if isinstance(inner, MixtureConditional):
+    """Density of one parameter at each row of features, in the form with the most accurate mass within bounds."""
+    if isinstance(inner, MixtureEstimator):
         return inner.mixture(features)
-    if isinstance(inner, KnownDensity):
+    if isinstance(inner, ClosedFormEstimator):
         return inner.density(features)
     if isinstance(inner, ZukoFlow):
         distribution = inner.net(inner.embedding_net(features))
         if isinstance(distribution.base, DiagNormal):
             return ZukoDensity(distribution, features)
-    if isinstance(inner, NFlowsFlow) and starts_from_a_normal(inner):
+    if isinstance(inner, NFlowsFlow) and has_normal_base(inner):
         return NFlowsDensity(inner, features)
-    return AnyDensity(inner, features)
+    return QuadratureDensity(inner, features)
 
 
-def log_mass_to_learn_from(density: Density, low: float, high: float) -> Float[Tensor, " batch"]:
-    """`log_mass`, at least log .01 for a flow, and for a mixture so wide that it could nowhere have more within.
+def floored_log_mass(density: Density, low: float, high: float) -> Float[Tensor, " batch"]:
+    """`log_mass`, with a floor of log .01 for a flow, and for a mixture too wide to have more mass within the bounds.
 
-    The truncated loss does not care how much of a density is within the bounds. A flow that drifts out has both bounds
-    at the same noise in float32, hence no mass and an unlimited reward; a Gaussian much wider than the bounds is flat
-    within whatever its width, and no gradient leads back. Below the floor the loss is the plain one.
+    The truncated loss does not depend on how much of a density is within the bounds. A flow that drifts out has both
+    bounds at the same noise in float32, hence no mass and an unlimited reward; a Gaussian much wider than the bounds is
+    flat within them whatever its width, and no gradient leads back. Below the floor the loss is the plain one.
     """
     log_mass = density.log_mass(low, high)
     if isinstance(density, NFlowsDensity | ZukoDensity):
-        return log_mass.clamp(min=LEAST_MASS)
-    if isinstance(density, Mixture):
+        return log_mass.clamp(min=_LEAST_MASS)
+    if isinstance(density, GaussianMixture):
         most = (density.log_weight - density.std.log()).logsumexp(-1) + log((high - low) / sqrt(2 * pi))
-        return torch.where(most < LEAST_MASS, log_mass.clamp(min=LEAST_MASS), log_mass)
+        return torch.where(most < _LEAST_MASS, log_mass.clamp(min=_LEAST_MASS), log_mass)
     return log_mass
 
 
-def starts_from_a_normal(inner: NFlowsFlow) -> bool:
+def check_one_parameter(estimator: ConditionalDensityEstimator) -> None:
+    """Refuse an estimator of several parameters.
+
+    Raises:
+        ValueError: There is more than one parameter.
+    """
+    if estimator.input_shape != (1,):
+        raise ValueError(
+            f"a mixture of one parameter was asked for; this estimator has {tuple(estimator.input_shape)}."
+        )
+
+
+def has_normal_base(inner: NFlowsFlow) -> bool:
     """Whether the flow's base distribution is N(0, 1)."""
     return any(isinstance(module, StandardNormal) for module in inner.net.children())
 
@@ -192,7 +204,7 @@ def log_normal_mass(
 
     Finite with a finite gradient however far the bounds are from the density.
     """
-    low, high = max(low, -FARTHEST), min(high, FARTHEST)
+    low, high = max(low, -_FARTHEST), min(high, _FARTHEST)
     return _log_standard_mass(*((bound - loc.double()) / scale.double() for bound in (low, high)))
 
 
@@ -207,7 +219,7 @@ def _log_standard_mass(below: Float[Tensor, "*batch"], above: Float[Tensor, "*ba
     Evaluated in the tail where both bounds lie and with the squares' difference factorised, so that neither value nor
     gradient cancels; torch's log_ndtr has a wrong gradient beyond 1e6 sigma.
     """
-    below, above = (bound.clamp(-FARTHEST, FARTHEST) for bound in (below, above))
+    below, above = (bound.clamp(-_FARTHEST, _FARTHEST) for bound in (below, above))
     flip = below + above > 0
     near, far = torch.where(flip, -below, above), torch.where(flip, -above, below)
     tail, log_far = near.clamp(max=0), _log_mills(far)
@@ -220,12 +232,12 @@ def _log_standard_mass(below: Float[Tensor, "*batch"], above: Float[Tensor, "*ba
 
 
 def _log_mills(z: Tensor) -> Tensor:
-    """log Phi(z) + z^2 / 2 for z <= 0: slow at any distance."""
+    """log Phi(z) + z^2 / 2 for z <= 0, which varies slowly at any distance."""
     return torch.special.erfcx(-z * sqrt(0.5)).log() - log(2)
 
 
 @lru_cache(maxsize=1)
 def _gauss_legendre() -> tuple[np.ndarray, np.ndarray]:
     """Nodes on [0, 1] and log weights that sum to 1."""
-    nodes, weights = np.polynomial.legendre.leggauss(QUADRATURE_NODES)
+    nodes, weights = np.polynomial.legendre.leggauss(_QUADRATURE_NODES)
     return (nodes + 1) / 2, np.log(weights / 2)

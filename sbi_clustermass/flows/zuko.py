@@ -1,15 +1,14 @@
 """The zuko flows that sbi ships: monotone maps of each parameter to Gaussian noise.
 
-sbi's `hidden_features=50` means as many hidden layers of width 50 as there are transforms; here the widths are given.
-sbi's circular splines (`zuko_ncsf`) are left out: their density repeats itself every 2 pi standard deviations, which
-suits an angle; of a mass it would say that the least is the neighbour of the greatest. So is `zuko_cnf`, which sbi
-builds but does not name.
+Each class is its fields and sbi's own builder. sbi's `hidden_features=50` means as many hidden layers of width 50 as
+there are transforms; here the widths are given. sbi's circular splines (`zuko_ncsf`) are left out: their density has a
+period of 2 pi standard deviations, which suits an angle, but would make the least mass the neighbour of the greatest.
+`zuko_cnf` is left out because sbi builds it but does not name it.
 """
 
 from dataclasses import dataclass
 from typing import ClassVar, final
 
-from sbi.neural_nets.estimators.zuko_flow import ZukoFlow
 from sbi.neural_nets.net_builders import (
     build_zuko_bpf,
     build_zuko_gf,
@@ -20,7 +19,6 @@ from sbi.neural_nets.net_builders import (
     build_zuko_sospf,
     build_zuko_unaf,
 )
-from torch import Tensor
 
 from sbi_clustermass.flows.base import SbiFlow
 
@@ -37,14 +35,11 @@ class ZukoMAF(SbiFlow):
     """
 
     name: ClassVar[str] = "zuko_maf"
+    sbi_builder: ClassVar = staticmethod(build_zuko_maf)
 
     hidden_features: tuple[int, ...] = (50, 50)
     num_transforms: int = 5
     randperm: bool = False
-
-    def inner(self, theta: Tensor, features: Tensor) -> ZukoFlow:
-        """sbi's `build_zuko_maf`."""
-        return build_zuko_maf(theta, features, z_score_x="independent", z_score_y="none", **self.options())
 
 
 @final
@@ -59,14 +54,11 @@ class ZukoNICE(SbiFlow):
     """
 
     name: ClassVar[str] = "zuko_nice"
+    sbi_builder: ClassVar = staticmethod(build_zuko_nice)
 
     hidden_features: tuple[int, ...] = (50, 50)
     num_transforms: int = 5
     randmask: bool = False
-
-    def inner(self, theta: Tensor, features: Tensor) -> ZukoFlow:
-        """sbi's `build_zuko_nice`."""
-        return build_zuko_nice(theta, features, z_score_x="independent", z_score_y="none", **self.options())
 
 
 @final
@@ -84,14 +76,11 @@ class ZukoNSF(SbiFlow):
     """
 
     name: ClassVar[str] = "zuko_nsf"
+    sbi_builder: ClassVar = staticmethod(build_zuko_nsf)
 
     hidden_features: tuple[int, ...] = (50, 50)
     num_transforms: int = 5
     num_bins: int = 8
-
-    def inner(self, theta: Tensor, features: Tensor) -> ZukoFlow:
-        """sbi's `build_zuko_nsf`."""
-        return build_zuko_nsf(theta, features, z_score_x="independent", z_score_y="none", **self.options())
 
 
 @final
@@ -99,8 +88,8 @@ class ZukoNSF(SbiFlow):
 class ZukoGF(SbiFlow):
     """Gaussianization flow (Meng et al. 2020, arXiv:2003.01941): normal scores of mixtures of Gaussian distributions.
 
-    In one dimension any density, several modes included. In float32 it is 0 where all components of a transform are 14
-    of their widths away, and its logarithm -inf: one training mass out there would stop the training.
+    In one dimension any density, several modes included. In float32 it is 0, with a logarithm of -inf, where all
+    components of a transform are 14 of their widths away: one training mass out there would stop the training.
 
     Attributes:
         hidden_features: Widths of each transform's network.
@@ -109,14 +98,11 @@ class ZukoGF(SbiFlow):
     """
 
     name: ClassVar[str] = "zuko_gf"
+    sbi_builder: ClassVar = staticmethod(build_zuko_gf)
 
     hidden_features: tuple[int, ...] = (50, 50)
     num_transforms: int = 3
     components: int = 8
-
-    def inner(self, theta: Tensor, features: Tensor) -> ZukoFlow:
-        """sbi's `build_zuko_gf`."""
-        return build_zuko_gf(theta, features, z_score_x="independent", z_score_y="none", **self.options())
 
 
 @final
@@ -130,20 +116,17 @@ class ZukoSOSPF(SbiFlow):
     Attributes:
         hidden_features: Widths of each transform's network.
         num_transforms: Number of transforms.
-        degree: Of the polynomials that are squared.
+        degree: Degree of the polynomials that are squared.
         polynomials: Number of squares in each transform.
     """
 
     name: ClassVar[str] = "zuko_sospf"
+    sbi_builder: ClassVar = staticmethod(build_zuko_sospf)
 
     hidden_features: tuple[int, ...] = (50, 50)
     num_transforms: int = 5
     degree: int = 4
     polynomials: int = 3
-
-    def inner(self, theta: Tensor, features: Tensor) -> ZukoFlow:
-        """sbi's `build_zuko_sospf`."""
-        return build_zuko_sospf(theta, features, z_score_x="independent", z_score_y="none", **self.options())
 
 
 @final
@@ -157,19 +140,16 @@ class ZukoNAF(SbiFlow):
         hidden_features: Widths of each transform's network.
         num_transforms: Number of transforms.
         randperm: Whether several parameters are permuted at random between the transforms.
-        signal: Numbers that each monotone network is told of the observation.
+        signal: Number of features of the observation that each monotone network receives.
     """
 
     name: ClassVar[str] = "zuko_naf"
+    sbi_builder: ClassVar = staticmethod(build_zuko_naf)
 
     hidden_features: tuple[int, ...] = (50, 50)
     num_transforms: int = 5
     randperm: bool = False
     signal: int = 16
-
-    def inner(self, theta: Tensor, features: Tensor) -> ZukoFlow:
-        """sbi's `build_zuko_naf`."""
-        return build_zuko_naf(theta, features, z_score_x="independent", z_score_y="none", **self.options())
 
 
 @final
@@ -183,19 +163,16 @@ class ZukoUNAF(SbiFlow):
         hidden_features: Widths of each transform's network.
         num_transforms: Number of transforms.
         randperm: Whether several parameters are permuted at random between the transforms.
-        signal: Numbers that each integrated network is told of the observation.
+        signal: Number of features of the observation that each integrated network receives.
     """
 
     name: ClassVar[str] = "zuko_unaf"
+    sbi_builder: ClassVar = staticmethod(build_zuko_unaf)
 
     hidden_features: tuple[int, ...] = (50, 50)
     num_transforms: int = 5
     randperm: bool = False
     signal: int = 16
-
-    def inner(self, theta: Tensor, features: Tensor) -> ZukoFlow:
-        """sbi's `build_zuko_unaf`."""
-        return build_zuko_unaf(theta, features, z_score_x="independent", z_score_y="none", **self.options())
 
 
 @final
@@ -209,15 +186,12 @@ class ZukoBPF(SbiFlow):
     Attributes:
         hidden_features: Widths of each transform's network.
         num_transforms: Number of transforms.
-        degree: Of the polynomials.
+        degree: Degree of the polynomials.
     """
 
     name: ClassVar[str] = "zuko_bpf"
+    sbi_builder: ClassVar = staticmethod(build_zuko_bpf)
 
     hidden_features: tuple[int, ...] = (50, 50)
     num_transforms: int = 3
     degree: int = 16
-
-    def inner(self, theta: Tensor, features: Tensor) -> ZukoFlow:
-        """sbi's `build_zuko_bpf`."""
-        return build_zuko_bpf(theta, features, z_score_x="independent", z_score_y="none", **self.options())

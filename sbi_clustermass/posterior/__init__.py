@@ -1,6 +1,5 @@
-"""Mass posteriors of many clusters on one grid: summaries, samples, mixtures, likelihoods, mended widths."""
+"""Mass posteriors of many clusters on one grid: summaries, samples, mixtures, likelihoods, recalibration."""
 
-from sbi_clustermass.posterior.posteriors import MassPosteriors
-from sbi_clustermass.posterior.recalibration import Recalibration
+import lazy_loader
 
-__all__ = ["MassPosteriors", "Recalibration"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -14,7 +14,7 @@ from scipy.stats import norm, truncnorm
 from torch import nn
 
 from sbi_clustermass.flows import EmbedOnce, StackedAffine
-from sbi_clustermass.flows.stacked_affine import Standardise
+from sbi_clustermass.flows.stacked_affine import StandardiseParameters
 from sbi_clustermass.flows.univariate import log_normal_mass
 
 LOW, HIGH = 13.5, 15.3
@@ -232,7 +232,7 @@ def test_bounds_out_of_order_and_several_parameters_are_refused():
 
 def test_a_flow_that_has_left_the_bounds_is_not_rewarded_for_what_float32_cannot_resolve():
     """Noise 9 at every mass to seven digits: the density between the bounds is flat, and its loss log(1.8)."""
-    far = Standardise(torch.tensor([14.0 - 9e9]), torch.tensor([1e9]))
+    far = StandardiseParameters(torch.tensor([14.0 - 9e9]), torch.tensor([1e9]))
     inner = NFlowsFlow(Flow(CompositeTransform([far]), StandardNormal((1,))), torch.Size([1]), torch.Size([4]))
     flow = EmbedOnce(nn.Identity(), nn.Identity(), inner, (4,))
     loss = flow.truncated_loss(torch.full((3, 1), 14.0), torch.rand(3, 4), low=13.5, high=15.3)

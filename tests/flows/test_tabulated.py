@@ -10,13 +10,13 @@ from scipy.integrate import quad
 
 from sbi_clustermass.embeddings import TrialMasses
 from sbi_clustermass.flows import Tabulated
-from sbi_clustermass.flows.tabulated import Table, TableFlow
+from sbi_clustermass.flows.tabulated import TabulatedDensity, TabulatedEstimator
 
 
 def table(seed, knots=7, scale=5.0):
     generator = torch.Generator().manual_seed(seed)
     logs = scale * torch.randn(2, knots, generator=generator, dtype=torch.float64)
-    return Table(torch.linspace(13, 15, knots, dtype=torch.float64), logs)
+    return TabulatedDensity(torch.linspace(13, 15, knots, dtype=torch.float64), logs)
 
 
 @given(seed=st.integers(0, 2**16), low=st.floats(12.8, 14.9), width=st.floats(0.01, 2), scale=st.floats(0, 30))
@@ -46,7 +46,7 @@ def test_the_quantile_undoes_the_mass_below(seed, level):
 
 
 def test_flat_logs_are_a_flat_density_with_exponential_tails():
-    flow = TableFlow(torch.tensor([0.0, 1.0]), torch.nn.Identity(), 11, features=11)
+    flow = TabulatedEstimator(torch.tensor([0.0, 1.0]), torch.nn.Identity(), 11, features=11)
     logs = torch.zeros(1, 11)
     values = torch.tensor([0.0, 0.37, 1.0, 1.1, -0.2])[:, None, None]
     # tails of one step, .1, each: total 1.2

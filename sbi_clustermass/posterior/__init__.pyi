@@ -1,0 +1,2 @@
+from .posteriors import MassPosteriors as MassPosteriors
+from .recalibration import Recalibration as Recalibration
