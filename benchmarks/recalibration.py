@@ -39,7 +39,7 @@ def table(sets: Sets) -> Table:
         before = estimator.posterior(test_set)
 
         def under(posteriors: MassPosteriors) -> HeldOut:
-            return HeldOut.of(posteriors, test_set, drawn_from_prior=False).under(masses)
+            return HeldOut.from_catalogue(posteriors, test_set, drawn_from_prior=False).under(masses)
 
         rows += [row(name, under(before)), row(f"{name}, recalibrated", under(found.apply(before)))]
         print(f"{name}: {found}", flush=True)

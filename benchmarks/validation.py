@@ -145,7 +145,7 @@ def with_everything(sets: Sets) -> list[Section]:
     estimators[several] = trained(sets, several, setting.flows()[BEST], train_set, members=3)
     masses = HaloMassFunction(low=setting.low, high=setting.high)
     validation = Validation(estimators, sets.test_set(), masses, train_set, RIVALS)
-    sections = validation.sections(tell=lambda what: CONSOLE.print(f"{what} ...", markup=False))
+    sections = validation.sections(announce=lambda what: CONSOLE.print(f"{what} ...", markup=False))
     if sets.shrink == 1:
         CONSOLE.print("trust ...")
         held_out = some(sets.flat(3, 12_000), 6000)
@@ -161,7 +161,7 @@ def of_members(sets: Sets) -> Section:
     masses = HaloMassFunction(low=setting.low, high=setting.high)
     rivals = {each: RIVALS[each] for each in (*BLIND, "richness_prior", "jeans_members")}
     results = Validation({name: estimator}, test_set, masses, train_set, rivals).results()
-    note = "Members end at the virial radius, which positions alone tell: see aperture."
+    note = "Members end at the virial radius, which positions alone announce: see aperture."
     return Section(
         "The same clusters, true members only", tables=(validation_table(results, title="members", note=note),)
     )

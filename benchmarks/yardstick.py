@@ -18,7 +18,8 @@ from rich.console import Console
 from clustermocks import FlatMasses, HaloModel
 from clustermocks.io.registry import lookup
 from sbi_clustermass import EMBEDDINGS, FLOWS, ImageCNN, KDEImage, Training, TrialMasses
-from sbi_clustermass.diagnostics.comparison import JEANS_SETTINGS, Comparison, Contest, compare
+from sbi_clustermass.cli.progress import console_stage
+from sbi_clustermass.diagnostics.comparison import JEANS_SETTINGS, Comparison, ComparisonSetup, compare
 
 PAIRS = (
     *((flow, "summary") for flow in FLOWS),
@@ -36,24 +37,30 @@ EMBEDDED = {
 SMALLER = 20
 
 
-def contests(settings: list[str], *, seed: int, quick: bool) -> Iterator[tuple[str, Contest]]:
+def contests(settings: list[str], *, seed: int, quick: bool) -> Iterator[tuple[str, ComparisonSetup]]:
     """The clusters of each setting; each embedding is trained by its own rule, quickly all by the same short one."""
     rule, shrink = Training(seed=seed, max_updates=100 if quick else 20_000), SMALLER if quick else 1
     for setting in settings:
         if setting == "mocks":
             mocks = HaloModel.ho2019().simulate(FlatMasses(13.5, 15.3).draw(24_000 // shrink, seed), seed=seed)
-            contest = Contest.from_mocks(mocks, 20_000 // shrink, training=rule)
+            setup = ComparisonSetup.from_mocks(mocks, 20_000 // shrink, training=rule)
         else:
             model = lookup("setting", setting, JEANS_SETTINGS)
-            contest = Contest.from_jeans(model, 16_000 // shrink, training=rule)
-        yield setting, replace(contest, by_embedding=not quick)
+            setup = ComparisonSetup.from_jeans(model, 16_000 // shrink, training=rule)
+        yield setting, replace(setup, by_embedding=not quick)
 
 
-def contend(contest: Contest, pairs: tuple[tuple[str, str], ...], folder: Path) -> Comparison:
+def contend(setup: ComparisonSetup, pairs: tuple[tuple[str, str], ...], folder: Path) -> Comparison:
     """Train and score the pairs."""
     return Comparison.joined(
         *(
-            compare(contest, {flow: FLOWS[flow]()}, {embedding: EMBEDDED[embedding]}, folder=folder, console=Console())
+            compare(
+                setup,
+                {flow: FLOWS[flow]()},
+                {embedding: EMBEDDED[embedding]},
+                folder=folder,
+                stage=console_stage(Console()),
+            )
             for flow, embedding in dict.fromkeys(pairs)
         )
     )
@@ -70,11 +77,11 @@ def main() -> None:
     parser.add_argument("--pairs", help="flow+embedding with commas between them; all by default")
     given = parser.parse_args()
     pairs = tuple((a, b) for a, _, b in (p.partition("+") for p in given.pairs.split(","))) if given.pairs else PAIRS
-    for setting, contest in contests(given.settings, seed=given.seed, quick=given.quick):
+    for setting, setup in contests(given.settings, seed=given.seed, quick=given.quick):
         folder = given.out / setting
-        found = contend(contest, pairs, folder)
+        found = contend(setup, pairs, folder)
         found.write(folder)
-        print(f"\n{setting}: {len(contest.train_set)} clusters to train on, {len(contest.test_set)} for the test")
+        print(f"\n{setting}: {len(setup.train_set)} clusters to train on, {len(setup.test_set)} for the test")
         print(found.markdown(), flush=True)
 
 

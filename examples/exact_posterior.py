@@ -8,7 +8,7 @@ clusters over a uniform background. `clustermass compare --jeans mass+background
 
 from clustermocks import SphericalJeans
 from sbi_clustermass import KDEImage, StackedAffine, Tabulated, Training, TrialMasses
-from sbi_clustermass.diagnostics.comparison import Comparison, Contest, compare
+from sbi_clustermass.diagnostics.comparison import Comparison, ComparisonSetup, compare
 
 
 def main(n_clusters: int = 4000, hidden: tuple[int, ...] = (512, 64, 512), max_updates: int = 600) -> None:
@@ -20,11 +20,11 @@ def main(n_clusters: int = 4000, hidden: tuple[int, ...] = (512, 64, 512), max_u
         max_updates: Weight updates of each training.
     """
     model = SphericalJeans(background=10.0)
-    paper = Contest.from_jeans(model, n_clusters, training=Training(max_updates=max_updates, seed=1))
+    paper = ComparisonSetup.from_jeans(model, n_clusters, training=Training(max_updates=max_updates, seed=1))
     faster = Training(max_updates=max_updates, learning_rate=5e-3, batch_size=200, seed=1)
     results = (
         compare(paper, {"stacked_affine": StackedAffine(hidden=hidden)}, {"kde": KDEImage()}),
-        compare(paper.under(faster), {"tabulated": Tabulated()}, {"trial_masses": TrialMasses(edge=True)}),
+        compare(paper.with_training(faster), {"tabulated": Tabulated()}, {"trial_masses": TrialMasses(edge=True)}),
     )
     found = Comparison.joined(*results)
     print(found.markdown())

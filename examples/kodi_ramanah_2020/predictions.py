@@ -69,7 +69,7 @@ def predictions(samples: Sequence[Sample]) -> Predictions:
 
 
 def _scores(sample: Sample) -> Scores:
-    return Scores.of(Prediction.from_posteriors(sample.posteriors), sample.log10_true, seconds=0.0)
+    return Scores.from_prediction(Prediction.from_posteriors(sample.posteriors), sample.log10_true, seconds=0.0)
 
 
 def _column(sample: Sample, scores: Scores) -> tuple[str, ...]:

@@ -15,8 +15,8 @@ from matplotlib.figure import Figure
 from clustermocks import Catalogue
 from kodi_ramanah_2020.published import GCMRP_AT_100, OTHER_SIMULATOR, PUBLISHED
 from kodi_ramanah_2020.sample import COLOURS, Sample, cell, n_members
+from kodi_ramanah_2020.shot_noise import PIVOT_RICHNESS, ShotNoise, dispersion_noise, fit_shot_noise
 from sbi_clustermass.diagnostics.residuals import Measured, residuals
-from sbi_clustermass.diagnostics.shot_noise import PIVOT_RICHNESS, ShotNoise, dispersion_noise, fit_shot_noise
 from sbi_clustermass.report import Picture, Section, Table
 from sbi_clustermass.report.style import GREY
 

@@ -36,7 +36,7 @@ from sbi_clustermass import (
     as_tensors,
     mass_prior,
 )
-from sbi_clustermass.diagnostics.comparison import Comparison, Contest, compare, plots
+from sbi_clustermass.diagnostics.comparison import Comparison, ComparisonSetup, compare, plots
 from sbi_clustermass.report.style import BLUE, GREY, MASS, ORANGE
 
 FAST = bool(os.environ.get("CLUSTERMASS_FAST"))  # a smaller version, to see that everything works
@@ -45,13 +45,14 @@ FAST = bool(os.environ.get("CLUSTERMASS_FAST"))  # a smaller version, to see tha
 # ## Clusters with a known answer
 #
 # `SphericalJeans` draws spherical clusters in equilibrium over a uniform background. Its likelihood is a formula, so a
-# `Contest` made from it carries the exact posterior of every test cluster. A quarter of the clusters is for the test.
+# `ComparisonSetup` made from it carries the exact posterior of every test cluster. A quarter of the clusters is for the
+# test.
 
 # %%
 rule = Training(max_updates=100 if FAST else 600, seed=1)
-contest = Contest.from_jeans(SphericalJeans(background=10.0), 800 if FAST else 6000, training=rule)
-assert contest.exact is not None
-print(f"{len(contest.train_set)} clusters to train on, {len(contest.test_set)} for the test")
+setup = ComparisonSetup.from_jeans(SphericalJeans(background=10.0), 800 if FAST else 6000, training=rule)
+assert setup.exact is not None
+print(f"{len(setup.train_set)} clusters to train on, {len(setup.test_set)} for the test")
 
 # %% [markdown]
 # ## Three ways to see a cluster, three ways to write a density
@@ -72,7 +73,7 @@ pairs = {
 }
 kept = Path("compared")
 results = [
-    compare(contest.under(replace(rule, learning_rate=rate)), {flow: build}, {name: embedding}, folder=kept)
+    compare(setup.with_training(replace(rule, learning_rate=rate)), {flow: build}, {name: embedding}, folder=kept)
     for (flow, name), (build, embedding, rate) in pairs.items()
 ]
 found = Comparison.joined(*results)
@@ -96,8 +97,8 @@ plots.comparison(found)
 
 # %%
 names = {"paper's": "stacked_affine+kde", "tabulated": "tabulated+trial_masses"}
-answers = {name: MassEstimator.load(kept / folder).posterior(contest.test_set) for name, folder in names.items()}
-answers["exact"] = contest.exact
+answers = {name: MassEstimator.load(kept / folder).posterior(setup.test_set) for name, folder in names.items()}
+answers["exact"] = setup.exact
 
 
 def beside_the_truth(which: tuple[int, ...]) -> Figure:
@@ -106,13 +107,13 @@ def beside_the_truth(which: tuple[int, ...]) -> Figure:
     for axes, i in zip(figure.subplots(1, len(which)), which, strict=True):
         for (name, found), colour in zip(answers.items(), (GREY, BLUE, "k"), strict=True):
             axes.plot(found.grid, found.prob[i], color=colour, ls="--" if name == "exact" else "-", label=name)
-        axes.axvline(contest.test_set.log10_mass[i], color=ORANGE, label="true mass")
-        axes.set(xlabel=MASS, title=f"{contest.test_set.n_galaxies[i]} galaxies")
+        axes.axvline(setup.test_set.log10_mass[i], color=ORANGE, label="true mass")
+        axes.set(xlabel=MASS, title=f"{setup.test_set.n_galaxies[i]} galaxies")
     figure.axes[0].legend(fontsize=8)
     return figure
 
 
-chosen = tuple(int(np.abs(contest.test_set.log10_mass - mass).argmin()) for mass in (13.8, 14.4, 15.0))
+chosen = tuple(int(np.abs(setup.test_set.log10_mass - mass).argmin()) for mass in (13.8, 14.4, 15.0))
 
 # %% mystnb={"image": {"alt": "Posteriors of three clusters, two networks and the exact one, with the true masses."}}
 beside_the_truth(chosen)
@@ -124,8 +125,8 @@ beside_the_truth(chosen)
 # with the paper's stopping rule and a loss that knows where the prior ends. Nothing else of this package is needed.
 
 # %%
-theta, x = as_tensors(contest.train_set)
-inference = ClusterNPE(mass_prior(*contest.support), density_estimator=StackedAffine(hidden=(64, 16, 64)))
+theta, x = as_tensors(setup.train_set)
+inference = ClusterNPE(mass_prior(*setup.support), density_estimator=StackedAffine(hidden=(64, 16, 64)))
 inference.append_simulations(theta, x)
 inference.train(replace(rule, max_updates=100))
 samples = inference.build_posterior().sample((500,), x=x[:1], show_progress_bars=False)

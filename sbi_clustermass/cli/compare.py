@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 
 if TYPE_CHECKING:
-    from sbi_clustermass.diagnostics.comparison import Contest
+    from sbi_clustermass.diagnostics.comparison import ComparisonSetup, Entry, Failure
     from sbi_clustermass.training import Training
 
 
@@ -47,6 +47,7 @@ def compare(
     """
     from clustermocks.io.lock import claimed
     from clustermocks.io.registry import lookup
+    from sbi_clustermass.cli.progress import console_stage
     from sbi_clustermass.diagnostics.comparison import compare as run
     from sbi_clustermass.diagnostics.comparison.plots import comparison
     from sbi_clustermass.embeddings import EMBEDDINGS, TrialMasses
@@ -61,10 +62,17 @@ def compare(
     rule = {"max_updates": max_updates, "learning_rate": learning_rate, "patience": patience, "batch_size": batch_size}
     rule = {name: value for name, value in rule.items() if value is not None}
     console = Console(soft_wrap=True, highlight=False)
-    contest = _contest(mocks, jeans, n, training=replace(Training(seed=seed), **rule), device=device)
-    contest = replace(contest, by_embedding=not rule)
+    setup = _setup(mocks, jeans, n, training=replace(Training(seed=seed), **rule), device=device)
+    setup = replace(setup, by_embedding=not rule)
     with claimed(out):
-        found = run(contest, builders, modules, folder=out, console=console)
+        found = run(
+            setup,
+            builders,
+            modules,
+            folder=out,
+            stage=console_stage(console),
+            on_result=lambda result: _print_failure(result, console),
+        )
         console.print(found.markdown(), markup=False)
         if not found.rows:
             raise ValueError("no combination could be trained.")
@@ -73,18 +81,27 @@ def compare(
     console.print(f"Wrote {out}/: comparison.md, comparison.ecsv, comparison.png, and a folder a combination.")
 
 
+def _print_failure(result: "Entry | Failure", console: Console) -> None:
+    from sbi_clustermass.diagnostics.comparison import Failure
+
+    if isinstance(result, Failure):
+        console.print(f"{result.name}: failed. {result.reason}", markup=False)
+
+
 def _names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
-def _contest(mocks: Path | None, jeans: str | None, n: int | None, *, training: "Training", device: str) -> "Contest":
+def _setup(
+    mocks: Path | None, jeans: str | None, n: int | None, *, training: "Training", device: str
+) -> "ComparisonSetup":
     from clustermocks import Catalogue
     from clustermocks.io.registry import lookup
-    from sbi_clustermass.diagnostics.comparison import JEANS_SETTINGS, Contest
+    from sbi_clustermass.diagnostics.comparison import JEANS_SETTINGS, ComparisonSetup
 
     if (mocks is None) == (jeans is None):
         raise ValueError("give one of --mocks FILE and --jeans SETTING.")
     if mocks is not None:
-        return Contest.from_mocks(Catalogue.from_parquet(mocks), n, training=training, device=device)
+        return ComparisonSetup.from_mocks(Catalogue.from_parquet(mocks), n, training=training, device=device)
     model = lookup("jeans setting", str(jeans), JEANS_SETTINGS)
-    return Contest.from_jeans(model, n or 16_000, training=training, device=device)
+    return ComparisonSetup.from_jeans(model, n or 16_000, training=training, device=device)

@@ -68,7 +68,7 @@ def validate(
         seed=seed,
     )
     with claimed(out):
-        sections = validation.sections(tell=lambda what: console.print(f"{what} ...", markup=False))
+        sections = validation.sections(announce=lambda what: console.print(f"{what} ...", markup=False))
         sections[0] = replace(sections[0], commands=(join(["clustermass", *sys.argv[1:]]),))
         for table in sections[0].tables:
             console.print(table.rich())

@@ -1,15 +1,14 @@
 """How good posteriors are, and when not to trust one."""
 
 from sbi_clustermass.diagnostics.calibration import Coverage, PitHistogram, coverage, coverages, pit_histogram
-from sbi_clustermass.diagnostics.false_alarms import alarm_rates, alarm_table
+from sbi_clustermass.diagnostics.false_alarms import alarm_rates
 from sbi_clustermass.diagnostics.reliability import by_posterior_mean, by_richness, reliability, standardised
 from sbi_clustermass.diagnostics.residuals import Measured, mean_of, residuals
 from sbi_clustermass.diagnostics.richness_leakage import richness_r2
 from sbi_clustermass.diagnostics.robustness import robustness_table, simulator_robustness
 from sbi_clustermass.diagnostics.saliency import Saliency
-from sbi_clustermass.diagnostics.sbc import network_sbc, network_tarp, sbc, sbc_ranks, tarp
-from sbi_clustermass.diagnostics.scores import crps, gap, information_gain, log_score
-from sbi_clustermass.diagnostics.shot_noise import ShotNoise, dispersion_noise, fit_shot_noise
+from sbi_clustermass.diagnostics.sbc import sbc, sbc_ranks, tarp
+from sbi_clustermass.diagnostics.scoring_rules import crps, gap, information_gain, log_score
 from sbi_clustermass.diagnostics.test_sets import HeldOut, Mark, mark, reweighted
 from sbi_clustermass.estimator.misspecification.alarm import Alarm
 from sbi_clustermass.estimator.misspecification.feature_distance import FeatureDistance
@@ -27,25 +26,19 @@ __all__ = [
     "PitHistogram",
     "PreprocessingChecks",
     "Saliency",
-    "ShotNoise",
     "SummaryChecks",
     "alarm_rates",
-    "alarm_table",
     "by_posterior_mean",
     "by_richness",
     "coverage",
     "coverages",
     "crps",
-    "dispersion_noise",
-    "fit_shot_noise",
     "gap",
     "information_gain",
     "log_score",
     "marginal_p_value",
     "mark",
     "mean_of",
-    "network_sbc",
-    "network_tarp",
     "pit_histogram",
     "reliability",
     "residuals",

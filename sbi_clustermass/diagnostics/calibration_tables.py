@@ -16,7 +16,7 @@ from sbi_clustermass.diagnostics.reliability import (
 )
 from sbi_clustermass.diagnostics.residuals import residuals
 from sbi_clustermass.diagnostics.sbc import sbc, tarp
-from sbi_clustermass.diagnostics.scores import crps, information_gain, log_score
+from sbi_clustermass.diagnostics.scoring_rules import crps, information_gain, log_score
 from sbi_clustermass.diagnostics.test_sets import COVERAGE_TOLERANCE, MEAN_TOLERANCE, HeldOut, mark
 from sbi_clustermass.report.content import Table
 

@@ -69,27 +69,3 @@ CORRUPTIONS: Mapping[str, Corruption] = {
     "centre off by 0.3 h^-1 Mpc": lambda c, seed: with_centre_offset(c, 0.3, seed),
     "velocity errors of 300 km/s": lambda c, seed: with_velocity_errors(c, 300, seed),
 }
-
-
-def from_wider_tables(wide: Catalogue, aperture: float) -> dict[str, Catalogue]:
-    """Wrong units in tables that reach farther than the aperture, so that galaxies from outside fill it.
-
-    Args:
-        wide: Mocks in an aperture at least 1.5 times that of the estimator.
-        aperture: The estimator's [comoving h^-1 Mpc].
-
-    Raises:
-        ValueError: `wide` does not reach that far.
-    """
-    h = wide.cosmology.h
-    if wide.observation.aperture * h < aperture:
-        raise ValueError(
-            f"from_wider_tables: mocks in an aperture of {wide.observation.aperture:g} h^-1 Mpc; "
-            f"it must be {aperture / h:.2f} at least."
-        )
-    factors = {
-        "R in h^-1 Mpc, read as Mpc, wide table": h,
-        "R physical, read as comoving, wide table": 1 / (1 + wide.observation.redshift),
-        "R in Mpc, read as h^-1 Mpc, wide table": 1 / h,
-    }
-    return {name: recentred(in_wrong_units(wide, factor, aperture=aperture)) for name, factor in factors.items()}

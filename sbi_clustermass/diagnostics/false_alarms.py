@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, final
 import numpy as np
 
 from clustermocks import Catalogue
-from sbi_clustermass.diagnostics.corruptions import CORRUPTIONS, Corruption, from_wider_tables
+from sbi_clustermass.diagnostics.corruptions import CORRUPTIONS, Corruption
 from sbi_clustermass.diagnostics.residuals import Measured, mean_of
 from sbi_clustermass.estimator.misspecification.alarm import Alarm, bonferroni
 from sbi_clustermass.report.content import Table
@@ -106,29 +106,6 @@ def alarm_rates(
         asked = changed.attempts.num_rows if whole else len(held_out)
         rows.append(_measure(name, alarm, estimator, changed, rate=rate, asked=asked))
     return AlarmRates(rate, alarm.tests, tuple(rows))
-
-
-def alarm_table(
-    alarm: Alarm,
-    estimator: "MassEstimator",
-    held_out: Catalogue,
-    *,
-    rate: float = 0.01,
-    wide: Catalogue | None = None,
-    seed: int = 1,
-) -> Table:
-    """The table of alarms on all of `CORRUPTIONS`.
-
-    Args:
-        alarm: Fitted with other mocks.
-        estimator: The one it was fitted with.
-        held_out: Mocks that neither has seen, drawn as the training set was; some thousand.
-        rate: Stated rate of false alarms [1].
-        wide: Mocks in a wider aperture, for wrong units in tables that reach beyond the estimator's.
-        seed: Of the corruptions.
-    """
-    more = {} if wide is None else from_wider_tables(wide, estimator.observation.aperture)
-    return alarm_rates(alarm, estimator, held_out, rate=rate, corruptions={**CORRUPTIONS, **more}, seed=seed).table()
 
 
 def _measure(

@@ -13,11 +13,8 @@ from matplotlib.figure import Figure
 from sbi_clustermass.report.style import BLUE, GREEN, GREY, ORANGE
 
 if TYPE_CHECKING:
-    from clustermocks import Catalogue
     from sbi_clustermass.diagnostics.false_alarms import AlarmRates
     from sbi_clustermass.diagnostics.robustness import Change
-    from sbi_clustermass.estimator.misspecification.summary_checks import SummaryChecks
-    from sbi_clustermass.posterior import MassPosteriors
 
 _MARKS = "os^vD"
 _COLOURS = (BLUE, GREEN, ORANGE, GREY)
@@ -66,22 +63,3 @@ def _sizes(axes: Axes, rows: Sequence["Change"], what: str, *, level: float) -> 
     axes.axhline(level, color="k", ls="--", lw=1)
     axes.set_xticks(x, [row.label for row in rows], rotation=45, ha="right", fontsize=8)
     axes.margins(x=0.15)
-
-
-def percentiles(checks: "SummaryChecks", catalogue: "Catalogue", posteriors: "MassPosteriors", index: int) -> Figure:
-    """Where one cluster's statistics stand among mocks of its mass and richness, in sigmas of a Gaussian."""
-    from sbi_clustermass.estimator.misspecification.summary_statistics import STATISTICS
-
-    rows = np.array([index])
-    scores = checks.scores(catalogue.select(rows), posteriors[rows])[:, 0]
-    names = [name.replace("_", " ") for name in STATISTICS]
-    figure = Figure(figsize=(5.4, 0.9 + 0.27 * len(names)), layout="constrained")
-    axes, y = figure.subplots(), np.arange(len(names))[::-1]
-    axes.axvspan(-1.96, 1.96, color=GREY, alpha=0.2, lw=0, label="95 % of the mocks")
-    axes.axvline(0, color="k", ls="--", lw=1)
-    axes.scatter(scores, y, c=np.where(np.abs(scores) > 1.96, ORANGE, BLUE), s=24, zorder=3)
-    axes.set_yticks(y, names, fontsize=8)
-    reach = max(4.0, 1.1 * float(np.abs(scores).max()))
-    axes.set(xlabel=r"percentile among mocks, in $\sigma$ of a Gaussian", xlim=(-reach, reach))
-    axes.legend(loc="lower right", fontsize=8)
-    return figure

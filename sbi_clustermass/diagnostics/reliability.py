@@ -81,7 +81,9 @@ def by_richness(clusters: HeldOut, *, bins: int = 5) -> tuple[Bin, ...]:
         ValueError: Richness is not known, or there are fewer than 10 clusters a bin.
     """
     if clusters.n_galaxies is None:
-        raise ValueError("by_richness: n_galaxies is not known. Make the set with HeldOut.of(posteriors, clusters).")
+        raise ValueError(
+            "by_richness: n_galaxies is not known. Make the set with HeldOut.from_catalogue(posteriors, clusters)."
+        )
     return _binned(clusters, clusters.n_galaxies, bins)
 
 

@@ -8,21 +8,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, final
-from warnings import warn
 
 import numpy as np
 from jaxtyping import Float, Int
 from scipy.stats import kstwo
 
-from clustermocks.catalogue.catalogue import Catalogue
 from sbi_clustermass.diagnostics.residuals import Measured
 from sbi_clustermass.posterior import MassPosteriors
-from sbi_clustermass.posterior.tabulated import chunks
 
 if TYPE_CHECKING:
     import torch
 
-    from sbi_clustermass.estimator.mass_estimator import MassEstimator
 
 _SAMPLES = 1000  # of each posterior
 _CLASSIFIED = 1000  # clusters that sbi's random forests are shown: their time goes with the number
@@ -93,20 +89,6 @@ def sbc(
     return _checked(_tensor(ranks), _tensor(log10_true), _tensor(averaged), samples=samples, seed=seed)
 
 
-def network_sbc(estimator: "MassEstimator", clusters: Catalogue, *, samples: int = _SAMPLES, seed: int) -> SBC:
-    """SBC by `run_sbc` on `estimator.to_sbi()`: the network's own samples, nothing of ours between.
-
-    Raises:
-        ValueError: There are fewer than 100 clusters.
-    """
-    from sbi.diagnostics import run_sbc
-
-    with _seeded(seed):
-        theta, x, posterior = _in_sbi(estimator, clusters)
-        ranks, averaged = run_sbc(theta, x, posterior, samples, show_progress_bar=False)
-    return _checked(ranks, theta, averaged, samples=samples, seed=seed)
-
-
 def tarp(
     posteriors: MassPosteriors, log10_true: Float[np.ndarray, "cluster"], *, samples: int = _SAMPLES, seed: int
 ) -> TARP:
@@ -120,15 +102,6 @@ def tarp(
     _check_number(len(posteriors))
     rows = torch.arange(len(posteriors), dtype=torch.float32)[:, None]
     return _tarp(_tensor(log10_true), rows, _Sampler(posteriors, seed), samples=samples, seed=seed)
-
-
-def network_tarp(estimator: "MassEstimator", clusters: Catalogue, *, samples: int = _SAMPLES, seed: int) -> TARP:
-    """TARP by `run_tarp` on `estimator.to_sbi()`: the network's own samples.
-
-    Raises:
-        ValueError: There are fewer than 100 clusters.
-    """
-    return _tarp(*_in_sbi(estimator, clusters), samples=samples, seed=seed)
 
 
 @final
@@ -174,29 +147,6 @@ def _checked(ranks: "torch.Tensor", theta: "torch.Tensor", averaged: "torch.Tens
     error = float(0.5 / np.sqrt(2 * n))  # of the share of 2n told right by chance
     told = (Measured(float(some[name].mean()), error) for name in ("c2st_ranks", "c2st_dap"))
     return SBC(float(check_uniformity_frequentist(ranks, samples + 1)[0]), *told)
-
-
-def _in_sbi(estimator: "MassEstimator", clusters: Catalogue) -> tuple[Any, Any, Any]:
-    """Masses (cluster, 1), observations padded to one width, and the network as sbi's posterior.
-
-    sbi samples the whole batch until the last cluster has enough of its draws inside the prior. Clusters of which
-    hardly any fall there are left out; that depends on the data alone, so that calibration is promised of the others.
-    """
-    import torch
-
-    _check_number(len(clusters))
-    width = max(estimator.richness[1], int(clusters.n_galaxies.max()))
-    posterior, x = estimator.to_sbi(width=width), torch.from_numpy(clusters.padded(width))
-    inside = torch.cat([posterior.leakage_correction(x[rows]) for rows in chunks(len(x))]) >= _ACCEPTED
-    if not inside.all():
-        warn(
-            f"{int((~inside).sum())} of {len(x)} clusters are left out: the network puts less than {100 * _ACCEPTED:g} "
-            "% of their probability inside the prior, and sbi's sampling would take very long. sbc and tarp hold all.",
-            UserWarning,
-            stacklevel=3,
-        )
-    _check_number(int(inside.sum()))
-    return _tensor(clusters.log10_mass)[inside], x[inside], posterior
 
 
 def _tensor(values: np.ndarray) -> "torch.Tensor":

@@ -113,7 +113,7 @@ class HeldOut:
             )
 
     @classmethod
-    def of(cls, posteriors: MassPosteriors, clusters: Catalogue, *, drawn_from_prior: bool) -> Self:
+    def from_catalogue(cls, posteriors: MassPosteriors, clusters: Catalogue, *, drawn_from_prior: bool) -> Self:
         """Posteriors of mock clusters, with what the catalogue knows of them."""
         return cls(posteriors, clusters.log10_mass, clusters.n_galaxies, drawn_from_prior=drawn_from_prior)
 

@@ -85,5 +85,5 @@ def test_what_cannot_be_binned_is_refused():
     clusters = gaussian_set(n=200)
     with pytest.raises(ValueError, match="bins of 200 clusters"):
         by_posterior_mean(clusters, bins=30)
-    with pytest.raises(ValueError, match=r"HeldOut\.of"):
+    with pytest.raises(ValueError, match=r"HeldOut\.from_catalogue"):
         by_richness(HeldOut(clusters.posteriors, clusters.log10_mass, drawn_from_prior=True))

@@ -94,7 +94,7 @@ def test_exact_posteriors_of_jeans_clusters_drawn_from_the_mass_function_are_cal
     assert len(mocks) < 1400
     grid = np.linspace(13.5, 15.3, 129)
     flat = MassPosteriors.from_log_prob(grid, model.log_likelihood(mocks, grid))
-    right = HeldOut.of(flat, mocks, drawn_from_prior=False).under(MASSES)
+    right = HeldOut.from_catalogue(flat, mocks, drawn_from_prior=False).under(MASSES)
     assert all_covered(right, errors=4)  # fails once in 1600 seeds
     mean, _ = residuals(right.posteriors.mean, right.log10_mass)
     assert abs(mean.value) < 4 * mean.error

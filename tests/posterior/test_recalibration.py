@@ -10,7 +10,7 @@ from scipy import stats
 from sbi_clustermass import MassPosteriors
 from sbi_clustermass.diagnostics.calibration import coverages, largest_deviation
 from sbi_clustermass.diagnostics.residuals import residuals
-from sbi_clustermass.diagnostics.scores import gap, log_score
+from sbi_clustermass.diagnostics.scoring_rules import gap, log_score
 from sbi_clustermass.posterior.recalibration import Recalibration
 
 WIDE = np.linspace(12, 17, 300)  # holds every posterior whole

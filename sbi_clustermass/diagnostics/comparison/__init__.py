@@ -2,7 +2,7 @@
 
 from sbi_clustermass.diagnostics.comparison.run import compare
 from sbi_clustermass.diagnostics.comparison.score import Entry, Failure
-from sbi_clustermass.diagnostics.comparison.setup import JEANS_SETTINGS, Contest
+from sbi_clustermass.diagnostics.comparison.setup import JEANS_SETTINGS, ComparisonSetup
 from sbi_clustermass.diagnostics.comparison.table import Comparison
 
-__all__ = ["JEANS_SETTINGS", "Comparison", "Contest", "Entry", "Failure", "compare"]
+__all__ = ["JEANS_SETTINGS", "Comparison", "ComparisonSetup", "Entry", "Failure", "compare"]

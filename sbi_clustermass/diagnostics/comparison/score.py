@@ -18,8 +18,9 @@ from torch import Tensor
 
 from clustermocks import Catalogue
 from clustermocks.io.atomic import replacing
-from sbi_clustermass.diagnostics import Measured, coverage, residuals
-from sbi_clustermass.diagnostics.comparison.setup import Contest
+from sbi_clustermass.diagnostics.calibration import coverage
+from sbi_clustermass.diagnostics.comparison.setup import ComparisonSetup
+from sbi_clustermass.diagnostics.residuals import Measured, residuals
 from sbi_clustermass.estimator.mass_estimator import MassEstimator
 from sbi_clustermass.flows import EmbedOnce
 from sbi_clustermass.flows.ensemble import Ensemble
@@ -33,7 +34,7 @@ _CHUNK = 500
 
 @final
 @dataclass(frozen=True)
-class Score:
+class PosteriorScore:
     """How good posteriors of the test clusters are.
 
     Attributes:
@@ -49,10 +50,10 @@ class Score:
     coverage_error: Measured
 
     @classmethod
-    def of(
+    def from_posteriors(
         cls, posteriors: MassPosteriors, log10_true: Float[np.ndarray, "cluster"], log_prob: np.ndarray | None = None
     ) -> Self:
-        """Score posteriors; log densities at the truth are read off their grid where none are given."""
+        """PosteriorScore posteriors; log densities at the truth are read off their grid where none are given."""
         if log_prob is None:
             rows = zip(log10_true, posteriors.prob, strict=True)
             log_prob = np.log([np.interp(mass, posteriors.grid, row) for mass, row in rows])
@@ -79,7 +80,7 @@ class Entry:
 
     flow: str
     embedding: str
-    score: Score
+    score: PosteriorScore
     weights: int
     updates: int
     training_seconds: float
@@ -93,16 +94,16 @@ class Entry:
 
     @classmethod
     def measure(
-        cls, names: tuple[str, str], estimator: MassEstimator, contest: Contest, *, training_seconds: float
+        cls, names: tuple[str, str], estimator: MassEstimator, setup: ComparisonSetup, *, training_seconds: float
     ) -> Self:
-        """Score a trained estimator."""
-        test_set, rule = contest.test_set, contest.training
+        """PosteriorScore a trained estimator."""
+        test_set, rule = setup.test_set, setup.training
         start = perf_counter()
         posteriors = estimator.posterior(test_set)
         elapsed = perf_counter() - start
         return cls(
             *names,
-            Score.of(posteriors, test_set.log10_mass, log_prob_of_truth(estimator, test_set)),
+            PosteriorScore.from_posteriors(posteriors, test_set.log10_mass, log_prob_of_truth(estimator, test_set)),
             weights=sum(part.numel() for part in estimator.network.parameters() if part.requires_grad),
             updates=sum(record.updates[-1] for record in estimator.histories),
             training_seconds=training_seconds,
@@ -125,8 +126,8 @@ class Entry:
         if content.pop("digest", None) != digest:
             return None
         score = content.pop("score")
-        measured = {f.name: Measured(**score[f.name]) for f in fields(Score) if f.name != "log_prob"}
-        return cls(**content, score=Score(np.array(score["log_prob"]), **measured))
+        measured = {f.name: Measured(**score[f.name]) for f in fields(PosteriorScore) if f.name != "log_prob"}
+        return cls(**content, score=PosteriorScore(np.array(score["log_prob"]), **measured))
 
 
 @final

@@ -30,7 +30,7 @@ JEANS_SETTINGS = {
 
 @final
 @dataclass(frozen=True)
-class Contest:
+class ComparisonSetup:
     """One split and one training rule.
 
     A score is an expectation over the test set: its clusters should come from the same draw as those trained on, as
@@ -116,13 +116,15 @@ class Contest:
         exact = MassPosteriors.from_log_prob(grid, model.log_likelihood(test_set, grid))
         return cls(train_set, test_set, _SUPPORT, training=training, exact=exact, device=device)
 
-    def under(self, training: Training) -> Self:
-        """The same clusters under another rule."""
+    def with_training(self, training: Training) -> Self:
+        """Return the same clusters with another training."""
         return replace(self, training=training)
 
-    def suiting(self, embedding: nn.Module) -> Self:
-        """The same clusters under the rule by which this embedding is trained."""
-        return self.under(replace(default_training(embedding), seed=self.training.seed)) if self.by_embedding else self
+    def for_embedding(self, embedding: nn.Module) -> Self:
+        """Return the same clusters with the training that suits an embedding."""
+        if not self.by_embedding:
+            return self
+        return self.with_training(replace(default_training(embedding), seed=self.training.seed))
 
     @property
     def digest(self) -> str:

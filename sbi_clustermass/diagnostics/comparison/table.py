@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Self, final
 import numpy as np
 
 from clustermocks.io.atomic import replacing
-from sbi_clustermass.diagnostics import Measured, mean_of
-from sbi_clustermass.diagnostics.comparison.score import Entry, Failure, Score
+from sbi_clustermass.diagnostics.comparison.score import Entry, Failure, PosteriorScore
+from sbi_clustermass.diagnostics.residuals import Measured, mean_of
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -46,7 +46,7 @@ class Row:
 @final
 @dataclass(frozen=True)
 class Comparison:
-    """All combinations of a contest.
+    """All combinations of a setup.
 
     Attributes:
         results: What each reached, or why it failed.
@@ -54,7 +54,7 @@ class Comparison:
     """
 
     results: tuple[Entry | Failure, ...]
-    exact: Score | None = None
+    exact: PosteriorScore | None = None
 
     @classmethod
     def joined(cls, *parts: Self) -> Self:
@@ -124,7 +124,7 @@ class Comparison:
             self.as_table().write(temporary, format="ascii.ecsv", overwrite=True)
 
 
-def _quality(score: Score) -> tuple[str, str, str]:
+def _quality(score: PosteriorScore) -> tuple[str, str, str]:
     return str(score.residual_mean), str(score.residual_scatter), str(score.coverage_error)
 
 

@@ -1,6 +1,6 @@
 """Flows and their rivals on the same clusters, in one table."""
 
-from sbi_clustermass.diagnostics.validation.evaluate import Result, check_apart, score_baselines, score_estimator
+from sbi_clustermass.diagnostics.validation.evaluate import Result, check_disjoint, score_baselines, score_estimator
 from sbi_clustermass.diagnostics.validation.scores import Scores
 from sbi_clustermass.diagnostics.validation.sections import calibration_section, rivals_section, trust_section
 from sbi_clustermass.diagnostics.validation.table import validation_table
@@ -11,7 +11,7 @@ __all__ = [
     "Scores",
     "Validation",
     "calibration_section",
-    "check_apart",
+    "check_disjoint",
     "rivals_section",
     "score_baselines",
     "score_estimator",

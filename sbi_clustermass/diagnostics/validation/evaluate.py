@@ -66,7 +66,7 @@ def score_baselines(
     test_set: Catalogue,
     *,
     seed: int = 1,
-    tell: Callable[[str], None] = lambda name: None,
+    announce: Callable[[str], None] = lambda name: None,
 ) -> tuple[Result, ...]:
     """Fit and score baselines; one that cannot be fitted or used says why in its row, and the others go on.
 
@@ -75,11 +75,11 @@ def score_baselines(
         train_set: Clusters of known mass to fit them on.
         test_set: Clusters of known mass.
         seed: Of everything random in them.
-        tell: Called with the name of each before its work.
+        announce: Called with the name of each before its work.
     """
     found = []
     for name, baseline in baselines.items():
-        tell(name)
+        announce(name)
         found.append(_score_baseline(name, baseline, train_set, test_set, seed))
     return tuple(found)
 
@@ -101,10 +101,10 @@ def _timed(fitted: Fitted, test_set: Catalogue) -> tuple[Prediction, float]:
 
 
 def _result(name: str, prior: str, prediction: Prediction, test_set: Catalogue, elapsed: float) -> Result:
-    return Result(name, prior, Scores.of(prediction, test_set.log10_mass, seconds=elapsed), prediction)
+    return Result(name, prior, Scores.from_prediction(prediction, test_set.log10_mass, seconds=elapsed), prediction)
 
 
-def check_apart(train_set: Catalogue, test_set: Catalogue) -> None:
+def check_disjoint(train_set: Catalogue, test_set: Catalogue) -> None:
     """Refuse a test set that shares clusters with the training set: the same host and the same mass in both.
 
     Raises:

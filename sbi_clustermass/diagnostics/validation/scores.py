@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float
 from scipy.stats import norm
 
 from sbi_clustermass.baselines.baseline import Prediction
-from sbi_clustermass.diagnostics import Measured, mean_of, residuals
+from sbi_clustermass.diagnostics.residuals import Measured, mean_of, residuals
 
 MIDDLE = (14.0, 15.0)  # dex: the range of the paper's .089
 MASSIVE = (14.8, 15.2)  # dex: the range of the paper's |epsilon| = .067
@@ -48,7 +48,7 @@ class Scores:
     seconds: float
 
     @classmethod
-    def of(cls, found: Prediction, log10_true: Float[np.ndarray, "cluster"], *, seconds: float) -> Self:
+    def from_prediction(cls, found: Prediction, log10_true: Float[np.ndarray, "cluster"], *, seconds: float) -> Self:
         """Score a prediction.
 
         Args:

@@ -51,7 +51,7 @@ def calibration_section(
         test_set: The clusters.
         masses: What their masses were drawn from; None where they were drawn as the training set's.
     """
-    own = HeldOut.of(posteriors, test_set, drawn_from_prior=masses is None)
+    own = HeldOut.from_catalogue(posteriors, test_set, drawn_from_prior=masses is None)
     if masses is None:
         return _calibration(name, own, calibration_tables(own))
     plain = calibration_tables(own, title="published protocol (training prior on this test set)")[:2]
@@ -98,19 +98,19 @@ def trust_section(
 
 
 def _trust_pictures(name: str, rates: "AlarmRates", changes: Sequence["Change"]) -> tuple[Picture, ...]:
-    from sbi_clustermass.diagnostics import misspecification_plots as likeness
+    from sbi_clustermass.diagnostics import misspecification_plots as plots
 
     return (
         Picture(
             f"alarms-{name}",
-            likeness.alarms(rates),
+            plots.alarms(rates),
             "Share of clusters on which the alarm and each of its tests fire, for each way to spoil the data.",
             f"At a false-alarm rate of {_ALARM_RATE:.0%} on unspoilt mocks, in the first row.",
         ),
         *(
             Picture(
                 f"{what}-{name}",
-                likeness.robustness(some),
+                plots.robustness(some),
                 f"Shift of the posterior mean and ratio of widths, against the size of each change of {of}.",
                 "The same clusters before and after.",
             )

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from sbi_clustermass.diagnostics import Measured
+from sbi_clustermass.diagnostics.residuals import Measured
 from sbi_clustermass.diagnostics.validation.evaluate import Result
 from sbi_clustermass.diagnostics.validation.scores import Scores
 from sbi_clustermass.report import Table

@@ -13,7 +13,7 @@ from sbi_clustermass.diagnostics.test_sets import MassDistribution
 from sbi_clustermass.diagnostics.validation.evaluate import (
     TRAINED,
     Result,
-    check_apart,
+    check_disjoint,
     score_baselines,
     score_estimator,
 )
@@ -56,40 +56,40 @@ class Validation:
         for estimator in self.estimators.values():
             clusters = inside(clusters, estimator.support)
         if self.train_set is not None:
-            check_apart(self.train_set, clusters)
+            check_disjoint(self.train_set, clusters)
         return clusters
 
-    def results(self, tell: Callable[[str], None] = lambda what: None) -> tuple[Result, ...]:
+    def results(self, announce: Callable[[str], None] = lambda what: None) -> tuple[Result, ...]:
         """Every method's scores.
 
         Args:
-            tell: Called with what is done next.
+            announce: Called with what is done next.
         """
-        return self._results(self.clusters(), tell)
+        return self._results(self.clusters(), announce)
 
-    def _results(self, clusters: Catalogue, tell: Callable[[str], None]) -> tuple[Result, ...]:
+    def _results(self, clusters: Catalogue, announce: Callable[[str], None]) -> tuple[Result, ...]:
         found = []
         for name, estimator in self.estimators.items():
-            tell(name)
+            announce(name)
             found += score_estimator(name, estimator, clusters, masses=self.masses)
         if self.train_set is not None:
-            found += score_baselines(self.baselines, self.train_set, clusters, seed=self.seed, tell=tell)
+            found += score_baselines(self.baselines, self.train_set, clusters, seed=self.seed, announce=announce)
         return tuple(found)
 
-    def sections(self, tell: Callable[[str], None] = lambda what: None) -> list[Section]:
+    def sections(self, announce: Callable[[str], None] = lambda what: None) -> list[Section]:
         """All of it as a report: the table of methods, calibration, and trust."""
         clusters = self.clusters()
-        results = self._results(clusters, tell)
+        results = self._results(clusters, announce)
         sections = [rivals_section(results, test_set=clusters)]
         own = [each for each in results if each.prior == TRAINED][: len(self.estimators)]  # estimators come first
         for name, result in zip(self.estimators, own, strict=True):
-            tell(f"calibration of {name}")
+            announce(f"calibration of {name}")
             if result.prediction is not None and result.prediction.posteriors is not None:
                 posteriors = result.prediction.posteriors
                 sections.append(calibration_section(name, posteriors, clusters, masses=self.masses))
         if self.held_out is not None:
             for name, estimator in self.estimators.items():
-                tell(f"trust in {name}")
+                announce(f"trust in {name}")
                 held_out = inside(self.held_out, estimator.support)
                 sections.append(trust_section(name, estimator, held_out, seed=self.seed))
         return sections

@@ -12,9 +12,9 @@ from clustermocks import Catalogue, FlatMasses, SphericalJeans
 from sbi_clustermass import KDEImage, MassEstimator, MassPosteriors, StackedAffine, Training
 from sbi_clustermass.cli.main import main
 from sbi_clustermass.diagnostics import Measured
-from sbi_clustermass.diagnostics.comparison import Comparison, Contest, Entry, Failure, compare
+from sbi_clustermass.diagnostics.comparison import Comparison, ComparisonSetup, Entry, Failure, compare
 from sbi_clustermass.diagnostics.comparison.plots import comparison
-from sbi_clustermass.diagnostics.comparison.score import Score, log_prob_of_truth
+from sbi_clustermass.diagnostics.comparison.score import PosteriorScore, log_prob_of_truth
 from tests.paths import ROOT
 
 QUICK = Training(max_updates=20, validate_every=10, seed=3)
@@ -29,9 +29,9 @@ class Broken(StackedAffine):
 
 
 @pytest.fixture(scope="module")
-def contest():
+def setup():
     model = SphericalJeans(richness="independent")
-    return Contest.from_jeans(model, 400, training=QUICK)
+    return ComparisonSetup.from_jeans(model, 400, training=QUICK)
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,15 @@ def normal(name, log10_mass, std, *, shift=0.0):
     """The entry of posteriors N(truth + a known noise + shift, std^2)."""
     grid = np.linspace(12.0, 17.0, 2001)
     mean = log10_mass + shift + std * np.random.default_rng(1).standard_normal(len(log10_mass))
-    return Entry(name, "kde", Score.of(MassPosteriors.from_normal(mean, std, grid), log10_mass), 10, 100, 2.0, 1e-3)
+    return Entry(
+        name,
+        "kde",
+        PosteriorScore.from_posteriors(MassPosteriors.from_normal(mean, std, grid), log10_mass),
+        10,
+        100,
+        2.0,
+        1e-3,
+    )
 
 
 def test_the_score_of_gaussian_posteriors_is_the_one_in_closed_form():
@@ -67,29 +75,31 @@ def test_rows_rank_by_log_likelihood_and_differences_are_paired():
     assert rows[1].gap == rows[1].below_best
 
 
-def test_the_log_density_of_the_truth_is_that_of_a_fine_grid(contest, small):
-    found = compare(replace(contest, members=2), {"a": SMALL}, {"kde": small}).results[0]
+def test_the_log_density_of_the_truth_is_that_of_a_fine_grid(setup, small):
+    found = compare(replace(setup, members=2), {"a": SMALL}, {"kde": small}).results[0]
     assert isinstance(found, Entry)
     assert found.updates == 40
-    estimator = _trained(contest, small, members=2)
-    masses = contest.test_set.log10_mass
-    posteriors = estimator.posterior(contest.test_set, grid=np.linspace(*contest.support, 4001))
+    estimator = _trained(setup, small, members=2)
+    masses = setup.test_set.log10_mass
+    posteriors = estimator.posterior(setup.test_set, grid=np.linspace(*setup.support, 4001))
     # linear between points: (.00045 / sigma)^2 / 8 = 1e-5 at sigma = .05
     np.testing.assert_allclose(
-        log_prob_of_truth(estimator, contest.test_set), Score.of(posteriors, masses).log_prob, atol=1e-3
+        log_prob_of_truth(estimator, setup.test_set),
+        PosteriorScore.from_posteriors(posteriors, masses).log_prob,
+        atol=1e-3,
     )
-    np.testing.assert_allclose(found.score.log_prob, log_prob_of_truth(estimator, contest.test_set), atol=1e-6)
+    np.testing.assert_allclose(found.score.log_prob, log_prob_of_truth(estimator, setup.test_set), atol=1e-6)
 
 
-def _trained(contest, embedding, *, members):
+def _trained(setup, embedding, *, members):
     from sbi_clustermass import train
 
     flow = replace(SMALL, embedding=embedding)
-    return train(contest.train_set, flow=flow, support=contest.support, training=QUICK, members=members, device="cpu")
+    return train(setup.train_set, flow=flow, support=setup.support, training=QUICK, members=members, device="cpu")
 
 
-def test_no_posterior_beats_the_exact_one_and_its_coverage_is_right(contest, small):
-    found = compare(contest, {"a": SMALL}, {"kde": small})
+def test_no_posterior_beats_the_exact_one_and_its_coverage_is_right(setup, small):
+    found = compare(setup, {"a": SMALL}, {"kde": small})
     assert found.exact is not None
     gap, share = found.rows[0].gap, found.exact.coverage_error
     assert gap is not None
@@ -99,17 +109,17 @@ def test_no_posterior_beats_the_exact_one_and_its_coverage_is_right(contest, sma
 
 
 def test_exactly_the_clusters_asked_for_and_the_exact_posterior_is_calibrated_where_a_cut_bites():
-    contest = Contest.from_jeans(SphericalJeans(), 1200, training=QUICK)
-    assert (len(contest.train_set), len(contest.test_set)) == (900, 300)
-    assert len(contest.test_set.attempted()[0]) > 1200
+    setup = ComparisonSetup.from_jeans(SphericalJeans(), 1200, training=QUICK)
+    assert (len(setup.train_set), len(setup.test_set)) == (900, 300)
+    assert len(setup.test_set.attempted()[0]) > 1200
     # half of the lowest masses fail the cut of ten galaxies: a posterior that forgot it would be off at that end
-    pit = contest.exact.pit(contest.test_set.log10_mass)
+    pit = setup.exact.pit(setup.test_set.log10_mass)
     assert abs(pit.mean() - 0.5) < 4 / np.sqrt(12 * 300)
     assert norm.ppf(np.clip(pit, 1e-6, 1 - 1e-6)).std() == pytest.approx(1, abs=4 / np.sqrt(600))
 
 
-def test_what_fails_has_a_row_with_its_reason_and_the_rest_goes_on(contest, small):
-    found = compare(contest, {"broken": Broken(), "fine": SMALL}, {"kde": small})
+def test_what_fails_has_a_row_with_its_reason_and_the_rest_goes_on(setup, small):
+    found = compare(setup, {"broken": Broken(), "fine": SMALL}, {"kde": small})
     assert [row.entry.name for row in found.rows] == ["fine+kde"]
     assert [failure.name for failure in found.failures] == ["broken+kde"]
     assert "RuntimeError: no such thing as a free lunch" in found.markdown()
@@ -119,24 +129,27 @@ def test_what_fails_has_a_row_with_its_reason_and_the_rest_goes_on(contest, smal
     assert table["residual_scatter"].unit == "dex"
 
 
-def test_what_is_done_is_read_back_and_not_trained_again_unless_something_changed(contest, small, tmp_path):
-    first = compare(contest, {"a": SMALL}, {"kde": small}, folder=tmp_path)
-    again = compare(contest, {"a": SMALL}, {"kde": small}, folder=tmp_path)
+def test_what_is_done_is_read_back_and_not_trained_again_unless_something_changed(setup, small, tmp_path):
+    first = compare(setup, {"a": SMALL}, {"kde": small}, folder=tmp_path)
+    again = compare(setup, {"a": SMALL}, {"kde": small}, folder=tmp_path)
     assert again.rows[0].entry.training_seconds == first.rows[0].entry.training_seconds
     np.testing.assert_array_equal(again.rows[0].entry.score.log_prob, first.rows[0].entry.score.log_prob)
-    other = compare(contest.under(replace(QUICK, max_updates=30)), {"a": SMALL}, {"kde": small}, folder=tmp_path)
+    other = compare(setup.with_training(replace(QUICK, max_updates=30)), {"a": SMALL}, {"kde": small}, folder=tmp_path)
     assert other.rows[0].entry.updates == 30
     flow = compare(
-        contest.under(replace(QUICK, max_updates=30)), {"a": replace(SMALL, blocks=1)}, {"kde": small}, folder=tmp_path
+        setup.with_training(replace(QUICK, max_updates=30)),
+        {"a": replace(SMALL, blocks=1)},
+        {"kde": small},
+        folder=tmp_path,
     )
     assert flow.rows[0].entry.weights < other.rows[0].entry.weights
-    assert len(MassEstimator.load(tmp_path / "a+kde").posterior(contest.test_set)) == 100
+    assert len(MassEstimator.load(tmp_path / "a+kde").posterior(setup.test_set)) == 100
 
 
-def test_the_table_in_text_and_in_numbers_say_the_same(contest, small, tmp_path):
+def test_the_table_in_text_and_in_numbers_say_the_same(setup, small, tmp_path):
     from astropy.table import Table
 
-    found = compare(contest, {"a": SMALL}, {"kde": small})
+    found = compare(setup, {"a": SMALL}, {"kde": small})
     found.write(tmp_path)
     table, text = Table.read(tmp_path / "comparison.ecsv"), (tmp_path / "comparison.md").read_text()
     gap = found.rows[0].gap
@@ -148,21 +161,21 @@ def test_the_table_in_text_and_in_numbers_say_the_same(contest, small, tmp_path)
     assert table["rule"][0] == "0.0001 x 100, 200"
 
 
-def test_the_picture_shows_each_combination_at_its_gap(contest, small):
-    found = compare(contest, {"a": SMALL, "b": replace(SMALL, blocks=1)}, {"kde": small})
+def test_the_picture_shows_each_combination_at_its_gap(setup, small):
+    found = compare(setup, {"a": SMALL, "b": replace(SMALL, blocks=1)}, {"kde": small})
     axes = comparison(found).axes[0]
     assert [label.get_text() for label in axes.get_yticklabels()] == [row.entry.name for row in found.rows[::-1]]
     points = np.asarray(axes.lines[0].get_xdata(), float)
     np.testing.assert_allclose(points, [row.gap.value for row in found.rows[::-1]])
 
 
-def test_a_contest_that_would_mislead_is_refused(contest):
+def test_a_setup_that_would_mislead_is_refused(setup):
     with pytest.raises(ValueError, match="training and in the test set"):
-        replace(contest, test_set=contest.train_set, exact=None)
+        replace(setup, test_set=setup.train_set, exact=None)
     with pytest.raises(ValueError, match="prior's support"):
-        replace(contest, support=(14.0, 15.0))
+        replace(setup, support=(14.0, 15.0))
     with pytest.raises(ValueError, match="nothing to compare"):
-        compare(contest, {}, {"kde": KDEImage()})
+        compare(setup, {}, {"kde": KDEImage()})
 
 
 def test_the_command_prints_and_writes_one_table(tmp_path, capsys):
@@ -180,7 +193,9 @@ def test_the_command_takes_mocks_from_a_file_and_then_knows_no_exact_posterior(t
     out = capsys.readouterr().out
     assert "exact posterior" not in out
     entry = json.loads((tmp_path / "out" / "stacked_affine+summary" / "entry.json").read_text())
-    again = Contest.from_mocks(Catalogue.from_parquet(tmp_path / "mocks.parquet"), 240, training=Training(seed=1))
+    again = ComparisonSetup.from_mocks(
+        Catalogue.from_parquet(tmp_path / "mocks.parquet"), 240, training=Training(seed=1)
+    )
     assert len(entry["score"]["log_prob"]) == len(again.test_set)
     assert len(again.train_set) + len(again.test_set) == 240
 

@@ -11,7 +11,7 @@ from sbi_clustermass import MassPosteriors
 from sbi_clustermass.baselines.baseline import Prediction
 from sbi_clustermass.diagnostics.validation import (
     Scores,
-    check_apart,
+    check_disjoint,
     score_baselines,
     score_estimator,
     validation_table,
@@ -28,7 +28,7 @@ def gaussian():
 
 def test_scores_of_gaussian_errors_are_their_closed_forms(gaussian):
     point, truth = gaussian
-    scores = Scores.of(Prediction(point, np.full(point.size, 0.2)), truth, seconds=4.0)
+    scores = Scores.from_prediction(Prediction(point, np.full(point.size, 0.2)), truth, seconds=4.0)
     beyond = norm.sf(0.3, 0.05, 0.2) + norm.cdf(-0.3, 0.05, 0.2)
     inside = norm.cdf(norm.ppf(0.84), -0.25, 1) - norm.cdf(-norm.ppf(0.84), -0.25, 1)
     entropy = -0.5 * np.log(2 * np.pi * 0.2**2) - 0.5 * (1 + 0.25**2)
@@ -44,8 +44,8 @@ def test_scores_of_gaussian_errors_are_their_closed_forms(gaussian):
 def test_whole_posteriors_and_their_gaussians_score_alike(gaussian):
     point, truth = gaussian
     posteriors = MassPosteriors.from_normal(point, 0.2, np.linspace(11, 18, 1401))
-    whole = Scores.of(Prediction.from_posteriors(posteriors), truth, seconds=1.0)
-    plain = Scores.of(Prediction(point, np.full(point.size, 0.2)), truth, seconds=1.0)
+    whole = Scores.from_prediction(Prediction.from_posteriors(posteriors), truth, seconds=1.0)
+    plain = Scores.from_prediction(Prediction(point, np.full(point.size, 0.2)), truth, seconds=1.0)
     assert whole.log_prob.value == pytest.approx(plain.log_prob.value, abs=1e-4)  # densities are tabulated every .005
     assert whole.coverage.value == pytest.approx(plain.coverage.value, abs=1e-3)
 
@@ -54,17 +54,17 @@ def test_clusters_without_an_answer_are_counted_and_left_out(gaussian):
     point, truth = gaussian
     some = point.copy()
     some[: point.size // 4] = np.nan
-    scores = Scores.of(Prediction(some), truth, seconds=1.0)
-    rest = Scores.of(Prediction(point[point.size // 4 :]), truth[point.size // 4 :], seconds=1.0)
+    scores = Scores.from_prediction(Prediction(some), truth, seconds=1.0)
+    rest = Scores.from_prediction(Prediction(point[point.size // 4 :]), truth[point.size // 4 :], seconds=1.0)
     assert scores.answered == 0.75
     assert (scores.mean, scores.scatter, scores.middle) == (rest.mean, rest.scatter, rest.middle)
     assert scores.log_prob is None
-    assert Scores.of(Prediction(np.full(20, np.nan)), truth[:20], seconds=1.0).scatter is None
+    assert Scores.from_prediction(Prediction(np.full(20, np.nan)), truth[:20], seconds=1.0).scatter is None
 
 
 def test_unknown_true_masses_are_refused():
     with pytest.raises(ValueError, match="known mass"):
-        Scores.of(Prediction(np.full(20, 14.0)), np.full(20, np.nan), seconds=1.0)
+        Scores.from_prediction(Prediction(np.full(20, 14.0)), np.full(20, np.nan), seconds=1.0)
 
 
 def test_reweighting_to_a_steep_test_set_takes_away_the_mean_residual(estimator):
@@ -98,7 +98,7 @@ def test_the_table_ranks_by_scatter_and_says_why_a_method_failed(mocks):
     train_set, test_set = mocks.split(0.5, seed=1)
     baselines = {"m_sigma": _Answer(14.0), "silent": _Answer(None), "other": _Answer(14.5, "mass-function")}
     told = []
-    results = score_baselines(baselines, train_set, test_set, tell=told.append)
+    results = score_baselines(baselines, train_set, test_set, announce=told.append)
     assert told == [*baselines]
     table = validation_table(results, title="on mocks")
     assert [row[0] for row in table.rows] == ["m_sigma", "other"]  # equal scatters keep their order
@@ -109,8 +109,8 @@ def test_the_table_ranks_by_scatter_and_says_why_a_method_failed(mocks):
 
 def test_a_test_set_that_shares_clusters_with_the_training_set_is_refused(mocks):
     train_set, test_set = mocks.split(0.5, seed=1)
-    check_apart(train_set, test_set)
+    check_disjoint(train_set, test_set)
     with pytest.raises(ValueError, match="in the training and in the test set"):
-        check_apart(mocks, test_set)
+        check_disjoint(mocks, test_set)
     other = HaloModel().simulate(FlatMasses(13.0, 15.6).draw(200, seed=9), seed=9)
-    check_apart(mocks, other)  # the same host numbers, other masses
+    check_disjoint(mocks, other)  # the same host numbers, other masses

@@ -71,7 +71,7 @@ class _Parabola(NamedTuple):
     c: np.ndarray
 
     @classmethod
-    def of(cls, prob: Float[np.ndarray, "cluster mass"], cdf: Float[np.ndarray, "cluster mass"]) -> Self:
+    def from_density(cls, prob: Float[np.ndarray, "cluster mass"], cdf: Float[np.ndarray, "cluster mass"]) -> Self:
         """The cumulative distribution in each cell, where the density is linear, scaled to the cell's share."""
         low, high, mass = prob[:, :-1], prob[:, 1:], np.diff(cdf)
         ends = low + high
@@ -94,7 +94,7 @@ class _Parabola(NamedTuple):
 
 def _crps(grid: np.ndarray, prob: np.ndarray, cdf: np.ndarray, masses: np.ndarray) -> Float[np.ndarray, "cluster"]:
     steps, (cell, t) = np.diff(grid), locate(grid, masses)
-    below = _Parabola.of(prob, cdf)
+    below = _Parabola.from_density(prob, cdf)
     above = below.rest()
     cells, here, own = np.arange(len(steps)), cell[:, None], (np.arange(len(prob)), cell)
     whole = np.where(cells < here, below.square(), np.where(cells > here, above.square(), 0.0)) @ steps

@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
+from kodi_ramanah_2020.shot_noise import PIVOT_MASS, dispersion_noise, fit_shot_noise
 from scipy import stats
-
-from sbi_clustermass.diagnostics.shot_noise import PIVOT_MASS, dispersion_noise, fit_shot_noise
 
 SIGMA_N, SIGMA_0, OFFSET, SLOPE = 0.12, 0.06, 0.05, 0.9
 

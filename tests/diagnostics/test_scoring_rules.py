@@ -6,7 +6,7 @@ from hypothesis import given, settings, strategies as st
 from scipy import stats
 
 from sbi_clustermass import MassPosteriors
-from sbi_clustermass.diagnostics.scores import crps, crps_of_each, gap, information_gain, log_score, mean_of
+from sbi_clustermass.diagnostics.scoring_rules import crps, crps_of_each, gap, information_gain, log_score, mean_of
 
 GRID = np.linspace(12, 17, 300)
 FINE = np.linspace(12, 17, 500)
