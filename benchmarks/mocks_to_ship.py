@@ -16,6 +16,7 @@ import pyarrow as pa
 from clustermocks import Catalogue, FlatMasses, HaloMassFunction, HaloModel
 from clustermocks.catalogue.ragged import with_column
 from clustermocks.incompleteness import as_observed
+from clustermocks.simulators import provenance_as_text
 from sbi_clustermass.estimator.misspecification.preprocessing_checks import within_velocity
 
 Masses: TypeAlias = FlatMasses | HaloMassFunction
@@ -43,9 +44,11 @@ def drawn(n: int, seed: int, masses: Masses = FLAT, plain: HaloModel = MODEL) ->
         "tracer_density": f"{DENSER * plain.tracer_density:g}",
         "galaxies": f"richness={DENSER * plain.galaxies.richness:g}",
     }
-    told = {name: f"{parts[0].metadata[name]}; a third of the clusters: {text}" for name, text in dense.items()}
-    alike = [_of_other_hosts(replace(part, metadata={**part.metadata, **told}), i) for i, part in enumerate(parts)]
-    return as_observed(Catalogue.concatenate(alike), COMPLETENESS, VELOCITY_ERROR, seed=seed)
+    usual = provenance_as_text(parts[0].provenance)
+    notes = {name: f"{usual[name]}; a third of the clusters: {text}" for name, text in dense.items()}
+    provenance = replace(parts[0].provenance, notes=notes)
+    described = [_of_other_hosts(replace(part, provenance=provenance), i) for i, part in enumerate(parts)]
+    return as_observed(Catalogue.concatenate(described), COMPLETENESS, VELOCITY_ERROR, seed=seed)
 
 
 def _of_other_hosts(mocks: Catalogue, part: int) -> Catalogue:

@@ -24,7 +24,7 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 from scipy.stats import norm
 
-from clustermocks import MDPL2, Catalogue, FlatMasses, Observation
+from clustermocks import MDPL2, Catalogue, FlatMasses, Observation, Provenance
 from sbi_clustermass import MassPosteriors, Tabulated, Training, TrialMasses, train
 from sbi_clustermass.baselines import evrard2008
 from sbi_clustermass.diagnostics import coverage, residuals
@@ -89,7 +89,7 @@ def simulate(n: int, seed: int) -> Catalogue:
         clusters={"log10_mass": masses, "host_id": np.arange(n)},
         galaxies={"R_proj": R_proj, "v_los": v_los, "is_member": is_member},
         offsets=np.cumsum([0, *(len(R) for R, _, _ in drawn)]),
-        metadata={"simulator": "the toy of the tutorial"},
+        provenance=Provenance(simulator="the toy of the tutorial"),
     )
 
 

@@ -1,4 +1,4 @@
-"""The card of a saved estimator, checked field by field: a stranger's file, or a damaged one, may say anything.
+"""The card of a saved estimator, checked field by field: a file of unknown origin may hold anything.
 
 Masses are M200c [h^-1 Msun] as log10_mass [dex].
 """
@@ -6,27 +6,28 @@ Masses are M200c [h^-1 Msun] as log10_mass [dex].
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from math import isfinite
 from pathlib import Path
 from re import fullmatch
-from typing import TYPE_CHECKING, Any, TypeVar, final
+from typing import Any, TypeVar, final
 
 from clustermocks import Cosmology, Observation
-from clustermocks.io.settings import installed_version
+from clustermocks.io.settings import from_json, installed_version, to_json
+from sbi_clustermass.estimator.provenance import Provenance
+from sbi_clustermass.estimator.text_provenance import estimator_provenance_from_text
 from sbi_clustermass.posterior import Recalibration
 from sbi_clustermass.posterior.prior import EffectivePrior
 from sbi_clustermass.training import History
 
-if TYPE_CHECKING:
-    from sbi_clustermass.estimator.mass_estimator import MassEstimator
-
-FORMAT = 2
+FORMAT = 3
+_TEXT_PROVENANCE = 2  # the format whose provenance is text
 _PACKAGE = "sbi-clustermass"
 _LARGEST = 16_000_000  # bytes: a thousand times that of one network
 _MASSES = (5.0, 20.0)  # log10 [h^-1 Msun]: between a dwarf galaxy's halo and more than the universe has
 _MOST = 100_000  # galaxies of a cluster
 _STEEPEST = 100.0  # of log pi's coefficients, before its exponential overflows
+_LARGEST_WHOLE = 2**63
 
 T = TypeVar("T")
 
@@ -34,20 +35,20 @@ T = TypeVar("T")
 @final
 @dataclass(frozen=True)
 class Card:
-    """What a model folder says of itself, all but the flow in the types that an estimator holds.
+    """Description of a saved estimator; all but the flow in the types that an estimator holds.
 
     Attributes:
-        flow: The flow's name and fields, not yet looked at.
+        flow: Name and fields of the flow, not yet looked up.
         prior: Effective training prior.
         observation: How the mocks were observed.
-        cosmology: Of the mocks.
+        cosmology: Cosmology of the mocks.
         richness: Fewest and most galaxies of a training cluster.
-        condition_shape: Of the padded observation that the network was built with, (galaxy, 3).
-        histories: Of each member's training.
-        provenance: Simulator, settings, seeds and versions.
-        weights_sha256: Checksum of the weights' file.
-        alarm_sha256: Checksum of the alarm's file; None where there is none.
-        recalibration: What mends its posteriors; None for nothing.
+        condition_shape: Shape of the padded observation that the network was built with, (galaxy, 3).
+        histories: History of each member's training.
+        provenance: How the mocks were made, and how the networks were trained.
+        weights_sha256: Checksum of the file of weights.
+        alarm_sha256: Checksum of the file of the alarm; None where there is none.
+        recalibration: Map that corrects the widths of posteriors; None where there is none.
     """
 
     flow: Mapping[str, Any]
@@ -57,27 +58,18 @@ class Card:
     richness: tuple[int, int]
     condition_shape: tuple[int, int]
     histories: tuple[History, ...]
-    provenance: Mapping[str, str]
-    weights_sha256: str
+    provenance: Provenance
+    weights_sha256: str = ""
     alarm_sha256: str | None = None
     recalibration: Recalibration | None = None
 
 
-def describe(estimator: "MassEstimator") -> dict[str, Any]:
-    """All that a card holds but the checksums, in JSON's types."""
-    said = {
-        "format": FORMAT,
-        "flow": estimator.flow.config(),
-        "prior": asdict(estimator.prior),
-        "observation": asdict(estimator.observation),
-        "cosmology": asdict(estimator.cosmology),
-        "richness": list(estimator.richness),
-        "condition_shape": list(estimator.network.condition_shape),
-        "histories": [asdict(history) for history in estimator.histories],
-        "provenance": dict(estimator.provenance),
-    }
-    mended = estimator.recalibration
-    return said if mended is None else {**said, "recalibration": asdict(mended)}
+def write_card(card: Card, path: Path) -> None:
+    """Write a card as JSON."""
+    content = {"format": FORMAT, **to_json(card)}
+    optional = {name: content.pop(name) for name in _OPTIONAL}
+    content |= {name: value for name, value in optional.items() if value is not None}
+    path.write_text(json.dumps(content, indent=1), encoding="utf-8")
 
 
 def read_card(path: Path) -> Card:
@@ -87,14 +79,15 @@ def read_card(path: Path) -> Card:
         ValueError: It is no JSON, of another format, or a field is missing, unknown or out of range; the message names
             the file and the field.
     """
-    said = _json(path)
-    _check_format(path, said)
-    readers = _READERS | {name: reader for name, reader in _OPTIONAL.items() if name in said}
-    missing, unknown = readers.keys() - said.keys(), said.keys() - readers.keys() - {"format"}
+    content = _json(path)
+    readers = _READERS | {name: reader for name, reader in _OPTIONAL.items() if name in content}
+    if _checked_format(path, content) == _TEXT_PROVENANCE:
+        readers = readers | {"provenance": _text_provenance}
+    missing, unknown = readers.keys() - content.keys(), content.keys() - readers.keys() - {"format"}
     if missing or unknown:
         what, names = ("missing", missing) if missing else ("unknown", unknown)
         raise ValueError(f"{path}: a field is {what} ({', '.join(sorted(names))[:200]}); the file is damaged.")
-    return Card(**{name: _read(path, name, reader, said[name]) for name, reader in readers.items()})
+    return Card(**{name: _read(path, name, reader, content[name]) for name, reader in readers.items()})
 
 
 @contextmanager
@@ -111,9 +104,9 @@ def damaged(path: Path, what: str) -> Iterator[None]:
     try:
         yield
     except (Exception, RecursionError, MemoryError) as error:
-        said = str(error).strip() or type(error).__name__
-        said = said if len(said) <= 300 else f"{said[:300]} ..."
-        raise ValueError(f"{path}: {what} ({said}); the file is damaged.") from error
+        message = str(error).strip() or type(error).__name__
+        message = message if len(message) <= 300 else f"{message[:300]} ..."
+        raise ValueError(f"{path}: {what} ({message}); the file is damaged.") from error
 
 
 def _json(path: Path) -> dict[str, Any]:
@@ -121,26 +114,25 @@ def _json(path: Path) -> dict[str, Any]:
     if size > _LARGEST:
         raise ValueError(f"{path}: {size / 1e6:.0f} MB; a model's description has {_LARGEST / 1e6:.0f} MB at most.")
     try:
-        said = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except RecursionError as error:
         raise ValueError(f"{path}: not readable JSON (nested too deeply).") from error
     except ValueError as error:  # of the decoders, or a number of more digits than Python reads
         raise ValueError(f"{path}: not readable JSON ({error}).") from error
-    if not isinstance(said, dict):
-        raise ValueError(f"{path}: model format {type(said).__name__!r}; this version reads format {FORMAT}.")
-    return said
+    if not isinstance(content, dict):
+        raise ValueError(f"{path}: model format {type(content).__name__!r}; this version reads format {FORMAT}.")
+    return content
 
 
-def _check_format(path: Path, said: dict[str, Any]) -> None:
-    """Refuse another format, with the version that wrote it."""
-    found = said.get("format")
-    if found == FORMAT and not isinstance(found, bool):
-        return
-    provenance = said.get("provenance")
-    writer = provenance.get(f"version_{_PACKAGE}") if isinstance(provenance, dict) else None
-    by = f", written by {_PACKAGE} {writer[:40]}" if isinstance(writer, str) else ""
+def _checked_format(path: Path, content: dict[str, Any]) -> int:
+    """Read the format; refuse one that this version does not know, and name the version that wrote it."""
+    found = content.get("format")
+    if not isinstance(found, bool) and found in (_TEXT_PROVENANCE, FORMAT):
+        return int(found)
+    writer = _writer(content.get("provenance"))
+    by = f", written by {_PACKAGE} {writer[:40]}" if writer else ""
     later = isinstance(found, int) and found > FORMAT
-    own = f"install that version ({_PACKAGE}=={writer[:40]})" if isinstance(writer, str) else "install an older version"
+    own = f"install that version ({_PACKAGE}=={writer[:40]})" if writer else "install an older version"
     cure = f"a later {_PACKAGE}: pip install --upgrade {_PACKAGE}" if later else f"train it anew, or {own}"
     raise ValueError(
         f"{path}: model format {str(found)[:40]!r}{by}; this version, {installed_version(_PACKAGE)}, "
@@ -148,12 +140,21 @@ def _check_format(path: Path, said: dict[str, Any]) -> None:
     )
 
 
+def _writer(provenance: object) -> str:
+    """Version of the package that wrote a card of any format; empty where it is not stated."""
+    if not isinstance(provenance, dict):
+        return ""
+    versions = provenance.get("versions")
+    found = versions.get(_PACKAGE) if isinstance(versions, dict) else provenance.get(f"version_{_PACKAGE}")
+    return found if isinstance(found, str) else ""
+
+
 def _read(path: Path, name: str, reader: Callable[[Any], T], value: object) -> T:
     with damaged(path, f"{name} cannot be read"):
         return reader(value)
 
 
-# ---- a reader a field: each raises ValueError with what was found ----------------------------------------------------
+# ---- a reader for each field: it raises ValueError with what was found -----------------------------------------------
 
 
 def _flow(value: object) -> Mapping[str, Any]:
@@ -161,69 +162,60 @@ def _flow(value: object) -> Mapping[str, Any]:
         raise ValueError(f"it needs a name and fields, found {_shown(value)}")
     embedding = value.get("embedding")
     if isinstance(embedding, dict) and embedding.get("name") == "trial_masses":
-        return {**value, "embedding": {"edge": True, **embedding}}  # what is older than this field has the ladder
+        return {**value, "embedding": {"edge": True, **embedding}}  # cards older than this field have the ladder
     return value
 
 
 def _prior(value: object) -> EffectivePrior:
-    said = _exactly(value, EffectivePrior)
-    low, high = (_number(said[name], name) for name in ("low", "high"))
-    if not _MASSES[0] <= low < high <= _MASSES[1]:
-        raise ValueError(f"low {low:g} and high {high:g} are no bounds of a mass [log10 h^-1 Msun]")
-    coefficients = tuple(_number(each, "a coefficient") for each in _list(said["coefficients"], 50))
-    if any(abs(each) > _STEEPEST for each in coefficients):
-        raise ValueError(f"a coefficient above {_STEEPEST:g}")
-    return EffectivePrior(low, high, coefficients)
+    prior = _dataclass(EffectivePrior, value)
+    if not _MASSES[0] <= prior.low < prior.high <= _MASSES[1]:
+        raise ValueError(f"low {prior.low:g} and high {prior.high:g} are no bounds of a mass [log10 h^-1 Msun]")
+    if len(prior.coefficients) > 50 or any(abs(each) > _STEEPEST for each in prior.coefficients):
+        raise ValueError(f"more than 50 coefficients, or a coefficient above {_STEEPEST:g}")
+    return prior
 
 
 def _observation(value: object) -> Observation:
-    said = _exactly(value, Observation)
-    numbers = {name: _number(each, name) for name, each in said.items() if name != "min_galaxies"}
-    return Observation(**numbers, min_galaxies=_count(said["min_galaxies"], least=0))
-
-
-def _cosmology(value: object) -> Cosmology:
-    return Cosmology(**{name: _number(each, name) for name, each in _exactly(value, Cosmology).items()})
+    observation = _dataclass(Observation, value)
+    _check_whole(observation.min_galaxies)
+    return observation
 
 
 def _richness(value: object) -> tuple[int, int]:
-    fewest, most = _pair(value)
+    fewest, most = from_json(tuple[int, int], value)
     if not 0 <= fewest <= most <= _MOST:
         raise ValueError(f"{fewest} to {most} galaxies")
     return fewest, most
 
 
 def _shape(value: object) -> tuple[int, int]:
-    galaxies, columns = _pair(value)
+    galaxies, columns = from_json(tuple[int, int], value)
     if columns != 3 or not 1 <= galaxies <= _MOST:
         raise ValueError(f"it needs galaxies and 3 columns, found {galaxies} and {columns}")
     return galaxies, columns
 
 
 def _histories(value: object) -> tuple[History, ...]:
-    found = tuple(map(_history, _list(value, 1000)))
-    if not found:
-        raise ValueError("there is none")
-    return found
+    if not isinstance(value, list) or not 0 < len(value) <= 1000:
+        raise ValueError(f"it needs 1 to 1000 of them, found {_shown(value)}")
+    return tuple(map(_history, value))
 
 
 def _history(value: object) -> History:
-    said = _exactly(value, History)
-    updates = [_count(each, least=0) for each in _list(said["updates"])]
-    losses = [[_float(each, name) for each in _list(said[name])] for name in ("training_loss", "validation_loss")]
-    if not len(updates) == len(losses[0]) == len(losses[1]):
-        raise ValueError(f"{len(updates)} updates, but {len(losses[0])} and {len(losses[1])} losses")
-    return History(updates, *losses)
+    history = _dataclass(History, value, finite=False)
+    _check_whole(*history.updates)
+    n = [len(each) for each in (history.updates, history.training_loss, history.validation_loss)]
+    if len(set(n)) > 1:
+        raise ValueError(f"{n[0]} updates, but {n[1]} and {n[2]} losses")
+    return history
 
 
-def _provenance(value: object) -> Mapping[str, str]:
-    if not isinstance(value, dict) or not all(isinstance(each, str) for each in value.values()):
-        raise ValueError(f"it needs names and texts, found {_shown(value)}")
-    return value
+def _provenance(value: object) -> Provenance:
+    return from_json(Provenance, value)
 
 
-def _recalibration(value: object) -> Recalibration:
-    return Recalibration(**{name: _number(each, name) for name, each in _exactly(value, Recalibration).items()})
+def _text_provenance(value: object) -> Provenance:
+    return estimator_provenance_from_text(from_json(dict[str, str], value))
 
 
 def _digest(value: object) -> str:
@@ -236,58 +228,36 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "flow": _flow,
     "prior": _prior,
     "observation": _observation,
-    "cosmology": _cosmology,
+    "cosmology": lambda value: _dataclass(Cosmology, value),
     "richness": _richness,
     "condition_shape": _shape,
     "histories": _histories,
     "provenance": _provenance,
     "weights_sha256": _digest,
 }
-_OPTIONAL: dict[str, Callable[[Any], Any]] = {"alarm_sha256": _digest, "recalibration": _recalibration}
+_OPTIONAL: dict[str, Callable[[Any], Any]] = {
+    "alarm_sha256": _digest,
+    "recalibration": lambda value: _dataclass(Recalibration, value),
+}
 
 
-# ---- JSON's types ----------------------------------------------------------------------------------------------------
-
-
-def _exactly(value: object, kind: Any) -> dict[str, Any]:
-    """A mapping with the fields of a dataclass, no more and no less."""
-    names = {each.name for each in fields(kind)}
+def _dataclass(kind: type[T], value: object, *, finite: bool = True) -> T:
+    """Build a dataclass from a mapping with exactly its fields."""
+    names = {each.name for each in fields(kind)}  # pyright: ignore[reportArgumentType]
     if not isinstance(value, dict) or value.keys() != names:
         found = ", ".join(map(str, value)) if isinstance(value, dict) else repr(value)
         raise ValueError(f"it needs {', '.join(sorted(names))}; found {found[:200]}")
-    return value
+    for name, each in value.items():
+        for number in each if isinstance(each, list) else [each]:
+            if finite and isinstance(number, float) and not isfinite(number):
+                raise ValueError(f"{name} is {number}")
+    return from_json(kind, value)
 
 
-def _float(value: object, name: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError(f"{name} is no number: {_shown(value)}")
-    return float(value)
-
-
-def _number(value: object, name: str) -> float:
-    number = _float(value, name)
-    if not isfinite(number):
-        raise ValueError(f"{name} is {number}")
-    return number
-
-
-def _count(value: object, *, least: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value < 2**63:
-        raise ValueError(f"no whole number of at least {least}: {_shown(value)}")
-    return value
-
-
-def _list(value: object, most: int = 1_000_000) -> list[Any]:
-    if not isinstance(value, list) or len(value) > most:
-        raise ValueError(f"no list, or one of more than {most}: {_shown(value)}")
-    return value
-
-
-def _pair(value: object) -> tuple[int, int]:
-    if not isinstance(value, list) or len(value) != 2:
-        raise ValueError(f"it needs two whole numbers, found {_shown(value)}")
-    first, second = (_count(each, least=0) for each in value)
-    return first, second
+def _check_whole(*counts: int) -> None:
+    for count in counts:
+        if not 0 <= count < _LARGEST_WHOLE:
+            raise ValueError(f"no whole number of at least 0: {_shown(count)}")
 
 
 def _shown(value: object) -> str:

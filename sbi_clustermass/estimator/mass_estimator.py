@@ -4,7 +4,6 @@ Masses are M200c [h^-1 Msun] as log10_mass [dex]. A saved estimator is a folder 
 `estimator.safetensors` and, where it knows what mocks look like, `alarm.safetensors`.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, final
@@ -15,7 +14,9 @@ from jaxtyping import Float
 
 from clustermocks import Catalogue, Cosmology, Observation
 from sbi_clustermass.estimator import storage
-from sbi_clustermass.estimator.warnings import doubts
+from sbi_clustermass.estimator.config import Card
+from sbi_clustermass.estimator.provenance import Provenance
+from sbi_clustermass.estimator.warnings import TrainingRange
 from sbi_clustermass.flows import EmbedOnce, Flow
 from sbi_clustermass.flows.device import resolve_device
 from sbi_clustermass.flows.ensemble import Ensemble
@@ -46,7 +47,7 @@ class MassEstimator:
         cosmology: Of the mocks.
         richness: Fewest and most galaxies of a training cluster, after any thinning.
         histories: What happened during the training of each member.
-        provenance: Simulator, settings, seeds and versions, as text.
+        provenance: How the mocks were made and how the networks were trained: settings, seeds and versions.
         alarm: Knows what mocks look like, and so which clusters look like none; None where it was not taught.
         recalibration: Mends the widths of its posteriors; None where it was not asked for.
     """
@@ -58,12 +59,12 @@ class MassEstimator:
     cosmology: Cosmology
     richness: tuple[int, int]
     histories: tuple[History, ...]
-    provenance: Mapping[str, str]
+    provenance: Provenance
     alarm: "Alarm | None" = None
     recalibration: Recalibration | None = None
 
     def __repr__(self) -> str:
-        clusters = self.provenance.get("training_clusters", "?")
+        clusters = self.provenance.training_clusters or "?"
         masses = f"log10_mass {self.prior.low} to {self.prior.high}"
         members = f"{len(self.histories)} x " if len(self.histories) > 1 else ""
         return f"MassEstimator({members}{self.flow.name}, {clusters} training clusters, {masses})"
@@ -90,7 +91,7 @@ class MassEstimator:
     @property
     def is_truncated(self) -> bool:
         """Whether the loss knew the prior's ends, so that to cut the density off there is what was trained."""
-        return self.provenance.get("loss") != "plain"
+        return self.provenance.truncated
 
     @property
     def support(self) -> tuple[float, float]:
@@ -110,8 +111,8 @@ class MassEstimator:
         """
         from sbi_clustermass.estimator.misspecification.alarm import Alarm
 
-        made = {**self.provenance, "alarm_clusters": str(len(mocks))}
-        return replace(self, alarm=Alarm.fit(self.network, self.posterior, mocks, seed=seed), provenance=made)
+        alarm = Alarm.fit(self.network, self.posterior, mocks, seed=seed)
+        return replace(self, alarm=alarm, provenance=replace(self.provenance, alarm_clusters=len(mocks)))
 
     def recalibrated(self, mocks: Catalogue) -> Self:
         """Mend the widths of its posteriors by what they are on clusters that no network saw: see `Recalibration`.
@@ -130,8 +131,9 @@ class MassEstimator:
                 "recalibrated: its alarm was taught with the posteriors as they are.\n"
                 "  try:    replace(estimator, alarm=None).recalibrated(mocks).with_alarm(mocks)"
             )
-        made = {**self.provenance, "recalibration_clusters": str(len(mocks))}
-        return replace(self, recalibration=Recalibration.fit(self.posterior(mocks), mocks.log10_mass), provenance=made)
+        recalibration = Recalibration.fit(self.posterior(mocks), mocks.log10_mass)
+        provenance = replace(self.provenance, recalibration_clusters=len(mocks))
+        return replace(self, recalibration=recalibration, provenance=provenance)
 
     def to(self, device: str) -> Self:
         """Move the network to a device, in place; "auto" takes CUDA where there is one."""
@@ -223,8 +225,27 @@ class MassEstimator:
             )
 
     def warnings(self, catalogue: Catalogue, posteriors: MassPosteriors) -> list[tuple[str, ...]]:
-        """Why an answer should not be trusted, with numbers, for each cluster; empty where nothing was found."""
-        return doubts(self, catalogue, posteriors)
+        """List reasons to distrust each cluster's mass, with numbers; empty where there are none.
+
+        Raises:
+            ValueError: A cluster is so far outside the training that its mass would be off by more than .3 dex.
+        """
+        found = self._training_range.warnings(catalogue, posteriors)
+        if self.alarm is None:
+            return found
+        unlike = self.alarm.warnings(self.network, catalogue, posteriors)
+        return [(*outside, *more) for outside, more in zip(found, unlike, strict=True)]
+
+    @property
+    def _training_range(self) -> TrainingRange:
+        return TrainingRange.from_provenance(
+            self.provenance,
+            support=self.support,
+            observation=self.observation,
+            cosmology=self.cosmology,
+            richness=self.richness,
+            counts_galaxies=self.counts_galaxies,
+        )
 
     def save(self, folder: str | Path) -> None:
         """Write the estimator into a folder: weights as safetensors, everything else as JSON.
@@ -232,7 +253,18 @@ class MassEstimator:
         Raises:
             OSError: The folder cannot be written.
         """
-        storage.save(self, Path(folder))
+        card = Card(
+            flow=self.flow.config(),
+            prior=self.prior,
+            observation=self.observation,
+            cosmology=self.cosmology,
+            richness=self.richness,
+            condition_shape=(self.network.condition_shape[0], self.network.condition_shape[1]),
+            histories=self.histories,
+            provenance=self.provenance,
+            recalibration=self.recalibration,
+        )
+        storage.save(Path(folder), card, self.network, self.alarm)
 
     @classmethod
     def load(cls, folder: str | Path, *, device: str = "auto") -> Self:
@@ -242,4 +274,16 @@ class MassEstimator:
             FileNotFoundError: The folder or one of its two files is missing.
             ValueError: A file is damaged, truncated, of another kind, or the two do not belong together.
         """
-        return cls(**storage.load(Path(folder))).to(device)
+        card, flow, network, alarm = storage.load(Path(folder))
+        return cls(
+            network=network,
+            flow=flow,
+            prior=card.prior,
+            observation=card.observation,
+            cosmology=card.cosmology,
+            richness=card.richness,
+            histories=card.histories,
+            provenance=card.provenance,
+            alarm=alarm,
+            recalibration=card.recalibration,
+        ).to(device)

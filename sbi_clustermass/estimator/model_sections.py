@@ -8,7 +8,6 @@ from dataclasses import asdict, fields
 from typing import TYPE_CHECKING
 
 from sbi_clustermass.estimator.config import FORMAT
-from sbi_clustermass.estimator.reproduce import rule_of
 from sbi_clustermass.posterior.plots import prior_picture
 from sbi_clustermass.report.content import Picture, Section, Table
 from sbi_clustermass.training import History, Training
@@ -17,8 +16,6 @@ from sbi_clustermass.training.plots import history
 if TYPE_CHECKING:
     from sbi_clustermass.estimator.mass_estimator import MassEstimator
 
-_OF_TRAINING = ("training", "loss", "mirror", "training_clusters", "members")
-_VERSION = "version_"
 _UNITS = {
     "redshift": "redshift of the clusters",
     "aperture": "aperture, comoving [h^-1 Mpc]",
@@ -45,16 +42,14 @@ def estimator_sections(estimator: "MassEstimator") -> list[Section]:
 
 def versions(estimator: "MassEstimator", here: Mapping[str, str]) -> Table:
     """Versions of the packages at training beside those now installed."""
-    then = {
-        name.removeprefix(_VERSION): text for name, text in estimator.provenance.items() if name.startswith(_VERSION)
-    }
+    then = estimator.provenance.versions
     rows = tuple((name, then.get(name, ""), here.get(name, "")) for name in dict.fromkeys([*then, *here]))
     return Table("Versions", ("package", "at training", "at this report"), rows, f"Model format {FORMAT}.")
 
 
 def _brief(estimator: "MassEstimator") -> Iterator[str]:
     (low, high), (fewest, most), many = estimator.support, estimator.richness, len(estimator.histories)
-    clusters, simulator = (estimator.provenance.get(name, "?") for name in ("training_clusters", "simulator"))
+    clusters, simulator = estimator.provenance.training_clusters or "?", estimator.provenance.mocks.simulator or "?"
     flow = f"`{estimator.flow.name}` on `{_embedding(estimator).get('name', '?')}`"
     yield (
         f"{'A network' if many == 1 else f'An ensemble of {many} networks'}, {flow}, of "
@@ -69,36 +64,36 @@ def _brief(estimator: "MassEstimator") -> Iterator[str]:
 
 
 def _warnings(estimator: "MassEstimator") -> Iterator[str]:
-    told = estimator.provenance
+    mocks = estimator.provenance.mocks
     if not estimator.is_truncated:
         yield (
             "Trained with the paper's loss, which does not know the prior's ends: what lies beyond them is cut off "
             "afterwards, and coverage near the ends is wrong."
         )
-    if told.get("sample") == "members":
+    if mocks.sample == "members":
         yield "Trained on true members only: the galaxies of an observed cluster include interlopers."
-    if told.get("interlopers") == "'satellites'":
+    if mocks.settings.get("interlopers") == "satellites":
         yield (
             "The mocks' interlopers are satellites of other haloes only, as in the published mocks: for comparison "
             "with published figures, not for observed clusters."
         )
-    if told.get("simulator") == "SphericalJeans":
+    if mocks.simulator == "SphericalJeans":
         yield "Trained on idealised spherical clusters, whose likelihood is known: not for observed clusters."
     if estimator.counts_galaxies:
         yield "The number of galaxies counts: right only for spectroscopy as complete as that of the mocks."
 
 
 def _training_set(estimator: "MassEstimator") -> Section:
-    told = estimator.provenance
-    ours = [name for name in told if name not in _OF_TRAINING and not name.startswith(_VERSION)]
-    choices = [(name.replace("_", " "), told[name].strip("'")) for name in ours]
+    facts = estimator.provenance.as_text()
+    choices = [(name.replace("_", " "), text.strip("'")) for name, text in facts.items()]
     tables = [
         _table("Simulator", choices, "As the mock catalogue tells of itself."),
         _table("Observation of the mocks", _named(asdict(estimator.observation)), "Real clusters are observed so too."),
         _table("Cosmology of the mocks", _named(asdict(estimator.cosmology)), "Flat, without radiation."),
     ]
     fewest, most = estimator.richness
-    text = f"{_spaced(told.get('training_clusters', '?'))} mock clusters, with {fewest} to {most} galaxies each."
+    clusters = _spaced(estimator.provenance.training_clusters or "?")
+    text = f"{clusters} mock clusters, with {fewest} to {most} galaxies each."
     return Section("Training set", [text], tables)
 
 
@@ -113,7 +108,7 @@ def _network(estimator: "MassEstimator") -> Section:
 
 
 def _training(estimator: "MassEstimator") -> Section:
-    rule, records = rule_of(estimator), estimator.histories
+    rule, records = estimator.provenance.training, estimator.histories
     last = min(min(record.validation_loss) for record in records)
     many = "" if len(records) == 1 else f", a line for each of {len(records)} networks"
     picture = Picture(

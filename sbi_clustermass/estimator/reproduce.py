@@ -1,6 +1,5 @@
 """The command that trains an estimator again: `clustermass train` where it has options for all of it, else Python."""
 
-import ast
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -9,13 +8,12 @@ from typing import TYPE_CHECKING
 
 from clustermocks import Observation
 from sbi_clustermass.estimator.training_run import TrainingRun
-from sbi_clustermass.training import Augmentation, Training
+from sbi_clustermass.training import Training
 from sbi_clustermass.training.defaults import default_training
 
 if TYPE_CHECKING:
     from sbi_clustermass.estimator.mass_estimator import MassEstimator
 
-_KINDS = {"Training": Training, "Augmentation": Augmentation}
 _SCRIPT = """python - <<'END'
 from clustermocks import Catalogue
 from sbi_clustermass import Augmentation, Training, train
@@ -34,23 +32,6 @@ mocks, aside = held_back(mocks, {n}, seed={seed})
 """
 
 
-def rule_of(estimator: "MassEstimator") -> Training | None:
-    """The training rule that an estimator's provenance tells of; None where it tells of none that this version knows.
-
-    Read, not evaluated: only names of fields and literal values count.
-    """
-    try:
-        rule = _built(ast.parse(estimator.provenance.get("training", ""), mode="eval").body)
-    except (SyntaxError, ValueError, TypeError, KeyError):
-        return None
-    if not isinstance(rule, Training):
-        return None
-    changed = rule.augmentation
-    if changed is None or changed.recentre is not None:
-        return rule
-    return replace(rule, augmentation=replace(changed, recentre=False))  # of a version that never did
-
-
 def training_command(estimator: "MassEstimator", mocks: str, out: str) -> str:
     """The shell command that trains the same estimator on the same mocks.
 
@@ -63,21 +44,15 @@ def training_command(estimator: "MassEstimator", mocks: str, out: str) -> str:
         out: Name of the folder, to be put in.
 
     Raises:
-        ValueError: The provenance tells of no training rule that this version knows.
+        ValueError: The settings of the training are not known.
     """
-    rule = rule_of(estimator)
+    rule = estimator.provenance.training
     if rule is None:
-        raise ValueError("the estimator's provenance does not tell how it was trained.")
+        raise ValueError("the settings of the estimator's training are not known.")
     run = _run(estimator, rule)
     if _says_all(run, estimator, rule):
         return " ".join(_words(run, mocks, out))
     return _script(estimator, rule, mocks, out)
-
-
-def _built(node: ast.expr) -> object:
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and not node.args:
-        return _KINDS[node.func.id](**{str(each.arg): _built(each.value) for each in node.keywords})
-    return ast.literal_eval(node)
 
 
 def _run(estimator: "MassEstimator", rule: Training) -> TrainingRun:
@@ -93,26 +68,22 @@ def _run(estimator: "MassEstimator", rule: Training) -> TrainingRun:
         completeness=changed.completeness[0] if changed else 1.0,
         velocity_error=changed.velocity_error[1] if changed else 0.0,
         min_galaxies=None if least == Observation.min_galaxies else least,
-        pure=estimator.provenance.get("sample") == "members",
+        pure=estimator.provenance.mocks.sample == "members",
         truncated=rule.truncated,
-        alarm=_kept_aside(estimator),
+        alarm=estimator.provenance.held_out or 0,
         seed=rule.seed,
         **{name: value for name, value in given.items() if value != getattr(usual, name)},
     )
 
 
-def _kept_aside(estimator: "MassEstimator") -> int:
-    return int(estimator.provenance.get("kept_aside", estimator.provenance.get("alarm", 0)))
-
-
 def _says_all(run: TrainingRun, estimator: "MassEstimator", rule: Training) -> bool:
     training = run.training
     if training.augmentation is not None:
-        recentred = estimator.provenance.get("recentre") != "False"
+        recentred = estimator.provenance.mocks.settings.get("recentre") is not False
         changed = training.augmentation.within(estimator.observation, recentred=recentred)
         training = replace(training, augmentation=changed)
     same = run.builder.config() == estimator.flow.config() and training == rule
-    return same and estimator.provenance.get("mirror") == "True"
+    return same and estimator.provenance.mirror
 
 
 def _words(run: TrainingRun, mocks: str, out: str) -> Iterator[str]:
@@ -131,9 +102,9 @@ def _words(run: TrainingRun, mocks: str, out: str) -> Iterator[str]:
 
 
 def _script(estimator: "MassEstimator", rule: Training, mocks: str, out: str) -> str:
-    least, pure = estimator.observation.min_galaxies, estimator.provenance.get("sample") == "members"
+    least, pure = estimator.observation.min_galaxies, estimator.provenance.mocks.sample == "members"
     cut = "" if least == Observation.min_galaxies else f".with_min_galaxies({least})"
-    kept, seed = _kept_aside(estimator), rule.seed
+    kept, seed = estimator.provenance.held_out or 0, rule.seed
     return _SCRIPT.format(
         mocks=mocks,
         aside=_ASIDE.format(n=kept, seed=seed) if kept else "",
@@ -142,7 +113,7 @@ def _script(estimator: "MassEstimator", rule: Training, mocks: str, out: str) ->
         flow=estimator.flow.config(),
         training=rule,
         support=estimator.support,
-        mirror=estimator.provenance.get("mirror", "True") == "True",
+        mirror=estimator.provenance.mirror,
         members=len(estimator.histories),
         out=str(Path(out)),
     )

@@ -80,16 +80,16 @@ def _pictures(folder: Path) -> Iterator[Section]:
 
 def _again(estimator: "MassEstimator", folder: Path) -> Section:
     from sbi_clustermass.estimator.model_sections import versions
-    from sbi_clustermass.estimator.reproduce import rule_of, training_command
+    from sbi_clustermass.estimator.reproduce import training_command
 
-    mocks, told = "mocks.parquet", estimator.provenance
+    mocks, provenance = "mocks.parquet", estimator.provenance
+    made, seed = provenance.mocks, "?" if provenance.mocks.seed is None else provenance.mocks.seed
     text = [
-        f"Here `{mocks}` stands for the catalogue of the section “Training set”: `{told.get('simulator', '?')}`, seed "
-        f"{told.get('seed', '?')}. The estimator keeps its settings; its masses are in the catalogue's own file.",
+        f"Here `{mocks}` stands for the catalogue of the section “Training set”: `{made.simulator or '?'}`, seed "
+        f"{seed}. The estimator keeps its settings; its masses are in the catalogue's own file.",
         "The same versions on the same kind of machine give the same weights; others, the same up to rounding.",
     ]
-    known = rule_of(estimator) is not None
-    commands = [training_command(estimator, mocks, str(folder))] if known else []
+    commands = [training_command(estimator, mocks, str(folder))] if provenance.training else []
     commands.append(f"clustermass report {quote(str(folder))}")
     here = {name: installed_version(name) for name in _PACKAGES}
     return Section("Versions and commands", text, [versions(estimator, here)], commands=commands)

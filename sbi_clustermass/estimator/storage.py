@@ -4,9 +4,9 @@ Nothing of a folder is believed: the description is checked field by field, the 
 the weights' file, and each file's checksum and numbers are looked at.
 """
 
-import json
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -16,12 +16,11 @@ from safetensors.torch import load_model, save_model
 
 from clustermocks.io.atomic import replacing, sha256_of
 from sbi_clustermass.estimator.bounded import Bounded, Sizes, check_fields
-from sbi_clustermass.estimator.config import Card, damaged, describe, read_card
+from sbi_clustermass.estimator.config import Card, damaged, read_card, write_card
 from sbi_clustermass.flows import EmbedOnce, flow_from_config
 from sbi_clustermass.flows.ensemble import Ensemble
 
 if TYPE_CHECKING:
-    from sbi_clustermass.estimator.mass_estimator import MassEstimator
     from sbi_clustermass.estimator.misspecification.alarm import Alarm
     from sbi_clustermass.flows import Flow
 
@@ -29,21 +28,29 @@ WEIGHTS, ALARM, CARD = "estimator.safetensors", "alarm.safetensors", "estimator.
 _BELONGS_TO = "weights_sha256"  # in the alarm's header
 
 
-def save(estimator: "MassEstimator", folder: Path) -> None:
-    """Write all files, or none; the card, which takes its place last, holds the others' checksums."""
-    card = describe(estimator)
+def save(folder: Path, card: Card, network: EmbedOnce | Ensemble, alarm: "Alarm | None") -> None:
+    """Write all files, or none; the card, which takes its place last, holds the checksums of the others.
+
+    Args:
+        folder: Folder to write; made where it is absent.
+        card: Description of the estimator, without checksums.
+        network: Trained network.
+        alarm: Fitted alarm.
+
+    Raises:
+        OSError: The folder cannot be written.
+    """
     with replacing(folder / CARD) as described, replacing(folder / WEIGHTS) as weights:
-        save_model(estimator.network, str(weights))
-        card["weights_sha256"] = sha256_of(weights)
-        if estimator.alarm is None:
-            described.write_text(json.dumps(card, indent=1), encoding="utf-8")
+        save_model(network, str(weights))
+        card = replace(card, weights_sha256=sha256_of(weights))
+        if alarm is None:
+            write_card(card, described)
         else:
-            with replacing(folder / ALARM) as alarm:
-                _save_alarm(estimator.alarm, alarm, card["weights_sha256"])
-                card["alarm_sha256"] = sha256_of(alarm)
-                described.write_text(json.dumps(card, indent=1), encoding="utf-8")
-    if estimator.alarm is None:
-        (folder / ALARM).unlink(missing_ok=True)  # of another estimator, saved here before
+            with replacing(folder / ALARM) as arrays:
+                _save_alarm(alarm, arrays, card.weights_sha256)
+                write_card(replace(card, alarm_sha256=sha256_of(arrays)), described)
+    if alarm is None:
+        (folder / ALARM).unlink(missing_ok=True)  # an alarm of an estimator that was saved here before
 
 
 def _save_alarm(alarm: "Alarm", path: Path, weights: str) -> None:
@@ -51,8 +58,17 @@ def _save_alarm(alarm: "Alarm", path: Path, weights: str) -> None:
     save_arrays(arrays, str(path), metadata={_BELONGS_TO: weights})
 
 
-def load(folder: Path) -> dict[str, Any]:
-    """Read the fields of a `MassEstimator`.
+class Stored(NamedTuple):
+    """The parts of a saved estimator."""
+
+    card: Card
+    flow: "Flow"
+    network: EmbedOnce | Ensemble
+    alarm: "Alarm | None"
+
+
+def load(folder: Path) -> Stored:
+    """Read a saved estimator.
 
     Raises:
         FileNotFoundError: The folder or a file in it is missing.
@@ -61,19 +77,7 @@ def load(folder: Path) -> dict[str, Any]:
     _check_there(folder)
     card = read_card(folder / CARD)
     _check_digest(folder / WEIGHTS, card.weights_sha256)
-    flow, network = _network(folder, card)
-    return {
-        "network": network,
-        "flow": flow,
-        "prior": card.prior,
-        "observation": card.observation,
-        "cosmology": card.cosmology,
-        "richness": card.richness,
-        "histories": card.histories,
-        "provenance": card.provenance,
-        "alarm": _alarm(folder / ALARM, card),
-        "recalibration": card.recalibration,
-    }
+    return Stored(card, *_network(folder, card), _alarm(folder / ALARM, card))
 
 
 def _check_there(folder: Path) -> None:

@@ -10,14 +10,17 @@ from pathlib import Path
 from clustermocks import Catalogue
 from clustermocks.io.settings import installed_version
 from sbi_clustermass.estimator.mass_estimator import MassEstimator
-from sbi_clustermass.flows import EmbedOnce, Flow, StackedAffine
+from sbi_clustermass.estimator.provenance import Provenance
+from sbi_clustermass.flows import Flow, StackedAffine
 from sbi_clustermass.flows.device import resolve_device
 from sbi_clustermass.flows.ensemble import Ensemble
 from sbi_clustermass.posterior.prior import fit_effective_prior
-from sbi_clustermass.training import History, Progress, Training
+from sbi_clustermass.training import Progress, Training
 from sbi_clustermass.training.defaults import default_training
 from sbi_clustermass.training.ensemble_training import train_members
 from sbi_clustermass.training.training_set import TrainingSet, warn_of_gaps, working_storage
+
+_PACKAGES = ("sbi-clustermass", "sbi", "torch", "nflows")
 
 
 def train(
@@ -72,26 +75,22 @@ def train(
         even = getattr(flow.embedding, "even", False)  # sees no difference: the same would be shown twice
         shown = clusters.mirrored() if mirror and not even and training.augmentation is None else clusters
         found = train_members(shown, flow, training, members=members, checkpoint=folder, progress=progress)
-    loss = "truncated" if training.truncated else "plain"
-    return _estimator(clusters, flow, *found, {"training": repr(training), "loss": loss, "mirror": str(mirror)})
-
-
-def _estimator(
-    clusters: TrainingSet, flow: Flow, networks: list[EmbedOnce], histories: tuple[History, ...], how: dict[str, str]
-) -> MassEstimator:
-    catalogue, n = clusters.clusters, len(networks)
-    made = {**catalogue.metadata, **how, **_versions(), "training_clusters": str(len(catalogue)), "members": str(n)}
+    networks, histories = found
+    mocks, n = clusters.clusters, len(networks)
     return MassEstimator(
         network=networks[0] if n == 1 else Ensemble(networks, clusters.support),
         flow=flow,
-        prior=fit_effective_prior(catalogue, clusters.support),
+        prior=fit_effective_prior(mocks, clusters.support),
         observation=clusters.observation,
-        cosmology=catalogue.cosmology,
+        cosmology=mocks.cosmology,
         richness=clusters.richness,
         histories=histories,
-        provenance=made,
+        provenance=Provenance(
+            mocks=mocks.provenance,
+            training=training,
+            truncated=training.truncated,
+            mirror=mirror,
+            training_clusters=len(mocks),
+            versions={name: installed_version(name) for name in _PACKAGES},
+        ),
     )
-
-
-def _versions() -> dict[str, str]:
-    return {f"version_{name}": installed_version(name) for name in ("sbi-clustermass", "sbi", "torch", "nflows")}

@@ -57,7 +57,7 @@ class TrainingRun:
         truncated: Whether the loss knows the prior's ends.
         seed: Of everything.
         device: "auto", "cpu" or "cuda".
-        provenance: What else is to be known of the estimator, as text.
+        notes: Further facts for the estimator's provenance, as text by name.
     """
 
     flow: str = "stacked_affine"
@@ -77,7 +77,7 @@ class TrainingRun:
     recalibrate: bool = False
     seed: int = 1
     device: str = "auto"
-    provenance: Mapping[str, str] = field(default_factory=dict)
+    notes: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def builder(self) -> Flow:
@@ -135,7 +135,8 @@ class TrainingRun:
                     progress=lambda look: advance(look.update, str(look)),
                 )
             estimator = self._with_alarm(estimator, aside, console)
-            estimator = replace(estimator, provenance={**estimator.provenance, **self.provenance})
+            provenance = replace(estimator.provenance, notes=self.notes)
+            estimator = replace(estimator, provenance=provenance)
             estimator.save(out)
             write_histories(estimator.histories, out / HISTORY)
             save(history(*estimator.histories), out / PICTURE)
@@ -146,7 +147,6 @@ class TrainingRun:
         if not aside:
             return estimator
         kept = Catalogue.concatenate([*map(self._shown, aside, range(len(aside)))])
-        told = {"kept_aside": str(self.alarm)}  # what `training_command` needs, alarm or not
         estimator = self._recalibrated(estimator, kept, console)
         if len(kept) < MIN_MOCKS:  # parts are counted before a richness cut; a finished training is not lost for that
             console.print(
@@ -155,10 +155,10 @@ class TrainingRun:
                 soft_wrap=True,
             )
         else:
-            told["alarm"] = str(self.alarm)
             with stage("learning what mocks look like", None, console):
                 estimator = estimator.with_alarm(kept, seed=self.seed)
-        return replace(estimator, provenance={**estimator.provenance, **told})
+        # `training_command` needs the number whether there is an alarm or not
+        return replace(estimator, provenance=replace(estimator.provenance, held_out=self.alarm))
 
     def _recalibrated(self, estimator: MassEstimator, kept: Catalogue, console: Console) -> MassEstimator:
         if not self.recalibrate:

@@ -3,8 +3,6 @@
 Masses are M200c [h^-1 Msun] as log10_mass [dex], lengths comoving [h^-1 Mpc], velocities [km/s].
 """
 
-import re
-from collections.abc import Mapping
 from math import isnan
 from typing import TYPE_CHECKING
 
@@ -18,6 +16,7 @@ from sbi_clustermass.observations.results import ClusterResult, MassResult
 
 if TYPE_CHECKING:
     from sbi_clustermass.estimator.mass_estimator import MassEstimator
+    from sbi_clustermass.estimator.provenance import Provenance
     from sbi_clustermass.observations.model_stamp import ModelStamp
     from sbi_clustermass.observations.tables import ObservedCluster
     from sbi_clustermass.posterior import MassPosteriors
@@ -90,29 +89,29 @@ def _cylinder_here(cluster: "ObservedCluster", stamp: "ModelStamp") -> str:
     return f"{size}; redshifts {nearest:.4f} to {farthest:.4f}"
 
 
-def _mocks(provenance: Mapping[str, str], redshift: float) -> str:
-    simulator, n = provenance.get("simulator", "an unnamed simulator"), provenance.get("training_clusters", "?")
+def _mocks(provenance: "Provenance", redshift: float) -> str:
+    simulator, n = provenance.mocks.simulator or "an unnamed simulator", provenance.training_clusters or "?"
     who = {
-        "'all'": "all galaxies around a cluster are interlopers, in haloes that cluster about it and fall in",
-        "'satellites'": "interlopers are satellites of other haloes only",
-    }.get(provenance.get("interlopers", ""), "interlopers as that simulator has them")
-    if provenance.get("sample") == "members":
+        "all": "all galaxies around a cluster are interlopers, in haloes that cluster about it and fall in",
+        "satellites": "interlopers are satellites of other haloes only",
+    }.get(provenance.mocks.settings.get("interlopers", ""), "interlopers as that simulator has them")
+    if provenance.mocks.sample == "members":
         who = "true members only: no interlopers at all"
     return f"{n} clusters by {simulator} at redshift {redshift:g}; {who}"
 
 
-def _spectroscopy(provenance: Mapping[str, str]) -> str:
-    """Completeness, errors and centring of the mocks, those drawn during the training included."""
-    centre, recentred = provenance.get("centre_error", "?"), provenance.get("recentre") == "True"
-    drawn = dict(re.findall(r"(completeness|velocity_error)=(\([^)]*\))", provenance.get("training", "")))
+def _spectroscopy(provenance: "Provenance") -> str:
+    """Completeness, errors and centring of the mocks, including what the training draws."""
+    settings, facts = provenance.mocks.settings, provenance.as_text()
+    augmentation = provenance.training.augmentation if provenance.training else None
     share, error = (
-        provenance.get(f"{name}_range") or drawn.get(name) or provenance.get(name, "?")
+        facts.get(f"{name}_range") or (str(getattr(augmentation, name)) if augmentation else facts.get(name, "?"))
         for name in ("completeness", "velocity_error")
     )
-    about = "their biweight redshift, as data are" if recentred else "the true redshift"
+    about = "their biweight redshift, as data are" if settings.get("recentre") else "the true redshift"
     return (
-        f"share of galaxies with a redshift {share}, velocity errors {error} km/s; centred within {centre} h^-1 Mpc "
-        f"and on {about}"
+        f"share of galaxies with a redshift {share}, velocity errors {error} km/s; centred within "
+        f"{facts.get('centre_error', '?')} h^-1 Mpc and on {about}"
     )
 
 

@@ -50,9 +50,14 @@ class TailoredMocks:
     def _observed(self, part: Catalogue, redshift: float, seed: int) -> Catalogue:
         chosen = self.choices
         seen = as_observed(part, chosen.completeness, chosen.velocity_error, cleaning=chosen.cleaning, seed=seed)
-        metadata = {**seen.metadata, "redshifts": _listed(chosen.redshifts)}
+        provenance = replace(
+            seen.provenance,
+            redshifts=tuple(sorted(chosen.redshifts)),
+            completeness=chosen.completeness,
+            velocity_error=chosen.velocity_error,
+        )
         columns = seen.clusters.append_column("redshift", pa.array(np.full(len(seen), redshift)))
-        return replace(seen, clusters=columns, observation=chosen.model.observation, metadata=metadata)
+        return replace(seen, clusters=columns, observation=chosen.model.observation, provenance=provenance)
 
 
 def simulate(
@@ -89,7 +94,3 @@ def simulate(
 def at_redshift(model: HaloModel, redshift: float) -> HaloModel:
     """The same model at another redshift."""
     return replace(model, observation=replace(model.observation, redshift=redshift))
-
-
-def _listed(redshifts: tuple[float, ...]) -> str:
-    return ", ".join(f"{z:g}" for z in redshifts)

@@ -94,12 +94,10 @@ def train_for(
             temporary.write_text(markdown([said]), encoding="utf-8")
     with stage("simulating clusters", choices.n, console) as advance:
         mocks = simulate(choices, out / MOCKS, seed=run.seed, n_jobs=n_jobs, progress=advance)
-    run = replace(run, richness=choices.richness, provenance={**run.provenance, **_told(choices)})
+    run = replace(run, richness=choices.richness, notes=_notes(choices))
     return run.run(mocks, out, console, checkpoint=checkpoint)
 
 
-def _told(choices: Choices) -> Mapping[str, str]:
-    """The choices as text, for the estimator's provenance."""
-    told = {f"chosen_{'_'.join(each.what.split())}": f"{each.value} ({each.why})" for each in choices.because}
-    ranges = {"completeness_range": choices.completeness, "velocity_error_range": choices.velocity_error}
-    return {**told, **{name: f"{low:g} to {high:g}" for name, (low, high) in ranges.items()}}
+def _notes(choices: Choices) -> Mapping[str, str]:
+    """Write the choices as text, for the estimator's provenance."""
+    return {f"chosen_{'_'.join(each.what.split())}": f"{each.value} ({each.why})" for each in choices.because}

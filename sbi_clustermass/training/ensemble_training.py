@@ -10,6 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from clustermocks.io.lock import claimed
+from clustermocks.io.settings import to_json
 from sbi_clustermass.flows import EmbedOnce, Flow
 from sbi_clustermass.training import Checkpoint, History, Progress, Training, build_network, fit, precompute_summaries
 from sbi_clustermass.training.training_set import TrainingSet
@@ -58,7 +59,7 @@ def train_members(
                 support=(low, high) if own.truncated else None,
                 training=own,
                 progress=_of_member(progress, number),
-                checkpoint=_checkpoint(checkpoint, number, {**settings, "training": repr(own)}),
+                checkpoint=_checkpoint(checkpoint, number, {**settings, "training": json.dumps(to_json(own))}),
             )
             networks.append(network)
             histories.append(history)

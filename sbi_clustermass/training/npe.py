@@ -3,6 +3,7 @@
 Masses are M200c [h^-1 Msun] as log10_mass [dex].
 """
 
+import json
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ from sbi.neural_nets.estimators.base import ConditionalDensityEstimator
 from sbi.utils import BoxUniform
 from torch import Tensor
 
+from clustermocks.io.settings import to_json
 from sbi_clustermass.flows import StackedAffine
 from sbi_clustermass.flows.device import resolve_device
 from sbi_clustermass.training import (
@@ -131,8 +133,12 @@ class ClusterNPE(NPE):
 
 
 def _checkpoint(path: Path, builder: Callable, data: TrainingData, training: Training) -> Checkpoint:
-    device = data.dataset.theta.device.type
-    settings = {"flow": repr(builder), "training": repr(training), "device": device, "data": data.dataset.digest()}
+    settings = {
+        "flow": repr(builder),
+        "training": json.dumps(to_json(training)),
+        "device": data.dataset.theta.device.type,
+        "data": data.dataset.digest(),
+    }
     return Checkpoint(path, settings)
 
 

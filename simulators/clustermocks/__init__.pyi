@@ -1,5 +1,6 @@
 from .catalogue.catalogue import Catalogue as Catalogue
 from .catalogue.folder import StoredCatalogue as StoredCatalogue
+from .catalogue.provenance import Provenance as Provenance
 from .haloes.cosmology import (
     MDPL2 as MDPL2,
     Cosmology as Cosmology,

@@ -7,11 +7,8 @@ Distances are comoving [h^-1 Mpc], velocities [km/s].
 from dataclasses import replace
 
 import numpy as np
-import pyarrow as pa
-from jaxtyping import Bool, Float
 
 from clustermocks import Catalogue
-from clustermocks.catalogue.schema import GALAXY_TYPES
 from clustermocks.observation import in_cylinder
 from clustermocks.perturbations import Cleaning, cleaned, recentred
 
@@ -39,34 +36,18 @@ def as_observed(
     if (completeness, velocity_error) == (_ALL, _EXACT):
         return mocks if cleaning is None else _centred(cleaned(mocks, cleaning))
     rng = np.random.default_rng(seed)
-    cluster = np.repeat(np.arange(len(mocks)), mocks.n_galaxies)
+    cluster = mocks.cluster_of_galaxy
     share, size = (rng.uniform(*bounds, len(mocks))[cluster] for bounds in (completeness, velocity_error))
     kept = rng.random(len(cluster)) < share
-    v_los = mocks.galaxy_column("v_los") + size * rng.standard_normal(len(cluster))
-    some = _centred(_with_galaxies(mocks, kept, v_los.astype(np.float32)))
-    ranges = {"completeness_range": completeness, "velocity_error_range": velocity_error}
-    some = replace(some, metadata={**some.metadata, **{name: f"{a:g} to {b:g}" for name, (a, b) in ranges.items()}})
-    return some if cleaning is None else _centred(cleaned(some, cleaning))
+    v_los = (mocks.galaxy_column("v_los") + size * rng.standard_normal(len(cluster))).astype(np.float32)
+    kept &= in_cylinder(mocks.galaxy_column("R_proj"), v_los, mocks.observation)
+    galaxies = {name: values[kept] for name, values in (mocks.galaxy_columns | {"v_los": v_los}).items()}
+    seen = _centred(mocks.with_galaxies(galaxies, cluster[kept]))
+    provenance = replace(seen.provenance, completeness=completeness, velocity_error=velocity_error)
+    seen = replace(seen, provenance=provenance)
+    return seen if cleaning is None else _centred(cleaned(seen, cleaning))
 
 
 def _centred(mocks: Catalogue) -> Catalogue:
     """With velocities measured again, if those of the mocks were measured."""
     return recentred(mocks) if mocks.is_recentred else mocks
-
-
-def _with_galaxies(mocks: Catalogue, kept: Bool[np.ndarray, "galaxy"], v_los: Float[np.ndarray, "galaxy"]) -> Catalogue:
-    """The clusters with some of their galaxies, at new velocities."""
-    kept = kept & in_cylinder(mocks.galaxy_column("R_proj"), v_los, mocks.observation)
-    names = [name for name in ("R_proj", "v_los", "is_member") if name in mocks.columns]
-    galaxies = {name: mocks.galaxy_column(name)[kept] for name in names} | {"v_los": v_los[kept]}
-    cluster = np.repeat(np.arange(len(mocks)), mocks.n_galaxies)[kept]
-    changed = Catalogue.from_arrays(
-        mocks.observation,
-        mocks.cosmology,
-        clusters={name: mocks.column(name) for name in mocks.columns if name not in GALAXY_TYPES},
-        galaxies=galaxies,
-        offsets=np.concatenate([[0], np.cumsum(np.bincount(cluster, minlength=len(mocks)))]),
-        metadata=mocks.metadata,
-    )
-    failed = mocks.attempts.filter(pa.array(~mocks.attempted()[1])).cast(changed.attempts.schema)
-    return replace(changed, attempts=pa.concat_tables([changed.attempts, failed]).combine_chunks())

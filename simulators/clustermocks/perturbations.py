@@ -18,8 +18,8 @@ from jaxtyping import Bool, Float, Int
 from numpy.typing import ArrayLike
 
 from clustermocks import Catalogue, RadialCompleteness
+from clustermocks.catalogue.provenance import Change
 from clustermocks.catalogue.ragged import with_column
-from clustermocks.catalogue.schema import GALAXY_TYPES
 from clustermocks.io.registry import lookup
 from clustermocks.mocks.spectroscopy import with_redshift
 from clustermocks.observation import centre_velocities, in_cylinder, subtract_velocity
@@ -38,7 +38,8 @@ def thinned(catalogue: Catalogue, share: float, seed: int) -> Catalogue:
         ValueError: `share` is not above 0 and at most 1.
     """
     _check("thinned", "share [1]", share, most=1)
-    return _kept(catalogue, np.random.default_rng(seed).random(_size(catalogue)) < share, f"thinned to {share:g}")
+    change = Change("thinned", "thinned to {share:g}", {"share": share})
+    return _kept(catalogue, np.random.default_rng(seed).random(_size(catalogue)) < share, change)
 
 
 def within_aperture(catalogue: Catalogue, R_max: float) -> Catalogue:
@@ -52,14 +53,20 @@ def within_aperture(catalogue: Catalogue, R_max: float) -> Catalogue:
         ValueError: `R_max` is not positive.
     """
     _check("within_aperture", "R_max [h^-1 Mpc]", R_max)
-    return _kept(catalogue, catalogue.galaxy_column("R_proj") < R_max, f"field of {R_max:g} h^-1 Mpc")
+    change = Change("within_aperture", "field of {R_max:g} h^-1 Mpc", {"R_max": R_max})
+    return _kept(catalogue, catalogue.galaxy_column("R_proj") < R_max, change)
 
 
 def with_radial_incompleteness(catalogue: Catalogue, completeness: RadialCompleteness, seed: int) -> Catalogue:
     """Galaxies that got a redshift, where the probability of one changes from the centre to the aperture's edge."""
     R_proj, rng = catalogue.galaxy_column("R_proj"), np.random.default_rng(seed)
     seen = with_redshift(completeness, R_proj, catalogue.observation.aperture, rng)
-    return _kept(catalogue, seen, f"completeness {completeness.centre:g} to {completeness.edge:g}")
+    change = Change(
+        "with_radial_incompleteness",
+        "completeness {centre:g} to {edge:g}",
+        {"centre": completeness.centre, "edge": completeness.edge},
+    )
+    return _kept(catalogue, seen, change)
 
 
 def cleaned(catalogue: Catalogue, how: Cleaning = "members") -> Catalogue:
@@ -76,10 +83,11 @@ def cleaned(catalogue: Catalogue, how: Cleaning = "members") -> Catalogue:
     if how != "members":
         from clustermocks.kinematics import membership as interlopers
 
-        return _kept(catalogue, interlopers.members(catalogue, how), f"cleaned by {how}")
+        change = Change("cleaned", "cleaned by {how}", {"how": how})
+        return _kept(catalogue, interlopers.members(catalogue, how), change)
     if "is_member" not in catalogue.columns:
         raise ValueError("cleaned: membership is unknown: only mocks have it.\n  try:    how='clipping'")
-    return _kept(catalogue, catalogue.galaxy_column("is_member"), "true members")
+    return _kept(catalogue, catalogue.galaxy_column("is_member"), Change("true_members", "true members"))
 
 
 # ---- the same galaxies elsewhere ------------------------------------------------------------------------------------
@@ -93,13 +101,15 @@ def with_velocity_errors(catalogue: Catalogue, sigma: float, seed: int) -> Catal
     """
     _check("with_velocity_errors", "sigma [km/s]", sigma, zero=True)
     errors = np.random.default_rng(seed).standard_normal(_size(catalogue))
-    return _moved(catalogue, v_los=catalogue.galaxy_column("v_los") + sigma * errors, note=f"errors of {sigma:g} km/s")
+    change = Change("with_velocity_errors", "errors of {sigma:g} km/s", {"sigma": sigma})
+    return _moved(catalogue, change, v_los=catalogue.galaxy_column("v_los") + sigma * errors)
 
 
 def with_redshift_offset(catalogue: Catalogue, dv: float) -> Catalogue:
     """Clusters whose redshift was taken too high by a velocity `dv` [km/s]; all galaxies seem to approach."""
     velocity = subtract_velocity(catalogue.galaxy_column("v_los"), dv)
-    return _moved(catalogue, v_los=velocity, note=f"redshift off by {dv:g} km/s")
+    change = Change("with_redshift_offset", "redshift off by {dv:g} km/s", {"dv": dv})
+    return _moved(catalogue, change, v_los=velocity)
 
 
 def with_centre_offset(catalogue: Catalogue, offset: float, seed: int) -> Catalogue:
@@ -114,7 +124,8 @@ def with_centre_offset(catalogue: Catalogue, offset: float, seed: int) -> Catalo
     """
     _check("with_centre_offset", "offset [h^-1 Mpc]", offset, zero=True)
     R_proj = _from_elsewhere(catalogue.galaxy_column("R_proj"), offset, np.random.default_rng(seed))
-    return _moved(catalogue, R_proj=R_proj, note=f"centre off by {offset:g} h^-1 Mpc")
+    change = Change("with_centre_offset", "centre off by {offset:g} h^-1 Mpc", {"offset": offset})
+    return _moved(catalogue, change, R_proj=R_proj)
 
 
 def in_wrong_units(catalogue: Catalogue, factor: float, *, aperture: float | None = None) -> Catalogue:
@@ -133,27 +144,30 @@ def in_wrong_units(catalogue: Catalogue, factor: float, *, aperture: float | Non
     observation = catalogue.observation
     observation = observation if aperture is None else replace(observation, aperture=aperture)
     changed = replace(catalogue, observation=observation)
-    return _moved(changed, R_proj=factor * catalogue.galaxy_column("R_proj"), note=f"R times {factor:g}")
+    change = Change("in_wrong_units", "R times {factor:g}", {"factor": factor})
+    return _moved(changed, change, R_proj=factor * catalogue.galaxy_column("R_proj"))
 
 
 def recentred(catalogue: Catalogue) -> Catalogue:
     """Velocities relative to the cluster's as its galaxies in the cylinder tell it: how tables without it are read."""
-    v_los = _about_their_centre(catalogue.galaxy_column("v_los").astype(float), _cluster_of(catalogue), catalogue)
-    return _moved(catalogue, v_los=v_los, note="recentred")
+    v_los = _about_their_centre(catalogue.galaxy_column("v_los").astype(float), catalogue.cluster_of_galaxy, catalogue)
+    return _moved(catalogue, Change("recentred", "recentred"), v_los=v_los)
 
 
 def shuffled_velocities(catalogue: Catalogue, seed: int, *, between: bool = False) -> Catalogue:
     """Velocities that belong to other galaxies: of the same cluster, or of the whole catalogue with `between`."""
-    cluster, rng = _cluster_of(catalogue), np.random.default_rng(seed)
+    cluster, rng = catalogue.cluster_of_galaxy, np.random.default_rng(seed)
     key = rng.random(len(cluster))
     order = np.argsort(key) if between else np.lexsort((key, cluster))
-    note = "velocities shuffled" + (" between clusters" if between else "")
-    return _moved(catalogue, v_los=catalogue.galaxy_column("v_los")[order], note=note)
+    text = "velocities shuffled" + (" between clusters" if between else "")
+    change = Change("shuffled_velocities", text, {"between": between})
+    return _moved(catalogue, change, v_los=catalogue.galaxy_column("v_los")[order])
 
 
 def without_signs(catalogue: Catalogue) -> Catalogue:
     """Velocities without their signs: all galaxies seem to recede."""
-    return _moved(catalogue, v_los=np.abs(catalogue.galaxy_column("v_los")), note="velocities without signs")
+    change = Change("without_signs", "velocities without signs")
+    return _moved(catalogue, change, v_los=np.abs(catalogue.galaxy_column("v_los")))
 
 
 # ---- two clusters as one --------------------------------------------------------------------------------------------
@@ -176,7 +190,7 @@ def merged(catalogue: Catalogue, dv: ArrayLike, seed: int, *, separation: float 
     """
     if len(catalogue) < 2 or "is_member" not in catalogue.columns:
         raise ValueError("merged: needs two mock clusters or more, whose members are known.")
-    partner, cluster = _next_in_mass(catalogue.log10_mass), _cluster_of(catalogue)
+    partner, cluster = _next_in_mass(catalogue.log10_mass), catalogue.cluster_of_galaxy
     beside = _of_clusters(catalogue, partner)
     member = catalogue.galaxy_column("is_member")[beside]
     row = np.concatenate([cluster, np.repeat(np.arange(len(catalogue)), catalogue.n_galaxies[partner])[member]])
@@ -184,13 +198,14 @@ def merged(catalogue: Catalogue, dv: ArrayLike, seed: int, *, separation: float 
     source = np.concatenate([np.arange(len(cluster)), beside[member]])[order]
     side = np.repeat([-0.5, 0.5], [len(cluster), len(row) - len(cluster)])[order]
     apart = np.broadcast_to(np.asarray(dv, float), len(catalogue))
-    R_proj, v_los, is_member = (values[source] for values in _galaxies(catalogue).values())
+    R_proj, v_los, is_member = (values[source] for values in catalogue.galaxy_columns.values())
     R_proj = _from_elsewhere(R_proj, separation / 2, np.random.default_rng(seed))
     v_los = _about_their_centre(subtract_velocity(v_los, side * apart[row[order]]), row[order], catalogue)
     galaxies = {"R_proj": R_proj, "v_los": v_los, "is_member": is_member}
     mass = np.log10(10**catalogue.log10_mass + 10 ** catalogue.log10_mass[partner])
     heavier = replace(catalogue, clusters=with_column(catalogue.clusters, "log10_mass", pa.array(mass)))
-    return _cut(heavier, galaxies, row[order], note=f"merger at {apart.mean():.0f} km/s")
+    change = Change("merged", "merger at {dv:.0f} km/s", {"dv": float(apart.mean()), "separation": separation})
+    return _cut(heavier, galaxies, row[order], change)
 
 
 def _next_in_mass(log10_mass: Float[np.ndarray, "cluster"]) -> Int[np.ndarray, "cluster"]:
@@ -215,10 +230,6 @@ def _size(catalogue: Catalogue) -> int:
     return int(catalogue.n_galaxies.sum())
 
 
-def _cluster_of(catalogue: Catalogue) -> Int[np.ndarray, "galaxy"]:
-    return np.repeat(np.arange(len(catalogue)), catalogue.n_galaxies)
-
-
 def _of_clusters(catalogue: Catalogue, rows: Int[np.ndarray, "some"]) -> Int[np.ndarray, "galaxy"]:
     """Where the galaxies of these clusters stand, one cluster after the other."""
     n, first = catalogue.n_galaxies, np.cumsum(catalogue.n_galaxies) - catalogue.n_galaxies
@@ -240,51 +251,21 @@ def _about_their_centre(
     return subtract_velocity(v_los, centre_velocities(v_los, cluster, everyone, n=len(catalogue), v_cut=v_cut)[cluster])
 
 
-def _moved(catalogue: Catalogue, *, note: str, **columns: Float[np.ndarray, "galaxy"]) -> Catalogue:
-    """The clusters with other distances or velocities."""
-    return _cut(catalogue, _galaxies(catalogue) | columns, _cluster_of(catalogue), note=note)
+def _moved(catalogue: Catalogue, change: Change, **columns: Float[np.ndarray, "galaxy"]) -> Catalogue:
+    """Give the galaxies other distances or velocities."""
+    return _cut(catalogue, catalogue.galaxy_columns | columns, catalogue.cluster_of_galaxy, change)
 
 
 def _cut(
-    catalogue: Catalogue, galaxies: Mapping[str, np.ndarray], cluster: Int[np.ndarray, "galaxy"], *, note: str
+    catalogue: Catalogue, galaxies: Mapping[str, np.ndarray], cluster: Int[np.ndarray, "galaxy"], change: Change
 ) -> Catalogue:
-    """The clusters with those of these galaxies that stand in the cylinder, as they are stored: in float32."""
+    """Put those galaxies into the clusters that lie in the cylinder, by their values as stored: in float32."""
     R_proj, v_los = (np.asarray(galaxies[name], np.float32) for name in ("R_proj", "v_los"))
     inside = in_cylinder(R_proj, v_los, catalogue.observation)
-    return _rebuilt(catalogue, {name: values[inside] for name, values in galaxies.items()}, cluster[inside], note=note)
+    kept = {name: values[inside] for name, values in galaxies.items()}
+    return catalogue.with_galaxies(kept, cluster[inside], change=change)
 
 
-def _kept(catalogue: Catalogue, keep: Bool[np.ndarray, "galaxy"], note: str) -> Catalogue:
-    galaxies = {name: values[keep] for name, values in _galaxies(catalogue).items()}
-    return _rebuilt(catalogue, galaxies, _cluster_of(catalogue)[keep], note=note)
-
-
-def _galaxies(catalogue: Catalogue) -> dict[str, np.ndarray]:
-    names = [name for name in ("R_proj", "v_los", "is_member") if name in catalogue.columns]
-    return {name: catalogue.galaxy_column(name) for name in names}
-
-
-def _rebuilt(
-    catalogue: Catalogue, galaxies: Mapping[str, np.ndarray], cluster: Int[np.ndarray, "galaxy"], *, note: str
-) -> Catalogue:
-    """The clusters with these galaxies, sorted by cluster."""
-    count = np.bincount(cluster, minlength=len(catalogue))
-    before = catalogue.metadata.get("changed")
-    changed = Catalogue.from_arrays(
-        catalogue.observation,
-        catalogue.cosmology,
-        clusters={name: catalogue.column(name) for name in catalogue.columns if name not in GALAXY_TYPES},
-        galaxies=galaxies,
-        offsets=np.concatenate([[0], np.cumsum(count)]),
-        metadata={**catalogue.metadata, "changed": f"{before}; {note}" if before else note},
-    )
-    return _with_failed_attempts(changed, catalogue)
-
-
-def _with_failed_attempts(changed: Catalogue, original: Catalogue) -> Catalogue:
-    """Add the attempts that failed the cuts before, if the selected ones are those that were changed."""
-    masses, selected = original.attempted()
-    if not np.array_equal(masses[selected], original.log10_mass, equal_nan=True):
-        return changed
-    failed = original.attempts.filter(pa.array(~selected)).cast(changed.attempts.schema)
-    return replace(changed, attempts=pa.concat_tables([changed.attempts, failed]).combine_chunks())
+def _kept(catalogue: Catalogue, keep: Bool[np.ndarray, "galaxy"], change: Change) -> Catalogue:
+    galaxies = {name: values[keep] for name, values in catalogue.galaxy_columns.items()}
+    return catalogue.with_galaxies(galaxies, catalogue.cluster_of_galaxy[keep], change=change)

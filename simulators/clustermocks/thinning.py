@@ -9,7 +9,6 @@ import numpy as np
 from jaxtyping import Int
 
 from clustermocks.catalogue.catalogue import Catalogue
-from clustermocks.catalogue.schema import GALAXY_TYPES
 from clustermocks.haloes.mass_distributions import flatten
 
 LEVELS = 12  # numbers of galaxies to thin to
@@ -68,16 +67,15 @@ def _flat(
 
 def _thinned(catalogue: Catalogue, n: Int[np.ndarray, "cluster"], rng: np.random.Generator) -> Catalogue:
     """n galaxies of each cluster, at random, in their order."""
-    cluster = np.repeat(np.arange(len(catalogue)), catalogue.n_galaxies)
+    cluster = catalogue.cluster_of_galaxy
     shuffled = np.lexsort((rng.random(len(cluster)), cluster))
     first = np.cumsum(catalogue.n_galaxies) - catalogue.n_galaxies
     kept = np.sort(shuffled[np.arange(len(cluster)) - first[cluster] < n[cluster]])
-    names = [name for name in ("R_proj", "v_los", "is_member") if name in catalogue.columns]
-    return Catalogue.from_arrays(
-        replace(catalogue.observation, min_galaxies=int(n.min())),
-        catalogue.cosmology,
-        clusters={name: catalogue.column(name) for name in catalogue.columns if name not in GALAXY_TYPES},
-        galaxies={name: catalogue.galaxy_column(name)[kept] for name in names},
-        offsets=np.concatenate([[0], np.cumsum(n)]),
-        metadata={**catalogue.metadata, "thinned_to": f"{n.min()} to {n.max()} galaxies"},
+    bounds = int(n.min()), int(n.max())
+    cut = replace(
+        catalogue,
+        observation=replace(catalogue.observation, min_galaxies=bounds[0]),
+        provenance=replace(catalogue.provenance, thinned_to=bounds),
     )
+    galaxies = {name: values[kept] for name, values in catalogue.galaxy_columns.items()}
+    return cut.with_galaxies(galaxies, cluster[kept], keep_failed=False)

@@ -9,6 +9,7 @@ from scipy.stats import ks_2samp
 from clustermocks import FlatMasses, HaloModel
 from clustermocks.incompleteness import as_observed
 from clustermocks.kinematics.biweight import centre_velocity
+from clustermocks.simulators import provenance_as_text
 from sbi_clustermass.posterior.prior import fit_effective_prior
 
 MASSES = FlatMasses(13.0, 15.0).draw(1500, 4)
@@ -87,5 +88,7 @@ def test_galaxies_carried_beyond_the_velocity_cut_are_lost_and_poor_clusters_are
 
 
 def test_mocks_tell_how_they_were_observed(mocks):
-    told = as_observed(mocks, (0.2, 1.0), (0.0, 150.0), seed=3).metadata
-    assert (told["completeness_range"], told["velocity_error_range"]) == ("0.2 to 1", "0 to 150")
+    provenance = as_observed(mocks, (0.2, 1.0), (0.0, 150.0), seed=3).provenance
+    assert (provenance.completeness, provenance.velocity_error) == ((0.2, 1.0), (0.0, 150.0))
+    text = provenance_as_text(provenance)
+    assert (text["completeness_range"], text["velocity_error_range"]) == ("0.2 to 1", "0 to 150")

@@ -70,7 +70,7 @@ def test_every_change_stays_in_the_cylinder_above_the_cut_and_repeats_with_its_s
     assert first.n_galaxies.min() >= first.observation.min_galaxies
     assert first.galaxy_column("R_proj").max() < first.observation.aperture
     assert np.abs(first.galaxy_column("v_los")).max() < first.observation.v_cut
-    assert first.metadata["changed"]
+    assert first.provenance.changes
     assert set(first.host_id) <= set(some.host_id)
 
 
@@ -90,7 +90,7 @@ def test_attempts_of_chosen_clusters_are_the_clusters(mocks):
 
 def test_changes_are_told_in_order(some):
     twice = with_redshift_offset(thinned(some, 0.5, 1), 100)
-    assert twice.metadata["changed"] == "thinned to 0.5; redshift off by 100 km/s"
+    assert "; ".join(map(str, twice.provenance.changes)) == "thinned to 0.5; redshift off by 100 km/s"
 
 
 def test_thinning_keeps_the_share_and_nests(some):

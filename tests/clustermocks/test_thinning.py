@@ -7,6 +7,7 @@ import pytest
 from scipy.stats import chi2_contingency, chisquare, kstest
 
 from clustermocks import MDPL2, Catalogue, FlatMasses, Observation, SphericalJeans, without_richness
+from clustermocks.catalogue.provenance import Provenance
 from sbi_clustermass.posterior.prior import fit_effective_prior
 
 FAILURE_RATE = 1e-3  # of each test, had the seed not been fixed
@@ -31,7 +32,7 @@ def rich() -> Catalogue:
             "in_cylinder": rng.random(n.sum()) < 0.9,
         },
         offsets=np.concatenate([[0], np.cumsum(n)]),
-        metadata={"simulator": "test"},
+        provenance=Provenance("test"),
     )
 
 
@@ -92,7 +93,7 @@ def test_the_result_is_a_catalogue_like_any_other(rich, thinned, tmp_path):
     thinned.to_parquet(tmp_path / "thin.parquet")
     again = Catalogue.from_parquet(tmp_path / "thin.parquet")
     np.testing.assert_array_equal(again.padded(), thinned.padded())
-    assert again.metadata["thinned_to"] == "5 to 20 galaxies"
+    assert again.provenance.thinned_to == (5, 20)
     assert again.observation == replace(rich.observation, min_galaxies=5)
     np.testing.assert_array_equal(without_richness(rich, **RANGE, seed=2).padded(), thinned.padded())
     assert not np.array_equal(without_richness(rich, **RANGE, seed=3).host_id, thinned.host_id)

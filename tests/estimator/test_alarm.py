@@ -43,7 +43,7 @@ def test_it_is_saved_beside_the_weights_and_says_the_same(taught, others, tmp_pa
     some = in_wrong_units(others.select(np.arange(2000, 2050)), 0.5)
     posteriors = taught.posterior(some)
     assert again.warnings(some, posteriors) == taught.warnings(some, posteriors)
-    assert again.provenance["alarm_clusters"] == "2000"
+    assert again.provenance.alarm_clusters == 2000
 
 
 @pytest.mark.parametrize("harm", ["missing", "cut short", "of another"])
@@ -74,8 +74,8 @@ def test_a_training_keeps_hosts_aside_and_trains_on_the_others(tmp_path):
     mocks.to_parquet(tmp_path / "mocks.parquet")
     run = TrainingRun(embedding="summary", max_updates=20, alarm=1000, seed=3)
     made = run.run(tmp_path / "mocks.parquet", tmp_path / "run", Console(quiet=True))
-    assert made.provenance["training_clusters"] == str(len(rest))
-    assert made.provenance["alarm_clusters"] == str(len(aside))
+    assert made.provenance.training_clusters == len(rest)
+    assert made.provenance.alarm_clusters == len(aside)
     assert MassEstimator.load(tmp_path / "run").alarm is not None
 
 
@@ -85,6 +85,6 @@ def test_mocks_in_parts_are_kept_aside_as_they_pass(tmp_path):
     run = TrainingRun(embedding="summary", max_updates=20, alarm=1000, seed=3)
     made = run.run(tmp_path / "mocks", tmp_path / "run", Console(quiet=True))
     whole = Catalogue.from_parquet(tmp_path / "mocks")
-    kept = int(made.provenance["alarm_clusters"])
-    assert int(made.provenance["training_clusters"]) + kept == len(whole)
+    kept = made.provenance.alarm_clusters
+    assert made.provenance.training_clusters + kept == len(whole)
     assert kept == pytest.approx(1000, abs=10)

@@ -57,7 +57,7 @@ def test_loading_gives_back_the_same_posteriors_bit_for_bit(estimator, model, mo
             "damaged or truncated",
         ),
         (lambda f: (f / "estimator.json").write_text("{"), "not readable JSON"),
-        (lambda f: (f / "estimator.json").write_text('{"format": 99}'), "reads format 2"),
+        (lambda f: (f / "estimator.json").write_text('{"format": 99}'), "reads format 3"),
         (lambda f: (f / "estimator.json").write_text("[]"), "model format 'list'"),
         (lambda f: _edit(f, flow={"name": "stacked_afine"}), "Did you mean 'stacked_affine'"),
         (lambda f: _edit(f, flow={"name": "stacked_affine", "hidden": [8]}), "do not fit the network"),
@@ -146,8 +146,8 @@ def test_a_flow_that_could_not_be_saved_is_refused_before_training(mocks):
 
 def test_a_model_of_members_says_so_and_is_doubted_on_observed_clusters(mocks, estimator):
     pure = mocks.pure()
-    assert pure.metadata["sample"] == "members"
-    members = replace(estimator, provenance={**estimator.provenance, "sample": "members"})
+    assert pure.provenance.sample == "members"
+    members = replace(estimator, provenance=replace(estimator.provenance, mocks=pure.provenance))
     doubts = members.warnings(mocks.select(np.array([0])), estimator.posterior(mocks.select(np.array([0]))))
     assert "true members only" in doubts[0][0]
 

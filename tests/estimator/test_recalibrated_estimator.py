@@ -71,7 +71,7 @@ def test_a_training_run_recalibrates_by_the_clusters_that_it_keeps_aside(others,
     run.run(tmp_path / "mocks.parquet", tmp_path / "run", Console(quiet=True))
     estimator = MassEstimator.load(tmp_path / "run", device="cpu")
     assert estimator.recalibration is not None
-    assert 900 < int(estimator.provenance["recalibration_clusters"]) < 1100
+    assert 900 < estimator.provenance.recalibration_clusters < 1100
 
 
 @pytest.mark.parametrize("kept", [300, 60])
@@ -80,6 +80,6 @@ def test_what_the_clusters_kept_aside_are_too_few_for_is_said_and_not_claimed(es
     run = TrainingRun(alarm=1050, recalibrate=True, device="cpu")
     made = run._with_alarm(estimator, [others.select(np.arange(kept))], Console(file=said))
     assert made.alarm is None
-    assert "alarm" not in made.provenance
+    assert made.provenance.alarm_clusters is None
     assert f"{kept} mocks kept aside are too few to learn what mocks look like" in said.getvalue()
     assert (made.recalibration is None) == (kept < 100) == ("Not recalibrated" in said.getvalue())

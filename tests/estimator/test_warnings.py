@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from clustermocks import MDPL2, Catalogue
+from clustermocks.catalogue.provenance import Change
+from sbi_clustermass import Augmentation, Training
 from sbi_clustermass.estimator.mass_bias import error_shift, redshift_shift
-from sbi_clustermass.estimator.warnings import Trained
 
 FlatLambdaCDM: Any = astropy.cosmology.FlatLambdaCDM  # its signature is hidden from type checkers
 SKY = FlatLambdaCDM(H0=67.77, Om0=MDPL2.Om0, Tcmb0=0)
@@ -26,6 +27,12 @@ def observed(mocks, *, n=80, sigma=700.0, **columns):
         galaxies={"R_proj": rng.uniform(0.01, 1.5, n), "v_los": rng.normal(0, sigma, n).clip(-2400, 2400)},
         offsets=np.array([0, n]),
     )
+
+
+def with_mocks(estimator, **facts):
+    """The estimator, had its mocks been made in another way."""
+    mocks = replace(estimator.provenance.mocks, **facts)
+    return replace(estimator, provenance=replace(estimator.provenance, mocks=mocks))
 
 
 def told(estimator, cluster):
@@ -57,24 +64,26 @@ def test_another_redshift_is_told_with_its_shift_and_a_far_one_gets_no_mass(esti
 
 
 def test_inside_shells_of_redshift_a_cluster_is_told_what_its_own_is_off(estimator, mocks):
-    shells = replace(estimator, provenance={**estimator.provenance, "redshifts": "0.05, 0.1, 0.3"})
-    assert Trained.of(shells).redshifts == (0.05, 0.1, 0.3)
+    shells = with_mocks(estimator, redshifts=(0.05, 0.1, 0.3))
     (text,) = [text for text in told(shells, observed(mocks, redshift=0.29)) if "redshift" in text]
     assert "0.050 to 0.300" in text
     assert "not told" in text
 
 
 def test_velocity_errors_larger_than_any_in_the_training_are_told_or_refused(estimator, mocks):
-    assert Trained.of(estimator).velocity_error == 0
     assert not any("errors" in text for text in told(estimator, observed(mocks, velocity_error=50.0)))
     (text,) = [text for text in told(estimator, observed(mocks, velocity_error=300.0)) if "errors" in text]
     assert "300 km/s" in text
     with pytest.raises(ValueError, match="too much for a mass"):
         told(estimator, observed(mocks, sigma=400.0, velocity_error=390.0))
-    used = {**estimator.provenance, "training": "Training(augmentation=Augmentation(velocity_error=(0.0, 310.0)))"}
-    trained = replace(estimator, provenance=used)
-    assert Trained.of(trained).velocity_error == 310
-    assert not any("errors" in text for text in told(trained, observed(mocks, velocity_error=300.0)))
+    drawn = replace(estimator.provenance, training=Training(augmentation=Augmentation(velocity_error=(0.0, 310.0))))
+    in_mocks = {**estimator.provenance.mocks.settings, "velocity_error": 200.0}
+    for trained in (
+        replace(estimator, provenance=drawn),
+        with_mocks(estimator, velocity_error=(0.0, 310.0)),
+        with_mocks(estimator, settings=in_mocks, velocity_error=(0.0, 240.0)),  # in quadrature: 312
+    ):
+        assert not any("errors" in text for text in told(trained, observed(mocks, velocity_error=300.0)))
 
 
 def test_more_galaxies_than_any_mock_has_are_told_with_both_numbers(estimator, mocks):
@@ -85,5 +94,6 @@ def test_more_galaxies_than_any_mock_has_are_told_with_both_numbers(estimator, m
 
 
 def test_an_estimator_of_cleaned_mocks_says_so(estimator, mocks):
-    cleaned = replace(estimator, provenance={**estimator.provenance, "changed": "recentred; cleaned by clipping"})
+    changes = (Change("recentred", "recentred"), Change("cleaned", "cleaned by {how}", {"how": "clipping"}))
+    cleaned = with_mocks(estimator, changes=changes)
     assert any("cleaned of interlopers by clipping" in text for text in told(cleaned, observed(mocks)))

@@ -9,6 +9,7 @@ from astropy.cosmology import FlatLambdaCDM
 from scipy.integrate import trapezoid
 
 from clustermocks.haloes.cosmology import mass_function
+from sbi_clustermass import Augmentation, Training
 from sbi_clustermass.observations.assumptions import explain_cluster, explain_model, under_mass_function
 from sbi_clustermass.observations.cluster_summary import summary_lines
 
@@ -50,7 +51,7 @@ def test_the_model_is_told_with_all_that_its_masses_rest_on(estimator, stamp):
         "|v_los| < 2500 km/s",
         "fewer than 10",
         "Om = 0.3071",
-        f"{estimator.provenance['training_clusters']} clusters by HaloModel at redshift 0.117",
+        f"{estimator.provenance.training_clusters} clusters by HaloModel at redshift 0.117",
         "flat in log10 mass from 13 to 15.6",
         "does not count",
         "not taught",
@@ -60,8 +61,8 @@ def test_the_model_is_told_with_all_that_its_masses_rest_on(estimator, stamp):
 
 
 def test_completeness_and_errors_drawn_in_training_are_those_that_are_told(estimator, stamp):
-    training = "Training(augmentation=Augmentation(completeness=(0.3, 1.0), velocity_error=(0.0, 150.0), mirror=True))"
-    thinned = replace(estimator, provenance={**estimator.provenance, "training": training})
+    training = Training(augmentation=Augmentation(completeness=(0.3, 1.0), velocity_error=(0.0, 150.0)))
+    thinned = replace(estimator, provenance=replace(estimator.provenance, training=training))
     said = "\n".join(explain_model(thinned, stamp))
     assert "share of galaxies with a redshift (0.3, 1.0), velocity errors (0.0, 150.0) km/s" in said
 

@@ -15,6 +15,7 @@ from astropy.table import Table
 
 from clustermocks import MDPL2
 from sbi_clustermass.cli.main import main
+from sbi_clustermass.estimator.provenance import Provenance
 
 KILOBYTE = 1024
 
@@ -133,7 +134,7 @@ def plain(mocks):
         cosmology=mocks.cosmology,
         richness=(10, 900),
         histories=(History([100, 200], [1.0, 0.5], [1.1, 0.7]),),
-        provenance={"training_clusters": "300", "version_sbi-clustermass": "0.1.0"},
+        provenance=Provenance(training_clusters=300, versions={"sbi-clustermass": "0.1.0"}),
     )
 
 

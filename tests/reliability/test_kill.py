@@ -135,7 +135,7 @@ def test_a_simulation_into_a_file_may_be_killed_at_any_moment(tmp_path, start, c
             assert command("simulate", out, *arguments, "--seed", 2)[0] == 0
     assert command("simulate", out, *arguments)[0] == 0
     assert [path.name for path in tmp_path.iterdir()] == ["mocks.parquet"]
-    assert Catalogue.from_parquet(out).metadata["seed"] == "1"
+    assert Catalogue.from_parquet(out).provenance.seed == 1
 
 
 @pytest.fixture

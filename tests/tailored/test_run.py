@@ -10,7 +10,6 @@ from clustermocks import HaloModel, Observation
 from sbi_clustermass import MassEstimator
 from sbi_clustermass.cli.main import main
 from sbi_clustermass.estimator.training_run import TrainingRun
-from sbi_clustermass.estimator.warnings import Trained
 from sbi_clustermass.tailored import Wishes, choose, look_at_tables, train_for
 from sbi_clustermass.tailored.mocks import simulate
 
@@ -44,8 +43,8 @@ def test_the_estimator_stands_where_the_data_do_and_says_what_was_chosen(folder)
     assert estimator.observation.redshift == pytest.approx(0.3, abs=0.001)  # a biweight of a dozen clusters
     assert not estimator.counts_galaxies
     assert estimator.support == (13.0, 15.6)
-    assert Trained.of(estimator).velocity_error == 100
-    assert "chosen_completeness" in estimator.provenance
+    assert estimator.provenance.mocks.velocity_error[1] == 100
+    assert "chosen_completeness" in estimator.provenance.notes
     written = (folder / "choices.md").read_text()
     for word in ("redshift", "aperture", "completeness", "velocity errors", "richness"):
         assert f"| {word} " in written
@@ -76,7 +75,7 @@ def test_shells_of_redshift_are_one_training_set(observer, tmp_path):
     assert len(choices.redshifts) > 1
     how = TrainingRun(flow="tabulated", embedding="trial_masses", max_updates=5, alarm=0, device="cpu")
     estimator = train_for(choices, tmp_path / "run", Console(quiet=True), run=how, n_jobs=1)
-    assert Trained.of(estimator).redshifts == choices.redshifts
+    assert estimator.provenance.mocks.redshifts == choices.redshifts
     assert len(list((tmp_path / "run" / "mocks").iterdir())) == len(choices.redshifts)
 
 

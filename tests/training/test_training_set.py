@@ -67,7 +67,7 @@ def test_one_part_is_held_at_a_time_and_files_are_removed(clusters, tmp_path):
 
     def peak(copies: int) -> int:
         tracemalloc.start()
-        parts = (replace(clusters, metadata=dict(clusters.metadata)) for _ in range(copies))
+        parts = (replace(clusters, provenance=replace(clusters.provenance)) for _ in range(copies))
         rows = TrainingSet.from_catalogue(parts, Storage(torch.device("cpu"), tmp_path), SUPPORT).dataset
         found = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
@@ -89,8 +89,8 @@ def test_an_estimator_trained_on_thinned_clusters_says_so(clusters, tmp_path):
         clusters.with_min_galaxies(30), flow=FLOW, support=SUPPORT, training=replace(RULE, augmentation=changed)
     )
     assert estimator.richness[0] == estimator.observation.min_galaxies == 30
-    assert "completeness=(0.3, 1.0)" in estimator.provenance["training"]
-    assert "v_cut=2500.0" in estimator.provenance["training"]
+    shown = estimator.provenance.training.augmentation
+    assert (shown.completeness, shown.v_cut) == ((0.3, 1.0), 2500.0)
     # the prior is that of the clusters before they are thinned
     assert estimator.prior == fit_effective_prior(clusters.with_min_galaxies(30), SUPPORT)
     raised = train(

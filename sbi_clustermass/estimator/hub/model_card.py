@@ -126,12 +126,7 @@ def _terms(about: About) -> Section:
 
 
 def _versions(estimator: "MassEstimator") -> Section:
-    known = {
-        name.removeprefix("version_"): text
-        for name, text in estimator.provenance.items()
-        if name.startswith("version_")
-    }
-    table = Table("Versions at training", ("package", "version"), tuple(known.items()))
+    table = Table("Versions at training", ("package", "version"), tuple(estimator.provenance.versions.items()))
     return Section("Versions", [f"`{MANIFEST}` and `{CHECKSUMS}` hold the checksums of all files."], [table])
 
 

@@ -211,7 +211,7 @@ def within_velocity(wide: Catalogue, v_cut: float) -> Catalogue:
         clusters={"log10_mass": wide.log10_mass, "host_id": wide.host_id, OUTSIDE: wide.n_galaxies - left},
         galaxies={name: wide.galaxy_column(name)[inside] for name in ("R_proj", "v_los")},
         offsets=np.concatenate([[0], np.cumsum(left)]),
-        metadata=wide.metadata,
+        provenance=wide.provenance,
     )
 
 

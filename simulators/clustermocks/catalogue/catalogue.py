@@ -18,8 +18,10 @@ import pyarrow as pa
 from jaxtyping import Bool, Float, Float32, Int
 
 from clustermocks.catalogue import parquet
+from clustermocks.catalogue.part_folder import PartFolder
+from clustermocks.catalogue.provenance import Change, Provenance
 from clustermocks.catalogue.ragged import Ragged, with_column
-from clustermocks.catalogue.schema import GALAXY_TYPES, attempted, check_alike, check_columns
+from clustermocks.catalogue.schema import GALAXY_TYPES, attempted, check_columns
 from clustermocks.haloes.cosmology import Cosmology
 from clustermocks.observation import Observation
 
@@ -36,14 +38,14 @@ class Catalogue:
         attempts: Arrow table, a row for each attempted cluster: host_id, log10_mass, n_galaxies, n_members, eligible.
         observation: How the clusters were observed.
         cosmology: The cosmology behind distances and masses.
-        metadata: What made the catalogue, as text: simulator, settings, seed.
+        provenance: How the catalogue was made: simulator, settings, seed, changes.
     """
 
     clusters: pa.Table
     attempts: pa.Table
     observation: Observation
     cosmology: Cosmology
-    metadata: Mapping[str, str] = field(default_factory=dict)
+    provenance: Provenance = field(default_factory=Provenance)
 
     @classmethod
     def from_arrays(
@@ -54,7 +56,7 @@ class Catalogue:
         clusters: Mapping[str, np.ndarray],
         galaxies: Mapping[str, np.ndarray],
         offsets: Int[np.ndarray, "cluster_and_one"],
-        metadata: Mapping[str, str] | None = None,
+        provenance: Provenance | None = None,
     ) -> Self:
         """Put flat arrays into a catalogue; clusters under the minimum richness are kept as attempts only.
 
@@ -66,7 +68,7 @@ class Catalogue:
             galaxies: `R_proj` [h^-1 Mpc], `v_los` [km/s] and, for mocks, `is_member` and `in_cylinder` (bool), each
                 (galaxy,).
             offsets: Galaxies of cluster i are `offsets[i]:offsets[i + 1]`.
-            metadata: What made the catalogue.
+            provenance: How the catalogue was made.
 
         Raises:
             ValueError: A column is missing, has the wrong length, or holds a negative or non-finite distance or
@@ -80,7 +82,7 @@ class Catalogue:
             columns[name] = pa.LargeListArray.from_arrays(pa.array(offsets, pa.int64()), flat)
         table = pa.table(columns)
         attempts = attempted(table, galaxies, np.asarray(offsets), eligible)
-        everything = cls(table, attempts, observation, cosmology, dict(metadata or {}))
+        everything = cls(table, attempts, observation, cosmology, provenance or Provenance())
         return everything._select_rows(everything._attempted_selected())
 
     def __len__(self) -> int:
@@ -126,8 +128,8 @@ class Catalogue:
 
     @property
     def is_recentred(self) -> bool:
-        """Whether velocities are relative to what the galaxies themselves tell, as those of data are; unless denied."""
-        return self.metadata.get("recentre") != "False"
+        """Whether velocities are relative to the mean measured from the galaxies, as those of data are."""
+        return self.provenance.settings.get("recentre") is not False
 
     # ---- galaxies ---------------------------------------------------------------------------------------------------
 
@@ -143,6 +145,16 @@ class Catalogue:
         """R_proj [h^-1 Mpc] and v_los [km/s] of one cluster's galaxies."""
         part = self._part(index)
         return self.galaxy_column("R_proj")[part], self.galaxy_column("v_los")[part]
+
+    @property
+    def galaxy_columns(self) -> dict[str, np.ndarray]:
+        """All galaxies of all clusters: R_proj, v_los and, for mocks, is_member, each (galaxy,)."""
+        return dict(self._galaxies.columns)
+
+    @property
+    def cluster_of_galaxy(self) -> Int[np.ndarray, "galaxy"]:
+        """Index of the cluster to which each galaxy belongs."""
+        return np.repeat(np.arange(len(self)), self.n_galaxies)
 
     def is_member(self, index: int) -> Bool[np.ndarray, "galaxy"]:
         """True for the galaxies of one mock cluster that lie within R_vir of its centre.
@@ -219,9 +231,41 @@ class Catalogue:
         minimum, passed = self.observation.min_galaxies, pa.array(self._attempted_selected())
         attempts = with_column(self.attempts, "eligible", passed)
         attempts = with_column(attempts, "n_galaxies", attempts["n_members"])
-        metadata = {**self.metadata, "sample": "members"}
-        clean = replace(self, clusters=self._galaxies.members_only(), attempts=attempts, metadata=metadata)
+        provenance = replace(self.provenance, sample="members")
+        clean = replace(self, clusters=self._galaxies.members_only(), attempts=attempts, provenance=provenance)
         return clean._select_rows(clean.n_galaxies >= minimum)
+
+    def with_galaxies(
+        self,
+        galaxies: Mapping[str, np.ndarray],
+        cluster: Int[np.ndarray, "galaxy"],
+        *,
+        change: Change | None = None,
+        keep_failed: bool = True,
+    ) -> Self:
+        """Replace the galaxies of the clusters; the richness cut is applied again.
+
+        Args:
+            galaxies: `R_proj` [h^-1 Mpc], `v_los` [km/s] and, for mocks, `is_member`, each (galaxy,).
+            cluster: Index of each galaxy's cluster, rising.
+            change: Entry in the provenance.
+            keep_failed: Whether attempts that failed the cuts before stay attempts that fail. They stay only where the
+                catalogue holds all its selected clusters: a subset (`select`) has its own clusters as attempts.
+        """
+        count = np.bincount(cluster, minlength=len(self))
+        changed = self.from_arrays(
+            self.observation,
+            self.cosmology,
+            clusters={name: self.column(name) for name in self.columns if name not in GALAXY_TYPES},
+            galaxies=galaxies,
+            offsets=np.concatenate([[0], np.cumsum(count)]),
+            provenance=self.provenance if change is None else self.provenance.changed(change),
+        )
+        masses, selected = self.attempted()
+        if not keep_failed or not np.array_equal(masses[selected], self.log10_mass, equal_nan=True):
+            return changed
+        failed = self.attempts.filter(pa.array(~selected)).cast(changed.attempts.schema)
+        return replace(changed, attempts=pa.concat_tables([changed.attempts, failed]).combine_chunks())
 
     def split(self, fraction: float, seed: int) -> tuple[Self, Self]:
         """Divide by host: no host halo has lines of sight on both sides.
@@ -255,7 +299,7 @@ class Catalogue:
             raise ValueError("nothing to concatenate: the list of catalogues is empty.")
         first = catalogues[0]
         for other in catalogues[1:]:
-            check_alike(first, other)
+            _check_same_kind(first, other)
         clusters = pa.concat_tables([c.clusters for c in catalogues]).combine_chunks()
         attempts = pa.concat_tables([c.attempts for c in catalogues]).combine_chunks()
         return replace(first, clusters=clusters, attempts=attempts)
@@ -279,7 +323,7 @@ class Catalogue:
 
     def to_parquet(self, path: str | Path) -> None:
         """Write everything to one Parquet file; it appears whole or not at all."""
-        parquet.write(self, Path(path))
+        parquet.write(Path(path), self.clusters, self.attempts, self.observation, self.cosmology, self.provenance)
 
     @classmethod
     def from_parquet(cls, path: str | Path) -> Self:
@@ -290,8 +334,21 @@ class Catalogue:
             ValueError: Not a catalogue, damaged, or a folder whose simulation is not finished; the message says which.
         """
         if Path(path).is_dir():
-            from clustermocks.catalogue.folder import StoredCatalogue  # which is made of catalogues
-
-            whole = StoredCatalogue.open(path).load()
-            return cls(whole.clusters, whole.attempts, whole.observation, whole.cosmology, whole.metadata)
+            folder = PartFolder.open(path).whole()
+            return cls.concatenate([folder.read(index, cls.from_parquet) for index in range(len(folder.counts))])
         return cls(*parquet.read(Path(path)))
+
+
+def _check_same_kind(first: Catalogue, other: Catalogue) -> None:
+    """Refuse two catalogues that cannot be concatenated.
+
+    Raises:
+        ValueError: Settings or columns differ; the message says which.
+    """
+    for what in ("observation", "cosmology"):
+        if getattr(other, what) != getattr(first, what):
+            raise ValueError(f"catalogues differ in their {what}: {getattr(first, what)} and {getattr(other, what)}.")
+    if not first.provenance.same_sample(other.provenance):
+        raise ValueError("catalogues differ in the simulator's settings; they are of different samples.")
+    if other.clusters.schema != first.clusters.schema:
+        raise ValueError(f"catalogues differ in their columns: {first.columns} and {other.columns}.")

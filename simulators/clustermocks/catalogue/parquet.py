@@ -1,47 +1,52 @@
 """Catalogues as Parquet files: the selected clusters, then every attempt; settings in the schema's metadata."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from clustermocks.catalogue.provenance import Provenance
+from clustermocks.catalogue.text_provenance import provenance_from_text
 from clustermocks.haloes.cosmology import Cosmology
 from clustermocks.io.atomic import replacing
+from clustermocks.io.settings import from_json, to_json
 from clustermocks.observation import Observation
-
-if TYPE_CHECKING:
-    from clustermocks.catalogue.catalogue import Catalogue
 
 _KEY = b"clustermocks"
 _FORMAT = 1
 _ATTEMPT = "attempt_"
 
 
-def write(catalogue: "Catalogue", path: Path) -> None:
-    """Write a catalogue to a temporary file beside `path`, then rename it."""
-    attempts = catalogue.attempts.rename_columns([_ATTEMPT + name for name in catalogue.attempts.column_names])
-    flag = pa.table({"is_cluster": pa.repeat(True, len(catalogue))})
-    clusters = pa.table({**_columns(flag), **_columns(catalogue.clusters)})
-    tried = pa.table({"is_cluster": pa.repeat(False, attempts.num_rows), **_columns(attempts)})
-    table = pa.concat_tables([clusters, tried], promote_options="default")
+def write(
+    path: Path,
+    clusters: pa.Table,
+    attempts: pa.Table,
+    observation: Observation,
+    cosmology: Cosmology,
+    provenance: Provenance,
+) -> None:
+    """Write the parts of a catalogue into one file, which appears whole or not at all."""
     header = {
         "format": _FORMAT,
-        "observation": asdict(catalogue.observation),
-        "cosmology": asdict(catalogue.cosmology),
-        "metadata": dict(catalogue.metadata),
-        "columns": list(catalogue.clusters.column_names),
-        "n_attempts": catalogue.attempts.num_rows,
+        "observation": to_json(observation),
+        "cosmology": to_json(cosmology),
+        "provenance": to_json(provenance),
+        "columns": clusters.column_names,
+        "n_attempts": attempts.num_rows,
     }
+    attempts = attempts.rename_columns([_ATTEMPT + name for name in attempts.column_names])
+    flag = pa.table({"is_cluster": pa.repeat(True, clusters.num_rows)})
+    clusters = pa.table({**_columns(flag), **_columns(clusters)})
+    tried = pa.table({"is_cluster": pa.repeat(False, attempts.num_rows), **_columns(attempts)})
+    table = pa.concat_tables([clusters, tried], promote_options="default")
     table = table.replace_schema_metadata({_KEY: json.dumps(header).encode()})
     with replacing(path) as temporary:
         pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
 
 
-def read(path: Path) -> tuple[pa.Table, pa.Table, Observation, Cosmology, Mapping[str, str]]:
+def read(path: Path) -> tuple[pa.Table, pa.Table, Observation, Cosmology, Provenance]:
     """Read the parts of a catalogue.
 
     Raises:
@@ -56,7 +61,11 @@ def read(path: Path) -> tuple[pa.Table, pa.Table, Observation, Cosmology, Mappin
     attempts = attempts.select([n for n in attempts.column_names if n.startswith(_ATTEMPT)]).combine_chunks()
     attempts = attempts.rename_columns([name.removeprefix(_ATTEMPT) for name in attempts.column_names])
     observation, cosmology = Observation(**header["observation"]), Cosmology(**header["cosmology"])
-    return clusters, attempts, observation, cosmology, header["metadata"]
+    if "provenance" in header:
+        provenance = from_json(Provenance, header["provenance"])
+    else:
+        provenance = provenance_from_text(header["metadata"])  # of version 0.1
+    return clusters, attempts, observation, cosmology, provenance
 
 
 def _table(path: Path) -> pa.Table:

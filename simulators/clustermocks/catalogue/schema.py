@@ -1,14 +1,10 @@
 """Which columns a catalogue has, and what they must hold. R_proj is comoving [h^-1 Mpc], v_los in [km/s]."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 from jaxtyping import Bool, Int
-
-if TYPE_CHECKING:
-    from clustermocks.catalogue.catalogue import Catalogue
 
 CLUSTER_COLUMNS = ("log10_mass", "host_id")
 GALAXY_TYPES = {"R_proj": pa.float32(), "v_los": pa.float32(), "is_member": pa.bool_(), "in_cylinder": pa.bool_()}
@@ -60,22 +56,3 @@ def attempted(
 
 def _count(flags: np.ndarray, offsets: np.ndarray) -> Int[np.ndarray, "cluster"]:
     return np.diff(np.concatenate([[0], np.cumsum(flags)])[offsets])
-
-
-def check_alike(first: "Catalogue", other: "Catalogue") -> None:
-    """Refuse two catalogues that do not belong into one.
-
-    Raises:
-        ValueError: Settings or columns differ; the message says which.
-    """
-    for what in ("observation", "cosmology"):
-        if getattr(other, what) != getattr(first, what):
-            raise ValueError(f"catalogues differ in their {what}: {getattr(first, what)} and {getattr(other, what)}.")
-    if _settings(other.metadata) != _settings(first.metadata):
-        raise ValueError("catalogues differ in the simulator's settings; they are of different samples.")
-    if other.clusters.schema != first.clusters.schema:
-        raise ValueError(f"catalogues differ in their columns: {first.columns} and {other.columns}.")
-
-
-def _settings(metadata: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in metadata.items() if name not in ("seed", "lines_of_sight")}

@@ -1,37 +1,70 @@
-"""What decides a mock catalogue, as text: choices of a simulator by name, its revision, installed versions."""
+"""Settings of simulators and trainings: as JSON and back, and as text for a reader."""
 
 from dataclasses import fields, is_dataclass
 from importlib.metadata import PackageNotFoundError, version
 from numbers import Real
-from typing import TYPE_CHECKING
+from typing import Any, TypeVar
 
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
+import msgspec
+import numpy as np
 
 REVISION = 2  # of HaloModel: raise it with every change after which the same settings and seed give other clusters
 
-_APART = ("observation", "cosmology")  # a catalogue stores them by themselves
+Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
+T = TypeVar("T")
 
 
-def choices(simulator: "DataclassInstance") -> dict[str, str]:
-    """Fields of a simulator or a view, but for its observation and cosmology, as text: for a catalogue's metadata."""
-    return {f.name: _text(getattr(simulator, f.name)) for f in fields(simulator) if f.name not in _APART}
+def to_json(settings: object) -> Any:
+    """Turn settings, such as a dataclass of numbers and further dataclasses, into JSON's types.
+
+    NumPy scalars become Python's.
+
+    Raises:
+        TypeError: A value is of a type that JSON cannot hold.
+
+    Example:
+        >>> from clustermocks import Observation
+        >>> to_json(Observation(redshift=np.float64(0.1)))["redshift"]
+        0.1
+    """
+    return msgspec.to_builtins(settings, enc_hook=_plain)
 
 
-def flat(choice: object, prefix: str = "") -> dict[str, str]:
-    """Fields of nested dataclasses by dotted names, as text; the same number is the same text, whole or not.
+def from_json(kind: type[T], value: object) -> T:
+    """Build settings of one kind from what `to_json` made of them; fields that are absent take their defaults.
+
+    Raises:
+        ValueError: A value has another type than its field, a field is unknown, or the dataclass refuses a value.
+    """
+    settings = msgspec.convert(value, kind)
+    _check_known(value, to_json(settings))
+    return settings
+
+
+def flat(settings: object, prefix: str = "") -> dict[str, str]:
+    """List the fields of nested dataclasses by dotted names, as text; equal numbers give equal text.
 
     Example:
         >>> from clustermocks import Observation
         >>> flat(Observation(aperture=2), "observation")["observation.aperture"]
         '2'
     """
-    if isinstance(choice, type) or not is_dataclass(choice):
-        return {prefix: _text(choice)}
-    settings = {}
-    for f in fields(choice):
-        settings.update(flat(getattr(choice, f.name), f"{prefix}.{f.name}" if prefix else f.name))
-    return settings
+    if isinstance(settings, type) or not is_dataclass(settings):
+        return {prefix: as_text(settings)}
+    found = {}
+    for f in fields(settings):
+        found.update(flat(getattr(settings, f.name), f"{prefix}.{f.name}" if prefix else f.name))
+    return found
+
+
+def as_text(value: object) -> str:
+    """Write a setting for a reader: numbers without a trailing .0, dataclasses with the names of their fields."""
+    if isinstance(value, Real) and not isinstance(value, bool):
+        return repr(float(value)).removesuffix(".0")
+    if isinstance(value, type) or not is_dataclass(value):
+        return repr(value)
+    inner = ", ".join(f"{f.name}={as_text(getattr(value, f.name))}" for f in fields(value))
+    return f"{type(value).__name__}({inner})"
 
 
 def installed_version(package: str) -> str:
@@ -42,10 +75,19 @@ def installed_version(package: str) -> str:
         return "unknown"
 
 
-def _text(choice: object) -> str:
-    if isinstance(choice, Real) and not isinstance(choice, bool):
-        return repr(float(choice)).removesuffix(".0")
-    if isinstance(choice, type) or not is_dataclass(choice):
-        return repr(choice)
-    inner = ", ".join(f"{f.name}={_text(getattr(choice, f.name))}" for f in fields(choice))
-    return f"{type(choice).__name__}({inner})"
+def _check_known(given: object, kept: object) -> None:
+    """Refuse keys that did not become a field."""
+    if isinstance(given, dict) and isinstance(kept, dict):
+        for name, value in given.items():
+            if name not in kept:
+                raise ValueError(f"unknown field {name!r}")
+            _check_known(value, kept[name])
+    elif isinstance(given, list | tuple) and isinstance(kept, list | tuple):
+        for pair in zip(given, kept, strict=True):
+            _check_known(*pair)
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    raise TypeError(f"{type(value).__name__} cannot be stored as JSON: {value!r}")

@@ -16,10 +16,12 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from clustermocks.catalogue.catalogue import Catalogue
-from clustermocks.catalogue.folder import HEADER, StoredCatalogue
+from clustermocks.catalogue.folder import StoredCatalogue
+from clustermocks.catalogue.part_folder import HEADER
+from clustermocks.catalogue.provenance import Provenance
 from clustermocks.io.lock import claimed
 from clustermocks.io.parallel import ordered
-from clustermocks.io.settings import REVISION, choices, flat, installed_version
+from clustermocks.io.settings import REVISION, flat, installed_version
 from clustermocks.mocks.chunk import ClusterModel, simulate_chunk
 from clustermocks.mocks.spectroscopy import ObservedClusters
 
@@ -117,13 +119,13 @@ class MockRun:
             clusters={**clusters, "host_id": (self.seed % 2**31) * 2**32 + host},
             galaxies=_joined([chunk.galaxies for chunk in chunks]),
             offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
-            metadata={
-                "simulator": "HaloModel",
-                "simulator_revision": str(REVISION),
-                "seed": str(self.seed),
-                "lines_of_sight": self._lines(),
-                **choices(self.model),
-            },
+            provenance=Provenance.from_simulator(
+                "HaloModel",
+                self.model,
+                self.seed,
+                revision=REVISION,
+                lines_of_sight=(int(self.n_lines.min()), int(self.n_lines.max())),
+            ),
         )
 
     def _lines(self) -> str:

@@ -15,8 +15,8 @@ from jaxtyping import Float
 from numpy.typing import ArrayLike
 
 from clustermocks.catalogue.catalogue import Catalogue
+from clustermocks.catalogue.provenance import Provenance
 from clustermocks.haloes.cosmology import concentration, radius_200c, virial_ratio
-from clustermocks.io.settings import choices
 from clustermocks.mocks.blending import REACH, Rivals, eligible, heaviest_reaching_in
 from clustermocks.mocks.spectroscopy import Targets, choose_targets, recentred
 from clustermocks.nbody import cylinders as pillars
@@ -255,5 +255,5 @@ def _catalogue(seen: list[_Seen], view: BoxView, seed: int) -> Catalogue:
         clusters={name: values[order] for name, values in clusters.items()},
         galaxies={name: values[rows] for name, values in galaxies.items()},
         offsets=offsets,
-        metadata={"simulator": "N-body box", "seed": str(seed), **choices(view)},
+        provenance=Provenance.from_simulator("N-body box", view, seed),
     )

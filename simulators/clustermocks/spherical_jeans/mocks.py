@@ -10,10 +10,10 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from clustermocks.catalogue.catalogue import Catalogue
+from clustermocks.catalogue.provenance import Provenance
 from clustermocks.haloes.jeans import anisotropy_at, radial_dispersion
 from clustermocks.haloes.structure import nfw_radii
 from clustermocks.io.parallel import ordered
-from clustermocks.io.settings import choices
 from clustermocks.observation import in_cylinder
 from clustermocks.spherical_jeans.galaxies import Hosts, JeansModel, hosts
 
@@ -139,5 +139,5 @@ def _catalogue(
         clusters=clusters,
         galaxies={name: getattr(galaxies, name) for name in ("R_proj", "v_los", "is_member")},
         offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
-        metadata={"simulator": "SphericalJeans", "seed": str(seed), **choices(model)},
+        provenance=Provenance.from_simulator("SphericalJeans", model, seed),
     )

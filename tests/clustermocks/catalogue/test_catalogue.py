@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from clustermocks import MDPL2, Catalogue, Observation
+from clustermocks.catalogue.provenance import Provenance
 
 OBSERVATION = Observation(min_galaxies=3)
 
@@ -30,7 +31,7 @@ def make(seed: int = 0, n: int = 40, min_galaxies: int = 3) -> Catalogue:
             "in_cylinder": ~is_member | (rng.random(total) < 0.9),
         },
         offsets=offsets,
-        metadata={"simulator": "test"},
+        provenance=Provenance("test"),
     )
 
 
@@ -67,10 +68,10 @@ def test_parquet_gives_back_the_same_catalogue(tmp_path):
     again = Catalogue.from_parquet(tmp_path / "mocks.parquet")
     assert again.clusters.equals(catalogue.clusters)
     assert again.attempts.equals(catalogue.attempts)
-    assert (again.observation, again.cosmology, again.metadata) == (
+    assert (again.observation, again.cosmology, again.provenance) == (
         catalogue.observation,
         catalogue.cosmology,
-        catalogue.metadata,
+        catalogue.provenance,
     )
     assert [p.name for p in tmp_path.iterdir()] == ["mocks.parquet"]
 

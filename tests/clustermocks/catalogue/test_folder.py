@@ -44,7 +44,11 @@ def stored(tmp_path):
 def test_a_folder_holds_what_simulate_returns(stored, whole):
     back = Catalogue.from_parquet(stored.folder)
     assert same(back, whole)
-    assert (back.observation, back.cosmology, back.metadata) == (whole.observation, whole.cosmology, whole.metadata)
+    assert (back.observation, back.cosmology, back.provenance) == (
+        whole.observation,
+        whole.cosmology,
+        whole.provenance,
+    )
     assert back.clusters.schema == whole.clusters.schema
     assert len(stored) == len(whole)
     assert [len(part.attempts) for part in stored] == [2 * CHUNK, 2 * CHUNK, 10]
@@ -142,7 +146,7 @@ def test_a_folder_of_another_revision_of_the_simulator_is_refused_with_the_cure(
     with pytest.raises(ValueError, match=rf"simulator_revision: {REVISION} there, {REVISION + 1} asked for") as error:
         MODEL.simulate_to(stored.folder, MASSES, seed=3)
     assert str(error.value).splitlines()[-1].strip().startswith("try:    the version of this package that began it")
-    assert Catalogue.from_parquet(stored.folder).metadata["simulator_revision"] == str(REVISION)
+    assert Catalogue.from_parquet(stored.folder).provenance.revision == REVISION
 
 
 def test_a_whole_number_and_the_same_as_a_float_are_one_setting(tmp_path):
@@ -150,16 +154,15 @@ def test_a_whole_number_and_the_same_as_a_float_are_one_setting(tmp_path):
     for error, aperture in ((0, 2), (0.0, 2.0), (np.float32(0), np.int64(2))):
         model = replace(MODEL, velocity_error=error, observation=Observation(aperture=aperture))
         mocks = model.simulate_to(tmp_path / "mocks", masses, seed=3).load()
-        assert mocks.metadata["velocity_error"] == "0"
+        assert mocks.provenance.settings["velocity_error"] == 0
 
 
 def test_lines_of_sight_are_on_record(tmp_path):
     lines = np.array([1, 3, 3])
     stored = MODEL.simulate_to(tmp_path / "mocks", MASSES[:3], seed=3, lines_of_sight=lines)
-    said = stored.load().metadata["lines_of_sight"]
-    assert said.startswith("1 to 3 ")
-    assert said == stored.settings["lines_of_sight"]
-    assert MODEL.simulate(MASSES[:3], seed=3, lines_of_sight=2).metadata["lines_of_sight"] == "2"
+    assert stored.load().provenance.lines_of_sight == (1, 3)
+    assert stored.settings["lines_of_sight"].startswith("1 to 3 ")
+    assert MODEL.simulate(MASSES[:3], seed=3, lines_of_sight=2).provenance.lines_of_sight == (2, 2)
 
 
 def test_a_truncated_part_is_named_and_made_again(stored, whole):

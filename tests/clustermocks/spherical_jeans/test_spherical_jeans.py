@@ -238,6 +238,6 @@ def test_mocks_do_not_depend_on_workers_and_remember_every_attempt(tmp_path):
     np.testing.assert_array_equal(alone.log10_mass, masses[alone.host_id % 2**32])
     alone.to_parquet(tmp_path / "mocks.parquet")
     back = Catalogue.from_parquet(tmp_path / "mocks.parquet")
-    assert back.metadata["simulator"] == "SphericalJeans"
+    assert back.provenance.simulator == "SphericalJeans"
     np.testing.assert_array_equal(back.column("beta"), alone.column("beta"))
     np.testing.assert_allclose(model.log_likelihood(back, [14.0]), model.log_likelihood(alone, [14.0]), rtol=1e-12)

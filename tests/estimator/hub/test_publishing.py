@@ -138,7 +138,7 @@ def test_the_shipped_estimator_loads_is_small_and_says_what_it_assumes():
     assert f"redshift {estimator.observation.redshift}" in shipped_note()
     assert f"from {estimator.support[0]} to {estimator.support[1]}" in shipped_note()
     assert "20 to 100 %" in shipped_note()
-    assert estimator.provenance["completeness_range"] == "0.2 to 1"
+    assert estimator.provenance.mocks.completeness == (0.2, 1.0)
     assert estimator.alarm is not None
     assert estimator.alarm.preprocessing_checks is not None
 

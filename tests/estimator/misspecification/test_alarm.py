@@ -179,7 +179,7 @@ def test_positions_of_held_out_mocks_have_mean_0_and_covariance_1(alarm, estimat
 
 
 def test_bins_of_richness_appear_with_more_mocks(estimator, reference):
-    many = Catalogue.concatenate([reference, replace(simulated(600, 23), metadata=reference.metadata)])
+    many = Catalogue.concatenate([reference, replace(simulated(600, 23), provenance=reference.provenance)])
     likeness = FeatureDistance.fit(estimator.network, many, seed=2)
     assert len(likeness.centre) == 2
     assert likeness.first[-1] == len(likeness.distances)

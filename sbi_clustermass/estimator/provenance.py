@@ -1,0 +1,51 @@
+"""The provenance of a trained estimator: its mocks, its training, and the versions of the software."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import final
+
+from clustermocks.catalogue.provenance import Provenance as MockProvenance
+from clustermocks.simulators import provenance_as_text
+from sbi_clustermass.training import Training
+
+
+@final
+@dataclass(frozen=True)
+class Provenance:
+    """How an estimator was made.
+
+    Attributes:
+        mocks: How the training set was made.
+        training: Settings of the training; None where they are not known.
+        truncated: Whether the loss was that of the density truncated to the prior's range.
+        mirror: Whether every cluster was shown a second time with its velocities reversed.
+        training_clusters: Number of clusters in the training set.
+        held_out: Number of mocks that were to be held out of the training, for alarm and recalibration.
+        alarm_clusters: Number of mocks that the alarm was fitted to.
+        recalibration_clusters: Number of mocks that the recalibration was fitted to.
+        versions: Versions of packages at training, by name.
+        notes: Further facts by name, as text for a reader.
+    """
+
+    mocks: MockProvenance = field(default_factory=MockProvenance)
+    training: Training | None = None
+    truncated: bool = True
+    mirror: bool = True
+    training_clusters: int | None = None
+    held_out: int | None = None
+    alarm_clusters: int | None = None
+    recalibration_clusters: int | None = None
+    versions: Mapping[str, str] = field(default_factory=dict)
+    notes: Mapping[str, str] = field(default_factory=dict)
+
+    def as_text(self) -> dict[str, str]:
+        """List all facts but the settings of the training and the versions, by name, as text for a reader."""
+        facts = {
+            **provenance_as_text(self.mocks),
+            "alarm_clusters": self.alarm_clusters,
+            "recalibration_clusters": self.recalibration_clusters,
+            "kept_aside": self.held_out,
+            "alarm": None if self.alarm_clusters is None else self.held_out,
+            **self.notes,
+        }
+        return {name: str(value) for name, value in facts.items() if value is not None}
