@@ -4,11 +4,11 @@
 
 Simulates the paper's sets with `HaloModel.ho2019()` (20 000 clusters flat in mass to train on and 20 000 as the mass
 function has them to test on, contaminated and pure), trains the paper's flow on each by the paper's rule, for both
-readings of its kernel width (`KDEImage`), and writes results.md, report.html and the pictures. What the folder holds
-already is used again, so that a run that was interrupted goes on. `--fast` makes all of it small, to see that it works.
+readings of its kernel width (`KDEImage`), and writes results.md, report.html and the pictures. Files that
+exist already are used again, so that an interrupted run continues. `--fast` runs a small version.
 
-With `--clusters`, tables of observed galaxies are read (`OBSERVED` says which), and a network trained on the realistic
-sample, `HaloModel()`, stands beside the paper's.
+With `--clusters`, the tables of observed galaxies named in `OBSERVED` are read, and a network trained on the realistic
+sample, `HaloModel()`, is compared with the paper's.
 """
 
 import argparse
@@ -33,11 +33,11 @@ from kodi_ramanah_2020 import (
     robustness,
     saliency_maps,
 )
+from kodi_ramanah_2020.mock_sets import HIGH, LOW, flat, test_set, training_set
 from kodi_ramanah_2020.published import Kind
-from paper_sets import HIGH, LOW, test_set, training_set
 from rich.console import Console
 
-from clustermocks import Catalogue, FlatMasses, HaloMassFunction, HaloModel, flatten
+from clustermocks import Catalogue, FlatMasses, HaloMassFunction, HaloModel
 from clustermocks.io.atomic import replacing
 from sbi_clustermass import (
     KDEImage,
@@ -77,15 +77,15 @@ OBSERVED = {  # file, redshift and centre
 @final
 @dataclass(frozen=True)
 class Size:
-    """How large everything is.
+    """Sizes of the mocks and of the networks.
 
     Attributes:
-        training_hosts: Haloes of the training set; each is seen from three sides or more.
-        test_hosts: Haloes of the test set, seen from three.
-        most: Clusters of a set at most.
+        training_hosts: Number of haloes of the training set; each is seen from three sides or more.
+        test_hosts: Number of haloes of the test set; each is seen from three sides.
+        most: Largest number of clusters of a set.
         hidden: Widths of the conditioners' layers.
-        max_updates: Weight updates at most.
-        learning_rate: Of Adam.
+        max_updates: Largest number of weight updates.
+        learning_rate: Learning rate of Adam.
     """
 
     training_hosts: int = 10_500
@@ -103,13 +103,13 @@ FAST = Size(400, 400, 1000, hidden=(32, 16, 32), max_updates=200, learning_rate=
 @final
 @dataclass(frozen=True)
 class Experiment:
-    """One run in one folder: its mocks, networks and posteriors, made where they are missing.
+    """One run in one folder: mocks, networks and posteriors are read if they exist, and made otherwise.
 
     Attributes:
-        folder: Where everything is kept.
-        size: How large it is.
-        seed: Of everything.
-        console: For progress.
+        folder: Folder of the run.
+        size: Sizes of mocks and networks.
+        seed: Seed of the run.
+        console: Console for progress.
     """
 
     folder: Path
@@ -118,10 +118,10 @@ class Experiment:
     console: Console
 
     def begin(self) -> None:
-        """Make the folder, or see that what it holds is of this run.
+        """Create the folder, or check that it belongs to this run.
 
         Raises:
-            ValueError: The folder holds another size or seed.
+            ValueError: The folder holds a run of another size or seed.
         """
         text = json.dumps({**asdict(self.size), "seed": self.seed}, indent=1)
         path = self.folder / "settings.json"
@@ -132,17 +132,16 @@ class Experiment:
             temporary.write_text(text, encoding="utf-8")
 
     def sets(self) -> tuple[Sets, Sets]:
-        """Training and test set, contaminated and pure."""
+        """Return training and test set, contaminated and pure."""
         size, seed = self.size, self.seed
         training = self._kept("training", lambda: training_set(size.training_hosts, seed))
         test = self._kept("test", lambda: test_set(size.test_hosts, seed + 1))
-        pure = training.pure()
-        pure = pure.select(flatten(pure.log10_mass, seed, low=LOW, high=HIGH))  # its poorest are gone: flat again
+        pure = flat(training.pure(), seed)  # members are fewer, so that the poorest drop out
         training, pure, test = (at_most(size.most, mocks, seed) for mocks in (training, pure, test))
         return Sets("contaminated", training, test), Sets("pure", pure, test.pure())
 
     def realistic(self) -> Catalogue:
-        """A training set of the realistic sample."""
+        """Return a training set of the realistic sample."""
         masses = FlatMasses(*REALISTIC).draw(self.size.most, self.seed)
         return self._kept("training-realistic", lambda: HaloModel().simulate(masses, seed=self.seed, n_jobs=-1))
 
@@ -155,7 +154,7 @@ class Experiment:
         return Catalogue.from_parquet(path)
 
     def network(self, name: str, mocks: Catalogue, factor: float, rule: Training) -> MassEstimator:
-        """The paper's flow on one training set: read where it is kept, trained where not."""
+        """Return the paper's flow trained on one training set."""
         path, size = self.folder / "networks" / name, self.size
         if (path / "estimator.json").is_file():
             return MassEstimator.load(path)
@@ -174,7 +173,7 @@ class Experiment:
         return estimator
 
     def sample(self, name: str, kind: Kind, estimator: MassEstimator, test: Catalogue) -> Sample:
-        """A test set with its posteriors, read where they are kept."""
+        """Return a test set with its posteriors."""
         path = self.folder / "networks" / name / "test.parquet"
         if not path.is_file():
             with stage(f"inferring the test set with {name}", None, self.console):
@@ -183,20 +182,20 @@ class Experiment:
 
 
 def at_most(n: int, mocks: Catalogue, seed: int) -> Catalogue:
-    """So many of the clusters at random, or all."""
+    """Select n clusters at random, or all if there are fewer."""
     if len(mocks) <= n:
         return mocks
     return mocks.select(np.sort(np.random.default_rng(seed).permutation(len(mocks))[:n]))
 
 
 def observed(folder: Path) -> dict[str, Catalogue]:
-    """The tables that are there, a cluster each."""
+    """Read the tables of `OBSERVED` that exist, one cluster each."""
     found = {name: (folder / file, options) for name, (file, options) in OBSERVED.items()}
     return {name: read_cluster(path, options=options) for name, (path, options) in found.items() if path.is_file()}
 
 
 def mock_sections(experiment: Experiment, pairs: tuple[Sets, Sets]) -> Iterator[Section]:
-    """Figures 1, 2, 4, 5, 6, 7 and 9; the estimator of the first is left in the run's folder."""
+    """Yield figures 1, 2, 4, 5, 6, 7 and 9, and save the first estimator in the run's folder."""
     yield phase_space(pairs[0].test, nearest(pairs[0].test)[1]).section()
     yield mass_functions(pairs, MASSES).section()
     networks, samples = {}, []
@@ -223,7 +222,7 @@ def mock_sections(experiment: Experiment, pairs: tuple[Sets, Sets]) -> Iterator[
 
 
 def observed_section(experiment: Experiment, clusters: Path) -> Section:
-    """Figure 8 and Table 1, by the paper's networks and by one trained on the realistic sample."""
+    """Return figure 8 and Table 1, by the paper's networks and by one trained on the realistic sample."""
     realistic = experiment.network("realistic", experiment.realistic(), FACTORS[0], Training())
     networks = experiment.folder / "networks"
     papers = {f"factor {factor:.3g}": networks / f"contaminated-{factor:.3g}" for factor in FACTORS}
@@ -232,7 +231,7 @@ def observed_section(experiment: Experiment, clusters: Path) -> Section:
 
 
 def made_by(size: Size, seed: int, *, with_clusters: bool) -> Section:
-    """What reproduces the run."""
+    """Return the command that reproduces the run."""
     options = " --fast" * (size == FAST) + " --clusters FOLDER" * with_clusters
     text = [f"`{size}`, seed {seed}. The same versions on the same kind of machine give the same numbers."]
     return Section("Command", text, commands=[f"python examples/paper.py --seed {seed}{options}"])
@@ -242,10 +241,10 @@ def main(folder: Path, size: Size = FULL, *, seed: int = 1, clusters: Path | Non
     """Make what is missing, and write pictures, results.md and report.html.
 
     Args:
-        folder: Of the run.
-        size: How large everything is.
-        seed: Of everything.
-        clusters: Where tables of observed galaxies are.
+        folder: Folder of the run.
+        size: Sizes of mocks and networks.
+        seed: Seed of the run.
+        clusters: Folder with tables of observed galaxies.
     """
     experiment = Experiment(folder, size, seed, Console())
     experiment.begin()

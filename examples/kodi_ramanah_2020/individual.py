@@ -1,4 +1,4 @@
-"""Figure 4: the posteriors of single clusters beside their true masses.
+"""Figure 4: posteriors and true masses of single clusters.
 
 Masses are M200c [h^-1 Msun] as log10_mass [dex].
 """
@@ -18,7 +18,7 @@ from sbi_clustermass.posterior import MassPosteriors
 from sbi_clustermass.report import Picture, Section, Table
 from sbi_clustermass.report.style import MASS
 
-_EDGE = 0.03  # of the grid left free at either end [dex]
+_EDGE = 0.03  # margin at either end of the grid [dex]
 
 
 @final
@@ -27,20 +27,20 @@ class Individuals:
     """A few clusters of each sample.
 
     Attributes:
-        samples: Where they are from.
-        rows: Which clusters of each sample.
+        samples: Samples that the clusters are from.
+        rows: Indices of the clusters in each sample.
     """
 
     samples: tuple[Sample, ...]
     rows: tuple[tuple[int, ...], ...]
 
     def posteriors(self) -> tuple[tuple[MassPosteriors, Float[np.ndarray, "cluster"]], ...]:
-        """Posteriors and true masses of the chosen clusters, of each sample."""
+        """Return posteriors and true masses of the chosen clusters of each sample."""
         pairs = zip(self.samples, map(list, self.rows), strict=True)
         return tuple((sample.posteriors[rows], sample.log10_true[rows]) for sample, rows in pairs)
 
     def section(self) -> Section:
-        """A panel a sample."""
+        """Return the section with one panel per sample."""
         figure = Figure(figsize=(4.6 * len(self.samples), 3.8), layout="constrained")
         panels = figure.subplots(1, len(self.samples), sharey=True, squeeze=False)[0]
         for axes, sample, (posteriors, truth) in zip(panels, self.samples, self.posteriors(), strict=True):

@@ -1,4 +1,4 @@
-"""Figure 2: how the masses of training and test sets are distributed.
+"""Figure 2: mass distributions of training and test sets.
 
 Masses are M200c [h^-1 Msun] as log10_mass [dex].
 """
@@ -17,7 +17,7 @@ from kodi_ramanah_2020.published import Kind
 from sbi_clustermass.report import Picture, Section, Table
 from sbi_clustermass.report.style import BLUE, MASS, ORANGE
 
-WIDTH = 0.1  # of a bin [dex]
+WIDTH = 0.1  # width of a bin [dex]
 
 
 @final
@@ -33,12 +33,12 @@ class Sets:
 @final
 @dataclass(frozen=True, eq=False)
 class MassFunctions:
-    """Clusters per dex of mass in each set.
+    """Number of clusters per dex of mass in each set.
 
     Attributes:
-        sets: What was counted.
-        edges: Of the bins [dex].
-        masses: What the test sets' masses were drawn from.
+        sets: Training and test sets.
+        edges: Edges of the bins [dex].
+        masses: Mass function that the test sets were drawn from.
     """
 
     sets: tuple[Sets, ...]
@@ -46,17 +46,17 @@ class MassFunctions:
     masses: HaloMassFunction
 
     def per_dex(self, catalogue: Catalogue) -> Float[np.ndarray, "bin"]:
-        """Clusters per dex."""
+        """Count clusters per dex."""
         return np.histogram(catalogue.log10_mass, self.edges)[0] / np.diff(self.edges)
 
     def attempted_per_dex(
         self, catalogue: Catalogue, log10_mass: Float[np.ndarray, "mass"]
     ) -> Float[np.ndarray, "mass"]:
-        """What the mass function gives a test set before the richness cut, in clusters per dex."""
+        """Return the expected number of clusters per dex of a test set before the richness cut."""
         return catalogue.attempts.num_rows * self.masses.density(log10_mass) / self.masses.number_density()
 
     def section(self) -> Section:
-        """A panel and two rows a kind."""
+        """Return the section with one panel and two rows per kind of set."""
         figure = Figure(figsize=(4.3 * len(self.sets), 3.8), layout="constrained")
         panels = figure.subplots(1, len(self.sets), sharey=True, squeeze=False)[0]
         for axes, pair in zip(panels, self.sets, strict=True):
@@ -98,8 +98,8 @@ def mass_functions(sets: Sequence[Sets], masses: HaloMassFunction) -> MassFuncti
     """Count the clusters of training and test sets in bins of mass.
 
     Args:
-        sets: A pair for each kind.
-        masses: What the test masses were drawn from.
+        sets: Training and test set of each kind.
+        masses: Mass function that the test sets were drawn from.
     """
     n_bins = round((masses.high - masses.low) / WIDTH)
     return MassFunctions(tuple(sets), np.linspace(masses.low, masses.high, n_bins + 1), masses)

@@ -1,4 +1,4 @@
-"""Figure 1: a cluster in projected phase space, and the image of it that the network sees.
+"""Figure 1: a cluster in projected phase space, and the image that the network sees.
 
 R is comoving [h^-1 Mpc], v in [km/s].
 """
@@ -33,7 +33,7 @@ class PhaseSpace:
         v_los: Velocities [km/s].
         is_member: Which galaxies are true members.
         density: Kernel density [h Mpc^-1 (km/s)^-1] at the image's pixel centres.
-        image: The embedding that made it.
+        image: Embedding that computes the density.
     """
 
     log10_mass: float
@@ -44,7 +44,7 @@ class PhaseSpace:
     image: KDEImage
 
     def section(self) -> Section:
-        """Galaxies on the left, their density on the right."""
+        """Return the section with the galaxies on the left and their density on the right."""
         figure = Figure(figsize=(8.4, 3.8), layout="constrained")
         left, right = figure.subplots(1, 2, sharey=True)
         draw_galaxies(left, self, size=9)
@@ -67,15 +67,15 @@ class PhaseSpace:
 
 
 def phase_space(clusters: Catalogue, index: int, *, image: KDEImage | None = None) -> PhaseSpace:
-    """One mock cluster as the paper's figure 1 shows it.
+    """Return one mock cluster in the form of the paper's figure 1.
 
     Args:
-        clusters: Mock clusters, contaminated.
-        index: Which one.
-        image: How the density is estimated; as in the paper by default.
+        clusters: Mock clusters with interlopers.
+        index: Index of the cluster.
+        image: Embedding that estimates the density; the paper's by default.
 
     Raises:
-        ValueError: The clusters were observed, and nobody knows their members.
+        ValueError: The clusters were observed: their members are unknown.
     """
     image = image or KDEImage(aperture=clusters.observation.aperture)
     x = torch.from_numpy(clusters.select(np.array([index])).padded())
@@ -85,7 +85,7 @@ def phase_space(clusters: Catalogue, index: int, *, image: KDEImage | None = Non
 
 
 def draw_galaxies(axes: Axes, cluster: PhaseSpace, *, size: float) -> None:
-    """Members and interlopers as dots of a size [points]."""
+    """Draw members and interlopers as dots of a given size [points]."""
     for label, chosen, colour in (
         ("interlopers", ~cluster.is_member, ORANGE),
         ("members", cluster.is_member, BLUE),
@@ -94,11 +94,11 @@ def draw_galaxies(axes: Axes, cluster: PhaseSpace, *, size: float) -> None:
 
 
 def draw_density(axes: Axes, cluster: PhaseSpace):
-    """The density as an image, in 10^-3 of its unit."""
+    """Draw the density as an image, in 10^-3 of its unit."""
     return axes.imshow(1e3 * cluster.density.T, cmap="Greys", **extent_of(cluster.image))
 
 
 def extent_of(image: KDEImage) -> dict:
-    """How matplotlib's `imshow` places (v, R) pixels on the axes."""
+    """Return the options that place (v, R) pixels on the axes of `imshow`."""
     extent = (0.0, image.aperture, -image.v_max, image.v_max)
     return {"origin": "lower", "extent": extent, "aspect": "auto", "interpolation": "nearest"}

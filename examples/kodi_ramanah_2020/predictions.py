@@ -1,4 +1,4 @@
-"""Figure 5 and the numbers of section 5: predictions against truth, and the residuals in numbers.
+"""Figure 5 and section 5: predictions against truth, and statistics of the residuals.
 
 Masses are M200c [h^-1 Msun] as log10_mass [dex].
 """
@@ -26,13 +26,13 @@ _BINS = 13
 @final
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """Samples and their scores."""
+    """Scores of samples."""
 
     samples: tuple[Sample, ...]
     scores: tuple[Scores, ...]
 
     def section(self) -> Section:
-        """A table of all samples beside the paper's numbers, and a picture a sample."""
+        """Return the section with a table of all samples and the paper's numbers, and a picture per sample."""
         text = [
             "Posteriors trained on flat masses, tested on clusters that follow the mass function, as in the paper. "
             "That promises no calibration, because the test set has another prior than the training set.",
@@ -101,7 +101,7 @@ def _picture(sample: Sample) -> Picture:
 
 
 def _add_mean_absolute(figure: Figure, sample: Sample) -> None:
-    """Dash-dotted lines at plus and minus the mean absolute residual in bins of true mass, as in the paper."""
+    """Draw lines at plus and minus the mean absolute residual in bins of true mass, as in the paper."""
     true, absolute = sample.log10_true, np.abs(sample.residual)
     edges = np.linspace(sample.posteriors.grid[0], sample.posteriors.grid[-1], _BINS + 1)
     bins = [np.flatnonzero((true >= low) & (true < high)) for low, high in pairwise(edges)]

@@ -1,4 +1,4 @@
-"""Numbers that Kodi Ramanah et al. 2020 (arXiv:2003.05951) print, to stand beside ours.
+"""Numbers that Kodi Ramanah et al. 2020 (arXiv:2003.05951) print.
 
 Masses are M200c [h^-1 Msun] as log10_mass [dex]; residuals are log10(M_predicted / M_true) [dex], the negative of the
 paper's epsilon.
@@ -23,16 +23,16 @@ GCMRP_AT_100 = 0.15  # [dex] total scatter of the best traditional methods at N 
 @final
 @dataclass(frozen=True)
 class PublishedNumbers:
-    """What section 5 of the paper says about one of its two test sets; None where it says nothing.
+    """Numbers of the paper's section 5 for one of its two test sets; None if it prints none.
 
     Attributes:
         mean: Mean residual [dex].
         scatter: Standard deviation of the residuals [dex].
-        intermediate: The same for true masses of 10^14 to 10^15 [dex].
+        intermediate: Standard deviation of the residuals for true masses of 10^14 to 10^15 [dex].
         massive: Mean absolute residual for 10^14.8 to 10^15.2 [dex].
         width: Standard deviation of posteriors of the most massive clusters [dex].
-        sigma_N: Of eq. 8, at 100 galaxies [dex].
-        sigma_0: Of eq. 8 [dex].
+        sigma_N: sigma_N of eq. 8, at 100 galaxies [dex].
+        sigma_0: sigma_0 of eq. 8 [dex].
     """
 
     mean: float
@@ -56,10 +56,10 @@ class PublishedCluster:
     """A row of the paper's Table 1.
 
     Attributes:
-        name: Of the cluster.
-        inferred: What the paper's flow made of it [dex], and its standard deviation.
-        literature: A dynamical mass from elsewhere [dex], and its errors downwards and upwards.
-        reference: Where that is from.
+        name: Name of the cluster.
+        inferred: Posterior mean and standard deviation by the paper's flow [dex].
+        literature: Dynamical mass from the literature with its lower and upper error [dex].
+        reference: Reference of the literature mass.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Figure 8 and Table 1: observed clusters, beside the paper's masses and those of the literature.
+"""Figure 8 and Table 1: masses of observed clusters, by us, by the paper and in the literature.
 
 Masses are M200c [h^-1 Msun] as log10_mass [dex].
 """
@@ -20,7 +20,7 @@ from sbi_clustermass.report import Picture, Section, Table
 from sbi_clustermass.report.style import GREY
 
 _SPAN = (14.3, 15.3)  # [dex]
-_APART = 0.015  # of points of one cluster [dex]
+_APART = 0.015  # distance between points of one cluster [dex]
 _INTERLOPERS = (
     "The paper's mocks, and ours like them, have satellites of other haloes as their only interlopers. The cylinder "
     "around an observed cluster also holds field galaxies, which a network trained on such mocks has never seen."
@@ -39,12 +39,12 @@ class Inferred:
     Attributes:
         mean: Posterior mean [dex].
         std: Posterior standard deviation [dex].
-        doubts: Why it should not be trusted; empty where nothing was found.
+        warnings: Reasons to distrust the mass.
     """
 
     mean: float
     std: float
-    doubts: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 @final
@@ -53,7 +53,7 @@ class RealClusters:
     """Masses of observed clusters.
 
     Attributes:
-        n_galaxies: Galaxies in the cylinder, by cluster.
+        n_galaxies: Number of galaxies in the cylinder, by cluster.
         inferred: Masses by estimator and by cluster.
     """
 
@@ -61,7 +61,7 @@ class RealClusters:
     inferred: Mapping[str, Mapping[str, Inferred]]
 
     def section(self) -> Section:
-        """Table 1 with our columns, figure 8, and what is to be doubted."""
+        """Return the section with Table 1 and our masses, figure 8, and warnings."""
         figure = Figure(figsize=(5.2, 5.0), layout="constrained")
         _draw(figure.subplots(), self)
         caption = (
@@ -80,10 +80,10 @@ class RealClusters:
 
     def _warnings(self) -> list[str]:
         return [
-            f"{name}, {estimator}: {'; '.join(found.doubts)}."
+            f"{name}, {estimator}: {'; '.join(found.warnings)}."
             for estimator, masses in self.inferred.items()
             for name, found in masses.items()
-            if found.doubts
+            if found.warnings
         ]
 
     def _table(self) -> Table:
@@ -106,8 +106,8 @@ def real_clusters(estimators: Mapping[str, MassEstimator], observed: Mapping[str
     """Infer the masses of observed clusters.
 
     Args:
-        estimators: By what stands above their column.
-        observed: One cluster each, as `read_cluster` gives it, by name; those of the paper's Table 1 under its names.
+        estimators: Estimators by the heading of their column.
+        observed: Catalogues of one cluster each (`read_cluster`) by name; Table 1 gives the names of the paper's.
 
     Raises:
         ValueError: A catalogue does not hold one cluster.
@@ -124,8 +124,8 @@ def real_clusters(estimators: Mapping[str, MassEstimator], observed: Mapping[str
 
 def _inferred(estimator: MassEstimator, cluster: Catalogue) -> Inferred:
     posterior = estimator.posterior(cluster)
-    doubts = estimator.warnings(cluster, posterior)[0]
-    return Inferred(float(posterior.mean[0]), float(posterior.std[0]), doubts)
+    (warnings,) = estimator.warnings(cluster, posterior)
+    return Inferred(float(posterior.mean[0]), float(posterior.std[0]), warnings)
 
 
 def _draw(axes: Axes, found: RealClusters) -> None:
@@ -147,7 +147,7 @@ def _draw(axes: Axes, found: RealClusters) -> None:
 
 
 def _points(axes: Axes, masses: Mapping[str, Inferred], colour: str, style: Mapping, *, shift: float = 0.0) -> None:
-    """Those of a set of masses that have a published one; shifted ones without its error a second time."""
+    """Draw the masses that have a published one; a shifted set repeats no published error."""
     rows = [row for row in TABLE_1 if row.name in masses]
     if not rows:
         return
@@ -161,7 +161,7 @@ def _pm(mean: float, std: float) -> str:
 
 
 def _cell(found: Inferred | None) -> str:
-    return "–" if found is None else _pm(found.mean, found.std) + (" (!)" if found.doubts else "")
+    return "–" if found is None else _pm(found.mean, found.std) + (" (!)" if found.warnings else "")
 
 
 def _literature(row: PublishedCluster) -> str:

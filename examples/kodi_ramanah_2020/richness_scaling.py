@@ -1,4 +1,4 @@
-"""Figure 6: how the scatter falls with the number of galaxies, beside classical estimators (eq. 8).
+"""Figure 6: scatter against the number of galaxies, compared with classical estimators (eq. 8).
 
 Masses are M200c [h^-1 Msun] as log10_mass [dex].
 """
@@ -30,12 +30,12 @@ class Scaling:
     """Eq. 8 fitted to one estimator.
 
     Attributes:
-        name: Of the estimator.
-        everywhere: Fit to all clusters; None where there are too few.
+        name: Name of the estimator.
+        everywhere: Fit to all clusters; None if there are too few.
         above: Fit to clusters above 10^14.
         log10_estimated: Point estimates [dex].
-        clusters: Whose they are.
-        n_members: True members among the galaxies of each.
+        clusters: Clusters of the estimates.
+        n_members: Number of true members of each cluster.
     """
 
     name: str
@@ -46,7 +46,7 @@ class Scaling:
     n_members: Int[np.ndarray, "cluster"]
 
     @classmethod
-    def of(cls, name: str, log10_estimated: Float[np.ndarray, "cluster"], clusters: Catalogue) -> "Scaling":
+    def from_estimates(cls, name: str, log10_estimated: Float[np.ndarray, "cluster"], clusters: Catalogue) -> "Scaling":
         """Fit eq. 8, to all clusters and to those above 10^14."""
         members = n_members(clusters)
         everywhere, above = (
@@ -131,9 +131,11 @@ def richness_scaling(
         samples: Test sets with posteriors.
         rivals: Point estimates [dex] by name.
     """
-    flows = tuple(Scaling.of(each.name, each.posteriors.mean, each.clusters) for each in samples)
+    flows = tuple(Scaling.from_estimates(each.name, each.posteriors.mean, each.clusters) for each in samples)
     first = samples[0].clusters
-    return RichnessScaling(flows, tuple(Scaling.of(name, found, first) for name, found in (rivals or {}).items()))
+    return RichnessScaling(
+        flows, tuple(Scaling.from_estimates(name, found, first) for name, found in (rivals or {}).items())
+    )
 
 
 def _fitted(

@@ -1,4 +1,4 @@
-"""Figure 7: the same clusters with fewer galaxies, and with velocity errors.
+"""Figure 7: the same clusters with fewer galaxies and with velocity errors.
 
 Masses are M200c [h^-1 Msun] as log10_mass [dex], velocities [km/s].
 """
@@ -31,15 +31,15 @@ _STYLES = {FEWER: "--", NOISY: "-."}
 @final
 @dataclass(frozen=True)
 class Shift:
-    """What a change does to the posteriors of a test set, cluster by cluster.
+    """Effect of a change on the posteriors of a test set, cluster by cluster.
 
     Attributes:
         mean: Mean of log10(M_changed / M) [dex].
-        rms: Standard deviation of the same [dex].
+        rms: Standard deviation of log10(M_changed / M) [dex].
         widening: Mean ratio of the posteriors' standard deviations [1].
-        scatter: Of the residuals [dex], before and after, of the same clusters.
-        n: Clusters compared.
-        lost: Clusters with too few galaxies left.
+        scatter: Scatter of the residuals of the same clusters [dex], before and after.
+        n: Number of clusters compared.
+        lost: Number of clusters with too few galaxies after the change.
     """
 
     mean: Measured
@@ -53,13 +53,13 @@ class Shift:
 @final
 @dataclass(frozen=True, eq=False)
 class Robustness:
-    """Posteriors of a few clusters, as they are and changed, and what the changes do to all.
+    """Posteriors of a few clusters before and after changes, and the effect of the changes on all clusters.
 
     Attributes:
         truth: True masses of the chosen clusters [dex].
-        whole: Their posteriors.
-        changed: Their posteriors after each change; the names of `whole` say whose, some may be lost.
-        shifts: What each change does to the whole set.
+        whole: Posteriors of the chosen clusters.
+        changed: Posteriors after each change, matched to `whole` by name; some may be lost.
+        shifts: Effect of each change on the whole set.
     """
 
     truth: Float[np.ndarray, "cluster"]
@@ -68,7 +68,7 @@ class Robustness:
     shifts: Mapping[str, Shift]
 
     def section(self) -> Section:
-        """The picture of the chosen clusters, and tables of them and of the whole set."""
+        """Return the section with a picture of the chosen clusters, and tables of them and of the whole set."""
         figure = Figure(figsize=(6.4, 4.0), layout="constrained")
         axes = figure.subplots()
         for i, (true, colour) in enumerate(zip(self.truth, COLOURS, strict=False)):
@@ -124,13 +124,13 @@ _NOTE = (
 
 
 def robustness(estimator: MassEstimator, clusters: Catalogue, which: Sequence[int], *, seed: int) -> Robustness:
-    """Take a third of the galaxies away, or add errors of 100 km/s to the velocities, and infer the masses again.
+    """Remove a third of the galaxies, or add errors of 100 km/s to the velocities, and infer the masses again.
 
     Args:
-        estimator: Trained on contaminated clusters.
-        clusters: Contaminated test clusters.
-        which: Those to show; the changes are measured on all.
-        seed: Of the galaxies that go, and of the errors.
+        estimator: Estimator trained on clusters with interlopers.
+        clusters: Test clusters with interlopers.
+        which: Indices of the clusters to show; the changes are measured on all.
+        seed: Seed of the removed galaxies and of the errors.
     """
     numbered = _numbered(clusters)
     whole = estimator.posterior(numbered)
@@ -149,7 +149,7 @@ def robustness(estimator: MassEstimator, clusters: Catalogue, which: Sequence[in
 
 
 def _numbered(clusters: Catalogue) -> Catalogue:
-    """The clusters named by their position, by which those left after a change are found again."""
+    """Name the clusters by their index, so that they can be matched after a change."""
     table = clusters.clusters.drop_columns([name for name in ("name",) if name in clusters.columns])
     return replace(clusters, clusters=table.append_column("name", pa.array([str(i) for i in range(len(clusters))])))
 

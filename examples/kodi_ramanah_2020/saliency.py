@@ -1,4 +1,4 @@
-"""Figure 9: which parts of its phase space a cluster's mass rests on.
+"""Figure 9: parts of phase space that determine a cluster's mass.
 
 Masses are M200c [h^-1 Msun] as log10_mass [dex], R comoving [h^-1 Mpc], v in [km/s].
 """
@@ -29,11 +29,11 @@ from sbi_clustermass.report import Picture, Section, Table
 @final
 @dataclass(frozen=True, eq=False)
 class SaliencyMaps:
-    """Maps of a few clusters.
+    """Saliency maps of a few clusters.
 
     Attributes:
-        clusters: Their galaxies.
-        maps: Their maps.
+        clusters: Galaxies of the clusters.
+        maps: Saliency map of each cluster.
         sigma: Width of the masks [pixel].
     """
 
@@ -42,7 +42,7 @@ class SaliencyMaps:
     sigma: float
 
     def section(self) -> Section:
-        """Density above, change of the mass below, a column a cluster."""
+        """Return the section with the density above and the change of the mass below, one column per cluster."""
         figure = Figure(figsize=(3.5 * len(self.maps) + 0.6, 6.4), layout="constrained")
         axes = figure.subplots(2, len(self.maps), sharex=True, sharey=True, squeeze=False)
         most = max(float(np.nanmax(np.abs(each.change))) for each in self.maps)
@@ -90,12 +90,12 @@ class SaliencyMaps:
 def saliency_maps(
     estimator: MassEstimator, clusters: Catalogue, which: Sequence[int], *, sigma: float = SIGMA
 ) -> SaliencyMaps:
-    """Maps of a few mock clusters (section 7).
+    """Compute the maps of a few mock clusters (section 7).
 
     Args:
-        estimator: Trained on contaminated clusters.
-        clusters: Contaminated test clusters.
-        which: Those to show.
+        estimator: Estimator trained on clusters with interlopers.
+        clusters: Test clusters with interlopers.
+        which: Indices of the clusters to show.
         sigma: Width of the masks [pixel].
     """
     maps = tuple(saliency(estimator, clusters, i, sigma=sigma) for i in which)
@@ -105,7 +105,7 @@ def saliency_maps(
 
 
 def _phase_space(clusters: Catalogue, index: int, found: Saliency) -> PhaseSpace:
-    """The cluster on the map's own pixels and density."""
+    """Return the cluster with the pixels and the density of its map."""
     bins, half_R, half_v = len(found.R_centres), found.R_centres[0], found.v_centres[-1]
     step = found.v_centres[1] - found.v_centres[0]
     image = KDEImage(aperture=float(found.R_centres[-1] + half_R), v_max=float(half_v + step / 2), bins=bins)

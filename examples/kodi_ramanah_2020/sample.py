@@ -1,4 +1,4 @@
-"""Test clusters of known mass with what an estimator makes of them.
+"""Test clusters of known mass with an estimator's posteriors.
 
 Masses are M200c [h^-1 Msun] as log10_mass [dex].
 """
@@ -26,10 +26,10 @@ class Sample:
     """A test set and its posteriors.
 
     Attributes:
-        name: What stands in tables and legends.
-        kind: Whether interlopers are among the galaxies: which of the paper's numbers to stand beside.
+        name: Name in tables and legends.
+        kind: Whether the galaxies include interlopers; selects the paper's numbers to compare with.
         clusters: Mock clusters of known mass.
-        posteriors: Theirs, in the same order.
+        posteriors: Posteriors of the clusters, in the same order.
     """
 
     name: str
@@ -48,35 +48,35 @@ class Sample:
 
     @property
     def residual(self) -> Float[np.ndarray, "cluster"]:
-        """log10(predicted/true) with the posterior mean for a prediction [dex]."""
+        """log10(predicted/true) with the posterior mean as the prediction [dex]."""
         return self.posteriors.mean - self.log10_true
 
 
 def nearest(clusters: Catalogue, masses: Sequence[float] = THREE_MASSES) -> tuple[int, ...]:
-    """The cluster of the mass nearest to each [dex]: chosen by mass alone, not by how well it is inferred."""
+    """Return the cluster whose true mass is nearest to each given mass [dex]."""
     return tuple(int(np.abs(clusters.log10_mass - mass).argmin()) for mass in masses)
 
 
 def n_members(clusters: Catalogue) -> Int[np.ndarray, "cluster"]:
-    """True members among the galaxies of each mock cluster.
+    """Count the true members among the galaxies of each mock cluster.
 
     Raises:
-        KeyError: The clusters were observed, and nobody knows.
+        KeyError: The clusters were observed: their members are unknown.
     """
     cluster = np.repeat(np.arange(len(clusters)), clusters.n_galaxies)
     return np.bincount(cluster[clusters.galaxy_column("is_member")], minlength=len(clusters))
 
 
 def cell(measured: Measured | None) -> str:
-    """A number with its error for a table; a dash where there is none."""
+    """Format a number with its error for a table; a dash if there is none."""
     return "–" if measured is None or not np.isfinite(measured.value) else str(measured)
 
 
 def published_cell(value: float | None, digits: int = 3) -> str:
-    """A printed number for a table; a dash where the paper has none."""
+    """Format a number of the paper for a table; a dash if there is none."""
     return "–" if value is None else f"{value:.{digits}f}"
 
 
 def slug(name: str) -> str:
-    """A name as part of a file's."""
+    """Turn a name into a part of a file name."""
     return "".join(letter if letter.isalnum() else "-" for letter in name.lower()).strip("-").replace("--", "-")

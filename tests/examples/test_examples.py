@@ -3,6 +3,7 @@
 import runpy
 
 import numpy as np
+from kodi_ramanah_2020 import mock_sets
 
 from tests.paths import ROOT
 
@@ -33,9 +34,8 @@ def test_phase_space(tmp_path):
     assert (tmp_path / "picture.png").stat().st_size > 10_000
 
 
-def test_paper_sets(tmp_path):
-    training, test = runpy.run_path(str(EXAMPLES / "paper_sets.py"))["main"](tmp_path, n_hosts=300)
+def test_the_papers_training_set_is_flat_in_mass_and_shares_no_host_with_its_test_set():
+    training, test = mock_sets.training_set(300, 1), mock_sets.test_set(300, 2)
     assert not set(training.host_id) & set(test.host_id)
     number = np.histogram(training.log10_mass, np.linspace(13.5, 15.3, 19))[0]
     assert number.min() == number.max() > 0
-    assert len(list(tmp_path.glob("*.parquet"))) == 4

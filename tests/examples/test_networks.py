@@ -75,8 +75,8 @@ def test_observed_clusters_stand_in_table_1_beside_the_papers_masses(estimator, 
         "A2670",
     }
     assert set(axes.get_legend_handles_labels()[1]) == {"paper", "ours"}
-    doubts = [f"{name}, ours" for name, each in found.inferred["ours"].items() if each.doubts]
-    assert [warning.split(":")[0] for warning in section.warnings] == doubts
+    warned = [f"{name}, ours" for name, each in found.inferred["ours"].items() if each.warnings]
+    assert [warning.split(":")[0] for warning in section.warnings] == warned
 
 
 def test_a_catalogue_of_several_clusters_is_no_observed_cluster(estimator, mocks):

@@ -99,7 +99,7 @@ def test_scaling_finds_the_scatter_that_was_put_in(scattered, contaminated):
 
 
 def test_bins_hold_the_scatter_of_their_own_clusters(scattered, contaminated):
-    scaling = Scaling.of("put in", scattered.posteriors.mean, contaminated)
+    scaling = Scaling.from_estimates("put in", scattered.posteriors.mean, contaminated)
     centre, scatter = scaling.binned()
     assert scaling.above is not None
     assert len(centre) >= 2
