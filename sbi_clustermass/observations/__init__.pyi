@@ -1,7 +1,3 @@
-from .dispersion import (
-    Dispersion as Dispersion,
-    robust_dispersions as robust_dispersions,
-)
 from .inference import (
     infer_cluster as infer_cluster,
     infer_clusters as infer_clusters,

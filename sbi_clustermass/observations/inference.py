@@ -13,9 +13,9 @@ from typing import TypeAlias, TypeGuard
 import numpy as np
 
 from clustermocks import Catalogue
+from clustermocks.kinematics.dispersion import Dispersion, robust_dispersions
 from sbi_clustermass.baselines import evrard2008
 from sbi_clustermass.estimator.mass_estimator import MassEstimator
-from sbi_clustermass.observations.dispersion import Dispersion, robust_dispersions
 from sbi_clustermass.observations.results import LEVELS, ClusterResult, MassResult, NoMassResult
 from sbi_clustermass.observations.tables import ObservedCluster, TableOptions, Unreadable, read_clusters
 from sbi_clustermass.observations.tables.files import stem

@@ -6,7 +6,7 @@ Masses are M200c [h^-1 Msun] as log10_mass [dex], velocities [km/s].
 from dataclasses import dataclass
 from typing import TypeAlias, final
 
-from sbi_clustermass.observations.dispersion import Dispersion
+from clustermocks.kinematics.dispersion import Dispersion
 from sbi_clustermass.observations.tables import ObservedCluster
 from sbi_clustermass.posterior import MassPosteriors
 

@@ -9,6 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+from clustermocks.kinematics.dispersion import velocity_dispersion
+
 INNER, CORE = 1 / 3, 1 / 8  # of the aperture: .53 and .2 h^-1 Mpc
 FAST = 2.5  # inner velocity dispersions: 1 % of a Gaussian, a tenth or more where there are interlopers
 _FEWEST = 5  # galaxies for a dispersion of their own
@@ -57,20 +59,7 @@ def _row(R: np.ndarray, v: np.ndarray, aperture: float) -> tuple[float, ...]:
     inner = np.abs(v[~outside])
     everywhere = _MAD * float(np.median(np.abs(v)))
     within = _MAD * float(np.median(inner)) if len(inner) >= _FEWEST else everywhere
-    clipped = _clipped(v)
+    clipped = float(velocity_dispersion([v], method="clipped")[0])
     speeds = (float(np.log10(max(speed, _SLOWEST))) for speed in (clipped, everywhere, within))
     core, fast = (CORE * aperture > R).sum(), (outside & (np.abs(v) > FAST * max(within, _SLOWEST))).sum()
     return (*speeds, len(R), R.mean(), (R**2).mean(), core, fast)
-
-
-def _clipped(v: np.ndarray) -> float:
-    """Standard deviation after 3-sigma clipping about the median, as `velocity_dispersion` has it, only faster.
-
-    Yahil & Vidal 1977, ApJ 214, 347.
-    """
-    for _ in range(len(v)):
-        kept = v[np.abs(v - np.median(v)) <= 3 * v.std()]
-        if len(kept) == len(v):
-            break
-        v = kept
-    return float(v.std(ddof=1)) if len(v) > 1 else 0.0

@@ -115,7 +115,7 @@ def biweight_centre(
 ) -> Float[Tensor, "batch 1"]:
     """Biweight location of each padded cluster's galaxies, on their device and without a synchronisation.
 
-    It is 0 for a cluster without galaxies. `clustermocks.kinematics.biweight.centre_velocity` repeats this with the
+    It is 0 for a cluster without galaxies. `clustermocks.observation.centre_velocity` repeats this with the
     galaxies within the velocity cut of the centre, which changes little if the velocities were centred before thinning.
 
     Args:

@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float, Int
 from numpy.typing import ArrayLike
 
 from clustermocks.haloes.cosmology import MDPL2, SPEED_OF_LIGHT, Cosmology, Values
+from clustermocks.kinematics.biweight import biweight_location
 
 CENTRINGS, STILL = 20, 1.0  # steps towards a centre at most; a step that is none [km/s]
 Vectors: TypeAlias = Float[np.ndarray, "*batch 3"]
@@ -140,33 +141,24 @@ def in_cylinder(R_proj: ArrayLike, v_los: ArrayLike, observation: Observation) -
     return (np.asarray(R_proj) < observation.aperture) & (np.abs(v_los) < observation.v_cut)
 
 
-def robust_centre_velocity(
-    v_los: Float[np.ndarray, "cluster galaxy"], mask: Bool[np.ndarray, "cluster galaxy"], v_cut: float
-) -> Float[np.ndarray, "cluster"]:
-    """Velocity of each cluster's centre by its galaxies: biweight location of those within v_cut of it, iterated.
-
-    Starts from velocity 0 (the redshift that v_los refers to) and stops once no centre moves by 1 km/s.
+def centre_velocity(v_los: Float[np.ndarray, "galaxy"], v_cut: float) -> float:
+    """Velocity of the centre of one cluster [km/s], by the steps of `centre_velocities`.
 
     Args:
-        v_los: Line-of-sight velocities [km/s].
-        mask: True for a galaxy inside the aperture, False for padding and all others.
-        v_cut: Half-width of the velocity window [km/s].
+        v_los: Velocities of the galaxies in the aperture [km/s].
+        v_cut: Half-width of the window about the centre [km/s].
 
     Returns:
-        Centre [km/s]; 0 where the window holds no galaxy from the start.
-
-    References:
-        Beers, Flynn & Gebhardt 1990, AJ 100, 32 (biweight); astropy.stats.biweight_location.
+        0 where the window holds no galaxy from the start.
     """
-    v_los = np.where(mask, v_los, np.nan)
-    centre = np.zeros(len(v_los))
-    moving = np.flatnonzero((np.abs(v_los) < v_cut).any(axis=1))
+    centre = 0.0
     for _ in range(CENTRINGS):
-        if not moving.size:
+        relative = subtract_velocity(v_los, centre)
+        near = relative[np.abs(relative) < v_cut]
+        step = float(biweight_location(near)) if near.size else 0.0
+        centre += step
+        if abs(step) <= STILL:
             break
-        step = _biweight_step(v_los[moving], centre[moving], v_cut)
-        centre[moving] = centre[moving] + step
-        moving = moving[np.abs(step) > STILL]
     return centre
 
 
@@ -178,7 +170,9 @@ def centre_velocities(
     n: int,
     v_cut: float,
 ) -> Float[np.ndarray, "cluster"]:
-    """`robust_centre_velocity` of clusters whose galaxies stand on end, (cluster,) [km/s].
+    """Velocity of each cluster's centre by its galaxies: biweight location of those within v_cut of it, iterated.
+
+    Starts from velocity 0 (the redshift that v_los refers to) and stops once no centre moves by 1 km/s.
 
     Args:
         v_los: Line-of-sight velocities of all galaxies [km/s], sorted by cluster.
@@ -186,27 +180,36 @@ def centre_velocities(
         inside: True for a galaxy inside the aperture.
         n: Number of clusters.
         v_cut: Half-width of the velocity window [km/s].
+
+    Returns:
+        Centre [km/s]; 0 where the window holds no galaxy from the start.
+
+    References:
+        Beers, Flynn & Gebhardt 1990, AJ 100, 32 (biweight).
     """
-    v_los, cluster = v_los[inside], cluster[inside]
+    padded, centre = _padded(v_los[inside], cluster[inside], n), np.zeros(n)
+    moving = np.flatnonzero((np.abs(padded) < v_cut).any(axis=1))
+    for _ in range(CENTRINGS):
+        if not moving.size:
+            break
+        relative = subtract_velocity(padded[moving], centre[moving, None])
+        window = np.abs(relative) < v_cut
+        some, step = window.any(axis=1), np.zeros(len(moving))
+        step[some] = biweight_location(np.where(window, relative, np.nan)[some])
+        centre[moving] = centre[moving] + step
+        moving = moving[np.abs(step) > STILL]
+    return centre
+
+
+def _padded(
+    values: Float[np.ndarray, "galaxy"], cluster: Int[np.ndarray, "galaxy"], n: int
+) -> Float[np.ndarray, "cluster widest"]:
+    """A row for each of n clusters, padded with NaN."""
     count = np.bincount(cluster, minlength=n)
-    mask = np.arange(count.max(initial=0)) < count[:, None]
-    padded = np.zeros(mask.shape)
-    padded[mask] = v_los
-    return robust_centre_velocity(padded, mask, v_cut)
-
-
-def _biweight_step(
-    v_los: Float[np.ndarray, "cluster galaxy"], centre: Float[np.ndarray, "cluster"], v_cut: float
-) -> Float[np.ndarray, "cluster"]:
-    """Biweight location of the galaxies within v_cut of a centre, relative to it [km/s]; 0 if there are none."""
-    from astropy.stats import biweight_location
-
-    relative = subtract_velocity(v_los, centre[:, None])
-    window = np.abs(relative) < v_cut
-    some = window.any(axis=1)
-    step = np.zeros(len(centre))
-    step[some] = biweight_location(np.where(window, relative, np.nan)[some], axis=1, ignore_nan=True)
-    return step
+    real = np.arange(count.max(initial=0)) < count[:, None]
+    rows = np.full(real.shape, np.nan)
+    rows[real] = values
+    return rows
 
 
 def lines_of_sight(n: int, seed: int | None = None) -> Float[np.ndarray, "line 3"]:

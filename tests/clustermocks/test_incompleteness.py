@@ -8,7 +8,7 @@ from scipy.stats import ks_2samp
 
 from clustermocks import FlatMasses, HaloModel
 from clustermocks.incompleteness import as_observed
-from clustermocks.kinematics.biweight import centre_velocity
+from clustermocks.observation import centre_velocity
 from clustermocks.simulators import provenance_as_text
 from sbi_clustermass.posterior.prior import fit_effective_prior
 

@@ -11,12 +11,13 @@ from scipy.optimize import bisect
 from clustermocks.haloes.cosmology import MDPL2, SPEED_OF_LIGHT
 from clustermocks.observation import (
     Observation,
+    centre_velocities,
+    centre_velocity,
     in_cylinder,
     line_of_sight_velocity,
     observed_redshift,
     project,
     relative_velocity,
-    robust_centre_velocity,
     sky_basis,
     subtract_velocity,
     wrap,
@@ -124,17 +125,18 @@ def test_impossible_observations_are_refused_by_name(field):
         Observation(**{field: -1})
 
 
-def _padded(rows):
-    v_los, mask = np.full((len(rows), max(map(len, rows))), 7e4), np.zeros((len(rows), max(map(len, rows))), bool)
-    for i, row in enumerate(rows):
-        v_los[i, : len(row)], mask[i, : len(row)] = row, True
-    return v_los, mask
+def _on_end(rows):
+    return np.concatenate(rows), np.repeat(np.arange(len(rows)), [len(row) for row in rows])
+
+
+def _centres(rows):
+    v_los, cluster = _on_end(rows)
+    return centre_velocities(v_los, cluster, np.ones(len(v_los), bool), n=len(rows), v_cut=2500.0)
 
 
 def test_robust_centre_finds_the_cluster_under_a_one_sided_tail():
     rng = np.random.default_rng(1)
-    rows = [np.r_[rng.normal(300, 600, 80), rng.uniform(1500, 6000, 12)] for _ in range(200)]
-    found = robust_centre_velocity(*_padded(rows), 2500.0)
+    found = _centres([np.r_[rng.normal(300, 600, 80), rng.uniform(1500, 6000, 12)] for _ in range(200)])
     # biweight of 80 members: 600/sqrt(80) = 67 km/s each, 5 km/s over 200; the tail inside the window pulls by < 100
     assert abs(found.mean() - 300) < 100
     assert found.std() < 100
@@ -142,16 +144,24 @@ def test_robust_centre_finds_the_cluster_under_a_one_sided_tail():
 
 @settings(max_examples=40)
 @given(shift=st.floats(-300, 300))
-def test_robust_centre_moves_with_the_galaxies_and_ignores_padding(shift):
+def test_robust_centre_moves_with_the_galaxies_and_ignores_other_clusters(shift):
     row = np.random.default_rng(2).normal(0, 500, 40)
-    v_los, mask = _padded([row, row[:25], row + shift])
-    first, _, moved = robust_centre_velocity(v_los, mask, 2500.0)
-    alone = robust_centre_velocity(row[None], np.ones((1, 40), bool), 2500.0)[0]
-    assert first == pytest.approx(alone, abs=1e-9)  # the same arithmetic on a narrower array
+    first, _, moved = _centres([row, row[:25], row + shift])
+    assert first == pytest.approx(_centres([row])[0], abs=1e-9)  # the same arithmetic on a narrower array
     assert moved - first == pytest.approx(shift, abs=2.5)  # each iteration stops within 1 km/s
 
 
-def test_robust_centre_without_galaxies_stays_at_the_reference_redshift():
-    v_los, mask = _padded([[100.0], [9000.0]])
-    mask[0] = False
-    np.testing.assert_array_equal(robust_centre_velocity(v_los, mask, 2500.0), [0.0, 0.0])
+@settings(max_examples=100)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 80))
+def test_the_centre_of_one_cluster_is_that_of_the_function_that_centres_the_mocks(seed, n):
+    rng = np.random.default_rng(seed)
+    v = rng.normal(rng.uniform(-1500, 1500), 700, n)
+    assert centre_velocity(v, 2500.0) == pytest.approx(_centres([v])[0], abs=1e-6)  # the same steps, other sums
+
+
+def test_galaxies_outside_the_aperture_or_the_window_leave_the_centre_where_it_is():
+    v_los, cluster = _on_end([[100.0, 4000.0], [9000.0], []])
+    inside = np.array([False, True, True])
+    np.testing.assert_array_equal(centre_velocities(v_los, cluster, inside, n=3, v_cut=2500.0), [0.0, 0.0, 0.0])
+    assert centre_velocity(np.array([4000.0, -5000.0]), 2500.0) == 0
+    assert centre_velocity(np.array([]), 2500.0) == 0

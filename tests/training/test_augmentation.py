@@ -11,7 +11,7 @@ from scipy import stats
 from torch import nn
 
 from clustermocks import MDPL2, Catalogue, Observation
-from clustermocks.kinematics.biweight import centre_velocity
+from clustermocks.observation import centre_velocity
 from sbi_clustermass import ClusterNPE, StackedAffine, Training, mass_prior
 from sbi_clustermass.posterior.prior import fit_effective_prior
 from sbi_clustermass.training import Augmentation, GalaxyWriter, RaggedDataset, Storage

@@ -12,9 +12,9 @@ from jaxtyping import Bool, Float
 from numpy.typing import ArrayLike
 
 from clustermocks.haloes.cosmology import Cosmology
-from clustermocks.kinematics.biweight import centre_velocity
 from clustermocks.observation import (
     Observation,
+    centre_velocity,
     in_cylinder,
     observed_redshift,
     relative_velocity,

@@ -1,1 +1,1 @@
-"""Velocity dispersions, locations and membership of galaxies in clusters."""
+"""Velocities of galaxies in clusters: locations, dispersions, removal of interlopers. Arrays only."""

@@ -4,46 +4,86 @@ Distances are comoving [h^-1 Mpc], velocities [km/s]. A function of one cluster'
 """
 
 from collections.abc import Callable, Iterator
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
-from clustermocks.catalogue.catalogue import Catalogue
 from clustermocks.io.registry import lookup
 
 Removal = Literal["none", "clipping", "shifting_gapper"]
-Galaxies = Float[np.ndarray, "galaxy"]
+GalaxyColumn = Float[np.ndarray, "galaxy"]
 Kept = Bool[np.ndarray, "galaxy"]
 
+CLIP = 3.0  # standard deviations from the median
 GAP = 1000.0  # [km/s]
 BIN = 0.4  # [h^-1 Mpc]
 FEWEST = 15  # galaxies in a bin
 _TIE = 1e-6  # of a galaxy: decides between groups of equal number
 
 
-def everyone(R_proj: Galaxies, v_los: Galaxies) -> Kept:
-    """Keep all galaxies."""
+class Clusters(Protocol):
+    """Clusters whose galaxies are known one cluster at a time, as those of a `Catalogue`."""
+
+    def __len__(self) -> int: ...
+    def galaxies(self, index: int, /) -> tuple[np.ndarray, np.ndarray]: ...
+
+
+def _keep_all(R_proj: GalaxyColumn, v_los: GalaxyColumn) -> Kept:
     return np.ones(len(v_los), bool)
 
 
-def sigma_clipping(R_proj: Galaxies, v_los: Galaxies) -> Kept:
-    """Drop what is more than 3 standard deviations from the median, until nothing is left to drop (Yahil & Vidal 1977).
+def sigma_clipping(R_proj: GalaxyColumn, v_los: GalaxyColumn) -> Kept:
+    """Drop what is more than 3 standard deviations from the median, until nothing is left to drop.
 
     Args:
         R_proj: Not used [h^-1 Mpc].
         v_los: Velocities [km/s].
-    """
-    from astropy.stats import sigma_clip
 
-    if len(v_los) < 2:
-        return everyone(R_proj, v_los)
-    clipped = sigma_clip(v_los, sigma=3, maxiters=None, cenfunc="median")
-    return ~np.ma.getmaskarray(np.ma.asarray(clipped))
+    References:
+        Yahil & Vidal 1977, ApJ 214, 347.
+    """
+    rising = np.sort(np.asarray(v_los, float))
+    low, high = (int(end[0]) for end in clipped_range(rising[None], np.array([len(rising)])))
+    return (v_los >= rising[low]) & (v_los <= rising[high - 1]) if len(rising) else np.ones(0, bool)
+
+
+def clipped_range(
+    v_los: Float[np.ndarray, "row galaxy"], n: Int[np.ndarray, "row"]
+) -> tuple[Int[np.ndarray, "row"], Int[np.ndarray, "row"]]:
+    """First and one past the last velocity that `sigma_clipping` keeps of each row.
+
+    Args:
+        v_los: Velocities in rising order, then infinity as padding [km/s].
+        n: Number of velocities in each row.
+    """
+    low, high = np.zeros_like(n), n.copy()
+    moving = np.flatnonzero(n > 1)
+    while moving.size:  # each round drops a velocity of every row that moves; real clusters need three
+        kept = _within_clip(v_los[moving], low[moving], high[moving])
+        new = kept.argmax(axis=1), v_los.shape[1] - kept[:, ::-1].argmax(axis=1)
+        changed = (new[0] != low[moving]) | (new[1] != high[moving])
+        low[moving], high[moving] = new
+        moving = moving[changed & (high[moving] - low[moving] > 1)]
+    return low, high
+
+
+def _within_clip(
+    v: Float[np.ndarray, "row galaxy"], low: Int[np.ndarray, "row"], high: Int[np.ndarray, "row"]
+) -> Bool[np.ndarray, "row galaxy"]:
+    """Which of the velocities from `low` to `high` are within 3 standard deviations of their median."""
+    place, row = np.arange(v.shape[1]), np.arange(len(v))
+    inside = (place >= low[:, None]) & (place < high[:, None])
+    median = (v[row, (low + high - 1) // 2] + v[row, (low + high) // 2]) / 2
+    offset = np.where(inside, v - median[:, None], 0).astype(float)
+    n = high - low
+    mean = offset.sum(axis=1) / n
+    spread = np.sqrt(np.maximum((offset**2).sum(axis=1) / n - mean**2, 0))
+    return inside & (np.abs(offset) <= CLIP * spread[:, None])
 
 
 def shifting_gapper(
-    R_proj: Galaxies, v_los: Galaxies, *, gap: float = GAP, width: float = BIN, fewest: int = FEWEST
+    R_proj: GalaxyColumn, v_los: GalaxyColumn, *, gap: float = GAP, width: float = BIN, fewest: int = FEWEST
 ) -> Kept:
     """Drop what a gap in velocity parts from the main body of galaxies at similar distance, until nothing is dropped.
 
@@ -60,7 +100,7 @@ def shifting_gapper(
         v_los: Velocities relative to the cluster [km/s].
         gap: Widest gap inside the main body [km/s].
         width: Of a bin [h^-1 Mpc].
-        fewest: Galaxies in a bin.
+        fewest: GalaxyColumn in a bin.
 
     References:
         Fadda et al. 1996, ApJ 473, 670.
@@ -75,14 +115,14 @@ def shifting_gapper(
     return np.isin(np.arange(len(v_los)), here)
 
 
-def _bins(R_proj: Galaxies, width: float, fewest: int) -> Bool[np.ndarray, "galaxy galaxy"]:
+def _bins(R_proj: GalaxyColumn, width: float, fewest: int) -> Bool[np.ndarray, "galaxy galaxy"]:
     """A row for the bin around each galaxy: which galaxies are in it."""
     distance, nearest = np.abs(R_proj[:, None] - R_proj), min(fewest, len(R_proj)) - 1
     reach = np.partition(distance, nearest, axis=1)[:, nearest]
     return distance <= np.maximum(reach, width / 2)[:, None]
 
 
-def _outside_main_body(bins: Bool[np.ndarray, "galaxy galaxy"], v_los: Galaxies, gap: float) -> Kept:
+def _outside_main_body(bins: Bool[np.ndarray, "galaxy galaxy"], v_los: GalaxyColumn, gap: float) -> Kept:
     n, order = len(v_los), np.argsort(v_los, kind="stable")
     inside, v_los = bins[:, order], v_los[order]
     fastest = np.maximum.accumulate(np.where(inside, v_los, -np.inf), axis=1)
@@ -95,14 +135,14 @@ def _outside_main_body(bins: Bool[np.ndarray, "galaxy galaxy"], v_los: Galaxies,
     return own != size.reshape(n, n + 1).argmax(axis=1)
 
 
-REMOVALS: dict[str, Callable[[Galaxies, Galaxies], Kept]] = {
-    "none": everyone,
+REMOVALS: dict[str, Callable[[GalaxyColumn, GalaxyColumn], Kept]] = {
+    "none": _keep_all,
     "clipping": sigma_clipping,
     "shifting_gapper": shifting_gapper,
 }
 
 
-def kept_galaxies(clusters: Catalogue, removal: Removal = "none") -> Iterator[tuple[Galaxies, Galaxies]]:
+def kept_galaxies(clusters: Clusters, removal: Removal = "none") -> Iterator[tuple[GalaxyColumn, GalaxyColumn]]:
     """R_proj [h^-1 Mpc] and v_los [km/s], in float64, of the galaxies kept in each cluster in turn.
 
     Raises:
@@ -115,8 +155,8 @@ def kept_galaxies(clusters: Catalogue, removal: Removal = "none") -> Iterator[tu
         yield R_proj[kept], v_los[kept]
 
 
-def members(clusters: Catalogue, removal: Removal) -> Kept:
-    """Which galaxies of a catalogue are kept, all clusters on end as in `Catalogue.galaxy_column`.
+def members(clusters: Clusters, removal: Removal) -> Kept:
+    """Which galaxies are kept, one cluster after another as in `Catalogue.galaxy_column`.
 
     Raises:
         ValueError: An unknown removal.
