@@ -15,8 +15,8 @@ from sbi_clustermass.diagnostics.reliability import (
     standardised as standardised_residual,
 )
 from sbi_clustermass.diagnostics.residuals import residuals
-from sbi_clustermass.diagnostics.sbc import sbc, tarp
 from sbi_clustermass.diagnostics.scoring_rules import crps, information_gain, log_score
+from sbi_clustermass.diagnostics.simulation_based_calibration import sbc, tarp
 from sbi_clustermass.diagnostics.test_sets import COVERAGE_TOLERANCE, MEAN_TOLERANCE, HeldOut, mark
 from sbi_clustermass.report.content import Table
 

@@ -7,7 +7,18 @@ import pytest
 
 from clustermocks import Catalogue, FlatMasses, Observation, SphericalJeans
 from clustermocks.haloes.cosmology import MDPL2
-from sbi_clustermass.baselines import BASELINES, RIVALS
+from sbi_clustermass.baselines import (
+    BASELINES,
+    CNN,
+    RIVALS,
+    BoostedTrees,
+    DropoutCNN,
+    JeansLikelihood,
+    KernelRidge,
+    RandomForest,
+    RidgeRegression,
+    SupportDistribution,
+)
 from sbi_clustermass.baselines.baseline import Prediction
 
 SAME = 1e-4  # dex: networks work in float32, and in other batches; others agree to rounding
@@ -33,17 +44,29 @@ def outcome(prediction: Prediction):
     return np.column_stack([prediction.log10_mass, std])
 
 
+# fields that cost time and change nothing of the contract; networks on the CPU, because a GPU adds up in another order
+QUICK = {
+    JeansLikelihood: {"step": 0.1},
+    SupportDistribution: {"clusters": 120},
+    RandomForest: {"trees": 20},
+    BoostedTrees: {"most": 60},
+    KernelRidge: {"gammas": (1e-2, 0.1)},
+    RidgeRegression: {"penalties": (0.1, 1.0, 10.0)},
+    CNN: {"device": "cpu"},
+    DropoutCNN: {"device": "cpu", "passes": 5},
+}
+
+
 @pytest.fixture(scope="module")
 def halves(mocks):
-    train_set, test_set = mocks.split(0.3, seed=3)
-    return train_set, test_set.select(np.arange(150))
+    some = mocks.select(np.arange(140))
+    return some.select(np.arange(100)), some.select(np.arange(100, 140))
 
 
 @pytest.fixture(scope="module", params=RIVALS)
 def baseline(request):
-    """On the CPU: a GPU adds up in an order of its own every time."""
     one = RIVALS[request.param]
-    return replace(one, device="cpu") if hasattr(one, "device") else one
+    return replace(one, **QUICK.get(type(one), {}))
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +79,7 @@ def predicted(fitted, halves):
     return fitted.predict(halves[1])
 
 
-def test_every_cluster_gets_a_mass_of_a_cluster_and_a_positive_error_where_there_is_one(predicted, halves):
+def test_every_cluster_gets_a_mass_of_a_cluster_and_the_errors_or_posteriors_that_belong_to_it(predicted, halves):
     assert predicted.log10_mass.shape == (len(halves[1]),)
     found = np.isfinite(predicted.log10_mass)
     assert found.mean() > 0.9  # clusters of ten galaxies or more: a method may give up on a few
@@ -64,14 +87,9 @@ def test_every_cluster_gets_a_mass_of_a_cluster_and_a_positive_error_where_there
     if predicted.std is not None:
         np.testing.assert_array_equal(np.isfinite(predicted.std), found)
         assert (predicted.std[found] > 0).all()
-
-
-def test_posteriors_are_those_of_the_points_and_errors(predicted):
-    if predicted.posteriors is None:
-        pytest.skip("no posteriors")
-    found = np.isfinite(predicted.log10_mass)
-    np.testing.assert_allclose(predicted.log10_mass[found], predicted.posteriors.mean[found], atol=1e-9)  # rounding
-    np.testing.assert_allclose(predicted.std[found], predicted.posteriors.std[found], atol=1e-9)
+    if predicted.posteriors is not None:
+        np.testing.assert_allclose(predicted.log10_mass[found], predicted.posteriors.mean[found], atol=1e-9)  # rounding
+        np.testing.assert_allclose(predicted.std[found], predicted.posteriors.std[found], atol=1e-9)
 
 
 def test_the_order_of_clusters_does_not_matter(fitted, predicted, halves):
@@ -125,7 +143,7 @@ def test_clusters_of_hardly_any_galaxies_get_no_mass_or_one_but_no_crash(fitted,
 @pytest.fixture(scope="module")
 def clean():
     """Members only, in equilibrium: the number, the distances and the velocities all follow from the mass."""
-    return SphericalJeans().simulate(FlatMasses(13.5, 15.3).draw(700, seed=4), seed=5).split(0.6, seed=6)
+    return SphericalJeans().simulate(FlatMasses(13.5, 15.3).draw(420, seed=4), seed=5).split(0.6, seed=6)
 
 
 def test_on_clean_clusters_every_rival_that_looks_at_them_beats_a_constant(baseline, clean):

@@ -218,7 +218,7 @@ def test_a_rich_cluster_among_poor_ones_changes_no_integral():
         assert many[0] == pytest.approx(one[0], abs=1e-5)  # 20 galaxies are exact or nearly so with either rule
 
 
-@pytest.mark.parametrize("log10_mass", [13.5, 14.3, 15.2])
+@pytest.mark.parametrize("log10_mass", [13.5, 15.2])  # r200c inside and outside the aperture
 def test_universal_interlopers_integrate_to_one_over_the_cylinder(log10_mass):
     trial = halo(log10_mass)
 
@@ -227,7 +227,7 @@ def test_universal_interlopers_integrate_to_one_over_the_cylinder(log10_mass):
 
     kink = min(trial.r_200c, OBSERVATION.aperture)  # where the law is held
     total = sum(
-        dblquad(density, a, b, 0, OBSERVATION.v_cut, epsabs=1e-7)[0]
+        dblquad(density, a, b, 0, OBSERVATION.v_cut, epsabs=1e-6)[0]
         for a, b in ((0, kink), (kink, OBSERVATION.aperture))
         if b > a
     )

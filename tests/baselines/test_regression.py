@@ -178,12 +178,6 @@ def test_every_regression_beats_a_constant_by_far_and_knows_its_error(name, halv
     assert error_of(prediction) == pytest.approx(rms, rel=0.25)
 
 
-@pytest.mark.parametrize("name", ["kernel ridge", "trees", "forest", "network"])
-def test_a_seed_means_the_same_prediction(name, some):
-    first, second = (SMALL[name].fit(some, seed=5).predict(some).log10_mass for _ in range(2))
-    np.testing.assert_array_equal(first, second)
-
-
 def test_two_lines_of_sight_of_one_host_are_left_out_together(some):
     twice = Catalogue.concatenate([some, some])
     once = RandomForest(trees=30, leaf=1).fit(some).scatter

@@ -6,7 +6,7 @@ import torch
 from scipy import stats
 
 from sbi_clustermass import MassPosteriors
-from sbi_clustermass.diagnostics.sbc import sbc, sbc_ranks, tarp
+from sbi_clustermass.diagnostics.simulation_based_calibration import sbc, sbc_ranks, tarp
 
 GRID = np.linspace(13.0, 15.6, 256)
 FAILURE_RATE = 1e-3  # of each statistical test, had the seed not been fixed
