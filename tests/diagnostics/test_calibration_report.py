@@ -5,7 +5,6 @@ import pytest
 
 from clustermocks import HaloMassFunction
 from sbi_clustermass import MassPosteriors
-from sbi_clustermass.diagnostics import simulation_based_calibration
 from sbi_clustermass.diagnostics.calibration_plots import calibration_pictures
 from sbi_clustermass.diagnostics.calibration_tables import calibration_tables
 from sbi_clustermass.diagnostics.test_sets import HeldOut, Mark
