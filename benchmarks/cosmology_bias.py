@@ -1,9 +1,9 @@
-"""What posteriors trained in one cosmology do to surveys of another: bias of Om and sigma8.
+"""Bias of Om and sigma8 if posteriors are trained in one cosmology and applied to surveys of another.
 
     python benchmarks/cosmology_bias.py [--surveys 8] [--clusters 4000] [--seed 21] [--out runs/recovery] [--quick]
 
 Mocks of MDPL2 and of Om +- .05, sigma8 +- .1, each observed as the surveys of recovery.py, whose trained estimator and
-selection it takes from --out (and makes, if they are not there): so the survey's analyst assumes. Distances on the sky
+selection it takes from --out (and makes, if they are missing), as the survey's analyst assumes. Distances on the sky
 are turned into h^-1 Mpc in MDPL2, as the analyst would. Every survey covers the same area, whose volume depends on the
 true Om and, in the fit, on the inferred one. Haloes below 10^13, of which one in 4000 selected clusters is, are left
 out. Printed are the mean shift of each parameter, its error over the surveys, the posterior's width, and the shift in
@@ -48,7 +48,7 @@ MASSES = CosmologyMassFunction(Om0=(0.15, 0.50), sigma8=(0.60, 1.10))
 
 
 def observed(observatory: Observatory, cosmology: Cosmology, masses: np.ndarray, seed: int) -> Catalogue:
-    """Haloes of another cosmology as an analyst sees them who believes in the training one."""
+    """Observe haloes of another cosmology as an analyst does who assumes the training one."""
     assumed = observatory.model.observation
     wide = replace(assumed, aperture=WIDER * assumed.aperture)
     mocks = replace(observatory.model, cosmology=cosmology, observation=wide).simulate(masses, seed=seed)
@@ -68,7 +68,7 @@ def observed(observatory: Observatory, cosmology: Cosmology, masses: np.ndarray,
 
 
 def survey_of(observatory: Observatory, cosmology: Cosmology, area: float, rng: np.random.Generator) -> MassPosteriors:
-    """Posteriors of one survey's clusters."""
+    """Infer the clusters of one survey."""
     volume = Survey.of_sky(area, SHELL, cosmology=cosmology).shells[0].volume
     masses = draw(log_rate(MASSES, as_parameters(cosmology), volume), rng)
     return observatory.estimator.posterior(observed(observatory, cosmology, masses, int(rng.integers(2**31))))
@@ -80,13 +80,13 @@ def as_parameters(cosmology: Cosmology) -> dict[str, torch.Tensor]:
 
 
 def area_for(observatory: Observatory, clusters: int) -> float:
-    """Of a survey that would hold so many clusters in the training cosmology [deg^2]."""
+    """Area of a survey that holds so many clusters in the training cosmology [deg^2]."""
     one = Survey.of_sky(1.0, SHELL).shells[0].volume
     return clusters / observatory.expected(log_rate(MASSES, as_parameters(MDPL2), one))
 
 
 def fitted(observatory: Observatory, posteriors: MassPosteriors, area: float) -> Mapping[str, tuple[float, float]]:
-    """Mean and deviation of Om0, sigma8 and S8."""
+    """Fit Om0, sigma8 and S8: means and standard deviations."""
     population = Population(MASSES, selection=KnownSelection(observatory.selection), mass_range=(LOW, HIGH))
     sky = Survey.of_sky(area, SHELL)
     clusters = ObservedClusters(posteriors, redshift=np.full(len(posteriors), 0.117))
@@ -99,7 +99,7 @@ def fitted(observatory: Observatory, posteriors: MassPosteriors, area: float) ->
 def shifts(
     observatory: Observatory, cosmology: Cosmology, area: float, *, surveys: int, seed: int
 ) -> tuple[dict[str, Float[np.ndarray, "survey"]], dict[str, float], float]:
-    """Posterior mean less truth of every survey, the posteriors' width, and the mean number of clusters."""
+    """Posterior mean minus truth of every survey, widths of the posteriors, and the mean number of clusters."""
     truth = {name: getattr(cosmology, name) for name in ("Om0", "sigma8", "S8")}
     rows, sizes = [], []
     for number in range(surveys):

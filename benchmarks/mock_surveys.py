@@ -1,8 +1,8 @@
 """Mock surveys of any mass function, end to end: simulated clusters, a trained estimator, posteriors.
 
-To simulate 400 surveys one after another would take days. Here one library of haloes is simulated, with more haloes at
-every mass than any survey has, each observed and inferred once; a survey keeps each with probability rate over
-density, which makes it a Poisson draw of its own mass function. Two surveys share few clusters where the library is
+One library of haloes is simulated, with more haloes at every mass than any survey has, because 400 separate surveys
+would take days. Each halo is observed and inferred once; a survey keeps it with probability rate over density, which
+makes the survey a Poisson draw of its own mass function. Two surveys share few clusters where the library is
 ten times as dense as the survey.
 
 Masses are M200c [h^-1 Msun] as log10_mass [dex]; rates and densities are per dex.
@@ -21,10 +21,11 @@ from rich.console import Console
 from clustermocks import FlatMasses, HaloModel, PowerLawMasses
 from clustermocks.selection import Selection, fit_selection
 from sbi_clustermass import MassEstimator, MassPosteriors, Tabulated, TrialMasses, train
-from sbi_clustermass.cli.progress import stage
+from sbi_clustermass.cli.progress import console_stage
 
 LOW, HIGH, MIN_GALAXIES = 12.5, 15.6, 20
 AT_ONCE = 50_000
+STAGE = console_stage(Console())
 SIZES = {"n_train": 1_000_000, "n_selection": 400_000, "members": 3}
 QUICK_SIZES = {"n_train": 25_000, "n_selection": 8_000, "members": 1}
 LogRate = Callable[[Float[np.ndarray, "mass"]], Float[np.ndarray, "mass"]]
@@ -33,11 +34,11 @@ LogRate = Callable[[Float[np.ndarray, "mass"]], Float[np.ndarray, "mass"]]
 @final
 @dataclass(frozen=True)
 class Observatory:
-    """What is the same in every survey.
+    """Simulator, estimator and selection, which all surveys share.
 
     Attributes:
-        model: The simulator.
-        estimator: Trained on mocks of it, at the survey's richness cut.
+        model: Simulator.
+        estimator: Estimator trained on its mocks, with the richness cut of the survey.
         selection: P(selected | mass).
     """
 
@@ -50,17 +51,17 @@ class Observatory:
         """Simulate, train and measure the selection, or read it from the folder."""
         sizes = QUICK_SIZES if quick else SIZES
         if not (folder / "selection.json").exists():
-            model, console = survey_model(), Console()
-            estimator = _trained(model, sizes["n_train"], sizes["members"], seed, console)
+            model = survey_model()
+            estimator = _trained(model, sizes["n_train"], sizes["members"], seed)
             estimator.save(folder / "estimator")
-            selection = _measured(model, sizes["n_selection"], seed, console)
+            selection = _measured(model, sizes["n_selection"], seed)
             parts = {"coefficients": selection.coefficients, "low": selection.low, "high": selection.high}
             (folder / "selection.json").write_text(json.dumps(parts), encoding="utf-8")
         return cls.load(folder)
 
     @classmethod
     def load(cls, folder: Path) -> "Observatory":
-        """What was built."""
+        """Load what `build` wrote."""
         parts = json.loads((folder / "selection.json").read_text(encoding="utf-8"))
         selection = Selection(tuple(parts["coefficients"]), parts["low"], parts["high"])
         return cls(survey_model(), MassEstimator.load(folder / "estimator"), selection)
@@ -73,7 +74,7 @@ class Observatory:
     def infer(
         self, log10_mass: Float[np.ndarray, "halo"], seed: int
     ) -> tuple[Int[np.ndarray, "selected"], Float[np.ndarray, "selected mass"]]:
-        """Observe haloes: which were selected, and the log densities of their posteriors."""
+        """Observe haloes: rows of those selected, and the log densities of their posteriors."""
         mocks = self.model.simulate(log10_mass, seed=seed).with_min_galaxies(MIN_GALAXIES)
         if not len(mocks):
             return np.zeros(0, int), np.zeros((0, 256))
@@ -88,8 +89,8 @@ class Library:
     Attributes:
         log10_mass: True masses [dex].
         log_density: Natural log of the density of haloes at them [1/dex].
-        log_prob: Of their posteriors, float32.
-        blank: Their grid and prior, without clusters.
+        log_prob: Log densities of their posteriors, float32.
+        blank: Grid and prior of the posteriors, without clusters.
     """
 
     log10_mass: Float[np.ndarray, "cluster"]
@@ -105,7 +106,7 @@ class Library:
             masses = draw(log_density, rng)
             parts = [part for part in np.array_split(masses, -(-len(masses) // AT_ONCE)) if part.size]
             kept, rows = [], []
-            with stage(f"observing {len(masses)} haloes", len(masses), Console()) as advance:
+            with STAGE(f"observing {len(masses)} haloes", len(masses)) as advance:
                 for number, part in enumerate(parts):
                     selected, log_prob = observatory.infer(part, seed=int(rng.integers(2**31)))
                     kept.append(part[selected])
@@ -117,7 +118,7 @@ class Library:
 
     @classmethod
     def load(cls, file: Path, estimator: MassEstimator) -> "Library":
-        """What was simulated."""
+        """Load what `simulate` wrote."""
         found = np.load(file)
         return cls(found["log10_mass"], found["log_density"], found["log_prob"], _blank(estimator))
 
@@ -136,20 +137,20 @@ class Library:
         return self.log10_mass[rows], self.posteriors(rows)
 
     def posteriors(self, rows: Int[np.ndarray, "some"]) -> MassPosteriors:
-        """Of some clusters."""
+        """Posteriors of some clusters."""
         names, log_prob = tuple(str(row) for row in rows), self.log_prob[rows].astype(float)
         return MassPosteriors.from_log_prob(self.blank.grid, log_prob, log_prior=self.blank.log_prior, names=names)
 
 
 def survey_model() -> HaloModel:
-    """The published mocks, each the heaviest halo in its cylinder."""
+    """Simulator of the published mocks, each the heaviest halo in its cylinder."""
     return replace(HaloModel.ho2019(), dominant=True)
 
 
 def envelope(log_rates: list[LogRate], selection: Selection, *, times: float) -> LogRate:
-    """A density so many times the largest of the rates where clusters are selected, and little more where they are not.
+    """A density of `times` the largest rate where clusters are selected, and hardly more than it where they are not.
 
-    Two surveys then share one in `times` of their clusters, and time is not spent on haloes that nobody sees.
+    Two surveys then share one in `times` of their clusters, and no time is spent on haloes that are not selected.
     """
     grid = np.linspace(LOW, HIGH, 311)
     dense = 1.2 + (times - 1.2) * np.sqrt(selection(grid))
@@ -166,14 +167,14 @@ def draw(log_density: LogRate, rng: np.random.Generator) -> Float[np.ndarray, "h
     return np.interp(rng.uniform(0, cumulative[-1], n), cumulative, grid)
 
 
-def _trained(model: HaloModel, n: int, members: int, seed: int, console: Console) -> MassEstimator:
-    with stage("simulating clusters to train on", n, console) as advance:
-        # to the survey's lowest mass: a prior that ended at 10^13.0, with one cluster in 1000 below, cost a survey of
-        # 10 000 half of alpha's bias
+def _trained(model: HaloModel, n: int, members: int, seed: int) -> MassEstimator:
+    with STAGE("simulating clusters to train on", n) as advance:
+        # down to the lowest mass of the survey: a prior that ended at 10^13.0, with one cluster in 1000 below, caused
+        # half of the bias of alpha in a survey of 10 000
         masses = PowerLawMasses(LOW, HIGH).draw(n, seed=seed)
         mocks = model.simulate(masses, seed=seed, progress=advance)
     rich = mocks.with_min_galaxies(MIN_GALAXIES)
-    with stage(f"training on {len(rich)}", None, console) as advance:
+    with STAGE(f"training on {len(rich)}", None) as advance:
         return train(
             rich,
             flow=Tabulated(embedding=TrialMasses(0.5 * (LOW + HIGH), HIGH - LOW, trials=125, edge=True)),
@@ -184,11 +185,11 @@ def _trained(model: HaloModel, n: int, members: int, seed: int, console: Console
         )
 
 
-def _measured(model: HaloModel, n: int, seed: int, console: Console) -> Selection:
-    """P(selected | mass) of as many haloes as make its error small beside a survey's."""
+def _measured(model: HaloModel, n: int, seed: int) -> Selection:
+    """Measure P(selected | mass) on so many haloes that its error is small compared with that of a survey."""
     masses = FlatMasses(LOW, HIGH).draw(n, seed=seed + 1)
     passed = np.zeros(n, bool)
-    with stage("measuring the selection", n, console) as advance:
+    with STAGE("measuring the selection", n) as advance:
         for start in range(0, n, AT_ONCE):
             mocks = model.simulate(masses[start : start + AT_ONCE], seed=seed + 1 + start)
             passed[start : start + AT_ONCE] = mocks.with_min_galaxies(MIN_GALAXIES).attempted()[1]

@@ -1,4 +1,4 @@
-"""The network's own bias, without the noise of surveys: how many clusters until it matters.
+"""Bias of a population from the network alone, without the noise of surveys: at how many clusters it matters.
 
     python benchmarks/network_bias.py [--out runs/recovery] [MODEL ...]
 
@@ -32,9 +32,9 @@ class Scores(NamedTuple):
     """Gradients in the sampler's coordinates, at the middle of the priors.
 
     Attributes:
-        inferred: Of each cluster's log integral of likelihood and rate, (coordinate, cluster).
-        true: Of the log rate at each true mass, (coordinate, cluster).
-        expected: Of the expected number, (coordinate,).
+        inferred: Gradient of the log integral of likelihood and rate of each cluster, (coordinate, cluster).
+        true: Gradient of the log rate at each true mass, (coordinate, cluster).
+        expected: Gradient of the expected number, (coordinate,).
     """
 
     inferred: Float[np.ndarray, "coordinate cluster"]
@@ -43,7 +43,7 @@ class Scores(NamedTuple):
 
 
 def scores(case: Case, observatory: Observatory, library: Library) -> Scores:
-    """By central differences, some clusters at a time."""
+    """Scores by central differences, some clusters at a time."""
     parts = [
         _some_scores(case, observatory, library, rows)
         for rows in np.array_split(np.arange(len(library.log10_mass)), -(-len(library.log10_mass) // AT_ONCE))
@@ -82,13 +82,13 @@ def prior_precision(case: Case) -> Float[np.ndarray, "coordinate coordinate"]:
 
 
 class Shift(NamedTuple):
-    """What an average score that is not zero does to one parameter, over the width of its posterior.
+    """Shift of one parameter by an average score that is not zero, over the width of its posterior.
 
     Attributes:
-        clusters: For which the next three are sums.
-        score: Their score, (coordinate,).
-        noise: Its variance, (coordinate, coordinate).
-        information: Their Fisher information, (coordinate, coordinate).
+        clusters: Number of clusters over which the next three are summed.
+        score: Score of these clusters, (coordinate,).
+        noise: Variance of the score, (coordinate, coordinate).
+        information: Fisher information of these clusters, (coordinate, coordinate).
         prior: Curvature of the prior, (coordinate, coordinate).
         direction: Gradient of the parameter, (coordinate,).
     """
@@ -101,7 +101,7 @@ class Shift(NamedTuple):
     direction: np.ndarray
 
     def at(self, clusters: float) -> tuple[float, float]:
-        """The shift in a survey of so many clusters, and its Monte Carlo error."""
+        """Shift in a survey of so many clusters, and its Monte Carlo error."""
         times = clusters / self.clusters
         covariance = np.linalg.inv(self.prior + times * self.information)
         along = times * covariance @ self.direction / np.sqrt(self.direction @ covariance @ self.direction)
@@ -131,7 +131,7 @@ def _beyond(shift: Shift) -> str:
 
 
 def _directions(case: Case) -> tuple[list[str], Float[np.ndarray, "parameter coordinate"]]:
-    """Names of parameters and what is derived, and their gradients in the coordinates."""
+    """Names of parameters and derived quantities, and their gradients in the coordinates."""
     coordinates, masses = case.masses.coordinates, case.masses
 
     def all_of(position: torch.Tensor) -> dict[str, torch.Tensor]:

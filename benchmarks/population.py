@@ -1,18 +1,19 @@
-"""Speed of the population likelihood: ours, and the mean over posterior samples in a Pyro model, as it is usually done.
+"""Speed of the population likelihood: ours, and the usual mean over posterior samples in a Pyro model.
 
     python benchmarks/population.py [--clusters 100000] [--threads 1] [--device cuda] [--quick]
 
 The peer is a Pyro model with a plate over clusters and the mean of phi(m) / prior(m) over 256 samples of each
 posterior, value and gradient through Pyro's own trace: what gwpopulation and SOLikeT compute. It takes the MRP function
-at each sample; that of a cosmology it interpolates between our masses. Then where our time goes, with a copy of the
-table as the yardstick, and a whole fit of Om and sigma8. Peak memory is the process' own. On a machine that is busy
-with other work one thread is faster than two: each small step of two waits until both have been let on.
+at each sample; that of a cosmology it interpolates between our masses. Then our time is profiled, in units of a copy of
+the table, and Om and sigma8 are fitted. Peak memory is that of the process. On a busy machine one thread is faster than
+two, which wait for each other at each small step.
 """
 
 import argparse
 import os
 import resource
 from collections.abc import Callable
+from functools import partial
 from math import log
 from time import perf_counter
 from typing import NamedTuple
@@ -49,6 +50,7 @@ SAMPLES = 256
 REPEATS = 15
 
 Gradient = Callable[[], float]
+Tabulate = Callable[["Mocks", Masses], Problem]
 
 
 class Mocks(NamedTuple):
@@ -59,7 +61,7 @@ class Mocks(NamedTuple):
 
 
 def observe(n: int, seed: int = 1) -> Mocks:
-    """A survey of Tinker's haloes that goes on until it has n clusters."""
+    """Observe Tinker's haloes until the survey has n clusters."""
     estimates, volume = np.zeros(0), 0.0
     for number in range(1000):
         masses = HALOES.draw(10 * n + 1000, seed=1000 * seed + number)
@@ -73,15 +75,15 @@ def observe(n: int, seed: int = 1) -> Mocks:
     return Mocks(MassPosteriors.from_normal(estimates, ERROR, GRID), Survey.of_volume(volume))
 
 
-def of(masses: Masses) -> Population:
-    """Masses behind the cut on estimates."""
+def population_of(masses: Masses) -> Population:
+    """Population with these masses and the cut on mass estimates."""
     return Population(masses, selection=KnownSelection(lambda m: ndtr((m - CUT) / ERROR)))
 
 
 def tabulated(mocks: Mocks, masses: Masses, device: str) -> Problem:
-    """Our likelihood of the mocks."""
+    """Tabulate our likelihood of the mocks on a device."""
     return Problem.from_clusters(
-        of(masses), ObservedClusters(mocks.posteriors), mocks.survey, counts=True, device=device
+        population_of(masses), ObservedClusters(mocks.posteriors), mocks.survey, counts=True, device=device
     )
 
 
@@ -89,7 +91,7 @@ def tabulated(mocks: Mocks, masses: Masses, device: str) -> Problem:
 
 
 def ours(problem: Problem) -> Gradient:
-    """Potential and gradient at the centre of the priors."""
+    """Evaluate our potential and its gradient at the centre of the priors."""
     start = problem.population.coordinates.centre
 
     def run() -> float:
@@ -102,7 +104,7 @@ def ours(problem: Problem) -> Gradient:
 
 
 def usual(problem: Problem, mocks: Mocks) -> tuple[Gradient, Callable[[], float]]:
-    """The peer's potential with its gradient at the same place, and its log likelihood alone."""
+    """Evaluate the potential of the peer with its gradient at the same position, and its log likelihood alone."""
     model = _usual_model(problem, mocks)
     start = problem.population.coordinates.parameters(problem.population.coordinates.centre)
     unconstrained, potential, transforms, _ = initialize_model(model)
@@ -121,7 +123,7 @@ def usual(problem: Problem, mocks: Mocks) -> tuple[Gradient, Callable[[], float]
 
 
 def _usual_model(problem: Problem, mocks: Mocks) -> Callable[[], None]:
-    """Clusters in a plate, each with the mean over samples of its posterior."""
+    """Pyro model of the peer: clusters in a plate, each with the mean over samples of its posterior."""
     masses = torch.as_tensor(mocks.posteriors.sample(SAMPLES, seed=1))
     log_prior = torch.as_tensor(mocks.posteriors.log_prior)[0]  # flat
     log_phi = (
@@ -146,7 +148,7 @@ def _direct(problem: Problem, masses: Float[Tensor, "cluster sample"]) -> Callab
 
 
 def _interpolated(problem: Problem, masses: Float[Tensor, "cluster sample"]) -> Callable[[Parameters], Tensor]:
-    """The same, linear between our masses: a cosmology's function costs too much at every sample."""
+    """Natural log of phi at every sample, linear between our masses: that of a cosmology is slow at every sample."""
     grid, redshift = problem.likelihood.log10_mass, torch.as_tensor(problem.survey.redshift)
     left = torch.searchsorted(grid, masses.contiguous()).clamp(1, len(grid) - 1) - 1
     share = (masses - grid[left]) / (grid[left + 1] - grid[left])
@@ -162,7 +164,7 @@ def _interpolated(problem: Problem, masses: Float[Tensor, "cluster sample"]) -> 
 
 
 def seconds(run: Callable[[], object], repeats: int = REPEATS) -> float:
-    """Median time of a call, after one that is not counted."""
+    """Median time of a call [s], after one that is not counted."""
     run()
     times = []
     for _ in range(repeats):
@@ -175,25 +177,25 @@ def seconds(run: Callable[[], object], repeats: int = REPEATS) -> float:
 
 
 def peak_memory() -> float:
-    """Largest memory the process ever had [MB]; Linux counts in kB."""
+    """Peak memory of the process so far [MB]; Linux counts in kB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def print_growth(sizes: list[int], device: str) -> None:
-    """Our time and memory against the number of clusters, the smallest number first."""
+def print_growth(sizes: list[int], tabulate: Tabulate) -> None:
+    """Print our time and memory against the number of clusters, in increasing order."""
     before = peak_memory()
     print("growth: value and gradient of the MRP function; peak memory above what was held before, tables included")
     for n in sizes:
-        time = seconds(ours(tabulated(observe(n), MassFunction(), device)))
+        time = seconds(ours(tabulate(observe(n), MassFunction())))
         more = peak_memory() - before
         print(
             f"  {n:9d} clusters  {1e3 * time:8.2f} ms  {1e9 * time / n:7.0f} ns a cluster  {more:6.0f} MB", flush=True
         )
 
 
-def print_comparison(mocks: Mocks, masses: Masses, device: str) -> None:
-    """Our time and the peer's, and what the samples' noise does to its log likelihood."""
-    problem = tabulated(mocks, masses, device)
+def print_comparison(problem: Problem, mocks: Mocks) -> None:
+    """Print our time and that of the peer, and the error of its log likelihood from the noise of the samples."""
+    masses = problem.population.masses
     our_time = seconds(ours(problem))
     run, log_likelihood = usual(problem, mocks)
     peer_time = seconds(run, repeats=3)
@@ -208,7 +210,7 @@ def print_comparison(mocks: Mocks, masses: Masses, device: str) -> None:
 
 
 def print_profile(problem: Problem) -> None:
-    """Where our time goes, with a copy of the table as the yardstick."""
+    """Print the time of each part of our likelihood, in units of a copy of the table."""
     likelihood, population = problem.likelihood, problem.population
     table, there = likelihood.weighted, torch.empty_like(likelihood.weighted)
     rate, weight = table.new_ones(table.shape[1]), table.new_ones(len(table))
@@ -234,11 +236,11 @@ def print_profile(problem: Problem) -> None:
 
 
 def print_fit(mocks: Mocks, sampler: NUTS, device: str) -> None:
-    """A fit of a cosmology, timed, against the truth."""
+    """Time a fit of a cosmology, and compare it with the truth."""
     import arviz
 
     start = perf_counter()
-    found = fit(of(CosmologyMassFunction()), mocks.posteriors, mocks.survey, sampler=sampler, device=device)
+    found = fit(population_of(CosmologyMassFunction()), mocks.posteriors, mocks.survey, sampler=sampler, device=device)
     time = perf_counter() - start
     print(f"NUTS of Om and sigma8, {len(mocks.posteriors)} clusters, {sampler.total} draws, warm-up included")
     print(f"  {time:.0f} s    (at most 300)")
@@ -264,16 +266,18 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     n, device = 1000 if options.quick else options.clusters, options.device
+    tabulate = partial(tabulated, device=device)
     load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
     print(
         f"population, {device}, {options.threads} threads on {os.cpu_count()} cores; load average {load} at the start",
         flush=True,
     )
-    print_growth([max(n // 100, 1), max(n // 10, 1), n, 10 * n], device)
+    print_growth([max(n // 100, 1), max(n // 10, 1), n, 10 * n], tabulate)
     mocks = observe(n)
     for masses in (MassFunction(), CosmologyMassFunction()):
-        print_comparison(mocks, masses, device)
-        print_profile(tabulated(mocks, masses, device))
+        problem = tabulate(mocks, masses)
+        print_comparison(problem, mocks)
+        print_profile(problem)
     print_fit(mocks, NUTS(100, 50, 2) if options.quick else NUTS(), device)
 
 

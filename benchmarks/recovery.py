@@ -8,7 +8,7 @@ that a survey at the middle of the priors has about 1000 or 10 000 clusters. Mod
 relation (mrp, and an observable). Each parameter's rank in its posterior is uniform if all is right: a
 Kolmogorov-Smirnov test, coverage, and pulls; `pp.png`. Posteriors are drawn by importance weights (`Laplace`, whose
 Pareto k is printed). `--quick` takes a fiftieth of all and shows that it runs. Some hours on one core; what is done is
-kept in --out, and the same command goes on.
+kept in --out, and the same command continues.
 """
 
 import argparse
@@ -23,12 +23,10 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from matplotlib.figure import Figure
-from mock_surveys import HIGH, LOW, Library, LogRate, Observatory, envelope
-from rich.console import Console
+from mock_surveys import HIGH, LOW, STAGE, Library, LogRate, Observatory, envelope
 from scipy.stats import kstest
 
 from sbi_clustermass import MassPosteriors
-from sbi_clustermass.cli.progress import stage
 from sbi_clustermass.population import (
     CosmologyMassFunction,
     KnownSelection,
@@ -61,7 +59,7 @@ class Case:
 
     Attributes:
         name: cosmology, mrp or relation.
-        clusters: Expected in a survey at the middle of the priors.
+        clusters: Number of clusters expected in a survey at the centre of the priors.
     """
 
     name: str
@@ -69,7 +67,7 @@ class Case:
 
     @classmethod
     def parse(cls, text: str) -> "Case":
-        """From NAME:CLUSTERS."""
+        """Parse NAME:CLUSTERS."""
         name, _, clusters = text.partition(":")
         if name not in MASSES or not clusters.isdigit():
             raise SystemExit(f"{text!r} is no MODEL:CLUSTERS, such as {CASES[0]}.")
@@ -77,18 +75,18 @@ class Case:
 
     @property
     def masses(self) -> Masses:
-        """The mass function."""
+        """Mass function."""
         return MASSES[self.name]
 
     def population(self, observatory: Observatory) -> Population:
-        """The model that is fitted."""
+        """Model that is fitted."""
         relations = (RELATION,) if self.name == "relation" else ()
         return Population(
             self.masses, relations, selection=KnownSelection(observatory.selection), mass_range=(LOW, HIGH)
         )
 
     def volume(self, observatory: Observatory) -> float:
-        """At which the middle of the priors gives so many clusters [h^-3 Mpc^3]."""
+        """Volume that holds so many clusters at the centre of the priors [h^-3 Mpc^3]."""
         centre = self.masses.coordinates.parameters(self.masses.coordinates.centre)
         return self.clusters / observatory.expected(log_rate(self.masses, centre, 1.0))
 
@@ -102,7 +100,7 @@ def log_rate(masses: Masses, parameters: Mapping[str, torch.Tensor], volume: flo
 
 
 def drawn_truths(population: Population, n: int, seed: int) -> list[dict[str, torch.Tensor]]:
-    """Hyperparameters from the priors."""
+    """Draw hyperparameters from the priors."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         return [{name: prior.sample() for name, prior in population.priors.items()} for _ in range(n)]
@@ -140,12 +138,12 @@ def recovered(
 
 
 def run_case(case: Case, observatory: Observatory, library: Library, *, surveys: int, seed: int, folder: Path) -> list:
-    """All surveys of a case; those that are done are read."""
+    """Fit all surveys of a case; results that exist are read."""
     population, volume = case.population(observatory), case.volume(observatory)
     truths = drawn_truths(population, surveys, seed)
     file = folder / f"{case.name}-{case.clusters}.jsonl"
     done = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
-    with stage(f"{case.name}, {case.clusters} clusters", surveys, Console()) as advance:
+    with STAGE(f"{case.name}, {case.clusters} clusters", surveys) as advance:
         for number in range(len(done), surveys):
             rng = np.random.default_rng((seed, case.clusters, number))
             found = library.survey(log_rate(case.masses, truths[number], volume), rng)
@@ -182,7 +180,7 @@ def report(case: Case, results: list) -> Mapping[str, Float[np.ndarray, "survey"
 
 
 def picture(ranks: Mapping[str, Mapping[str, Float[np.ndarray, "survey"]]], path: Path) -> None:
-    """PP plot of every hyperparameter: its share of surveys below a rank, less that rank."""
+    """Make a PP plot of every hyperparameter: share of surveys below a rank, minus that rank."""
     figure = Figure(figsize=(3.4 * len(ranks), 3.4), layout="constrained")
     for axes, (title, case) in zip(figure.subplots(1, len(ranks), squeeze=False)[0], ranks.items(), strict=True):
         n = len(next(iter(case.values())))

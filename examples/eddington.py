@@ -5,11 +5,11 @@
 Haloes are drawn from Tinker's mass function, their masses estimated with errors that fall from .25 dex to .1 dex as
 mass grows, and those of an estimate above 10^14 are kept. At each estimate more haloes have scattered up than down,
 because there are more of them below. The naive ways take estimates for masses: a histogram, with a cubic through its
-logs, and a least-squares line through an observable, log velocity dispersion from other galaxies. `--surveys 20` goes
-on with the next 19 seeds and prints mean pulls, (found - true) / error.
+logs, and a least-squares line through an observable, log velocity dispersion from other galaxies. `--surveys 20`
+continues with the next 19 seeds and prints mean pulls, (found - true) / error.
 
-Errors of this size always spoil density, intercept and scatter; how the slopes bend depends on how the errors change
-with mass. Here both are too steep. Constant errors make both too flat, and others in between leave one of them right.
+Errors of this size always bias density, intercept and scatter; the bias of the slopes depends on how the errors change
+with mass. Here both are too steep. Constant errors make both too flat, and errors in between leave one of them right.
 
 Masses are M200c [h^-1 Msun] as log10_mass [dex]; densities are comoving [h^3 Mpc^-3], per dex.
 """
@@ -85,7 +85,7 @@ def observe(volume: float, seed: int) -> Mock:
 
 
 def truth() -> dict[str, float]:
-    """What should be found."""
+    """True values."""
     near = PIVOT + np.linspace(-0.3, 0.3, 13)  # a cubic: colossus' function is smooth to .1 %
     cubic = np.polynomial.Polynomial.fit(near - PIVOT, np.log10(HALOES.density(near)), 3).convert().coef
     return {
@@ -101,7 +101,7 @@ def truth() -> dict[str, float]:
 
 
 def naive(mock: Mock) -> Found:
-    """Of point estimates, taken for masses."""
+    """Naive results: point estimates are taken for masses."""
     return {**histogram_fit(mock.estimate, mock.volume), **least_squares(mock.estimate, mock.log_sigma)}
 
 
@@ -122,7 +122,7 @@ def histogram_fit(log10_mass: np.ndarray, volume: float) -> Found:
 
 
 def least_squares(log10_mass: np.ndarray, log_sigma: np.ndarray) -> Found:
-    """A straight line, and the scatter about it without the known errors."""
+    """Fit a straight line, and the scatter about it without the known errors."""
     line, covariance = np.polyfit(log10_mass - PIVOT, log_sigma, 1, cov=True)
     variance = np.var(log_sigma - np.polyval(line, log10_mass - PIVOT), ddof=2)
     scatter = np.sqrt(variance - ERROR**2)
@@ -143,7 +143,7 @@ POPULATION = Population(
 
 
 def hierarchical(mock: Mock, sampler: Sampler = SAMPLER) -> "InferenceData":
-    """Mass function and relation together, each cluster's error and the cut included."""
+    """Fit mass function and relation together, with the errors of each cluster and the cut."""
     width = mass_error(GRID)
     log_likelihood = -0.5 * ((mock.estimate[:, None] - GRID) / width) ** 2 - np.log(width)
     posteriors = MassPosteriors.from_log_prob(GRID, log_likelihood)
@@ -152,7 +152,7 @@ def hierarchical(mock: Mock, sampler: Sampler = SAMPLER) -> "InferenceData":
 
 
 def summary(idata: "InferenceData") -> Found:
-    """Mean and standard deviation of the fit's draws."""
+    """Mean and standard deviation of the draws of a fit."""
     draws = {name: idata["posterior"][name].values for name in truth()}
     return {name: (float(values.mean()), float(values.std())) for name, values in draws.items()}
 
@@ -162,7 +162,7 @@ def pulls(found: Found) -> dict[str, float]:
     return {name: (found[name][0] - true) / found[name][1] for name, true in truth().items()}
 
 
-# ---- what is shown --------------------------------------------------------------------------------------------------
+# ---- table and picture ----------------------------------------------------------------------------------------------
 
 NAIVE, FITTED = ORANGE, BLUE
 MASS = r"$\log_{10} M_{200c}$ [$h^{-1} M_\odot$]"
@@ -170,7 +170,7 @@ MASSES = np.linspace(13.7, 15.3, 81)
 
 
 def table(seed: int, mock: Mock, ways: dict[str, Found]) -> str:
-    """Each number: true, naive and hierarchical, with pulls."""
+    """Table of true, naive and hierarchical numbers, with pulls."""
     lines = [f"seed {seed}: {len(mock.estimate)} clusters estimated above 10^{CUT:g}, with pulls in brackets"]
     lines.append(f"  {'':<20}{'true':>9}" + "".join(f"{way:>28}" for way in ways))
     for name, true in truth().items():
@@ -195,7 +195,7 @@ def mean_pulls(surveys: list[dict[str, Found]]) -> str:
 
 
 def draw(picture: Path, mock: Mock, ways: dict[str, Found], idata: "InferenceData") -> None:
-    """Make the picture."""
+    """Draw the picture."""
     figure = Figure(figsize=(11.5, 5), layout="constrained")
     axes = figure.subplot_mosaic([["function", "relation"], ["ratio", "relation"]], height_ratios=[3, 1])
     draw_function(axes["function"], mock, idata, np.ones_like)
@@ -214,7 +214,7 @@ def draw(picture: Path, mock: Mock, ways: dict[str, Found], idata: "InferenceDat
 
 
 def draw_function(axis: Axes, mock: Mock, idata: "InferenceData", over: Callable[[np.ndarray], np.ndarray]) -> None:
-    """Histogram of estimates, the fit's band and the truth, over a density."""
+    """Plot histogram of estimates, band of the fit and truth, over a density."""
     counts, _ = np.histogram(mock.estimate, EDGES)
     centres = 0.5 * (EDGES[1:] + EDGES[:-1])
     unit = over(centres) * mock.volume * (EDGES[1] - EDGES[0])
@@ -225,7 +225,7 @@ def draw_function(axis: Axes, mock: Mock, idata: "InferenceData", over: Callable
 
 
 def draw_relation(axis: Axes, mock: Mock, line: Found, idata: "InferenceData") -> None:
-    """Observable against estimates, the least-squares line, the fit's band and the truth."""
+    """Plot observable against estimates, the least-squares line, the band of the fit and the truth."""
     axis.plot(mock.estimate, mock.log_sigma, ".", ms=2, color="0.75", zorder=0)
     naive_line = line["intercept_log_sigma"][0] + line["slope_log_sigma"][0] * (MASSES - PIVOT)
     axis.plot(MASSES, naive_line, color=NAIVE, lw=2, label="naive")
@@ -237,14 +237,14 @@ def draw_relation(axis: Axes, mock: Mock, line: Found, idata: "InferenceData") -
 
 
 def draw_fit(axis: Axes, low: np.ndarray, high: np.ndarray, true: np.ndarray) -> None:
-    """A band and the truth."""
+    """Plot a band and the truth."""
     axis.fill_between(MASSES, low, high, color=FITTED, alpha=0.5, lw=0, label="hierarchical")
     axis.plot(MASSES, true, "k--", lw=1, label="true")
     axis.set_xlim(MASSES[0], MASSES[-1])
 
 
 def legend(axis: Axes, name: str, ways: dict[str, Found], naive_way: str) -> None:
-    """One number, as it was found and as it is."""
+    """Add a legend with one number: naive, fitted and true."""
     titles = {"naive": naive_way, "hierarchical": "hierarchical fit, 68 %"}
     text = {
         way: f"{titles[way]}: {found[name][0]:.3f} ± {found[name][1]:.3f}, off by {pulls(found)[name]:+.1f} σ"
@@ -267,11 +267,11 @@ def main(
     """Print the numbers of each survey and their mean pulls, and make the picture of the first.
 
     Args:
-        seed: Of the first survey.
-        surveys: How many, with the next seeds.
-        volume: Of each [h^-3 Mpc^3].
-        out: Picture.
-        sampler: Of the hierarchical fit.
+        seed: Seed of the first survey.
+        surveys: Number of surveys, with the next seeds.
+        volume: Volume of each [h^-3 Mpc^3].
+        out: File of the picture.
+        sampler: Sampler of the hierarchical fit.
     """
     every = []
     for number in range(surveys):

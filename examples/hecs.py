@@ -1,15 +1,15 @@
-"""Velocity dispersion against caustic mass of 58 observed clusters: a consistency check, beside the relation of haloes.
+"""Velocity dispersion against caustic mass of 58 observed clusters: a consistency check with the relation of haloes.
 
 python examples/hecs.py hecs2013.csv, with the clusters of the Hectospec Cluster Survey (Rines et al. 2013, ApJ 767, 15;
 VizieR J/ApJ/767/15): redshift, dispersion of the members [km/s] and its errors, and caustic M200c [1e14 h^-1 Msun].
 
 Evrard et al. 2008, ApJ 672, 122, find for dark matter log10 sigma = log10 1082.9 + .3361 log10(h(z) M200c / 10^15 Msun)
 with a scatter of .0426 in ln sigma. h(z) is H(z) in 100 km/s/Mpc, so that h(z) M200c is E(z) times the mass in
-h^-1 Msun, and that product is what is called mass here.
+h^-1 Msun; this product is called mass here.
 
-Caustic masses come from the velocities that the dispersions come from. Given the true mass the two are not independent,
-and a scatter between them is none of nature. The errors of the masses are statistical, down to 0 (its last digit is
-.01): the fit is also made with an error of .1 dex at least, nearer to what projection does to caustic masses.
+Caustic masses and dispersions come from the same velocities. At fixed true mass the two are not independent, and the
+scatter between them is not intrinsic. The errors of the masses are statistical, down to 0 (the last digit is .01): the
+fit is repeated with an error of at least .1 dex, closer to the effect of projection on caustic masses.
 """
 
 import argparse
@@ -58,7 +58,7 @@ class Clusters(NamedTuple):
 
 
 def read(path: Path) -> Clusters:
-    """The table, its masses times E(z)."""
+    """Read the table; masses are multiplied by E(z)."""
     table = Table.read(path, format="ascii.csv")
     mass, sigma = np.asarray(table["M200c_1e14_Msun_h"]), np.asarray(table["sigma_p_kms"])
     error = np.maximum(table["M200_err"], 0.005)  # half of the last digit
@@ -74,7 +74,7 @@ def read(path: Path) -> Clusters:
 
 
 def observed(clusters: Clusters, floor: float) -> ObservedClusters:
-    """What is fitted, with errors of the masses of at least `floor` [dex]."""
+    """Data that are fitted, with errors of the masses of at least `floor` [dex]."""
     error = np.maximum(clusters.mass_error, floor)
     step = min(error.min() / 3, 0.01)
     grid = np.linspace(*MASSES, round((MASSES[1] - MASSES[0]) / step) + 1)
@@ -90,7 +90,7 @@ def values(idata: "InferenceData") -> dict[str, np.ndarray]:
 
 
 def show(found: Mapping[str, "InferenceData"]) -> None:
-    """Print the fits beside the relation of haloes."""
+    """Print the fits with the relation of haloes."""
     print("CONSISTENCY CHECK: masses and dispersions are of the same galaxies; the scatter means nothing.")
     print(f"{'errors of the masses':24}{'slope':>16}{'sigma(1e15) [km/s]':>22}{'scatter [dex]':>18}")
     for name, idata in found.items():
@@ -101,7 +101,7 @@ def show(found: Mapping[str, "InferenceData"]) -> None:
 
 
 def draw(clusters: Clusters, found: Mapping[str, "InferenceData"]) -> Figure:
-    """The clusters, the fitted lines with their 68 %, and the line of haloes."""
+    """Plot the clusters, the fitted lines with their 68 %, and the line of haloes."""
     figure = Figure(figsize=(5.4, 4.4), layout="constrained")
     axes, x = figure.subplots(), np.linspace(13.7, 15.25, 50)
     points = clusters.mass, clusters.log_sigma, clusters.log_sigma_error, clusters.mass_error

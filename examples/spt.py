@@ -13,8 +13,8 @@ The model is that of Bocquet et al. 2019: masses M500c by Tinker et al. 2008; ln
   measurement, but a check that the published relation gives the published cosmology here.
 
 Sigma8 follows A, so that neither is a measurement without lensing. Not as in the paper: h, ns and Ob are fixed,
-neutrinos have no mass, photometric redshifts no error, a cluster that two fields found counts once, and candidates
-without a redshift are left out, at most 6 % of the sample.
+neutrinos are massless, photometric redshifts have no error, a cluster found in two fields counts once, and candidates
+without a redshift, at most 6 % of the sample, are left out.
 """
 
 import argparse
@@ -53,7 +53,7 @@ LN10 = log(10)
 LEAST_XI, REDSHIFTS = 5.0, np.linspace(0.25, 1.75, 16).tolist()
 MASSES = (13.2, 15.8)  # [dex]
 NAME = "ln_zeta"
-FIELDS = {  # area [deg^2] and gamma, from SPTcluster_data.py beside the table; de Haan et al. 2016 explain them
+FIELDS = {  # area [deg^2] and gamma, from SPTcluster_data.py next to the table; de Haan et al. 2016 explain them
     "ra5h30dec-55": (82.8711, 1.3267815),
     "ra23h30dec-55": (100.241, 1.3875717),
     "ra21hdec-60": (147.589, 1.2923182),
@@ -79,13 +79,13 @@ PRIORS = {  # A, B and C with their errors
     "calibrated": ((5.24, 0.85), (1.534, 0.100), (0.465, 0.407)),
 }
 SCATTER = 0.18  # of a half-normal prior: the rms of .161 ± .080 (Bocquet et al. 2019) and of .13 ± .13 (de Haan et al.)
-LATE = "SPT-CLJ2312-4621"  # from here on the file has in M500_marge that of the confirmed cluster before
+LATE = "SPT-CLJ2312-4621"  # from here on M500_marge in the file is that of the preceding confirmed cluster
 COLUMNS = {"M500": "at Om = .3 and sigma8 = .8", "M500_marge": "over all cosmologies"}
 PUBLISHED = {"Om0": (0.276, 0.047), "sigma8": (0.781, 0.037), "S8_0.2": (0.766, 0.025)}  # Bocquet et al. 2019, abstract
 
 
 class Clusters(NamedTuple):
-    """Each confirmed cluster once, and how many candidates have no redshift."""
+    """Confirmed clusters, each once, and the number of candidates without redshift."""
 
     xi: np.ndarray
     redshift: np.ndarray
@@ -95,14 +95,14 @@ class Clusters(NamedTuple):
 
 
 def read(path: Path) -> Clusters:
-    """The table. Where fields overlap a cluster was found twice, and the row of its larger xi is taken."""
+    """Read the table; of a cluster found in two overlapping fields, the row of its larger xi is taken."""
     table = Table.read(path)
     table = table[np.argsort(-table["xi"], kind="stable")]
     table = table[np.sort(np.unique(table["SPT_ID"], return_index=True)[1])]
     table = table[table["xi"] > LEAST_XI]
     found = table[table["redshift"] > REDSHIFTS[0]]
     gamma = np.array([FIELDS[str(name).strip()][1] for name in found["field"]])
-    # in 1e14 Msun for h = .7, as the table's radii tell
+    # in 1e14 Msun for h = .7, as follows from the radii in the table
     masses = {label: 14 + np.log10(0.7 * np.asarray(found[name], float)) for name, label in COLUMNS.items()}
     masses[COLUMNS["M500_marge"]][found["SPT_ID"] >= LATE] = np.nan
     xi, redshift = (np.asarray(found[name], float) for name in ("xi", "redshift"))
@@ -110,13 +110,13 @@ def read(path: Path) -> Clusters:
 
 
 def sky() -> Survey:
-    """The fields, each in shells of redshift, with the logs of their depths."""
+    """Fields of the survey, each in shells of redshift, with the logs of their depths."""
     fields = (Survey.of_sky(area, REDSHIFTS, offsets={NAME: log(gamma)}) for area, gamma in FIELDS.values())
     return Survey.joined(*fields)
 
 
 def population(prior: str) -> Population:
-    """Tinker's masses and the relation, whose slopes are per dex, with one of the priors."""
+    """Model with Tinker's masses and the relation, whose slopes are per dex, with one of the priors."""
     A, B, C = PRIORS[prior]
     relation = ScalingRelation(
         NAME,
@@ -132,16 +132,16 @@ def population(prior: str) -> Population:
 
 
 def observed(clusters: Clusters) -> ObservedClusters:
-    """What is fitted: significances and redshifts, no masses.
+    """Data that are fitted: significances and redshifts, without masses.
 
-    Steps of .01 dex resolve the brightest cluster even where the scatter is none: 1 / (xi B ln 10) = .006 dex.
+    Steps of .01 dex resolve the brightest cluster even without scatter: 1 / (xi B ln 10) = .006 dex.
     """
     xi = Significance(clusters.xi, np.log(clusters.gamma))
     return ObservedClusters.without_masses({NAME: xi}, redshift=clusters.redshift, masses=MASSES, step=0.01)
 
 
 def values(idata: "InferenceData") -> dict[str, np.ndarray]:
-    """Draws of cosmology and relation, in the paper's parameters."""
+    """Draws of cosmology and relation, in the parameters of the paper."""
     draws = {name: array.values.ravel() for name, array in idata["posterior"].data_vars.items()}
     return {
         "Om0": draws["Om0"],
@@ -156,7 +156,7 @@ def values(idata: "InferenceData") -> dict[str, np.ndarray]:
 
 
 def expected(prior: str, clusters: Clusters, idata: "InferenceData", draws: int = 50) -> np.ndarray:
-    """Expected clusters between the redshifts, in all fields, on average over draws."""
+    """Expected number of clusters in each redshift bin, in all fields, averaged over draws."""
     model = population(prior)
     problem = Problem.from_clusters(model, observed(clusters), sky(), counts=True)
     total = np.zeros(len(REDSHIFTS) - 1)
@@ -171,7 +171,7 @@ def expected(prior: str, clusters: Clusters, idata: "InferenceData", draws: int 
 
 
 def show(clusters: Clusters, found: Mapping[str, "InferenceData"], masses: MassPosteriors) -> None:
-    """Print the fits beside the published cosmology, and the masses beside the published ones."""
+    """Print the fits with the published cosmology, and the masses compared with the published ones."""
     left_out = f"{clusters.unconfirmed} candidates without redshift left out"
     print(f"{len(clusters.xi)} clusters of xi > 5 and z > .25; {left_out}")
     print(f"{'prior of the relation':22}" + "".join(f"{name:>15}" for name in values(next(iter(found.values())))))
@@ -185,7 +185,7 @@ def show(clusters: Clusters, found: Mapping[str, "InferenceData"], masses: MassP
 
 
 def draw(clusters: Clusters, found: Mapping[str, "InferenceData"], masses: MassPosteriors) -> Figure:
-    """Cosmology, counts against redshift, and masses against the published ones."""
+    """Plot cosmology, counts against redshift, and masses against the published ones."""
     figure = Figure(figsize=(12.5, 4), layout="constrained")
     left, middle, right = figure.subplots(1, 3)
     for (name, idata), colour in zip(found.items(), (GREY, BLUE), strict=True):
@@ -203,7 +203,7 @@ def draw(clusters: Clusters, found: Mapping[str, "InferenceData"], masses: MassP
 
 
 def draw_numbers(axes: Axes, clusters: Clusters) -> None:
-    """Clusters between the redshifts, with Poisson errors."""
+    """Plot the number of clusters in each redshift bin, with Poisson errors."""
     number = np.histogram(clusters.redshift, REDSHIFTS)[0]
     centre = np.add(REDSHIFTS[1:], REDSHIFTS[:-1]) / 2
     axes.errorbar(centre, number, np.sqrt(number), fmt="o", ms=4, color=ORANGE, label="clusters")
@@ -212,7 +212,7 @@ def draw_numbers(axes: Axes, clusters: Clusters) -> None:
 
 
 def draw_masses(axes: Axes, clusters: Clusters, masses: MassPosteriors) -> None:
-    """Masses with the calibrated prior against those published for it."""
+    """Plot masses with the calibrated prior against those published for it."""
     published = clusters.published["over all cosmologies"]
     axes.errorbar(published, masses.mean, masses.std, fmt=".", lw=0.4, color=BLUE, alpha=0.6)
     axes.axline((14.5, 14.5), slope=1, color="k", ls="--", lw=1)

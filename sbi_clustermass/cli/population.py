@@ -53,7 +53,9 @@ def population(
     volume: Annotated[float | None, typer.Option(help="Of the survey, comoving [h^-3 Mpc^3].")] = None,
     area: Annotated[float | None, typer.Option(help="Of the survey on the sky [deg^2], with --redshifts.")] = None,
     redshifts: Annotated[str | None, typer.Option(help="Edges of its shells, such as 0.1,0.2,0.3.")] = None,
-    shape_only: Annotated[bool, typer.Option("--shape-only", help="The number of clusters tells nothing.")] = False,
+    shape_only: Annotated[
+        bool, typer.Option("--shape-only", help="Leave the number of clusters out of the fit.")
+    ] = False,
     table: Annotated[
         Path | None, typer.Option(help="Table with a column `name`, redshift, and observables NAME, NAME_err.")
     ] = None,

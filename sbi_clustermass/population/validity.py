@@ -65,7 +65,7 @@ def _refuse_shared(name: str, observed: object, population: Population, allowed:
             raise ValueError(f"population: correlated scatter is for measured values; {name!r} is none.")
         return
     if observed.calibration is not None and population.correlated:
-        raise ValueError(f"population: {name!r} has a joint calibration, which knows no correlated scatter.")
+        raise ValueError(f"population: {name!r} has a joint calibration, which excludes correlated scatter.")
     if observed.same_galaxies and observed.calibration is None and not allowed:
         raise ValueError(
             f"population: {name!r} was measured from the galaxies that the mass posteriors have seen. Given the true "

@@ -1,4 +1,4 @@
-"""`clustermass posteriors` and `clustermass population` as a user meets them."""
+"""The commands `clustermass posteriors` and `clustermass population`."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -12,8 +12,8 @@ from clustermocks.selection import fit_selection
 from sbi_clustermass import MassPosteriors
 from sbi_clustermass.cli.main import main
 
-GRID = np.linspace(12.5, 15.8, 331)
-ERROR, N, CUT = 0.12, 15_000, 20
+GRID = np.linspace(12.5, 15.8, 111)
+ERROR, N, CUT = 0.12, 8000, 20
 VOLUME = N / HaloMassFunction(low=12.5, high=15.6).number_density()
 
 
@@ -29,8 +29,8 @@ def run(capsys, *arguments: object) -> tuple[int, str, str]:
 def folder(tmp_path_factory) -> Path:
     """A survey cut on richness, a table of its observables, and the mocks that its selection is measured on.
 
-    Of the galaxies only a mass estimate is kept, and that there were enough of them: their likelihood is that of both,
-    as a network's is that was trained on clusters that passed the cut.
+    The posteriors are those of a mass estimate and of passing the cut, like those of a network that was trained on
+    clusters that passed it.
     """
     folder = tmp_path_factory.mktemp("population")
     model = replace(HaloModel.ho2019(), dominant=True)
@@ -52,7 +52,7 @@ def folder(tmp_path_factory) -> Path:
 
 
 def options(folder: Path) -> list[object]:
-    """Of every run: masses, selection, volume and a quick sampler."""
+    """Options of every run: masses, selection, volume and a quick sampler."""
     mocks = ("--mocks", folder / "mocks.parquet", "--min-galaxies", CUT)
     return ["population", folder / "masses.parquet", *mocks, "--volume", VOLUME, "--sampler", "laplace"]
 

@@ -1,4 +1,4 @@
-"""Observables from the galaxies that the mass posteriors have seen: refused, calibrated on mocks, or recorded."""
+"""Observables from the galaxies of the mass posteriors: refused, calibrated on mocks, or recorded."""
 
 import dataclasses
 
@@ -25,7 +25,7 @@ MASS_ERROR, SCATTER, ERROR, RHO = 0.12, 0.05, 0.05, 0.7
 SPREAD = np.hypot(SCATTER, ERROR)  # of y at fixed mass
 COUPLING = RHO * SPREAD / MASS_ERROR
 RELATION = ScalingRelation("log_sigma", intercept=(2.9, 0.3), slope=(0.35, 0.3), scatter=0.2, pivot=14.3)
-QUICK = Laplace(num_samples=200, seed=1)
+QUICK = Laplace(num_samples=100, rounds=2, seed=1)
 EXACT = JointCalibration(COUPLING, RHO, (0.0, 0.0, 0.0, 0.0), 14.3)
 
 
@@ -174,12 +174,12 @@ def test_observables_from_other_data_need_nothing(sample):
 # ---- refusals -------------------------------------------------------------------------------------------------------
 
 
-def test_a_calibration_beside_correlated_scatter_is_refused(sample):
+def test_a_calibration_with_correlated_scatter_is_refused(sample):
     _true, posteriors, values = sample
     observables = {name: Observable(values, ERROR, same_galaxies=True, calibration=EXACT) for name in ("x", "y")}
     relations = tuple(dataclasses.replace(RELATION, observable=name) for name in observables)
     population = Population(NormalMasses(), relations, correlated=True)
-    with pytest.raises(ValueError, match="'x' has a joint calibration, which knows no correlated scatter"):
+    with pytest.raises(ValueError, match="'x' has a joint calibration, which excludes correlated scatter"):
         fit(population, ObservedClusters(posteriors, observables=observables), counts=False)
 
 

@@ -1,4 +1,4 @@
-"""Observed clusters, where their tables are at hand: the examples hecs.py and spt.py against what can be checked."""
+"""Observed clusters, if their tables are present: checks of the examples hecs.py and spt.py."""
 
 import runpy
 from collections import Counter
@@ -157,7 +157,7 @@ def test_spt_clusters_listed_twice_were_found_in_two_fields():
 
 
 def test_published_spt_masses_are_in_solar_masses_for_h_of_07(clusters):
-    """Not in h^-1 Msun: the radii beside them hold 500 times the critical density of h = .702, Om = .272."""
+    """Not in h^-1 Msun: the radii in the table hold 500 times the critical density of h = .702, Om = .272."""
     rows = Table.read(SPT)
     rows = rows[(rows["xi"] > 5) & (rows["redshift"] > 0.25)]
     rate = FlatLambdaCDM(H0=100, Om0=0.272).efunc(np.asarray(rows["redshift"]))

@@ -1,4 +1,4 @@
-"""What a fit and its clusters refuse, in words that say the cure."""
+"""Input that a fit and its clusters refuse, with messages that name the remedy."""
 
 import dataclasses
 import re
@@ -10,8 +10,8 @@ import torch
 from scipy.stats import norm
 
 from sbi_clustermass.population import (
-    NUTS,
     KnownSelection,
+    Laplace,
     MassFunction,
     NormalMasses,
     Observable,
@@ -59,7 +59,7 @@ def test_refusal_comes_at_one_percent_of_the_expected_clusters():
     # clusters that all lie near the floor make a steeper function than the prior's, with more below the floor
     steep = MassPosteriors.from_normal(np.full(60, floors[0] + 0.1), 0.05, accepted.grid)
     with pytest.raises(ValueError, match=r"outside .* fitted posterior mean"):
-        fit(BY_DATA, steep, Survey.of_volume(1e6), sampler=NUTS(20, 20, 1))
+        fit(BY_DATA, steep, Survey.of_volume(1e6), sampler=Laplace(num_samples=20, rounds=1))
 
 
 @pytest.mark.parametrize(("clusters", "warned"), [(20, False), (2000, True)])

@@ -36,7 +36,7 @@ ERROR = 0.12  # of a mass [dex]
 A, B, S, E = 2.9, 0.35, 0.06, 0.03  # the relation's, at pivot 14.3, and an observable's error
 RELATION = ScalingRelation("y", intercept=(2.8, 0.3), slope=(0.3, 0.3), scatter=0.2, pivot=14.3)
 EVOLVING = dataclasses.replace(RELATION, scatter_slope=(0.0, 0.3), evolution=(0.3, 0.2), redshift_pivot=0.2)
-QUICK = Laplace(num_samples=200, seed=1)
+QUICK = Laplace(num_samples=200, rounds=2, seed=1)
 VALUES = {"log10_m_star": 14.1, "alpha": -1.8, "beta": 0.8, "log10_density": -4.5}
 LINE = {"intercept_y": A, "slope_y": B, "scatter_y": S}
 BENT = {"scatter_slope_y": -0.4, "evolution_y": 0.5}
@@ -123,7 +123,7 @@ def test_log_density_is_the_formula_cluster_by_cluster_by_quadrature(relation):
     ends = (12.5, 13.5, 14.0, 14.5, 15.0, 16.0)
     expected_number = sum(2e7 * quad(lambda m: phi(m) * selection(m), *pair, epsrel=1e-9)[0] for pair in pairwise(ends))
     integrals = [quad(density, means[i] - 1, means[i] + 0.9, args=(i,), points=[means[i]])[0] for i in range(4)]
-    # analytic and gone at the ends: the trapezoid rule converges exponentially, and quad's 1e-9 is what is left
+    # analytic and gone at the ends: the trapezoid rule converges exponentially, and quad's error of 1e-9 remains
     np.testing.assert_allclose((terms["clusters"]).numpy(), np.log(integrals) - np.log(expected_number), atol=1e-8)
     count = 4 * np.log(expected_number) - expected_number
     assert float(terms["count"]) == pytest.approx(count, rel=1e-8)
@@ -190,7 +190,7 @@ def test_predicted_observables_have_the_mean_and_the_spread_of_the_observed_ones
 
 @dataclasses.dataclass(frozen=True)
 class Known:
-    """A sampler that knows the truth."""
+    """A sampler that returns the truth."""
 
     total: int = 0
 

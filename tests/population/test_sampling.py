@@ -1,4 +1,4 @@
-"""The samplers on densities whose moments are known, and their manners: one contract over all."""
+"""Samplers on densities whose moments are known, and one contract over all of them."""
 
 import numpy as np
 import pyro
@@ -21,8 +21,8 @@ SMALL = {
 }
 LARGE = {
     "nuts": NUTS(250, 50, 2, seed=1),
-    "svi": SVI(steps=400, num_samples=500, seed=1),
-    "svi, flow": SVI(guide="flow", steps=300, num_samples=500, seed=1),
+    "svi": SVI(steps=150, num_samples=500, seed=1),
+    "svi, flow": SVI(guide="flow", steps=300, particles=1, num_samples=500, seed=1),
     "laplace": Laplace(num_samples=500, seed=1),
 }
 
@@ -32,7 +32,7 @@ def gaussian(position):
 
 
 def skewed(position):
-    """Of a skew normal density with shape 4, and a normal one."""
+    """Potential of a skew normal density with shape 4, and a normal one."""
     u, v = position.unbind(-1)
     return 0.5 * u**2 - torch.special.log_ndtr(4 * u) + 0.5 * v**2
 
@@ -63,7 +63,7 @@ def test_all_but_the_normal_guide_follow_a_skewed_density():
 
 
 def peaked(position):
-    """A tenth of the mass in a peak of width .2, whose curvature is all that the mode tells; the rest is normal."""
+    """A tenth of the mass is in a peak of width .2, which alone sets the curvature at the mode; the rest is normal."""
     square = 0.5 * position.square().sum(-1)
     return -torch.logaddexp(-square, -square / 0.2**2 + np.log(1 / 9 / 0.2**2))
 

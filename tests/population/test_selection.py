@@ -55,7 +55,7 @@ def selected(request):
 
 
 def coordinates_of(selected):
-    """Of the relations' parameters and its own."""
+    """Coordinates of the parameters of the relations and of the selection."""
     priors = {name: prior for relation in RELATIONS.values() for name, prior in relation.priors.items()}
     assert not set(priors) & set(selected.priors)
     return Unconstrained(priors | selected.priors)
@@ -148,7 +148,7 @@ def test_masses_that_are_never_selected_have_no_probability():
 GRID = np.linspace(12.7, 15.9, 81)
 A, B, S, E = 2.9, 0.35, 0.08, 0.04  # of the relation at 14.3, and an observable's error
 LINE = ScalingRelation("y", (2.9, 0.3), (0.3, 0.3), 0.2, pivot=14.3)
-QUICK = Laplace(num_samples=200, seed=1)
+QUICK = Laplace(num_samples=100, rounds=2, seed=1)
 
 
 def observed(masses, seed, mass_error):

@@ -64,7 +64,7 @@ class MassFunction:
 
     @property
     def priors(self) -> Priors:
-        """Of `log10_m_star`, `alpha`, `beta` and `log10_density`."""
+        """Priors of `log10_m_star`, `alpha`, `beta` and `log10_density`."""
         owner = type(self).__name__
         return {
             "log10_m_star": normal(owner, "log10_m_star", self.log10_m_star),
