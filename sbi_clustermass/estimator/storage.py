@@ -15,8 +15,8 @@ from safetensors.numpy import load_file as load_arrays, save_file as save_arrays
 from safetensors.torch import load_model, save_model
 
 from clustermocks.io.atomic import replacing, sha256_of
-from sbi_clustermass.estimator.bounded import Bounded, Sizes, check_fields
 from sbi_clustermass.estimator.config import Card, damaged, read_card, write_card
+from sbi_clustermass.estimator.weights_header import WeightsHeader, check_sizes, parameters_within
 from sbi_clustermass.flows import EmbedOnce, flow_from_config
 from sbi_clustermass.flows.ensemble import Ensemble
 
@@ -92,9 +92,9 @@ def _network(folder: Path, card: Card) -> tuple["Flow", EmbedOnce | Ensemble]:
     """The network with its weights."""
     path = folder / WEIGHTS
     with damaged(path, "holds no weights"):
-        sizes = Sizes.of(path)
+        header = WeightsHeader.from_file(path)
     with damaged(folder / CARD, "its network cannot be built"):
-        flow, network = _template(card, sizes)
+        flow, network = _template(card, header)
     with damaged(path, f"these weights do not fit the network that {CARD} describes"):
         load_model(network, str(path))
     if not all(tensor.isfinite().all() for tensor in network.state_dict().values()):
@@ -102,17 +102,16 @@ def _network(folder: Path, card: Card) -> tuple["Flow", EmbedOnce | Ensemble]:
     return flow, network.eval()
 
 
-def _template(card: Card, sizes: Sizes) -> tuple["Flow", EmbedOnce | Ensemble]:
+def _template(card: Card, header: WeightsHeader) -> tuple["Flow", EmbedOnce | Ensemble]:
     """The network without its weights.
 
     Raises:
         ValueError: The card describes none, or one that these weights cannot be of.
     """
-    if len(card.histories) > sizes.tensors:
-        raise ValueError(f"{len(card.histories)} members, where the weights are {sizes.tensors} tensors")
-    check_fields(card.flow, sizes)
-    # outside of the bounds, which also stop what would restore them: gradients, and the seed of the first weights
-    with torch.set_grad_enabled(torch.is_grad_enabled()), torch.random.fork_rng(devices=[]), Bounded(sizes):
+    if len(card.histories) > header.tensors:
+        raise ValueError(f"{len(card.histories)} members, where the weights are {header.tensors} tensors")
+    check_sizes(card.flow, header)
+    with torch.random.fork_rng(devices=[]), parameters_within(header):
         flow = flow_from_config(card.flow)
         networks = [flow.template(condition_shape=card.condition_shape) for _ in card.histories]
     return flow, networks[0] if len(networks) == 1 else Ensemble(networks, (card.prior.low, card.prior.high))
