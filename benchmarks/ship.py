@@ -17,7 +17,7 @@ from rich.console import Console
 from shipped import sections
 
 from sbi_clustermass.estimator.hub import SHIPPED
-from sbi_clustermass.estimator.hub.model_card import About, publish
+from sbi_clustermass.estimator.hub.model_card import CardMetadata, publish
 from sbi_clustermass.estimator.mass_estimator import MassEstimator
 from sbi_clustermass.estimator.misspecification.preprocessing_checks import PreprocessingChecks
 from sbi_clustermass.estimator.training_run import TrainingRun
@@ -25,7 +25,7 @@ from sbi_clustermass.report import load_sections, save_sections
 
 RUN = TrainingRun(flow="tabulated", embedding="trial_masses", members=3, seed=1)
 TO_TEACH, TO_MEASURE = 6000, 2000  # mocks of each kind
-ABOUT = About(
+ABOUT = CardMetadata(
     title="Dynamical masses of observed clusters: the estimator that ships with sbi_clustermass",
     author="The sbi_clustermass developers",
     licence="BSD-3-Clause",

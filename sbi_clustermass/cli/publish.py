@@ -37,10 +37,10 @@ def publish(
     Put the archive on the web. Others use it by `clustermass infer galaxies.csv --model URL#sha256=...`, or unpack it
     and give the folder.
     """
-    from sbi_clustermass.estimator.hub.model_card import About, publish as written
+    from sbi_clustermass.estimator.hub.model_card import CardMetadata, publish as written
 
-    about = About(title or model.resolve().name, author, licence, cite, tuple(limit or ()))
-    digest = written(model, out, about, validation=_sections(model, validation, mocks))
+    metadata = CardMetadata(title or model.resolve().name, author, licence, cite, tuple(limit or ()))
+    digest = written(model, out, metadata, validation=_sections(model, validation, mocks))
     console = Console(soft_wrap=True, highlight=False)
     console.print(f"Wrote {out}/: README.md is its card; read it before others do.", markup=False)
     console.print(f"Wrote {out}.zip. Where you put it on the web, others give", markup=False)

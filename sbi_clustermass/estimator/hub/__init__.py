@@ -1,4 +1,4 @@
-"""Estimators that others trained: the one that ships with the package, folders, and archives behind a URL."""
+"""Publication and retrieval of trained estimators: the shipped one, folders, and archives at a URL."""
 
 import lazy_loader
 

@@ -7,7 +7,7 @@ from .download import (
     fetch as fetch,
 )
 from .model_card import (
-    About as About,
+    CardMetadata as CardMetadata,
     publish as publish,
 )
 from .shipped import (

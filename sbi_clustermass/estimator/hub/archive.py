@@ -1,4 +1,4 @@
-"""A model's folder as one zip archive, the same bytes for the same files; and the way back, which trusts nothing."""
+"""Zip archives of model folders: packed to the same bytes for the same files, and unpacked without trusting them."""
 
 import zlib
 from lzma import LZMAError
@@ -11,8 +11,8 @@ from sbi_clustermass.estimator.storage import ALARM, CARD, WEIGHTS
 
 README, MANIFEST, CHECKSUMS = "README.md", "model.json", "SHA256SUMS"
 FILES = (CARD, WEIGHTS, ALARM, README, MANIFEST, CHECKSUMS)
-MOST_BYTES = 200_000_000  # of an archive, and of what it holds; models have 0.1 to 20 MB
-_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip archive knows
+MAX_BYTES = 200_000_000  # of an archive and of its content; models have 0.1 to 20 MB
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date in zip archives
 _IS_LINK = 0o120000
 _DAMAGE = (
     BadZipFile,
@@ -28,7 +28,7 @@ _DAMAGE = (
 
 
 def pack(folder: Path, path: Path) -> None:
-    """Write the files of a published model into an archive, under the folder's name; it appears whole or not at all.
+    """Write the files of a published model into an archive, completely or not at all.
 
     Raises:
         OSError: A file cannot be read, or the archive cannot be written.
@@ -42,13 +42,13 @@ def pack(folder: Path, path: Path) -> None:
 
 
 def unpack(path: Path, folder: Path) -> Path:
-    """Unpack an archive that `pack` wrote into a new folder, and return that.
+    """Unpack an archive that `pack` wrote into a new folder, and return the folder.
 
-    Its files may stand at the top or in one folder. Whatever is no file of a model is refused, by name, before anything
-    is written: paths that lead elsewhere, links, further files.
+    The files may be at the top level or in one folder. Anything else (paths that lead elsewhere, links, further files)
+    is refused, by name, before anything is written.
 
     Raises:
-        ValueError: It is no archive, damaged, encrypted or too large, or holds other files than a model's.
+        ValueError: The file is not an archive, is damaged, encrypted or too large, or holds other files than a model's.
     """
     with path.open("rb") as file:
         content = _content(file, path.name)
@@ -59,7 +59,7 @@ def unpack(path: Path, folder: Path) -> Path:
 
 
 def _content(file: IO[bytes], where: str) -> dict[str, bytes]:
-    """All files of an archive, by name; less than `MOST_BYTES`."""
+    """Read all files of an archive, by name; together less than `MAX_BYTES`."""
     try:
         with ZipFile(file) as archive:
             entries = _checked([each for each in archive.infolist() if not each.is_dir()])
@@ -69,7 +69,7 @@ def _content(file: IO[bytes], where: str) -> dict[str, bytes]:
 
 
 def _checked(entries: list[ZipInfo]) -> dict[str, ZipInfo]:
-    """Entries by the name of their file in the model's folder."""
+    """Check the entries of an archive, and return them by the name of their file."""
     found: dict[str, ZipInfo] = {}
     tops = {PurePosixPath(entry.filename).parent for entry in entries}
     for entry in entries:
@@ -84,6 +84,6 @@ def _checked(entries: list[ZipInfo]) -> dict[str, ZipInfo]:
         found[place.name] = entry
     if len(tops) > 1 or not {CARD, WEIGHTS} <= set(found):
         raise ValueError(f"the archive holds no model: {CARD} and {WEIGHTS} in one place; nothing was unpacked.")
-    if sum(entry.file_size for entry in entries) > MOST_BYTES:
-        raise ValueError(f"the archive holds more than {MOST_BYTES / 1e6:.0f} MB; that is no model.")
+    if sum(entry.file_size for entry in entries) > MAX_BYTES:
+        raise ValueError(f"the archive holds more than {MAX_BYTES / 1e6:.0f} MB; that is no model.")
     return found

@@ -1,6 +1,6 @@
-"""A trained estimator as others can use it: its files, a card that says what it is, checksums, and one archive.
+"""Publication of a trained estimator: a folder with its files, a model card and checksums, and one archive of it.
 
-The same estimator and the same words give the same bytes: there is no date in them.
+The same estimator and the same texts give the same bytes, because no file contains a date.
 """
 
 import json
@@ -30,15 +30,15 @@ _METHOD = (
 
 @final
 @dataclass(frozen=True)
-class About:
-    """What only its author can say of an estimator, as plain text.
+class CardMetadata:
+    """Texts of a model card that its author writes, as plain text.
 
     Attributes:
-        title: In a line.
-        author: Who made it, and how to reach them.
-        licence: Under which it may be used, such as "CC-BY-4.0".
-        cite: What to cite beside the method.
-        limits: More that a user must know, a sentence each.
+        title: Title, one line.
+        author: Name of the author, and how to reach them.
+        licence: Licence, such as "CC-BY-4.0".
+        cite: Publication to cite in addition to that of the method.
+        limits: Further limits that a user must know, one sentence each.
     """
 
     title: str
@@ -52,17 +52,17 @@ class About:
             raise ValueError("a published estimator needs a title.")
 
 
-def publish(model: Path, out: Path, about: About, *, validation: Sequence[Section] = ()) -> str:
-    """Write a folder with the estimator and its card, and an archive of it beside, `out` with the suffix .zip.
+def publish(model: Path, out: Path, metadata: CardMetadata, *, validation: Sequence[Section] = ()) -> str:
+    """Write a folder with the estimator and its card, and an archive of the folder: `out` with the suffix .zip.
 
     Args:
         model: Folder of a trained estimator.
-        out: Folder to write: a new or empty one, or one that this wrote.
-        about: What its author says.
-        validation: How good it is, as sections; without pictures.
+        out: Folder to write: a new or empty one, or one that `publish` wrote.
+        metadata: Texts by the author.
+        validation: Sections on its validation; their pictures are left out.
 
     Returns:
-        The archive's SHA-256 checksum, which goes into the URL.
+        SHA-256 checksum of the archive, which goes into the URL.
 
     Raises:
         ValueError: The estimator cannot be read, or the folder holds other files.
@@ -70,15 +70,15 @@ def publish(model: Path, out: Path, about: About, *, validation: Sequence[Sectio
     """
     from sbi_clustermass.estimator.mass_estimator import MassEstimator
 
-    estimator = MassEstimator.load(model, device="cpu")  # refuses what nobody could use
+    estimator = MassEstimator.load(model, device="cpu")  # a model that cannot be loaded is not published
     _check_free(out, model)
     for name in (WEIGHTS, ALARM, CARD):
         if (model / name).is_file():
             _write(out / name, (model / name).read_bytes())
         else:
             (out / name).unlink(missing_ok=True)
-    _write(out / README, card(estimator, about, validation).encode())
-    _write(out / MANIFEST, (json.dumps(_manifest(out, about), indent=1) + "\n").encode())
+    _write(out / README, render_card(estimator, metadata, validation).encode())
+    _write(out / MANIFEST, (json.dumps(_manifest(out, metadata), indent=1) + "\n").encode())
     sums = [f"{sha256_of(out / name)}  {name}\n" for name in _present(out) if name != CHECKSUMS]
     _write(out / CHECKSUMS, "".join(sums).encode())
     archive = out.with_name(out.name + ".zip")
@@ -86,12 +86,12 @@ def publish(model: Path, out: Path, about: About, *, validation: Sequence[Sectio
     return sha256_of(archive)
 
 
-def card(estimator: "MassEstimator", about: About, validation: Sequence[Section] = ()) -> str:
-    """What an estimator is, in Markdown."""
+def render_card(estimator: "MassEstimator", metadata: CardMetadata, validation: Sequence[Section] = ()) -> str:
+    """Model card of an estimator, in Markdown."""
     shown = [replace(each, pictures=()) for each in (*estimator_sections(estimator), *validation)]
-    told = markdown([*shown[:1], _limits(estimator, about), *shown[1:]])
-    by = f"By {escaped(about.author)}.\n\n" if about.author else ""
-    return f"# {escaped(about.title)}\n\n{by}{_usage()}{told}\n{markdown([_terms(about), _versions(estimator)])}"
+    sections = markdown([*shown[:1], _limits(estimator, metadata), *shown[1:]])
+    by = f"By {escaped(metadata.author)}.\n\n" if metadata.author else ""
+    return f"# {escaped(metadata.title)}\n\n{by}{_usage()}{sections}\n{markdown([_licence(metadata), _versions(estimator)])}"
 
 
 def _usage() -> str:
@@ -102,7 +102,7 @@ def _usage() -> str:
     )
 
 
-def _limits(estimator: "MassEstimator", about: About) -> Section:
+def _limits(estimator: "MassEstimator", metadata: CardMetadata) -> Section:
     observation, (low, high), (fewest, most) = estimator.observation, estimator.support, estimator.richness
     cosmology = estimator.cosmology
     text = [
@@ -115,14 +115,16 @@ def _limits(estimator: "MassEstimator", about: About) -> Section:
         "An alarm names clusters that look like no mock."
         if estimator.alarm is not None
         else "No alarm: a cluster that looks like no mock gets a mass without a warning.",
-        *map(escaped, about.limits),
+        *map(escaped, metadata.limits),
     ]
     return Section("Limits", text)
 
 
-def _terms(about: About) -> Section:
-    cite = [escaped(about.cite)] if about.cite else []
-    return Section("Licence, and how to cite", [escaped(f"Licence: {about.licence or 'not stated'}."), *cite, _METHOD])
+def _licence(metadata: CardMetadata) -> Section:
+    cite = [escaped(metadata.cite)] if metadata.cite else []
+    return Section(
+        "Licence, and how to cite", [escaped(f"Licence: {metadata.licence or 'not stated'}."), *cite, _METHOD]
+    )
 
 
 def _versions(estimator: "MassEstimator") -> Section:
@@ -130,11 +132,11 @@ def _versions(estimator: "MassEstimator") -> Section:
     return Section("Versions", [f"`{MANIFEST}` and `{CHECKSUMS}` hold the checksums of all files."], [table])
 
 
-def _manifest(folder: Path, about: About) -> dict[str, object]:
-    """What the folder holds, for programs."""
+def _manifest(folder: Path, metadata: CardMetadata) -> dict[str, object]:
+    """Content of the folder, for programs."""
     files = {name: sha256_of(folder / name) for name in _present(folder) if name not in (MANIFEST, CHECKSUMS)}
     version = installed_version(_PACKAGE)
-    return {"format": _FORMAT, **asdict(about), "published_with": f"{_PACKAGE} {version}", "sha256": files}
+    return {"format": _FORMAT, **asdict(metadata), "published_with": f"{_PACKAGE} {version}", "sha256": files}
 
 
 def _check_free(out: Path, model: Path) -> None:

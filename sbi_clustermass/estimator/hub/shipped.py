@@ -1,6 +1,6 @@
-"""The estimator that ships with the package, and what `--model` may name.
+"""Names of models: the estimator that ships with the package, folders, and URLs.
 
-`benchmarks/ship.py` makes it. Masses are M200c [h^-1 Msun].
+`benchmarks/ship.py` makes the shipped estimator. Masses are M200c [h^-1 Msun].
 """
 
 from pathlib import Path
@@ -14,14 +14,13 @@ def resolve_model(model: str | Path | None, *, sha256: str | None = None) -> Pat
     """Return the folder of an estimator, for `MassEstimator.load`.
 
     Args:
-        model: A folder; a URL, which ends with #sha256=... unless `sha256` is given; None for the shipped estimator.
-        sha256: Checksum of what is behind the URL.
+        model: Folder, or URL that ends with #sha256=... unless `sha256` is given; None for the shipped estimator.
+        sha256: Checksum of the archive at the URL.
 
     Raises:
-        FileNotFoundError: The shipped estimator is asked for, and the installation lacks it.
-        ValueError: A URL without a checksum, a checksum without a URL, an archive in place of a folder, or what is
-            behind the URL is no model.
-        OSError: The URL could not be downloaded, or not be kept.
+        FileNotFoundError: The shipped estimator is missing in this installation.
+        ValueError: The URL has no checksum or holds no model, the checksum has no URL, or the folder is an archive.
+        OSError: The model could not be downloaded, or the cache cannot be written.
     """
     if model is not None and is_url(str(model)):
         return fetch(str(model), sha256=sha256)
@@ -36,7 +35,7 @@ def resolve_model(model: str | Path | None, *, sha256: str | None = None) -> Pat
 
 
 def shipped_note() -> str:
-    """What the shipped estimator assumes, in one sentence."""
+    """Assumptions of the shipped estimator, in one sentence."""
     return (
         "the estimator that ships with the package, trained on mock clusters at redshift 0.117 with all galaxies, "
         "interlopers included, 20 to 100 % of them with velocities, of masses flat in log10 M200c from 13.0 to 15.6; "

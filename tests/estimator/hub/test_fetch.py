@@ -149,14 +149,14 @@ def test_an_interrupted_download_leaves_nothing(site, cache, monkeypatch):
 
 
 def test_more_than_any_model_is_not_downloaded(site, cache, monkeypatch):
-    monkeypatch.setattr("sbi_clustermass.estimator.hub.download.MOST_BYTES", 100)
+    monkeypatch.setattr("sbi_clustermass.estimator.hub.download.MAX_BYTES", 100)
     with pytest.raises(ValueError, match="larger than 0 MB"):
         fetch(f"{site[1]}/model.zip", sha256=digest(site[0] / "model.zip"))
     assert left_in(cache) == ["models"]
 
 
 def test_a_word_in_the_address_does_not_change_what_went_wrong(site, cache, monkeypatch):
-    monkeypatch.setattr("sbi_clustermass.estimator.hub.download.MOST_BYTES", 100)
+    monkeypatch.setattr("sbi_clustermass.estimator.hub.download.MAX_BYTES", 100)
     pack(site[0] / "none", site[0] / "hash.zip")
     (site[0] / "hash.zip").write_bytes(bytes(1000))
     with pytest.raises(ValueError, match=r"^[^\n]*larger than 0 MB") as told:
@@ -205,7 +205,7 @@ def test_a_link_in_an_archive_is_not_followed(site, cache):
 
 
 def test_an_archive_that_unpacks_to_more_than_any_model_is_refused(site, cache, monkeypatch):
-    monkeypatch.setattr("sbi_clustermass.estimator.hub.archive.MOST_BYTES", 20)  # two files of 11 bytes
+    monkeypatch.setattr("sbi_clustermass.estimator.hub.archive.MAX_BYTES", 20)  # two files of 11 bytes
     sha256 = archive_of(site[0] / "bomb.zip", MODEL)
     with pytest.raises(ValueError, match="the archive holds more than"):
         fetch(f"{site[1]}/bomb.zip", sha256=sha256)

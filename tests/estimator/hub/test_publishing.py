@@ -16,10 +16,12 @@ from clustermocks.incompleteness import as_observed
 from sbi_clustermass import MassEstimator
 from sbi_clustermass.cli.publish import publish as command
 from sbi_clustermass.estimator.hub import SHIPPED, resolve_model, shipped_note
-from sbi_clustermass.estimator.hub.model_card import About, card, publish
+from sbi_clustermass.estimator.hub.model_card import CardMetadata, publish, render_card
 from sbi_clustermass.report import Section, Table, save_sections
 
-ABOUT = About("Clusters of *my* survey | [v1]", "A. Name <a@b.org>", "CC-BY-4.0", "Name et al. 2026", ("No groups.",))
+ABOUT = CardMetadata(
+    "Clusters of *my* survey | [v1]", "A. Name <a@b.org>", "CC-BY-4.0", "Name et al. 2026", ("No groups.",)
+)
 
 
 def test_a_published_folder_gives_the_masses_of_the_model(model, estimator, mocks, tmp_path):
@@ -58,7 +60,7 @@ def headings(markdown):
 
 def test_the_card_says_what_a_user_must_know(estimator):
     section = Section("On fresh mocks", tables=[Table("Scores", ("mocks", "scatter"), (("mine", "0.20"),))])
-    text = card(estimator, ABOUT, [section])
+    text = render_card(estimator, ABOUT, [section])
     assert headings(text)[0] == ABOUT.title
     assert {"Limits", "On fresh mocks", "Licence, and how to cite", "Versions"} <= set(headings(text))
     for said in (
@@ -76,7 +78,7 @@ def test_the_card_says_what_a_user_must_know(estimator):
 @settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs", "Zl", "Zp", "Zs"]), min_size=1))
 def test_no_title_turns_into_markup(estimator, title):
-    text = card(estimator, About(title))
+    text = render_card(estimator, CardMetadata(title))
     assert headings(text)[0] == title
 
 
@@ -98,7 +100,7 @@ def test_a_model_that_cannot_be_read_is_not_published(tmp_path):
 
 def test_a_title_is_asked_for():
     with pytest.raises(ValueError, match="needs a title"):
-        About(" ")
+        CardMetadata(" ")
 
 
 @pytest.fixture
