@@ -19,6 +19,7 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 _WIDTH, _AREA = 2**12, 2**20  # allowed in any case: of an integer, and of a product of two
 _DEPTH, _ITEMS = 8, 1000  # of nested descriptions, and in each
 _COPIES = 4  # an embedding is built up to three times, to read its fields and to draw its weights from the seed
+_PARAMETERS = 200  # allowed in any case: an embedding of default size, from which the names of its fields are read
 
 
 @final
@@ -80,7 +81,7 @@ def parameters_within(header: WeightsHeader) -> Iterator[None]:
     Raises:
         ValueError: The parameters are too many or too large.
     """
-    builder, tensors, elements = get_ident(), _COPIES * header.tensors + _WIDTH, _COPIES * header.elements + _AREA
+    builder, tensors, elements = get_ident(), _COPIES * header.tensors + _PARAMETERS, _COPIES * header.elements + _AREA
 
     def count(_module: nn.Module, _name: str, parameter: nn.Parameter | None) -> None:
         nonlocal tensors, elements

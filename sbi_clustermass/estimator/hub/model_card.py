@@ -91,7 +91,8 @@ def render_card(estimator: "MassEstimator", metadata: CardMetadata, validation: 
     shown = [replace(each, pictures=()) for each in (*estimator_sections(estimator), *validation)]
     sections = markdown([*shown[:1], _limits(estimator, metadata), *shown[1:]])
     by = f"By {escaped(metadata.author)}.\n\n" if metadata.author else ""
-    return f"# {escaped(metadata.title)}\n\n{by}{_usage()}{sections}\n{markdown([_licence(metadata), _versions(estimator)])}"
+    end = markdown([_licence(metadata), _versions(estimator)])
+    return f"# {escaped(metadata.title)}\n\n{by}{_usage()}{sections}\n{end}"
 
 
 def _usage() -> str:
