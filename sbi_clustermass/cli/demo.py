@@ -1,7 +1,7 @@
-"""The whole chain, small: mocks, a trained flow, held-out masses, and the mass function behind a mock survey.
+"""A small demonstration of the whole chain: mocks, a trained flow, held-out masses, and the mass function of a survey.
 
-The clusters are the realistic mocks, each the heaviest halo in its cylinder: a survey counts a cluster once, not
-again for every group in front of it, and a richness cut then keeps what it selects inside the training range.
+The clusters are realistic mocks, each the heaviest halo in its cylinder: a survey counts a cluster once, not once
+more for every group in front of it, and the clusters that pass a richness cut then lie in the training range.
 
 Masses are M200c [h^-1 Msun] as log10_mass [dex].
 """
@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, final
 
 import numpy as np
-from rich.table import Table
 
 from clustermocks import Catalogue, FlatMasses, HaloMassFunction, HaloModel
 from clustermocks.io.atomic import replacing
@@ -27,6 +26,7 @@ from sbi_clustermass.population import NUTS, KnownSelection, MassFunction, Popul
 from sbi_clustermass.population.plots import mass_function
 from sbi_clustermass.posterior import MassPosteriors
 from sbi_clustermass.posterior.plots import clusters, masses
+from sbi_clustermass.report import Table
 from sbi_clustermass.report.style import save
 from sbi_clustermass.training import Training
 from sbi_clustermass.training.plots import history
@@ -52,19 +52,21 @@ class Demo:
     """Sizes of the demonstration.
 
     Attributes:
-        n_clusters: Mocks flat in log10 mass between 10^13.0 and 10^15.6, for training and test.
-        n_survey: Haloes above 10^12.5 in the survey's volume, drawn from the mass function.
-        survey_min_galaxies: Richness cut of the survey: high enough that under 1 % of what it selects lies below
+        n_clusters: Number of mocks, flat in log10 mass between 10^13.0 and 10^15.6, for training and test.
+        n_survey: Number of haloes above 10^12.5 in the survey's volume, drawn from the mass function.
+        survey_min_galaxies: Richness cut of the survey, high enough that under 1 % of the selected clusters lie below
             10^13.0.
-        max_updates: Most weight updates of the training.
-        seed: Of everything.
-        n_jobs: Processes for the simulator.
+        max_updates: Largest number of weight updates of each training.
+        draws: Posterior draws of the population fit, after half as many for warm-up.
+        seed: Seed of the run.
+        n_jobs: Number of processes for the simulator.
     """
 
     n_clusters: int = 20_000
     n_survey: int = 20_000
     survey_min_galaxies: int = 55
     max_updates: int = 2000
+    draws: int = 400
     seed: int = 1
     n_jobs: int = 2
 
@@ -72,7 +74,7 @@ class Demo:
 @final
 @dataclass(frozen=True)
 class Summary:
-    """What the demonstration found."""
+    """Results of the demonstration."""
 
     residual_mean: Measured
     residual_scatter: Measured
@@ -86,14 +88,8 @@ class Summary:
     n_survey: int
 
     def table(self) -> Table:
-        """As a table for the terminal."""
-        table = Table(
-            title=f"{self.n_test} held-out mock clusters, and a survey of {self.n_survey}", title_justify="left"
-        )
-        table.add_column("")
-        table.add_column("found", justify="right")
-        table.add_column("to compare with")
-        for row in (
+        """Return the results beside the numbers to compare with."""
+        rows = (
             ("residual mean (dex)", str(self.residual_mean), "0"),
             ("residual scatter (dex)", str(self.residual_scatter), "the two rows below"),
             ("  M-sigma, inverse regression (dex)", str(self.inverse_scatter), "same clusters"),
@@ -101,18 +97,18 @@ class Summary:
             ("coverage of the 68 % interval", str(self.coverage_68), "0.680"),
             ("coverage of the 95 % interval", str(self.coverage_95), "0.950"),
             ("slope of the mass function", str(self.slope), f"{self.slope_put_in:.3f} put in"),
-        ):
-            table.add_row(*row)
-        return table
+        )
+        title = f"{self.n_test} held-out mock clusters, and a survey of {self.n_survey}"
+        return Table(title, ("", "found", "to compare with"), rows)
 
 
 def run(folder: Path, demo: Demo, stage: Stage = silent) -> Summary:
     """Run the demonstration and write its files.
 
     Args:
-        folder: Where the run goes; made if it is missing.
+        folder: Folder of the run; created if missing.
         demo: Sizes and seed.
-        stage: Shows the progress; nothing by default.
+        stage: Shows the progress; by default nothing is shown.
 
     Raises:
         BlockingIOError: Another process writes into the folder.
@@ -173,10 +169,10 @@ class _Survey:
 
     @classmethod
     def observe(cls, folder: Path, mocks: Catalogue, demo: Demo, stage: Stage) -> "_Survey":
-        """Simulate the survey and infer its masses with a network trained on clusters that passed the survey's own cut.
+        """Simulate the survey and infer its masses with a network trained on clusters that pass the survey's own cut.
 
-        A network that sees images does not know how many galaxies were cut on: trained below the cut, it would give the
-        likelihood of another sample, and the slope would come out one too steep.
+        The network does not see the richness cut: trained below the cut, it would give the likelihood of another
+        sample, and the slope would be too steep by one.
         """
         rich, masses = mocks.with_min_galaxies(demo.survey_min_galaxies), HaloMassFunction()
         estimator = _train("training on the survey's clusters", rich, demo, stage)
@@ -192,7 +188,7 @@ class _Survey:
         return cls(masses, demo.n_survey / masses.number_density(), estimator.posterior(sky), population)
 
     def fit(self, demo: Demo, stage: Stage) -> "InferenceData":
-        sampler = NUTS(num_warmup=200, num_samples=400, seed=demo.seed)
+        sampler = NUTS(num_warmup=demo.draws // 2, num_samples=demo.draws, seed=demo.seed)
         survey = Survey.of_volume(self.volume)
         with stage("fitting the mass function", sampler.total) as advance:
             return fit(self.population, self.posteriors, survey, sampler=sampler, progress=advance)

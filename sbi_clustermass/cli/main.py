@@ -48,7 +48,7 @@ def demo(
 
     console = Console()
     summary = run(out, Demo(seed=seed, n_jobs=jobs), console_stage(console))
-    console.print(summary.table())
+    console.print(summary.table().rich())
     console.print(f"Wrote {out}/ ({out}/README.md says what each file is).", soft_wrap=True)
 
 

@@ -1,4 +1,4 @@
-"""The demonstration, smaller still: it writes what it says, and its folder is a model."""
+"""The demonstration in a smaller version: it writes the files it lists, and its folder is a model."""
 
 import warnings
 
@@ -16,8 +16,10 @@ def finished(tmp_path_factory):
     console = Console(record=True, width=100)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="population fit")  # 60 clusters do not pin four parameters down
-        summary = run(folder, Demo(n_clusters=2500, n_survey=6000, max_updates=200, n_jobs=1), console_stage(console))
-    console.print(summary.table())
+        summary = run(
+            folder, Demo(n_clusters=1500, n_survey=6000, max_updates=60, draws=80, n_jobs=1), console_stage(console)
+        )
+    console.print(summary.table().rich())
     return folder, summary, console.export_text()
 
 
