@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from sbi_clustermass.embeddings.checks import check_counts, check_flags
 from sbi_clustermass.embeddings.galaxies import (
     by_richness,
-    even_in,
+    even_part,
     galaxy_inputs,
     log10_richness,
     perceptron,
@@ -77,7 +77,7 @@ class DeepSets(nn.Module):
         even, odd = by_richness(self._pooled, x).split([2 * self.width, self.width * self.mirror], dim=1)
         if self.richness:
             even = torch.cat([even, log10_richness(x)], 1)
-        return even_in(self.cluster, even, odd) if self.mirror else self.cluster(even)
+        return even_part(self.cluster, even, odd) if self.mirror else self.cluster(even)
 
     def _pooled(self, x: Float[Tensor, "batch galaxy 3"]) -> Float[Tensor, "batch pooled"]:
         """Mean and maximum of the even features and mean of the odd ones over each cluster's galaxies."""

@@ -83,7 +83,7 @@ def _trimmed(x: Float[Tensor, "batch galaxy 3"]) -> Float[Tensor, "batch fewer 3
     return x[:, : int(used[-1]) + 1] if len(used) else x[:, :1]
 
 
-def even_in(network: nn.Module, even: Tensor, odd: Tensor) -> Tensor:
+def even_part(network: nn.Module, even: Tensor, odd: Tensor) -> Tensor:
     """The part of network(even, odd) that is even in `odd`: the same for -odd, bit for bit."""
     return 0.5 * (network(torch.cat([even, odd], -1)) + network(torch.cat([even, -odd], -1)))
 

@@ -26,7 +26,7 @@ _LEAKED = 0.01  # a population fit refuses more
 
 
 def clusters(catalogue: Catalogue, posteriors: MassPosteriors, which: Sequence[int]) -> Figure:
-    """Phase space with its kernel density above, the mass posterior below, a column for each chosen cluster.
+    """Phase space with its kernel density above, the mass posterior below, one column per chosen cluster.
 
     After Kodi Ramanah et al. 2020, figures 1 and 4.
     """
@@ -107,7 +107,7 @@ def _bands(top: Axes, bottom: Axes, posteriors: MassPosteriors, log10_true: np.n
 
 
 def prior_picture(prior: EffectivePrior) -> Figure:
-    """The effective training prior's density over its support, beside a flat one."""
+    """Density of the effective training prior over its support, with a flat one for comparison."""
     grid = np.linspace(prior.low, prior.high, _MASSES)
     figure = Figure(figsize=(5.4, 3.2), layout="constrained")
     axes = figure.subplots()
@@ -121,7 +121,7 @@ def prior_picture(prior: EffectivePrior) -> Figure:
 
 
 def masses_picture(posteriors: MassPosteriors) -> Figure:
-    """How the point estimates are distributed, and how wide the posteriors are at each of them."""
+    """Distribution of the point estimates, and width of the posterior at each of them."""
     figure = Figure(figsize=(5.4, 4.6), layout="constrained")
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(1, 1.3))
     mean, bins = posteriors.mean, min(40, max(5, int(len(posteriors) ** 0.5)))
@@ -134,7 +134,7 @@ def masses_picture(posteriors: MassPosteriors) -> Figure:
 
 
 def masses_section(posteriors: MassPosteriors) -> Section:
-    """How many posteriors there are, where and how wide; the first of them in a table."""
+    """Number, location and width of the posteriors, and a table of the first ones."""
     mean, std = posteriors.mean, posteriors.std
     low, middle, high = np.percentile(std, [16, 50, 84])
     text = (

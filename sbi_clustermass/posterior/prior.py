@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 _MAX_DEGREE = 5
 _QUADRATURE = 512
-_FLAT = 1e-4  # slope of the mean log-likelihood at its maximum, in nats a unit of a coefficient: 1e-8 nats below it
+_FLAT = 1e-4  # [nats per unit of a coefficient] slope of the mean log-likelihood at its maximum: 1e-8 nats below it
 
 
 def mass_prior(low: float, high: float, *, device: str = "cpu") -> "BoxUniform":
-    """Uniform prior on log10 M200c [h^-1 Msun] between `low` and `high` [dex], as sbi wants it.
+    """Uniform prior on log10 M200c [h^-1 Msun] between `low` and `high` [dex], for sbi.
 
     Raises:
         ValueError: The bounds are not finite and rising.
@@ -49,7 +49,7 @@ class EffectivePrior:
     Attributes:
         low: Lower end of the support, log10 mass [dex].
         high: Upper end of the support, log10 mass [dex].
-        coefficients: Of log π, in Legendre polynomials of degree 1, 2, ... over the support; none means flat.
+        coefficients: Coefficients of log π in Legendre polynomials of degree 1, 2, ... over the support; none if flat.
     """
 
     low: float
@@ -71,17 +71,16 @@ class EffectivePrior:
 def fit_effective_prior(catalogue: Catalogue, support: tuple[float, float]) -> EffectivePrior:
     """Measure the effective prior of a training set.
 
-    log π is a polynomial fitted by maximum likelihood to the masses of the catalogue, whose density is π(M)
-    P(selected | M) with P
-    fitted to every attempted mass; the Bayesian information criterion picks the degree, so that a flat draw gives a
-    flat prior.
+    log π is a polynomial fitted by maximum likelihood to the masses of the catalogue, whose density is
+    π(M) P(selected | M) with P fitted to every attempted mass; the Bayesian information criterion selects the degree,
+    so that a flat draw gives a flat prior.
 
     Args:
         catalogue: The training set, with its attempts.
         support: Lowest and highest log10 mass of the prior [dex].
 
     Raises:
-        ValueError: Bad support, or no masses inside it.
+        ValueError: The support is not finite and rising, or holds no masses.
     """
     low, high = support
     _check_support(low, high)
@@ -89,14 +88,14 @@ def fit_effective_prior(catalogue: Catalogue, support: tuple[float, float]) -> E
     if not masses.size:
         raise ValueError(f"no cluster of the training set has a mass between {low} and {high}.")
     log_selected = fit_selection(*catalogue.attempted()).log
-    hosts = len(np.unique(catalogue.host_id))  # lines of sight through one are no independent draws of its mass
+    hosts = len(np.unique(catalogue.host_id))  # lines of sight through one host are not independent draws of its mass
     n = min(len(masses), hosts)
     fits = [_fit_degree(masses, degree, (low, high), log_selected, n) for degree in range(_MAX_DEGREE + 1)]
     return min(fits, key=lambda fit: fit[0])[1]
 
 
 def _fit_degree(masses, degree, support, log_selected, n) -> tuple[float, EffectivePrior]:
-    """BIC, of n independent masses, and prior of one degree."""
+    """Bayesian information criterion for n independent masses, and prior, of one degree."""
     low, high = support
     nodes, weights = _quadrature(low, high)
     base = np.log(weights) + log_selected(nodes)
@@ -112,7 +111,7 @@ def _fit_degree(masses, degree, support, log_selected, n) -> tuple[float, Effect
     best = minimize(loss, np.zeros(degree), jac=True, method="BFGS").x if degree else np.zeros(0)
     value, slope = loss(best)
     prior = EffectivePrior(low, high, tuple(float(c) for c in best))
-    if not np.abs(slope).max(initial=0.0) < _FLAT:  # BFGS's own verdict also fails where it cannot improve any more
+    if not np.abs(slope).max(initial=0.0) < _FLAT:  # BFGS also reports failure where it cannot improve any more
         warn(f"the effective prior of degree {degree} could not be fitted and is left out.", UserWarning, stacklevel=3)
         return np.inf, prior
     return 2 * n * value + degree * np.log(n), prior

@@ -13,7 +13,7 @@ from sbi_clustermass.training.loop import build_network
 
 SUPPORT = (13.0, 15.6)
 FLOW = StackedAffine(blocks=2, hidden=(16,), embedding=KDEImage(bins=8))
-RULE = Training(learning_rate=3e-3, max_updates=60, validate_every=30, seed=1)
+RULE = Training(learning_rate=3e-3, max_updates=30, validate_every=15, seed=1)
 
 
 @pytest.fixture(scope="module")
@@ -123,10 +123,10 @@ def test_an_ensemble_is_saved_and_loaded_in_one_folder(clusters, trio, tmp_path)
 
 
 def test_an_interrupted_ensemble_goes_on_with_the_member_it_was_at(clusters, trio, tmp_path):
-    told = []
+    looks = []
 
     def stop(look):
-        told.append(look)
+        looks.append(look)
         if look.member == 1:
             raise KeyboardInterrupt
 
@@ -137,10 +137,10 @@ def test_an_interrupted_ensemble_goes_on_with_the_member_it_was_at(clusters, tri
     with pytest.raises(KeyboardInterrupt):
         again(stop)
     with pytest.raises(ValueError, match=r"support: \(13.0, 15.6\) there, \(13.0, 15.7\) asked for"):
-        again(told.append, support=(13.0, 15.7))
-    told.clear()
-    resumed = again(told.append)
-    assert {look.member for look in told} == {1, 2}
+        again(looks.append, support=(13.0, 15.7))
+    looks.clear()
+    resumed = again(looks.append)
+    assert {look.member for look in looks} == {1, 2}
     state, expected = resumed.network.state_dict(), trio.network.state_dict()
     assert all(torch.equal(state[name], expected[name]) for name in expected)
 

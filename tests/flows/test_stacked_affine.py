@@ -1,7 +1,5 @@
 """StackedAffine: the closed form, the paper's size, sbi's door, files, and a device that is not the CPU."""
 
-import json
-
 import pytest
 import torch
 
@@ -61,7 +59,7 @@ def test_the_papers_network_has_4_042_950_weights():
 def test_three_hundred_updates_at_the_papers_learning_rate_reduce_the_loss():
     torch.manual_seed(0)
     mass, x = toy(100)
-    flow = StackedAffine(hidden=(64, 32, 64))(mass, x)
+    flow = StackedAffine(hidden=(64, 32, 64), embedding=KDEImage(bins=20))(mass, x)
     summaries, cached = flow.summary(x), flow.on_summaries()
     optimizer = torch.optim.Adam(flow.parameters(), lr=1e-4)
     losses = []
@@ -69,9 +67,9 @@ def test_three_hundred_updates_at_the_papers_learning_rate_reduce_the_loss():
         loss = cached.loss(mass, summaries).mean()
         optimizer.zero_grad()
         loss.backward()
-        assert all(p.grad is not None and p.grad.isfinite().all() for p in flow.parameters())
         optimizer.step()
         losses.append(loss.item())
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in flow.parameters())
     # a Gaussian of the prior's width scores 0.74 nat; the start is near it, the relation is worth more than 0.15 nat
     assert losses[0] < 1.2
     assert losses[-1] < losses[0] - 0.15
@@ -139,35 +137,12 @@ def test_the_start_is_modest():
     assert numbers.abs().max() < 1.5  # torch's default weights behind tanh: sums of 512 terms of 0.03
 
 
-def test_a_state_dict_restores_every_bit_without_the_data():
-    mass, x = toy(50)
-    flow = StackedAffine(hidden=SMALL)(mass, x)
-    again = flow_from_config(json.loads(json.dumps(StackedAffine(hidden=SMALL).config()))).template(1, x.shape[1:])
-    again.load_state_dict(flow.state_dict())
-    assert torch.equal(again.loss(mass, x), flow.loss(mass, x))
-    assert again.condition_shape == flow.condition_shape
-
-
-def test_a_builder_is_rebuilt_from_json():
-    build = StackedAffine(blocks=2, hidden=(8, 4), embedding=KDEImage(0.15, bins=20))
-    again = flow_from_config(json.loads(json.dumps(build.config())))
-    assert again.config() == build.config()
-    assert isinstance(again.embedding, KDEImage)
-
-
-def test_fields_that_do_not_exist_fail_in_our_name():
-    with pytest.raises(TypeError, match="blokcs"):
-        StackedAffine(blokcs=3)
-    with pytest.raises(ValueError, match="Did you mean 'blocks'"):
-        flow_from_config({"name": "stacked_affine", "blokcs": 3})
+def test_values_out_of_range_and_unknown_names_fail_in_our_name():
     with pytest.raises(ValueError, match="Did you mean 'stacked_affine'"):
         flow_from_config({"name": "stacked_afine"})
     with pytest.raises(ValueError, match="blocks is 0"):
         StackedAffine(blocks=0)
     with pytest.raises(ValueError, match="hidden is"):
         StackedAffine(hidden=(16, 0))
-
-
-def test_an_unknown_activation_names_the_known_ones():
     with pytest.raises(ValueError, match=r"Did you mean 'tanh'"):
         StackedAffine(activation="tan")

@@ -115,7 +115,7 @@ def exact_on_richness(number: np.ndarray) -> Float[np.ndarray, "cluster mass"]:
 def test_likelihoods_from_three_training_sets_agree_with_the_exact_one_of_the_richness():
     number = np.arange(10, 50)
     observed = torch.as_tensor(number, dtype=torch.float32)[:, None, None] * torch.tensor([0.0, 0.0, 1.0])
-    training = Training(learning_rate=1e-2, patience=300, max_updates=500, batch_size=200)
+    training = Training(learning_rate=2e-2, max_updates=250, batch_size=200, validate_every=50)
     sets = {kind: training_set(kind, 4000) for kind in KINDS}
     found = {kind: inferred(mocks, counts(mocks), LogRichness(), training, observed) for kind, mocks in sets.items()}
     compared = Compared(exact_on_richness(number), found)
@@ -166,8 +166,8 @@ class Slope:
     std: float
 
     @classmethod
-    def of(cls, posteriors: MassPosteriors) -> "Slope":
-        """From a fit of its shape, on the masses on which the clusters were drawn."""
+    def from_posteriors(cls, posteriors: MassPosteriors) -> "Slope":
+        """Fit its shape, on the masses on which the clusters were drawn."""
         selection = KnownSelection(lambda log10_mass: np.exp(MODEL.log_selected(log10_mass)))
         population = Population(MassFunction(pivot=14.1), selection=selection, mass_range=(LOW, HIGH))
         with warnings.catch_warnings():
@@ -178,7 +178,7 @@ class Slope:
 
 def slopes(found: dict[str, MassPosteriors]) -> dict[str, Slope]:
     """Of each training set's posteriors, as they are printed on failure."""
-    answers = {kind: Slope.of(posteriors) for kind, posteriors in found.items()}
+    answers = {kind: Slope.from_posteriors(posteriors) for kind, posteriors in found.items()}
     print("\n", answers)
     return answers
 
@@ -201,7 +201,7 @@ def test_three_training_sets_see_one_population_in_the_richness():
     for kind in (FLATTENED, MASS_FUNCTION):
         # .3 sigma is the promise; 4000 clusters a network and 700 or so in the survey leave .2 of noise
         assert abs(answers[kind].mean - one.mean) < 0.5 * one.std
-    undivided = Slope.of(replace(found[MASS_FUNCTION], log_prior=found[FLAT].log_prior))
+    undivided = Slope.from_posteriors(replace(found[MASS_FUNCTION], log_prior=found[FLAT].log_prior))
     assert abs(undivided.mean - one.mean) > 2 * one.std, "the mass function would be counted twice"
 
 
@@ -217,5 +217,5 @@ def test_three_training_sets_see_one_population_in_the_galaxies():
     one = answers[FLAT]
     for kind in (FLATTENED, MASS_FUNCTION):
         assert abs(answers[kind].mean - one.mean) < 0.3 * one.std, "the promise"
-    undivided = Slope.of(replace(found[MASS_FUNCTION], log_prior=found[FLAT].log_prior))
+    undivided = Slope.from_posteriors(replace(found[MASS_FUNCTION], log_prior=found[FLAT].log_prior))
     assert abs(undivided.mean - one.mean) > 2 * one.std, "and more in a larger survey"
