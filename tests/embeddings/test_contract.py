@@ -87,9 +87,10 @@ def test_every_field_can_be_changed_and_an_unknown_one_is_refused_with_the_neare
 @with_and_without_richness
 def test_there_is_one_row_of_finite_float32_features_for_a_cluster_of_any_number_of_galaxies(name, richness):
     embedding = build(name, richness=richness)
+    width = embedding(SOME).shape[1]
     for x in (SOME, odd_clusters(), torch.zeros(3, 0, 3), torch.zeros(3, 7, 3), SOME[:0]):
         features = embedding(x)
-        assert features.shape == (len(x), embedding(SOME).shape[1])
+        assert features.shape == (len(x), width)
         assert features.dtype == torch.float32
         assert features.isfinite().all()
         assert torch.equal(features, embedding(x))
@@ -97,7 +98,7 @@ def test_there_is_one_row_of_finite_float32_features_for_a_cluster_of_any_number
 
 
 @embedded
-def test_what_is_no_set_of_galaxies_is_refused(name):
+def test_a_tensor_that_is_not_a_set_of_galaxies_is_refused(name):
     with pytest.raises(ValueError, match=r"\(batch, galaxy, 3\)"):
         build(name)(torch.zeros(4, 3))
 
@@ -122,7 +123,7 @@ def test_what_stands_in_the_padding_is_ignored(name):
 
 
 @embedded
-def test_a_galaxy_that_is_not_a_number_is_not_painted_over(name):
+def test_a_galaxy_that_is_not_a_number_makes_features_that_are_not_numbers(name):
     broken = SOME.clone()
     broken[0, 3, 1] = torch.nan
     features = build(name)(broken)
@@ -220,7 +221,7 @@ def test_every_tensor_follows_the_device_in_both_directions(name):
             features.sum().backward()
 
 
-def test_an_embedding_that_knows_nothing_of_stages_is_one_or_the_other():
+def test_an_embedding_without_stages_is_one_or_the_other():
     fixed, learned = stages(nn.Flatten())
     assert isinstance(fixed, nn.Flatten)
     assert isinstance(learned, nn.Identity)

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import fields, replace
+from functools import cache
 from inspect import signature
 
 import pytest
@@ -91,7 +92,7 @@ def test_it_trains_and_samples_through_stock_npe(name):
 @pytest.mark.parametrize("truncated", [True, False])
 def test_it_trains_through_cluster_npe_and_gets_better(name, truncated):
     inference, (mass, x) = ClusterNPE(mass_prior(LOW, HIGH), density_estimator=small(name), device="cpu"), toy()
-    training = Training(learning_rate=1e-2, max_updates=18, validate_every=6, batch_size=60, truncated=truncated)
+    training = Training(learning_rate=1e-2, max_updates=9, validate_every=3, batch_size=60, truncated=truncated)
     trained = inference.append_simulations(mass, x).train(training)
     with torch.no_grad():
         support = (LOW, HIGH) if truncated else None
@@ -120,7 +121,7 @@ def test_it_integrates_to_one_over_the_prior_and_its_mass_is_its_integral(name):
 def test_its_samples_follow_its_density(name):
     flow, x = stirred(name), toy()[1][:2]
     torch.manual_seed(1)
-    samples = flow.sample((600,), x)[..., 0]
+    samples = flow.sample((300 if name == "zuko_unaf" else 600,), x)[..., 0]  # it inverts integrals of networks
     grid = torch.linspace(LOW, HIGH, knots(name, 801))
     with torch.no_grad():
         density = flow.log_prob_grid(x, grid, within=(LOW, HIGH)).exp()
@@ -249,8 +250,9 @@ def test_unknown_fields_fail_where_they_are_written(name):
 @every_flow
 def test_every_option_has_an_effect(name):
     """In one dimension or in three: the state's shapes, or the density."""
+    plain = cache(lambda theta: answer(name, theta))
     for option, value in options(name).items():
-        assert any(answer(name, theta) != answer(name, theta, **{option: value}) for theta in (1, 3)), option
+        assert any(plain(theta) != answer(name, theta, **{option: value}) for theta in (1, 3)), option
 
 
 @pytest.mark.parametrize("name", [name for name in FLOWS if name in model_builders])

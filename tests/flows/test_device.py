@@ -1,5 +1,7 @@
 """Where the flows compute: with fake tensors on a device that is not the CPU, and on a GPU where there is one."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -23,10 +25,12 @@ def toy(n=20):
 
 
 def built(name):
-    """One transform is enough: the others do the same. How an embedding follows the device is tested with it."""
+    """One transform and few layers: the others do the same. How an embedding follows the device is tested with it."""
     torch.manual_seed(0)
-    one = {"num_transforms": 1} if hasattr(FLOWS[name], "num_transforms") else {}
-    return FLOWS[name](embedding=nn.Flatten(), **one)(*toy())
+    flow = FLOWS[name](embedding=nn.Flatten())
+    little: dict = {"num_transforms": 1, "trunk": (4,), "blocks": 1, "hidden": (8,)}
+    little["hidden_features"] = (8,) if isinstance(getattr(flow, "hidden_features", 0), tuple) else 8
+    return replace(flow, **{key: value for key, value in little.items() if hasattr(flow, key)})(*toy())
 
 
 @pytest.mark.parametrize("name", [name for name in FLOWS if name not in UNFAKED])

@@ -18,7 +18,7 @@ RULE = Training(learning_rate=3e-3, max_updates=30, validate_every=15, seed=1)
 
 @pytest.fixture(scope="module")
 def clusters(mocks):
-    return mocks.select(np.arange(400))
+    return mocks.select(np.arange(250))
 
 
 @pytest.fixture(scope="module")

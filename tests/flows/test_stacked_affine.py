@@ -59,7 +59,7 @@ def test_the_papers_network_has_4_042_950_weights():
 def test_three_hundred_updates_at_the_papers_learning_rate_reduce_the_loss():
     torch.manual_seed(0)
     mass, x = toy(100)
-    flow = StackedAffine(hidden=(64, 32, 64), embedding=KDEImage(bins=20))(mass, x)
+    flow = StackedAffine(hidden=(32, 16, 32), embedding=KDEImage(bins=20))(mass, x)
     summaries, cached = flow.summary(x), flow.on_summaries()
     optimizer = torch.optim.Adam(flow.parameters(), lr=1e-4)
     losses = []
