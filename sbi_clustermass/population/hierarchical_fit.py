@@ -7,12 +7,18 @@ from typing import TYPE_CHECKING
 
 from clustermocks.io.progress import Advance
 from sbi_clustermass.flows.device import resolve_device
-from sbi_clustermass.population import validity
 from sbi_clustermass.population.clusters import ObservedClusters, as_clusters
 from sbi_clustermass.population.inference_data import inference_data
 from sbi_clustermass.population.model import Population, Problem
 from sbi_clustermass.population.sampling import NUTS, Sampler
 from sbi_clustermass.population.survey import Survey
+from sbi_clustermass.population.validity import (
+    refuse_mismatch,
+    refuse_outside,
+    warn_of_coarse_grid,
+    warn_of_some_outside,
+    warn_unless_converged,
+)
 from sbi_clustermass.posterior import MassPosteriors
 
 if TYPE_CHECKING:
@@ -67,15 +73,15 @@ def fit(
             of the square root of their number are expected outside the posteriors' grid.
     """
     clusters = as_clusters(clusters)
-    validity.refuse_mismatch(population, clusters, survey, counts=counts, same_galaxies_allowed=same_galaxies_allowed)
+    refuse_mismatch(population, clusters, survey, counts=counts, same_galaxies_allowed=same_galaxies_allowed)
     problem = Problem.from_clusters(population, clusters, survey, counts=counts, device=resolve_device(device))
     coordinates = population.coordinates
-    validity.refuse_outside(problem, coordinates.parameters(coordinates.centre), "at the centre of the model's priors")
+    refuse_outside(problem, coordinates.parameters(coordinates.centre), "at the centre of the model's priors")
     draws = sampler.draw(problem.potential, coordinates.centre, progress)
     middle = coordinates.parameters(draws.positions.mean(dim=(0, 1)))
-    validity.refuse_outside(problem, middle, "at the fitted posterior mean")
-    validity.warn_of_some_outside(problem, len(clusters.posteriors), middle)
-    validity.warn_of_coarse_grid(problem, clusters, middle)
+    refuse_outside(problem, middle, "at the fitted posterior mean")
+    warn_of_some_outside(problem, len(clusters.posteriors), middle)
+    warn_of_coarse_grid(problem, clusters, middle)
     idata = inference_data(problem, clusters, draws, sampler)
-    validity.warn_unless_converged(idata, draws)
+    warn_unless_converged(idata, draws)
     return idata

@@ -148,10 +148,9 @@ class Problem:
             posteriors, mass_range=population.mass_range, shell=shell, at_once=CLUSTERS_AT_ONCE if relations else None
         ).to(device)
         order, mean = likelihood.order, posteriors.mean
-        blocks = [order[block.rows] for block in likelihood.blocks] if relations else []
         observed = [
-            {name: clusters.observables[name].select(rows, mean, posteriors.grid) for name in relations}
-            for rows in blocks
+            {name: clusters.observables[name].select(order[block.rows], mean, posteriors.grid) for name in relations}
+            for block in (likelihood.blocks if relations else ())
         ]
         redshift = sky.redshift[shell] if clusters.redshift is None else clusters.redshift
         log_selected = population.selection.bind(likelihood.log10_mass.numpy(), sky, relations)

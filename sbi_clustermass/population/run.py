@@ -19,12 +19,12 @@ from clustermocks.io.lock import claimed
 from clustermocks.io.progress import Stage, silent
 from clustermocks.io.registry import lookup
 from clustermocks.selection import fit_selection
-from sbi_clustermass.population import plots
 from sbi_clustermass.population.clusters import ObservedClusters
 from sbi_clustermass.population.hierarchical_fit import fit
 from sbi_clustermass.population.masses import MASSES, Masses
 from sbi_clustermass.population.model import Population
 from sbi_clustermass.population.observables import Observable
+from sbi_clustermass.population.plots import corner, mass_function, relation as relation_figure
 from sbi_clustermass.population.relation import ScalingRelation
 from sbi_clustermass.population.sampling import SAMPLERS
 from sbi_clustermass.population.selection import KnownSelection
@@ -178,7 +178,7 @@ class PopulationRun:
         shrink(idata, population, clusters, self._survey).to_parquet(out / SHRUNK)
         cosmology = self.truth is not None and self.form == "cosmology"
         truth = {name: getattr(MDPL2, name) for name in ("Om0", "sigma8", "S8")} if cosmology else {}
-        save(plots.corner(idata, _scalars(idata), truth=truth), out / "corner.png")
+        save(corner(idata, _scalars(idata), truth=truth), out / "corner.png")
         if self._counts:
             save(self._mass_function(idata, clusters.posteriors), out / "mass_function.png")
         for relation in population.relations:
@@ -188,7 +188,7 @@ class PopulationRun:
         points, volume = posteriors.mean, float(np.sum(idata["constant_data"]["volume"].values))
         grid = np.linspace(*_span(points), 91)
         truth = None if self.truth is None else HaloMassFunction(self.truth, low=10.0, high=17.0).density(grid)
-        return plots.mass_function(grid, mass_function_band(idata, grid), points=points, volume=volume, truth=truth)
+        return mass_function(grid, mass_function_band(idata, grid), points=points, volume=volume, truth=truth)
 
 
 def parameter_table(idata: "InferenceData") -> "Table":
@@ -236,7 +236,7 @@ def _relation_picture(idata: "InferenceData", relation: ScalingRelation, cluster
     grid, every = np.linspace(low, high, 51), max(1, len(slope) // _LINES)
     lines = intercept[::every, None] + slope[::every, None] * (grid - relation.pivot)
     known, posteriors = np.asarray(observed.measured), clusters.posteriors
-    return plots.relation(
+    return relation_figure(
         grid,
         lines,
         float(np.median(scatter)),
