@@ -1,11 +1,10 @@
-"""Damaged tables through `clustermass infer` with the estimator that ships: no traceback, no wrong mass without a word.
+"""Damaged tables through `clustermass infer` with the shipped estimator: no traceback, no wrong mass without a warning.
 
-Each table is one of the fuzzer's of tests/tables/test_fuzz.py, whose mutations it takes: columns renamed, exchanged, in
-other units or values, with holes and text; bytes flipped, cut and stuffed; eight formats, three kinds of table. A mass
-is wrong where it moved from that of the undamaged table by more than 0.3 dex (more for fewer galaxies, as 1 / sqrt(N)),
-or by more than three times its own standard deviation and the other's in quadrature. It is told where a warning or a
-note is of a kind that the undamaged table did not raise, or where the rows used, left out, repeated or outside are not
-the share that they were.
+The tables are damaged by the mutations of tests/observations/tables/test_fuzz.py: columns renamed, exchanged, in other
+units or values, with holes and text; bytes flipped, cut and stuffed; eight formats, three kinds of table. A mass is
+wrong where it differs from that of the undamaged table by more than 0.3 dex (more for fewer galaxies, as 1 / sqrt(N)),
+or by more than three times both standard deviations in quadrature. A warning counts if the undamaged table raised none
+of its kind, and so does a change in the shares of rows used, left out, repeated or outside.
 
 Run: python benchmarks/fuzz.py --seed 1 --tables 1000
 """
@@ -28,29 +27,29 @@ if TYPE_CHECKING:
     from sbi_clustermass import MassEstimator
 
 TABLES = Path(__file__).parents[1] / "tests" / "observations" / "tables" / "test_fuzz.py"
-SAME, TOLD, MESSAGE, SILENT, TRACEBACK = (
+SAME, WARNED, MESSAGE, SILENT, TRACEBACK = (
     "same mass",
-    "another mass, told",
+    "another mass, warned",
     "message",
     "ANOTHER MASS, SILENT",
     "TRACEBACK",
 )
 FURTHEST, SIGMAS = 0.3, 3.0  # dex; standard deviations
-SHARE = 0.1  # of the rows: a change of what becomes of them that is seen in the line that counts them
+SHARE = 0.1  # change of a share of the rows that is visible in the line that counts them
 
 
 @final
 @dataclass(frozen=True)
 class Outcome:
-    """What came of one damaged table.
+    """Outcome of one damaged table.
 
     Attributes:
-        kind: Which of the five.
-        case: The table that it was.
-        suffix: Of its file.
-        done: What was done to it.
-        shift: Of the mass [dex]; NaN where there is none.
-        said: The message, or what was told.
+        kind: One of the five kinds above.
+        case: Name of the undamaged table.
+        suffix: Suffix of the file.
+        done: Names of the mutations.
+        shift: Change of the mass [dex]; NaN without a mass.
+        message: The message, or the new warnings.
     """
 
     kind: str
@@ -58,11 +57,11 @@ class Outcome:
     suffix: str
     done: tuple[str, ...]
     shift: float = np.nan
-    said: str = ""
+    message: str = ""
 
 
 def mutations() -> ModuleType:
-    """The readers' fuzzer, which knows how to damage a table."""
+    """Load the fuzzer of the readers, which damages tables."""
     spec = importlib.util.spec_from_file_location("table_fuzzer", TABLES)
     if spec is None or spec.loader is None:
         raise FileNotFoundError(f"{TABLES}: not there; the fuzzer needs the repository, not the installed package.")
@@ -76,10 +75,10 @@ def outcomes(estimator: "MassEstimator", n: int, seed: int, folder: Path) -> Ite
     """Damage and infer n tables.
 
     Args:
-        estimator: A trained one.
-        n: How many tables.
-        seed: Of the damage.
-        folder: For the files.
+        estimator: Trained estimator.
+        n: Number of tables.
+        seed: Seed of the damage.
+        folder: Folder for the files.
     """
     fuzzer, rng = mutations(), np.random.default_rng(seed)
     wholes: dict[tuple[str, str], Any] = {}
@@ -115,12 +114,12 @@ def _judged(estimator: "MassEstimator", path: Path, options: Any, whole: Any, wh
     if not masses:
         return MESSAGE, *what, np.nan, found[0].reason if found else "nothing at all"
     if len(found) > 1:  # a column read as the clusters' names
-        return TOLD, *what, np.nan, f"{len(found)} clusters"
+        return WARNED, *what, np.nan, f"{len(found)} clusters"
     shift = masses[0].mean - whole.mean
     if not is_wrong(masses[0], whole):
         return SAME, *what, shift, ""
-    said = _kinds(masses[0], fuzzer) - _kinds(whole, fuzzer) | _counted(masses[0], whole)
-    return (TOLD if said else SILENT), *what, shift, "; ".join(sorted(said))
+    new = _kinds(masses[0], fuzzer) - _kinds(whole, fuzzer) | _changed_counts(masses[0], whole)
+    return (WARNED if new else SILENT), *what, shift, "; ".join(sorted(new))
 
 
 def is_wrong(mass: Any, whole: Any) -> bool:
@@ -134,8 +133,8 @@ def _kinds(mass: Any, fuzzer: ModuleType) -> set[str]:
     return fuzzer.kinds(mass.cluster) | {fuzzer.without_numbers(sentence) for sentence in mass.warnings}
 
 
-def _counted(mass: Any, whole: Any) -> set[str]:
-    """What the line that counts the rows shows to be otherwise."""
+def _changed_counts(mass: Any, whole: Any) -> set[str]:
+    """Changes in the line that counts the rows."""
     ours, theirs = mass.cluster.counts, whole.cluster.counts
     shares = {
         each.name: (getattr(ours, each.name) / ours.rows, getattr(theirs, each.name) / theirs.rows)
@@ -148,7 +147,7 @@ def _counted(mass: Any, whole: Any) -> set[str]:
 
 
 def shipped() -> "MassEstimator":
-    """The estimator that answers where no model is named."""
+    """Load the estimator that ships."""
     from sbi_clustermass import MassEstimator
     from sbi_clustermass.estimator.hub import resolve_model
 
@@ -156,8 +155,8 @@ def shipped() -> "MassEstimator":
 
 
 def table(found: list[Outcome]) -> str:
-    """How many tables of each kind ended how, as Markdown."""
-    kinds = (SAME, TOLD, MESSAGE, SILENT, TRACEBACK)
+    """Table of the outcomes by mutation, as Markdown."""
+    kinds = (SAME, WARNED, MESSAGE, SILENT, TRACEBACK)
     counts = Counter((each.done[0] if each.done else "(nothing)", each.kind) for each in found)
     lines = [f"| damage | {' | '.join(kinds)} |", f"|---|{'---:|' * len(kinds)}"]
     for done in sorted({done for done, _ in counts}):
@@ -178,7 +177,7 @@ def main() -> None:
     print(table(found))
     for each in found:
         if each.kind in (SILENT, TRACEBACK):
-            print(f"{each.kind}: {each.case} {each.suffix} {'+'.join(each.done)} {each.shift:+.2f} dex {each.said}")
+            print(f"{each.kind}: {each.case} {each.suffix} {'+'.join(each.done)} {each.shift:+.2f} dex {each.message}")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""Observed clusters beside published masses: a standing test to which nothing is tuned.
+"""Observed clusters compared with published masses: a standing test to which nothing is tuned.
 
 `python benchmarks/real_clusters.py --data FOLDER` with a folder of the four tables named below; by default
 shared/data/clusters beside the repository. Published masses are M200c, converted to log10 M200c [h^-1 Msun] with the h
-that each assumes. The pull is ours less theirs, over both errors in quadrature. Dynamical masses come from galaxies
+that each assumes. The pull is our mass minus theirs over both errors in quadrature. Dynamical masses come from galaxies
 like ours, often the same ones: agreement with these shows consistency, with lensing and X-ray masses accuracy.
 """
 
@@ -33,11 +33,11 @@ class Published:
     """A published M200c.
 
     Attributes:
-        kind: From what: caustic, virial, Jeans, X-ray, lensing, network.
-        mass: [1e14 Msun / h], where `h` is 1 for masses in h^-1 Msun.
-        down: Error towards lower masses, in the same unit; NaN where none is known here.
-        up: Towards higher ones.
-        h: Hubble constant behind the number.
+        kind: Method: caustic, virial, Jeans, X-ray, lensing, network.
+        mass: Mass [1e14 Msun], or [1e14 h^-1 Msun] where `h` is 1.
+        down: Error towards lower masses, in the same unit; NaN if unknown.
+        up: Error towards higher masses.
+        h: Hubble constant that the mass assumes.
         reference: Paper.
     """
 
@@ -54,7 +54,7 @@ class Published:
         return 14 + log10(self.mass * self.h)
 
     def error(self, ours: float) -> float:
-        """The error towards our mass [dex]; NaN if unknown."""
+        """Error towards our mass [dex]; NaN if unknown."""
         side = self.up if ours > self.log10_mass else min(self.down, 0.9 * self.mass)
         return abs(log10(1 + (side if ours > self.log10_mass else -side) / self.mass))
 
@@ -62,14 +62,14 @@ class Published:
 @final
 @dataclass(frozen=True)
 class Observed:
-    """One of the tables.
+    """An observed cluster with its table and published masses.
 
     Attributes:
-        name: Of the cluster.
-        file: Its table.
-        options: What the table does not say.
-        known: What is known of how it was selected.
-        published: Masses.
+        name: Name of the cluster.
+        file: File of its table.
+        options: Facts that the table does not contain.
+        known: How its galaxies were selected.
+        published: Published masses.
     """
 
     name: str
@@ -132,7 +132,7 @@ CLUSTERS = (
 
 
 def infer(observed: Observed, estimator: MassEstimator, data: Path) -> MassResult:
-    """Our mass of a cluster, with all warnings."""
+    """Infer our mass of a cluster, with all warnings."""
     cluster = read_table(
         data / observed.file,
         options=observed.options,
@@ -143,14 +143,14 @@ def infer(observed: Observed, estimator: MassEstimator, data: Path) -> MassResul
 
 
 def table(observed: Observed, mass: MassResult) -> Table:
-    """Ours, and each published mass with its pull."""
-    sigma = f"sigma_v {mass.velocity_dispersion:.0f} km/s"
+    """Table of our mass and each published mass with its pull."""
+    sigma = f"sigma_v {mass.dispersion.value:.0f} km/s"
     ours = ("ours", f"{mass.mean:.2f} ± {mass.std:.2f}", "", f"{mass.cluster.n_galaxies} galaxies, {sigma}")
     rows = (ours, *(_row(each, mass) for each in observed.published))
     logs = [each.log10_mass for each in observed.published]
     span = f"Published: a factor {10 ** (max(logs) - min(logs)):.1f} between the least and the largest. "
-    told = "; ".join(mass.warnings) or "none"
-    note = f"{span if len(logs) > 1 else ''}How it was selected: {observed.known}. Warnings: {told}."
+    warnings = "; ".join(mass.warnings) or "none"
+    note = f"{span if len(logs) > 1 else ''}How it was selected: {observed.known}. Warnings: {warnings}."
     return Table(observed.name, ("mass", "log10 M200c [h^-1 Msun]", "pull", "from"), rows, note)
 
 

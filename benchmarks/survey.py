@@ -1,8 +1,8 @@
-"""How fast, and in how much memory, `clustermass infer` goes through a survey: centre and redshift estimated.
+"""Speed and memory of `clustermass infer` on a survey, with centres and redshifts estimated.
 
     python benchmarks/survey.py [--model FOLDER] [--clusters 1000 10000] [--suffix .parquet]
 
-Mock clusters of about 60 galaxies stand at random places on the sky, in one table with columns cluster_id, ra, dec and
+Mock clusters of about 60 galaxies are placed at random on the sky, in one table with columns cluster_id, ra, dec and
 z. Each size runs in a process of its own, with all outputs but pictures; seconds are wall time without the imports.
 """
 
@@ -28,16 +28,16 @@ FARTHEST = 60.0  # deg of declination
 
 @dataclass(frozen=True)
 class Measured:
-    """One run.
+    """Measurements of one run.
 
     Attributes:
-        clusters: How many.
-        galaxies: Rows of the table.
-        wall: Seconds on the clock.
-        cpu: Seconds of computing.
-        before: Memory of the process before it began [MB].
-        peak: Its largest memory [MB].
-        masses: Clusters that got a mass.
+        clusters: Number of clusters.
+        galaxies: Number of rows in the table.
+        wall: Wall time [s].
+        cpu: CPU time [s].
+        before: Memory of the process before the run [MB].
+        peak: Largest memory of the process [MB].
+        masses: Number of clusters with a mass.
         error: Median absolute difference to the true log10 mass [dex].
     """
 
@@ -59,7 +59,7 @@ class Measured:
 
 
 def write_survey(path: Path, n: int) -> np.ndarray:
-    """A table of n clusters on the sky, and the log10 masses of those in it [dex]."""
+    """Write a table of n clusters on the sky; return the log10 masses of those in it [dex]."""
     mocks = HaloModel().simulate(MASSES.draw(n, seed=1), seed=1)
     rng, redshift = np.random.default_rng(1), mocks.observation.redshift
     cluster = np.repeat(np.arange(len(mocks)), mocks.n_galaxies)
@@ -91,7 +91,7 @@ def measure(path: Path, model: Path, truth: np.ndarray) -> Measured:
     with outputs.opened(estimator, stamp, "Benchmark") as write:
         for answer in infer_tables([path], estimator, TableOptions()):
             write(answer)
-            galaxies += answer.cluster.n_rows if answer.cluster else 0
+            galaxies += answer.cluster.counts.rows if answer.cluster else 0
             if isinstance(answer, MassResult):
                 off.append(abs(answer.mean - truth[int(answer.name[1:])]))
     wall, cpu = perf_counter() - wall, process_time() - cpu
@@ -103,14 +103,16 @@ def _memory() -> float:
 
 
 def train_small(folder: Path) -> Path:
-    """A small estimator with alarm: minutes of training, good to .2 dex."""
+    """Train a small estimator with alarm: minutes of training, good to .2 dex."""
     from sbi_clustermass import Tabulated, Training, TrialMasses, train
 
     mocks = HaloModel().simulate(FlatMasses(13.0, 15.6).draw(4500, seed=1), seed=1)
-    aside, fitting = mocks.split(0.3, seed=3)
+    held_out, fitting = mocks.split(0.3, seed=3)
     flow = Tabulated(embedding=TrialMasses(richness=False))
     rule = Training(learning_rate=2e-3, max_updates=1200)
-    train(fitting, flow=flow, support=(13.0, 15.6), training=rule, device="cpu", seed=1).with_alarm(aside).save(folder)
+    train(fitting, flow=flow, support=(13.0, 15.6), training=rule, device="cpu", seed=1).with_alarm(held_out).save(
+        folder
+    )
     return folder
 
 

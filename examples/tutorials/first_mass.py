@@ -65,7 +65,7 @@ print(*table.read_text().splitlines()[:4], f"... {len(z)} rows", sep="\n")
 # %%
 options = TableOptions(centre=CENTRE)
 cluster = read_table(table, options=options)
-print(f"{cluster.n_galaxies} of {cluster.n_rows} galaxies are in the cylinder")
+print(f"{cluster.n_galaxies} of {cluster.counts.rows} galaxies are in the cylinder")
 print(f"redshift {cluster.redshift:.4f} ± {cluster.redshift_error:.4f}, {cluster.redshift_source}")
 print(f"centre   {cluster.ra:.3f} {cluster.dec:+.3f}, {cluster.centre_source}")
 
@@ -84,7 +84,7 @@ print(estimator)
 assert isinstance(mass, MassResult)  # a table that gives no mass would be a NoMassResult, with the reason
 low, _, high = mass.percentiles
 print(f"log10 M200c = {mass.mean:.2f}, 68 % between {low:.2f} and {high:.2f}; the truth is {TRUTH}")
-print(f"velocity dispersion {mass.velocity_dispersion:.0f} km/s, from which M-sigma has {mass.log10_mass_m_sigma:.2f}")
+print(f"velocity dispersion {mass.dispersion.value:.0f} km/s, from which M-sigma has {mass.log10_mass_m_sigma:.2f}")
 print(*(f"warning: {text}" for text in mass.warnings), sep="\n")
 
 # %% [markdown]

@@ -1,4 +1,4 @@
-"""Observed clusters: tables of galaxies in, masses out, one answer a cluster, ten thousand of them in flat memory."""
+"""Masses of observed clusters from tables of galaxies: one result a cluster, in memory that does not grow with them."""
 
 import lazy_loader
 

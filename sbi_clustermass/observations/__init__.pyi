@@ -23,5 +23,4 @@ from .writers import (
     SUFFIXES as SUFFIXES,
     as_table as as_table,
     table_file as table_file,
-    write_table as write_table,
 )

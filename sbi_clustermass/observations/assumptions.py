@@ -1,4 +1,4 @@
-"""What a mass assumes, in plain words: about every cluster by the model, and about each by its table.
+"""The assumptions behind a mass, in plain words: those of the model, and those of each cluster's table.
 
 Masses are M200c [h^-1 Msun] as log10_mass [dex], lengths comoving [h^-1 Mpc], velocities [km/s].
 """
@@ -27,7 +27,7 @@ _HIGHEST = 17.0  # log10 mass at which the mass function's fit is still evaluate
 
 
 def explain_model(estimator: "MassEstimator", stamp: "ModelStamp") -> list[str]:
-    """What every mass by one estimator assumes."""
+    """List the assumptions of every mass by one estimator."""
     seen, cosmology = estimator.observation, estimator.cosmology
     paragraphs = {
         "model": f"{stamp.model or 'not saved'}, checksum {stamp.checksum or 'none'}, sbi_clustermass {stamp.version}",
@@ -48,7 +48,7 @@ def explain_model(estimator: "MassEstimator", stamp: "ModelStamp") -> list[str]:
 
 
 def explain_cluster(result: ClusterResult, estimator: "MassEstimator", stamp: "ModelStamp") -> list[str]:
-    """What the mass of one cluster assumes, in the units of the sky; empty where its table could not be read."""
+    """List the assumptions of one cluster's mass, in the units of the sky; empty where its table could not be read."""
     cluster = result.cluster
     if cluster is None:
         return []
@@ -65,10 +65,10 @@ def explain_cluster(result: ClusterResult, estimator: "MassEstimator", stamp: "M
 
 
 def under_mass_function(mass: MassResult, estimator: "MassEstimator") -> "MassPosteriors":
-    """The posterior of one cluster had the training set followed the mass function of Tinker et al. 2008.
+    """Compute the posterior of one cluster with the mass function of Tinker et al. 2008 as prior.
 
-    At the cluster's redshift, or the mocks' where it is unknown; as for any prior, within the support of the
-    estimator's own.
+    The mass function is that of the cluster's redshift, or of the mocks' where it is unknown, within the support of
+    the estimator's own prior.
     """
     low, high = estimator.support
     own = mass.cluster.redshift
@@ -144,7 +144,7 @@ def _warnings(estimator: "MassEstimator") -> str:
 
 
 def _with_mass_function(mass: MassResult, estimator: "MassEstimator") -> str:
-    """What the mass function does, unless it leans on a tail of the posterior that no test of a network reaches."""
+    """The mass with the mass function as prior, unless it depends on a tail of the posterior that no test reaches."""
     other, start = under_mass_function(mass, estimator), "with the mass function (Tinker et al. 2008) as prior"
     low, middle, high = (float(other.quantile(level)[0]) for level in (0.16, 0.5, 0.84))
     tail = float(mass.posterior.pit(np.array([middle]))[0])

@@ -1,4 +1,4 @@
-"""One cluster on one page: its galaxies, what its mass rests on, its mass beside others', its place among the mocks.
+"""The figure of one cluster: galaxies, saliency, posterior with published masses, and statistics among the mocks.
 
 Masses are M200c [h^-1 Msun] as log10_mass [dex], R comoving [h^-1 Mpc], v [km/s].
 """
@@ -28,18 +28,18 @@ _SIZE = (8.27, 11.0)  # inch: a page of A4 with room for a caption
 _INSIDE = (0.9, 0.6, 0.3)  # shares of the density inside the contours
 _ROUND = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50)  # 10^14 Msun
 _COLUMNS = 118  # characters in a line of the text below
-_LINES, _LINE = 24, 0.125  # of that text; inch
+_LINES, _LINE = 24, 0.125  # most lines of that text; height of one [inch]
 _SMALL = 7
-_LABEL = 0.06  # of the axis: width of a mass along the top
+_LABEL = 0.06  # width of a mass along the top, as a share of the axis
 _POINTS, _FLOOR = 3000, -700.0  # masses at which a density is drawn; nats that are zero
 
 
 def cluster_figure(page: "ClusterPage") -> Figure:
-    """The page of one cluster.
+    """Draw the page of one cluster.
 
-    Phase space with contours of its kernel density; how the mass moves where a part of phase space is masked; the
-    posterior with 68 and 95 % of it, and published masses; the percentiles of its statistics among the mocks; and what
-    is to be said in words, warnings included.
+    It shows phase space with contours of its kernel density; how the mass moves where a part of phase space is masked;
+    the posterior with its 68 and 95 % intervals, and published masses; the percentiles of its statistics among the
+    mocks; and the summary in words, warnings included.
     """
     figure = Figure(figsize=_SIZE, layout=ConstrainedLayoutEngine(w_pad=0.06, h_pad=0.06))
     text = _text(page)
@@ -55,7 +55,7 @@ def cluster_figure(page: "ClusterPage") -> Figure:
     else:
         _posterior(axes := figure.add_subplot(rows[1, 0]), page)
         axes.set_xlabel(MASS)
-    _place(figure.add_subplot(rows[1, 1]), page.place)
+    _among_mocks(figure.add_subplot(rows[1, 1]), page.among_mocks)
     _words(figure.add_subplot(rows[2, :]), text)
     return figure
 
@@ -88,14 +88,14 @@ def _phase_space(axes: Axes, page: "ClusterPage") -> None:
 
 
 def _enclosing(density: Float[np.ndarray, "R v"]) -> list[float]:
-    """Levels of density above which the given shares of it lie, rising."""
+    """Levels of density above which the shares `_INSIDE` of it lie, rising."""
     falling = np.sort(density.ravel())[::-1]
     share = np.cumsum(falling) / falling.sum()
     return sorted({float(falling[np.searchsorted(share, inside)]) for inside in _INSIDE})
 
 
 def _frame(axes: Axes, mass: "MassResult") -> float:
-    """Axes of phase space; the aperture."""
+    """Set up axes of phase space; return the aperture."""
     seen = mass.cluster.catalogue.observation
     axes.set(xlim=(0, seen.aperture), ylim=(-1.03 * seen.v_cut, 1.03 * seen.v_cut))
     axes.set(xlabel=r"$R_\mathrm{proj}\ [h^{-1}\,\mathrm{Mpc}]$", ylabel=r"$v_\mathrm{los}\ [\mathrm{km\,s^{-1}}]$")
@@ -147,7 +147,7 @@ def _posterior(axes: Axes, page: "ClusterPage") -> None:
 
 
 def _span(page: "ClusterPage") -> tuple[float, float]:
-    """Masses to show: the posterior, and those published."""
+    """Range of masses that shows the posterior and the published masses."""
     mass, ends = page.mass, [page.mass.log10_mass_m_sigma]
     ends += [mass.mean - 5 * mass.std, mass.mean + 5 * mass.std, mass.quantiles[0] - 0.1, mass.quantiles[-1] + 0.1]
     for each in page.published:
@@ -159,7 +159,7 @@ def _span(page: "ClusterPage") -> tuple[float, float]:
 
 
 def _in_solar_masses(axes: Axes, stamp: "ModelStamp") -> None:
-    """Round masses in Msun along the top."""
+    """Add round masses in Msun along the top."""
     low, high = axes.get_xlim()
     places = {log10(value * 1e14 * stamp.h): f"{value:g}" for value in _ROUND}
     kept: dict[float, str] = {}
@@ -174,7 +174,7 @@ def _in_solar_masses(axes: Axes, stamp: "ModelStamp") -> None:
 
 
 def _published(axes: Axes, above: Axes, page: "ClusterPage") -> None:
-    """Published masses, a line each, under the posterior."""
+    """Draw published masses, a line each, under the posterior."""
     low, high = above.get_xlim()
     above.tick_params(labelbottom=False)
     axes.axvspan(*page.mass.percentiles[::2], color=BLUE, alpha=0.2, lw=0)
@@ -188,20 +188,20 @@ def _published(axes: Axes, above: Axes, page: "ClusterPage") -> None:
     axes.tick_params(labelsize=8)
 
 
-def _place(axes: Axes, place: "MockPercentiles | None") -> None:
-    if place is None:
+def _among_mocks(axes: Axes, found: "MockPercentiles | None") -> None:
+    if found is None:
         axes.set_axis_off()
-        told = "This model was not taught what mocks look like:\nwhere the cluster stands among them is not known."
-        axes.text(0.5, 0.5, told, ha="center", va="center", fontsize=8, color=GREY, transform=axes.transAxes)
+        text = "This model was not taught what mocks look like:\nwhere the cluster stands among them is not known."
+        axes.text(0.5, 0.5, text, ha="center", va="center", fontsize=8, color=GREY, transform=axes.transAxes)
         return
-    y, reach = np.arange(len(place.names))[::-1], max(4.0, 1.1 * float(np.abs(place.scores).max()))
+    y, reach = np.arange(len(found.names))[::-1], max(4.0, 1.1 * float(np.abs(found.scores).max()))
     axes.axvspan(-1.96, 1.96, color=GREY, alpha=0.2, lw=0)
     axes.axvline(0, color="k", ls="--", lw=0.8)
-    axes.scatter(place.scores, y, c=np.where(np.abs(place.scores) > 1.96, ORANGE, BLUE), s=20, zorder=3)
-    for height, name, said, score in zip(y, place.names, place.said, place.scores, strict=True):
+    axes.scatter(found.scores, y, c=np.where(np.abs(found.scores) > 1.96, ORANGE, BLUE), s=20, zorder=3)
+    for height, name, values, score in zip(y, found.names, found.ranges, found.scores, strict=True):
         left = score > 0
         at = {"ha": "left" if left else "right", "va": "center", "fontsize": 6}
-        axes.text((-1 if left else 1) * 0.98 * reach, height, f"{name}\n{said}", linespacing=0.95, **at)
+        axes.text((-1 if left else 1) * 0.98 * reach, height, f"{name}\n{values}", linespacing=0.95, **at)
     axes.set(xlim=(-reach, reach), yticks=[])
     axes.set_xlabel(r"percentile among mocks of this mass and richness, as a Gaussian's [$\sigma$]", fontsize=8)
     axes.set_ylim(-0.8, len(y) - 0.2)
@@ -210,15 +210,15 @@ def _place(axes: Axes, place: "MockPercentiles | None") -> None:
 
 
 def _text(page: "ClusterPage") -> list[str]:
-    """Everything that is said of the cluster, in lines that fit."""
-    stamp, said = page.stamp, summary_lines(page.mass, page.stamp)[1:]
-    if page.place is not None:
-        shares = ", ".join(f"{value:.2g} by the {name}" for name, value in page.place.p_values.items())
-        said.append(labelled_line("mocks as unlike others", f"share of {shares}"))
-    said.append(
+    """The summary of the cluster, in lines that fit."""
+    stamp, lines = page.stamp, summary_lines(page.mass, page.stamp)[1:]
+    if page.among_mocks is not None:
+        shares = ", ".join(f"{value:.2g} by the {name}" for name, value in page.among_mocks.p_values.items())
+        lines.append(labelled_line("mocks as unlike others", f"share of {shares}"))
+    lines.append(
         labelled_line("made by", f"{stamp.model or 'a model'} {stamp.checksum}, sbi_clustermass {stamp.version}")
     )
-    found = [part for line in said for part in _fitted(line.strip().replace("+-", "±"))]
+    found = [part for line in lines for part in _fitted(line.strip().replace("+-", "±"))]
     return found if len(found) <= _LINES else [*found[: _LINES - 1], "... and more: see the table of masses"]
 
 
@@ -240,5 +240,5 @@ def _short(text: str, most: int) -> str:
 
 
 def _plain(text: str) -> str:
-    """Text whose dollars are dollars."""
+    """Text in which dollars start no formula."""
     return text.replace("$", r"\$")

@@ -1,4 +1,4 @@
-"""A cluster's answer as lines for a terminal.
+"""The result of one cluster as lines for a terminal.
 
 Masses are M200c [h^-1 Msun] as log10_mass [dex], velocities [km/s].
 """
@@ -15,40 +15,40 @@ if TYPE_CHECKING:
     from sbi_clustermass.observations.mass_table import Cell
     from sbi_clustermass.observations.tables import ObservedCluster, RowCounts
 
-WIDTH = 25  # of a line's label
+WIDTH = 25  # characters of a line's label
 
 
 def summary_lines(result: ClusterResult, stamp: ModelStamp) -> list[str]:
-    """What there is to say of a cluster: its mass and what it rests on, or why there is none."""
+    """Summarise a cluster: its mass with the data behind it, or the reason why there is none."""
     if not isinstance(result, MassResult):
         return [f"{result.name}: no mass. {result.reason}" if result.cluster else result.reason]
     cluster, row = result.cluster, mass_row(result, stamp)
     return [
         cluster.name,
-        *(labelled_line(*pair) for pair in _of_mass(result, row).items()),
+        *(labelled_line(*pair) for pair in _mass_lines(result, row).items()),
         labelled_line("galaxies", describe_counts(cluster.counts)),
         labelled_line("redshift", describe_redshift(cluster)),
         labelled_line("centre", describe_centre(cluster)),
-        *(labelled_line(*pair) for pair in _of_dispersion(result).items()),
+        *(labelled_line(*pair) for pair in _dispersion_lines(result).items()),
         *(labelled_line("assumed", note) for note in cluster.notes),
         *(labelled_line("warning", warning) for warning in result.warnings),
     ]
 
 
 def labelled_line(label: str, text: str) -> str:
-    """A line of a report."""
+    """Make a line of a report."""
     return f"  {label:<{WIDTH}}{text}"
 
 
 def describe_counts(counts: "RowCounts") -> str:
-    """What became of a cluster's rows."""
-    said = "".join(f", {count} {words}" for words, count in counts.elsewhere.items() if count)
+    """List the fates of a cluster's rows."""
+    unused = "".join(f", {count} {words}" for words, count in counts.unused.items() if count)
     dropped = f"{counts.dropped} dropped without a usable position or velocity"
-    return f"{counts.used} used of {counts.rows} rows, {dropped}{said}"
+    return f"{counts.used} used of {counts.rows} rows, {dropped}{unused}"
 
 
 def describe_redshift(cluster: "ObservedCluster") -> str:
-    """A cluster's redshift, and where it comes from."""
+    """Describe a cluster's redshift and its origin."""
     if isnan(cluster.redshift):
         return cluster.redshift_source
     error = "" if isnan(cluster.redshift_error) else f" +- {cluster.redshift_error:.4f}"
@@ -56,28 +56,28 @@ def describe_redshift(cluster: "ObservedCluster") -> str:
 
 
 def describe_centre(cluster: "ObservedCluster") -> str:
-    """A cluster's centre, and where it comes from."""
+    """Describe a cluster's centre and its origin."""
     if isnan(cluster.ra):
         return cluster.centre_source
     error = "" if isnan(cluster.centre_error) else f" +- {cluster.centre_error:.2f} h^-1 Mpc"
     return f"{cluster.ra:.4f} {cluster.dec:+.4f} deg{error}, {cluster.centre_source}"
 
 
-def _of_mass(mass: MassResult, row: "Mapping[str, Cell]") -> dict[str, str]:
+def _mass_lines(mass: MassResult, row: "Mapping[str, Cell]") -> dict[str, str]:
     low, _, high = mass.percentiles
-    per_h = f"{_between(row, 'M200c_per_h')} in h^-1 Msun"
+    per_h = f"{_with_range(row, 'M200c_per_h')} in h^-1 Msun"
     return {
         "log10 M200c [h^-1 Msun]": f"{mass.mean:.2f} +- {mass.std:.2f}  (mean; 16 %: {low:.2f}, 84 %: {high:.2f})",
-        "M200c [10^14 Msun]": f"{_between(row, 'M200c')}  for h = {row['h']:g}; {per_h}",
-        "r200c [Mpc]": "needs a redshift" if isnan(mass.cluster.redshift) else f"{_between(row, 'r200c')}  physical",
+        "M200c [10^14 Msun]": f"{_with_range(row, 'M200c')}  for h = {row['h']:g}; {per_h}",
+        "r200c [Mpc]": "needs a redshift" if isnan(mass.cluster.redshift) else f"{_with_range(row, 'r200c')}  physical",
     }
 
 
-def _between(row: "Mapping[str, Cell]", stem: str) -> str:
+def _with_range(row: "Mapping[str, Cell]", stem: str) -> str:
     return f"{row[stem]:.2f} ({row[f'{stem}_p16']:.2f} to {row[f'{stem}_p84']:.2f})"
 
 
-def _of_dispersion(mass: MassResult) -> dict[str, str]:
+def _dispersion_lines(mass: MassResult) -> dict[str, str]:
     found = mass.dispersion
     m_sigma = "needs a redshift" if isnan(mass.cluster.redshift) else f"{mass.log10_mass_m_sigma:.2f}"
     left = f"{found.n_galaxies} galaxies after 3-sigma clipping"

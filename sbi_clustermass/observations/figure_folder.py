@@ -1,4 +1,4 @@
-"""A folder of pictures, a page for each cluster, written one after the other."""
+"""A folder of figures, a page for each cluster, written one after the other."""
 
 import re
 import unicodedata
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, final
 
 from clustermocks.io.atomic import replacing
 from sbi_clustermass.observations.cluster_figure import cluster_figure
-from sbi_clustermass.observations.cluster_page import sheet_of
+from sbi_clustermass.observations.cluster_page import ClusterPage
 from sbi_clustermass.observations.results import ClusterResult, MassResult
 from sbi_clustermass.observations.sanitize import printable
 
@@ -19,23 +19,22 @@ if TYPE_CHECKING:
     from sbi_clustermass.observations.tables.literature_masses import PublishedMasses
 
 Format = Literal["png", "pdf"]
-FORMATS = ("png", "pdf")
 _DPI = 150
-_LONGEST = 80  # bytes: file systems take 255, a temporary name adds some
-_FAULTS = (ValueError, ArithmeticError, RuntimeError, LookupError)  # of one cluster, which cost the others nothing
+_LONGEST = 80  # bytes of a name: file systems allow 255, and a temporary name adds some
+_ERRORS = (ValueError, ArithmeticError, RuntimeError, LookupError)  # of one cluster: the others are still drawn
 
 
 @final
 @dataclass
 class FigureFolder:
-    """A folder that gets a picture for each mass.
+    """Folder that receives a figure for each mass.
 
     Attributes:
-        folder: Made where it is not there.
-        estimator: The one behind the masses.
-        stamp: What made them.
-        published: Masses by others, to be drawn beside ours; None for none.
-        form: Of the files.
+        folder: Path, created if needed.
+        estimator: Estimator of the masses.
+        stamp: Model behind the masses.
+        published: Published masses to draw next to ours; None for none.
+        form: Format of the files.
     """
 
     folder: Path
@@ -46,7 +45,7 @@ class FigureFolder:
     _taken: set[str] = field(default_factory=set)
 
     def __call__(self, result: ClusterResult) -> Path | None:
-        """Draw one cluster, and say where; None where it has no mass or cannot be drawn.
+        """Draw one cluster and return the file's path; None where it has no mass or cannot be drawn.
 
         Raises:
             OSError: The folder cannot be written.
@@ -56,20 +55,20 @@ class FigureFolder:
         path = self.folder / f"{self._name(result.name)}.{self.form}"
         try:
             self._draw(result, path)
-        except _FAULTS as error:
+        except _ERRORS as error:
             warnings.warn(printable(f"no picture of {result.name}: {error}"), UserWarning, stacklevel=2)
             return None
         return path
 
     def _draw(self, mass: MassResult, path: Path) -> None:
-        published = () if self.published is None else self.published.of(mass.name)
-        figure = cluster_figure(sheet_of(mass, self.estimator, self.stamp, published))
+        published = () if self.published is None else self.published.for_cluster(mass.name)
+        figure = cluster_figure(ClusterPage.from_result(mass, self.estimator, self.stamp, published))
         with replacing(path) as temporary, warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Glyph .* missing")  # a box stands for letters that no font has
+            warnings.filterwarnings("ignore", "Glyph .* missing")  # letters without a font become boxes
             figure.savefig(temporary, format=self.form, dpi=_DPI)
 
     def _name(self, name: str) -> str:
-        """A name that no other cluster's file has, whatever the file system makes of capitals."""
+        """A name that no other cluster's file has, also where the file system ignores case."""
         plain, number = file_name(name), 1
         found = plain
         while found.casefold() in self._taken:
@@ -80,7 +79,7 @@ class FigureFolder:
 
 
 def file_name(name: str) -> str:
-    """A cluster's name as that of a file: letters and digits of any alphabet, and . + - as they are.
+    """Convert a cluster's name to that of a file: letters and digits of any alphabet and . + - are kept.
 
     Example:
         >>> file_name("../Abell 2029 / μ")

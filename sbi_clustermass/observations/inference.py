@@ -1,4 +1,4 @@
-"""Tables of galaxies in, masses out, one answer a cluster, some hundred clusters at once.
+"""Masses of the clusters in tables of galaxies, some hundred clusters at once.
 
 Masses are M200c [h^-1 Msun] as log10_mass [dex].
 """
@@ -18,12 +18,12 @@ from sbi_clustermass.baselines import evrard2008
 from sbi_clustermass.estimator.mass_estimator import MassEstimator
 from sbi_clustermass.observations.results import LEVELS, ClusterResult, MassResult, NoMassResult
 from sbi_clustermass.observations.tables import ObservedCluster, TableOptions, Unreadable, read_clusters
-from sbi_clustermass.observations.tables.files import stem
+from sbi_clustermass.observations.tables.files import table_name
 from sbi_clustermass.posterior import MassPosteriors
 
 BATCH = 256  # clusters
-_GALAXIES = 200_000  # at once: a batch of rich clusters is a smaller one
-_OF_ONE_CLUSTER = (ValueError, ArithmeticError, RuntimeError, LookupError)  # what must not cost the others theirs
+_GALAXIES = 200_000  # at once: a batch of rich clusters is smaller
+_ERRORS = (ValueError, ArithmeticError, RuntimeError, LookupError)  # of one cluster: the others still get masses
 
 Read: TypeAlias = ObservedCluster | Unreadable
 
@@ -31,32 +31,32 @@ Read: TypeAlias = ObservedCluster | Unreadable
 def infer_tables(
     paths: Iterable[Path], estimator: MassEstimator, options: TableOptions, *, batch: int = BATCH
 ) -> Iterator[ClusterResult]:
-    """Infer the mass of each cluster of each table, in their order; a bad one costs only its own answer.
+    """Infer the mass of each cluster of each table, in their order; a bad one yields a `NoMassResult` with its reason.
 
-    No two answers have one name: a cluster whose name an earlier table took gets its own table's in front.
+    No two results have one name: where an earlier table has a cluster of that name, the table's name is put in front.
 
     Args:
         paths: Tables of one cluster or many.
-        estimator: Trained, with the observation and the cosmology by which the tables are read.
-        options: What the user says about the tables.
-        batch: Clusters that the network sees at once; the answers do not depend on it.
+        estimator: Trained estimator, whose observation and cosmology are those of the tables' clusters.
+        options: Facts about the tables.
+        batch: Number of clusters that the network sees at once; the results do not depend on it.
     """
     settings = {"options": options, "observation": estimator.observation, "cosmology": estimator.cosmology}
     read = ((path, cluster) for path in paths for cluster in read_clusters(path, **settings))
-    return infer_clusters(_told_apart(read), estimator, batch=batch)
+    return infer_clusters(_with_unique_names(read), estimator, batch=batch)
 
 
-def _told_apart(clusters: Iterable[tuple[Path, Read]]) -> Iterator[Read]:
-    """Clusters of several tables under different names: A85, survey_b:A85, survey_b:A85 (2)."""
+def _with_unique_names(clusters: Iterable[tuple[Path, Read]]) -> Iterator[Read]:
+    """Rename clusters whose name is taken: A85, survey_b:A85, survey_b:A85 (2)."""
     taken: set[str] = set()
     for path, cluster in clusters:
-        name = _free(cluster.name, stem(path), taken)
+        name = _free(cluster.name, table_name(path), taken)
         taken.add(name)
         yield cluster if name == cluster.name else replace(cluster, name=name)
 
 
 def _free(name: str, table: str, taken: set[str]) -> str:
-    """The first of a cluster's possible names that no other has."""
+    """The first of a cluster's possible names that is free."""
     numbered = (f"{table}:{name} ({number})" for number in count(2))
     return next(each for each in chain((name, f"{table}:{name}"), numbered) if each not in taken)
 
@@ -71,7 +71,7 @@ def infer_clusters(
         waiting.append(cluster)
         if _is_good(cluster):
             n, galaxies = n + 1, galaxies + cluster.n_galaxies
-        if n in (0, batch) or galaxies >= _GALAXIES:  # 0: nothing to wait for
+        if n in (0, batch) or galaxies >= _GALAXIES:  # 0: only failures, which need no network
             yield from _results(waiting, estimator)
             waiting, n, galaxies = [], 0, 0
     yield from _results(waiting, estimator)
@@ -103,12 +103,12 @@ def _results(clusters: Sequence[Read], estimator: MassEstimator) -> Iterator[Clu
 
 
 def _masses_or_reasons(clusters: Sequence[ObservedCluster], estimator: MassEstimator) -> Sequence[ClusterResult]:
-    """A mass each; where a cluster makes the batch fail, halves of it are tried until that one is alone."""
+    """Infer a batch; where a cluster makes it fail, infer its halves, until that cluster is alone."""
     if not clusters:
         return []
     try:
         return _masses(clusters, estimator)
-    except _OF_ONE_CLUSTER as error:
+    except _ERRORS as error:
         if len(clusters) == 1:
             return [NoMassResult(clusters[0].name, f"{clusters[0].name}: {error}", clusters[0])]
         half = len(clusters) // 2
@@ -119,8 +119,8 @@ def _masses_or_reasons(clusters: Sequence[ObservedCluster], estimator: MassEstim
 def _masses(clusters: Sequence[ObservedCluster], estimator: MassEstimator) -> list[MassResult]:
     catalogue = Catalogue.concatenate([cluster.catalogue for cluster in clusters])
     posteriors = estimator.posterior(catalogue)
-    told = zip(estimator.warnings(catalogue, posteriors), _cuts(clusters, estimator, posteriors), strict=True)
-    warnings = [cluster.warnings + ours + cut for cluster, (ours, cut) in zip(clusters, told, strict=True)]
+    found = (estimator.warnings(catalogue, posteriors), _narrow_field_warnings(clusters, estimator, posteriors))
+    warnings = [cluster.warnings + ours + cut for cluster, ours, cut in zip(clusters, *found, strict=True)]
     v_los = [catalogue.galaxies(i)[1] for i in range(len(catalogue))]
     seeds = [zlib.crc32(np.ascontiguousarray(v).tobytes()) for v in v_los]  # whatever the cluster is called
     sigma = robust_dispersions(v_los, seeds)
@@ -146,10 +146,10 @@ def _m_sigma(sigma: Dispersion, cluster: ObservedCluster, estimator: MassEstimat
     return float(evrard2008(cluster.redshift, estimator.cosmology).inverse(np.log10(sigma.value)))
 
 
-def _cuts(
+def _narrow_field_warnings(
     clusters: Sequence[ObservedCluster], estimator: MassEstimator, posteriors: MassPosteriors
 ) -> list[tuple[str, ...]]:
-    """What a field that ends inside the aperture may do to the mass: what the same cut does once more."""
+    """Warn of a field that ends inside the aperture, by how the mass changes if the field is cut again."""
     smaller = {i: cut for i, cluster in enumerate(clusters) if (cut := _cut_again(cluster, estimator))}
     found: list[tuple[str, ...]] = [()] * len(clusters)
     if not smaller:
@@ -162,7 +162,7 @@ def _cuts(
 
 
 def _cut_again(cluster: ObservedCluster, estimator: MassEstimator) -> tuple[float, Catalogue] | None:
-    """Where the same cut falls once more [h^-1 Mpc], and the galaxies inside, if there are enough."""
+    """Cut a narrow field again by the same factor: its edge [h^-1 Mpc] and its galaxies, if there are enough."""
     if cluster.narrow is None:
         return None
     R_proj, v_los = cluster.catalogue.galaxies(0)

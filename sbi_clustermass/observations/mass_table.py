@@ -1,6 +1,6 @@
-"""The columns of a table of masses: their names, units and meanings, in one place, and a cluster's row of them.
+"""The columns of a table of masses, with names, units and meanings, and a cluster's row of them.
 
-Masses are M200c, lengths and velocities as each column says. New columns come at the end; names do not change.
+Masses are M200c; each column states its unit. New columns come at the end; names do not change.
 """
 
 from dataclasses import dataclass
@@ -16,20 +16,20 @@ if TYPE_CHECKING:
     from sbi_clustermass.observations.tables import ObservedCluster
 
 Cell: TypeAlias = str | float | int
-_UNIT = 1e14  # of the linear masses
+_UNIT = 1e14  # unit of the linear masses
 _LOG = "log10 of M200c [h^-1 Msun]"
 
 
 @final
 @dataclass(frozen=True)
 class MassColumn:
-    """A column of the table of masses.
+    """Column of the table of masses.
 
     Attributes:
-        name: As it stands in the file.
-        kind: What it holds; missing numbers are NaN, missing text is empty.
-        description: What it means.
-        unit: As astropy writes it, "" for none.
+        name: Name in the file.
+        kind: Kind of its values; missing numbers are NaN, missing text is empty.
+        description: Meaning of the column.
+        unit: Unit as astropy writes it, "" for none.
     """
 
     name: str
@@ -39,7 +39,7 @@ class MassColumn:
 
 
 def _three(stem: str, description: str, unit: str) -> tuple[MassColumn, ...]:
-    """A quantity's median and its 16th and 84th percentile."""
+    """Columns of a quantity's median, 16th and 84th percentile."""
     return (
         MassColumn(stem, "number", f"{description}: median of the posterior", unit),
         MassColumn(f"{stem}_p16", "number", f"{description}: 16th percentile", unit),
@@ -92,26 +92,26 @@ COLUMNS = (
 
 
 def mass_row(result: ClusterResult, stamp: "ModelStamp") -> dict[str, Cell]:
-    """A cluster's row, in the order of `COLUMNS`; without a mass its numbers are NaN and its counts those of the table.
+    """Make a cluster's row, in the order of `COLUMNS`; without a mass its numbers are NaN, its counts the table's.
 
     Args:
-        answer: A mass, or none.
-        stamp: The model behind it, and the h of columns in Mpc and Msun.
+        result: Mass of the cluster, or none.
+        stamp: Model behind the mass, and the h of columns in Mpc and Msun.
     """
     found: dict[str, Cell] = {column.name: _NOTHING[column.kind] for column in COLUMNS}
     found |= {"name": result.name, "h": stamp.h}
     found |= {"model": stamp.model, "model_checksum": stamp.checksum, "version": stamp.version}
     if result.cluster is not None:
-        found |= _of_cluster(result.cluster)
+        found |= _cluster_cells(result.cluster)
     if isinstance(result, MassResult):
-        return found | _of_mass(result) | _of_scale(result, stamp)
+        return found | _mass_cells(result) | _scale_cells(result, stamp)
     return found | {"reason": result.reason}
 
 
 _NOTHING: dict[str, Cell] = {"text": "", "number": np.nan, "count": 0}
 
 
-def _of_cluster(cluster: "ObservedCluster") -> dict[str, Cell]:
+def _cluster_cells(cluster: "ObservedCluster") -> dict[str, Cell]:
     return {
         "n_galaxies": cluster.n_galaxies,
         "redshift": cluster.redshift,
@@ -122,8 +122,8 @@ def _of_cluster(cluster: "ObservedCluster") -> dict[str, Cell]:
         "centre_error": cluster.centre_error,
         "centre_source": cluster.centre_source,
         "velocity_error": cluster.velocity_error,
-        "n_rows": cluster.n_rows,
-        "n_dropped": cluster.n_dropped,
+        "n_rows": cluster.counts.rows,
+        "n_dropped": cluster.counts.dropped,
         "n_duplicates": cluster.counts.duplicates,
         "n_outside_aperture": cluster.counts.outside_aperture,
         "n_outside_velocity": cluster.counts.outside_velocity,
@@ -131,7 +131,7 @@ def _of_cluster(cluster: "ObservedCluster") -> dict[str, Cell]:
     }
 
 
-def _of_mass(mass: MassResult) -> dict[str, Cell]:
+def _mass_cells(mass: MassResult) -> dict[str, Cell]:
     names = ("p2_5", "p16", "p50", "p84", "p97_5")
     return {
         "log10_mass": mass.mean,
@@ -146,8 +146,8 @@ def _of_mass(mass: MassResult) -> dict[str, Cell]:
     }
 
 
-def _of_scale(mass: MassResult, stamp: "ModelStamp") -> dict[str, Cell]:
-    """Linear masses and radii: percentiles of a rising function are that function of the percentiles."""
+def _scale_cells(mass: MassResult, stamp: "ModelStamp") -> dict[str, Cell]:
+    """Linear masses and radii; percentiles of a rising function are that function of the percentiles."""
     low, middle, high = mass.percentiles
     redshift = mass.cluster.redshift
     linear = 10.0 ** np.array([middle, low, high])

@@ -1,4 +1,4 @@
-"""What every row of a table of masses repeats: the model behind it, the version, and the h of its units."""
+"""The model behind a mass, its version, and the h of its units, as every row of a table of masses repeats them."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,14 +18,14 @@ _DIGITS = 12
 @final
 @dataclass(frozen=True)
 class ModelStamp:
-    """What made the masses of a table.
+    """Model and units behind the masses of a table.
 
     Attributes:
         model: Name of the model's folder.
-        checksum: First digits of the SHA-256 of its card, and so of the whole model; "" for one that was never saved.
-        version: Of sbi_clustermass.
+        checksum: First digits of the SHA-256 of the model's card, and so of the whole model; "" if it was never saved.
+        version: Version of sbi_clustermass.
         h: Hubble constant for masses in Msun and lengths in Mpc [100 km/s/Mpc].
-        cosmology: The model's, for r200c.
+        cosmology: Cosmology of the model, for r200c.
     """
 
     model: str
@@ -36,16 +36,16 @@ class ModelStamp:
 
     @classmethod
     def from_estimator(cls, estimator: "MassEstimator", *, folder: Path | None = None, h: float | None = None) -> Self:
-        """The stamp of an estimator.
+        """Read name, checksum and cosmology of an estimator.
 
         Args:
-            estimator: The one that infers.
-            folder: Where it was read from; None if it was not.
-            h: The user's Hubble constant; the estimator's where there is none, or 1, which stands for h^-1 Mpc.
+            estimator: Estimator of the masses.
+            folder: Folder it was read from; None if it was not.
+            h: Hubble constant of the user; where it is None or 1, which stands for h^-1 Mpc, the estimator's counts.
         """
         name, checksum = "", ""
         if folder is not None:
             name = folder.resolve().name
-            checksum = sha256_of(folder / CARD)[:_DIGITS]  # it holds the checksums of the model's other files
+            checksum = sha256_of(folder / CARD)[:_DIGITS]  # the card holds the checksums of the other files
         own = estimator.cosmology
         return cls(name, checksum, installed_version("sbi-clustermass"), own.h if h in (None, 1.0) else h, own)

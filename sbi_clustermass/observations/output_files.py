@@ -1,4 +1,4 @@
-"""All files that a run of inference may leave, filled cluster by cluster."""
+"""All files that an inference may write, filled cluster by cluster."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -14,26 +14,26 @@ from sbi_clustermass.observations.writers import SUFFIXES, Sink, table_file
 
 if TYPE_CHECKING:
     from sbi_clustermass.estimator.mass_estimator import MassEstimator
-    from sbi_clustermass.observations.figure_folder import FigureFolder
+    from sbi_clustermass.observations.figure_folder import FigureFolder, Format
     from sbi_clustermass.observations.model_stamp import ModelStamp
 
-_FORMATS: dict[str, None] = {"png": None, "pdf": None}
+_FORMATS: dict[str, "Format"] = {"png": "png", "pdf": "pdf"}
 
 
 @final
 @dataclass(frozen=True)
 class OutputFiles:
-    """What to write, and where; None for what is not wanted.
+    """Paths of the files to write, None for those that are not wanted.
 
     Attributes:
-        table: Of masses: .csv, .ecsv or .parquet.
-        posteriors: Grid of each posterior, .parquet.
-        samples: Draws from each posterior, in a file beside `posteriors`; 0 for none.
-        pictures: Folder for a page of each cluster.
-        form: Of these: "png" or "pdf".
-        published: Table of masses by others, for the pictures.
-        page: One HTML file of all clusters.
-        inline: Pictures that stand inside that file.
+        table: Table of masses: .csv, .ecsv or .parquet.
+        posteriors: Posteriors on their grid, .parquet.
+        samples: Number of draws from each posterior, in a file next to `posteriors`; 0 for none.
+        pictures: Folder for a figure of each cluster.
+        form: Format of the figures: "png" or "pdf".
+        published: Table of published masses, for the figures.
+        page: HTML file of all clusters.
+        inline: Number of figures inside that file; it links to the others.
     """
 
     table: Path | None = None
@@ -50,14 +50,14 @@ class OutputFiles:
 
     @property
     def samples_path(self) -> Path | None:
-        """Where the draws go: masses.parquet -> masses_samples.parquet."""
+        """Path of the draws: masses.parquet -> masses_samples.parquet."""
         return (
             self.posteriors.with_stem(f"{self.posteriors.stem}_samples") if self.posteriors and self.samples else None
         )
 
     @property
     def _named(self) -> dict[str, Path]:
-        """What will be written, by its option."""
+        """Paths to write, by their option of the command line."""
         named = {
             "--out": self.table,
             "--posteriors": self.posteriors,
@@ -68,10 +68,10 @@ class OutputFiles:
         return {option: path for option, path in named.items() if path is not None}
 
     def check(self, read: Iterable[Path] = ()) -> None:
-        """Refuse, before any work, what cannot be written.
+        """Refuse, before any work, paths that cannot be written.
 
         Args:
-            read: What the run reads besides `published`, and what else must not be written over.
+            read: Paths that the run reads besides `published`, and others that must not be overwritten.
 
         Raises:
             ValueError: An unknown suffix or format, samples or published masses without the file they go into, one path
@@ -94,22 +94,22 @@ class OutputFiles:
 
     @contextmanager
     def opened(self, estimator: "MassEstimator", stamp: "ModelStamp", title: str) -> Iterator[Sink]:
-        """A function that puts an answer into every file; each file appears whole at the end, or not at all.
+        """Yield a function that adds a result to every file; each file appears whole at the end, or not at all.
 
         Args:
-            estimator: The one behind the masses.
-            stamp: What made them.
-            title: Of the page.
+            estimator: Estimator of the masses.
+            stamp: Model behind the masses.
+            title: Title of the page.
         """
         with ExitStack() as stack:
             sinks = [stack.enter_context(sink) for sink in self._files(stamp)]
             draw = self._drawing(estimator, stamp)
-            place = stack.enter_context(self._page(stamp, title))
+            add_row = stack.enter_context(self._page(stamp, title))
 
             def add(result: ClusterResult) -> None:
                 for sink in sinks:
                     sink(result)
-                place(result, None if draw is None else draw(result))
+                add_row(result, None if draw is None else draw(result))
 
             yield add
 
@@ -130,7 +130,7 @@ class OutputFiles:
         from sbi_clustermass.observations.tables.literature_masses import read_published_masses
 
         published = None if self.published is None else read_published_masses(self.published, h=stamp.h)
-        return FigureFolder(self.pictures, estimator, stamp, published, "pdf" if self.form == "pdf" else "png")
+        return FigureFolder(self.pictures, estimator, stamp, published, _FORMATS[self.form])
 
     @contextmanager
     def _page(self, stamp: "ModelStamp", title: str) -> Iterator[Callable[[ClusterResult, Path | None], None]]:
@@ -143,25 +143,25 @@ class OutputFiles:
             yield add
 
     def written(self) -> list[str]:
-        """What there is now, and what there is not for want of masses, a line each."""
+        """List the files that were written, and those that were not for lack of masses, a line each."""
         paths = [path for path in (self.table, self.posteriors, self.samples_path, self.page) if path is not None]
         lines = [f"Wrote {path}." if path.is_file() else f"No masses: {path} not written." for path in paths]
         return [*lines, f"Wrote {self.pictures}/."] if self.pictures else lines
 
 
 def _check_apart(outputs: Mapping[str, Path], read: Iterable[Path]) -> None:
-    """Refuse to write two things to one path, or over what is read.
+    """Refuse to write two files to one path, or to overwrite a file that is read.
 
     Raises:
         ValueError: Two paths lead to one place.
     """
-    taken = dict.fromkeys(map(_place, read), "what is read")
+    taken = dict.fromkeys(map(_real_path, read), "what is read")
     for option, path in outputs.items():
-        other = taken.setdefault(_place(path), option)
+        other = taken.setdefault(_real_path(path), option)
         if other != option:
             raise ValueError(f"{path}: {option} would be written over {other}.\n  try:    another name")
 
 
-def _place(path: Path) -> str:
-    """Where a path leads, links followed; `Path.resolve` raises where they go in a circle."""
+def _real_path(path: Path) -> str:
+    """The path with links followed; `Path.resolve` raises where they go in a circle."""
     return os.path.normcase(os.path.realpath(path))

@@ -1,10 +1,10 @@
-"""Posteriors of many clusters on disk, written some hundred at a time: grids, and samples.
+"""Posteriors of many clusters on disk, as grids or samples, written some hundred at a time.
 
 Masses are M200c [h^-1 Msun] as log10_mass [dex].
 """
 
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,8 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from clustermocks.io.atomic import scratch_folder
-from sbi_clustermass.observations.parquet_writer import Growing, growing
+from clustermocks.io.atomic import replacing, scratch_folder
 from sbi_clustermass.observations.results import ClusterResult, MassResult
 from sbi_clustermass.observations.writers import Sink
 from sbi_clustermass.posterior import MassPosteriors
@@ -23,8 +22,8 @@ SUFFIX = ".parquet"
 _DRAWS = "draws of log10 M200c [h^-1 Msun] from each posterior"
 
 
-def together(masses: Sequence[MassResult]) -> MassPosteriors:
-    """The posteriors of some clusters, all by one estimator."""
+def _concatenate(masses: Sequence[MassResult]) -> MassPosteriors:
+    """Join the posteriors of some clusters, all by one estimator."""
     first, rows = masses[0].posterior, [mass.posterior for mass in masses]
     spread = None
     if first.epistemic_std is not None:
@@ -41,18 +40,18 @@ def together(masses: Sequence[MassResult]) -> MassPosteriors:
 
 @contextmanager
 def posteriors_file(path: Path) -> Iterator[Sink]:
-    """A file for `MassPosteriors.from_parquet` and `clustermass population`; clusters without a mass are not in it.
+    """Write a file for `MassPosteriors.from_parquet` and `clustermass population`, without clusters that have no mass.
 
     Args:
-        path: Of the file; it appears whole or not at all. Where no cluster has a mass there is none in the end, not
-            even that of an earlier run.
+        path: File to write, whole or not at all. Without any mass there is no file in the end, not even that of an
+            earlier run.
     """
     waiting: list[MassResult] = []
     with scratch_folder(path.parent, path.name) as folder:
         parts: list[tuple[Path, int, float]] = []
 
         def write() -> None:
-            part, posteriors = folder / f"{len(parts)}{SUFFIX}", together(waiting)
+            part, posteriors = folder / f"{len(parts)}{SUFFIX}", _concatenate(waiting)
             posteriors.to_parquet(part)
             parts.append((part, len(waiting), posteriors.leakage))
             waiting.clear()
@@ -67,32 +66,33 @@ def posteriors_file(path: Path) -> Iterator[Sink]:
 
 
 def _join(path: Path, parts: Sequence[tuple[Path, int, float]]) -> None:
-    """One file of all parts; its leakage is the mean over all clusters."""
+    """Join all parts in one file; its leakage is the mean over all clusters."""
     schema = pq.read_schema(parts[0][0])
     n = sum(count for _, count, _ in parts)
     header = dict(schema.metadata or {})
     header[b"leakage"] = str(sum(count * leakage for _, count, leakage in parts) / n).encode()
-    with growing(path, schema, header) as file:
+    schema = schema.with_metadata(header)
+    with replacing(path) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as file:
         for part, _, _ in parts:
-            file.add(pq.read_table(part))
+            file.write_table(pq.read_table(part).replace_schema_metadata(header))
 
 
 @contextmanager
 def samples_file(path: Path, n: int, *, seed: int = 1) -> Iterator[Sink]:
-    """Draws from each posterior: columns name, and log10_mass [dex], a list of n; clusters without a mass are left out.
+    """Write draws from each posterior: columns name, and log10_mass [dex], a list of n.
 
     Args:
-        path: Of the Parquet file.
-        n: Draws a cluster.
-        seed: With a cluster's name it decides its draws, whatever else is in the file.
+        path: Parquet file to write, without clusters that have no mass.
+        n: Number of draws for each cluster.
+        seed: Seed; it and a cluster's name decide the draws, whatever else is in the file.
     """
     schema = pa.schema([("name", pa.string()), pa.field("log10_mass", pa.list_(pa.float32(), n))])
+    schema = schema.with_metadata({"description": _DRAWS, "seed": str(seed)})
     waiting: list[MassResult] = []
-    header: dict[str | bytes, str | bytes] = {"description": _DRAWS, "seed": str(seed)}
-    with growing(path, schema, header) as file:
+    with replacing(path) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as file:
 
         def write() -> None:
-            _write_samples(waiting, file, n, seed)
+            file.write_table(_samples(waiting, schema, n, seed))
             waiting.clear()
 
         yield _every(_ROWS, waiting, write)
@@ -100,13 +100,13 @@ def samples_file(path: Path, n: int, *, seed: int = 1) -> Iterator[Sink]:
             write()
 
 
-def _write_samples(masses: Sequence[MassResult], file: Growing, n: int, seed: int) -> None:
+def _samples(masses: Sequence[MassResult], schema: pa.Schema, n: int, seed: int) -> pa.Table:
     draws = [m.posterior.sample(n, seed=(seed << 32) + zlib.crc32(m.name.encode()))[0] for m in masses]
     values = pa.FixedSizeListArray.from_arrays(pa.array(np.concatenate(draws), pa.float32()), n)
-    file.add(pa.table([pa.array([m.name for m in masses]), values], schema=file.writer.schema))
+    return pa.table([pa.array([m.name for m in masses]), values], schema=schema)
 
 
-def _every(n: int, waiting: list[MassResult], write) -> Sink:
+def _every(n: int, waiting: list[MassResult], write: Callable[[], None]) -> Sink:
     """Collect masses, and write whenever there are n."""
 
     def add(result: ClusterResult) -> None:

@@ -1,4 +1,4 @@
-"""One HTML file for a survey: a summary, and a table of all clusters that sorts, filters and turns pages.
+"""The HTML page of a survey: a summary, and a table of all clusters that can be sorted, filtered and paged.
 
 Masses are M200c [h^-1 Msun] as log10_mass [dex]. Rows wait in temporary files: memory does not grow with them.
 """
@@ -33,22 +33,22 @@ if TYPE_CHECKING:
     from sbi_clustermass.observations.model_stamp import ModelStamp
 
 Add: TypeAlias = Callable[[ClusterResult, Path | None], None]
-INLINE = 12  # pictures inside the page: 0.4 MB each
+INLINE = 12  # figures inside the page: 0.4 MB each
 _PACKAGE = "sbi_clustermass.observations"
 _NUMBER = re.compile(r"(?<![\w^-])[-+]?\d+(\.\d+)?(e[-+]?\d+)?(\s?%)?")
-_MOST_KINDS, _TOLD = 500, 25
+_MOST_KINDS, _LISTED = 500, 25
 _BINS = np.linspace(12.0, 17.0, 51)  # log10 mass [dex]
 
 
 @final
 @dataclass(frozen=True)
 class PageColumn:
-    """A column of the page.
+    """Column of the page.
 
     Attributes:
-        column: In the table of masses.
-        label: Above it.
-        form: Of its numbers, for `format`; "" for text.
+        column: Name of the column in the table of masses.
+        label: Heading.
+        form: Format of its numbers, for `format`; "" for text.
     """
 
     column: str
@@ -57,12 +57,12 @@ class PageColumn:
 
     @property
     def kind(self) -> str:
-        """How it is set and sorted."""
+        """Kind of its values, by which it is aligned and sorted."""
         return "number" if self.form else "text"
 
     @property
     def description(self) -> str:
-        """What it means."""
+        """Meaning of the column."""
         return next(each.description for each in COLUMNS if each.name == self.column)
 
 
@@ -87,12 +87,12 @@ HEADS = (
 @final
 @dataclass
 class _Summary:
-    """What stands above the table, counted as clusters come.
+    """Counts shown above the table, updated cluster by cluster.
 
     Attributes:
-        counts: Clusters by what they got.
-        kinds: Clusters by warning or reason, numbers left out.
-        masses: Of the posterior means, without and with warnings, (2, bin).
+        counts: Clusters by outcome.
+        kinds: Clusters by warning or reason, without its numbers.
+        masses: Histogram of the posterior means, without and with warnings, (2, bin).
     """
 
     counts: Counter[str] = field(default_factory=Counter)
@@ -106,24 +106,23 @@ class _Summary:
             self.counts["with warnings" if result.warnings else "without warnings"] += 1
             cell = int(np.clip(np.searchsorted(_BINS, result.mean) - 1, 0, len(_BINS) - 2))
             self.masses[int(bool(result.warnings)), cell] += 1
-            said = [warning_kind(warning) for warning in result.warnings]
+            kinds = {warning_kind(warning) for warning in result.warnings}
         else:
             self.counts["without a mass"] += 1
-            said = [f"no mass: {warning_kind(_bare(result.name, result.reason))}"]
-        for kind in set(said):
+            kinds = {f"no mass: {warning_kind(_bare(result.name, result.reason))}"}
+        for kind in kinds:
             known = kind in self.kinds or len(self.kinds) < _MOST_KINDS
             self.kinds[kind if known else "of other kinds"] += 1
 
     def lines(self) -> list[tuple[str, int]]:
-        """How many clusters got what."""
-        masses = self.counts["with warnings"] + self.counts["without warnings"]
-        told = ("without warnings", "with warnings")
-        rest = [(f"masses {what}", self.counts[what]) for what in told]
-        return [("masses", masses), *rest, ("without a mass", self.counts["without a mass"])]
+        """Numbers of clusters by outcome."""
+        outcomes = ("without warnings", "with warnings")
+        masses = [(f"masses {outcome}", self.counts[outcome]) for outcome in outcomes]
+        return [("masses", sum(n for _, n in masses)), *masses, ("without a mass", self.counts["without a mass"])]
 
 
 def warning_kind(sentence: str) -> str:
-    """A warning without its numbers, so that those of one kind are alike.
+    """Replace the numbers in a warning by dots, so that warnings of one kind are equal.
 
     Example:
         >>> kind_of("9 galaxies; the training clusters had 10 to 628")
@@ -133,7 +132,7 @@ def warning_kind(sentence: str) -> str:
 
 
 def _bare(name: str, reason: str) -> str:
-    """A reason's first line without the name of file and cluster in front."""
+    """First line of a reason, without the name of file and cluster in front."""
     first = reason.partition("\n")[0]
     where, colon, what = first.partition(": ")
     return what if colon and name in where else first
@@ -141,35 +140,35 @@ def _bare(name: str, reason: str) -> str:
 
 @contextmanager
 def survey_page(path: Path, title: str, stamp: "ModelStamp", *, inline: int = INLINE) -> Iterator[Add]:
-    """A page that grows by a cluster a call: the answer, and where its picture is, if it has one.
+    """Write a page, one cluster a call: its result, and the path of its figure, if there is one.
 
-    The first pictures stand in the page, PNG only; to the others it links.
+    The first figures are embedded, PNG only; the page links to the others.
 
     Args:
-        path: Of the HTML file; it appears whole or not at all.
-        title: Of the page.
-        stamp: What made the masses.
-        inline: How many pictures stand in the page.
+        path: HTML file, written whole or not at all.
+        title: Title of the page.
+        stamp: Model behind the masses.
+        inline: Number of embedded figures.
     """
     with TemporaryFile("w+", encoding="utf-8") as rows, TemporaryFile("w+", encoding="utf-8") as pictures:
-        page = _Growing(path.parent, stamp, rows, pictures, inline)
+        page = _Page(path.parent, stamp, rows, pictures, inline)
         yield page.add
         _write(path, _frame(title, page), rows, pictures)
 
 
 @final
 @dataclass
-class _Growing:
-    """A page whose rows come one after the other.
+class _Page:
+    """Page whose rows are added one after the other.
 
     Attributes:
-        folder: Where the page will be: links start there.
-        stamp: What made the masses.
-        rows: Takes them, as JSON.
-        pictures: Takes those inside the page, as JSON.
-        room: How many more pictures go inside.
-        linked: Whether any picture is outside.
-        summary: What stands above the rows.
+        folder: Folder of the page, from which links start.
+        stamp: Model behind the masses.
+        rows: File that collects the rows, as JSON.
+        pictures: File that collects the embedded figures, as JSON.
+        room: Number of further figures to embed.
+        linked: Whether the page links to any figure.
+        summary: Counts shown above the rows.
     """
 
     folder: Path
@@ -181,13 +180,13 @@ class _Growing:
     summary: _Summary = field(default_factory=_Summary)
 
     def add(self, result: ClusterResult, picture: Path | None = None) -> None:
-        """One more cluster."""
-        link = "" if picture is None else self._place(picture)
+        """Add one cluster."""
+        link = "" if picture is None else self._embed(picture)
         _append(self.rows, [*_cells(result, self.stamp), link])
         self.summary.add(result)
 
-    def _place(self, picture: Path) -> str:
-        """Put a picture into the page and return "", or return its address."""
+    def _embed(self, picture: Path) -> str:
+        """Embed a figure and return "", or return a link to it."""
         if self.room > 0 and picture.suffix == ".png":
             source = "data:image/png;base64," + b64encode(picture.read_bytes()).decode("ascii")
             _append(self.pictures, [self.summary.counts["clusters"], source])
@@ -198,33 +197,33 @@ class _Growing:
 
 
 def _cells(result: ClusterResult, stamp: "ModelStamp") -> list[str | list[str] | bool | None]:
-    """A cluster's row: text, numbers as text or None, sentences one by one; at the end whether it has a mass."""
+    """A cluster's row: text, numbers as text or None, sentences as a list; the last cell is whether it has a mass."""
     row = mass_row(result, stamp)
-    said = list(result.warnings) if isinstance(result, MassResult) else [result.reason]
+    sentences = list(result.warnings) if isinstance(result, MassResult) else [result.reason]
     cells = {
         head.column: (format(row[head.column], head.form) if isfinite(float(row[head.column])) else None)
         for head in HEADS
         if head.form
     }
-    texts: dict[str, str | list[str]] = {"name": result.name, "warnings": said}
+    texts: dict[str, str | list[str]] = {"name": result.name, "warnings": sentences}
     return [*((texts | cells)[head.column] for head in HEADS), isinstance(result, MassResult)]
 
 
 def _append(file: IO[str], value: object) -> None:
-    """One more element of a list in JSON, which no text in it can end."""
+    """Append an element to a list in JSON; no text in it can end the script."""
     file.write(",\n" if file.tell() else "")
     file.write(json.dumps(value, ensure_ascii=True).replace("<", "\\u003c"))
 
 
-def _frame(title: str, page: _Growing) -> tuple[str, str, str]:
-    """The page before, between and after rows and pictures."""
+def _frame(title: str, page: _Page) -> tuple[str, str, str]:
+    """The page in three parts: before, between and after rows and figures."""
     marks, stamp, summary = (token_hex(16), token_hex(16)), page.stamp, page.summary
     model = f"model {stamp.model or 'not saved'}, checksum {stamp.checksum or 'none'}, h = {stamp.h:g}"
     whole = template("survey.html", _PACKAGE).render(
         title=title,
         lead=f"Dynamical masses M200c of {_clusters(summary.counts['clusters'])}, by sbi_clustermass; {model}.",
         counts=summary.lines(),
-        kinds=summary.kinds.most_common(_TOLD),
+        kinds=summary.kinds.most_common(_LISTED),
         picture=_picture(summary),
         alt="Histogram of the inferred masses, those with warnings on top of those without.",
         caption="Posterior means; not the mass function, since errors and the prior blur it.",
@@ -256,7 +255,7 @@ def _write(path: Path, frame: tuple[str, str, str], rows: IO[str], pictures: IO[
 
 
 def _picture(summary: _Summary) -> bytes | None:
-    """Histogram of the masses as PNG; None where there are none."""
+    """Histogram of the masses as PNG; None without masses."""
     from matplotlib.figure import Figure
 
     from sbi_clustermass.report.style import BLUE, MASS, ORANGE

@@ -1,4 +1,4 @@
-"""Tables of masses on disk, written row by row: CSV, ECSV, Parquet, each whole or not at all."""
+"""Tables of masses on disk, written row by row as CSV, ECSV or Parquet, each whole or not at all."""
 
 import csv
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -19,34 +19,23 @@ if TYPE_CHECKING:
     from astropy.table import Table
 
 Sink: TypeAlias = Callable[[ClusterResult], None]
-_ROWS = 1024  # of a group of Parquet rows
+_ROWS = 1024  # in a group of Parquet
 _TYPES = {"text": str, "number": float, "count": int}
 
 
 def as_table(results: Iterable[ClusterResult], stamp: ModelStamp) -> "Table":
-    """One row a cluster, those without a mass included, with units and a description of each column."""
+    """Make a table with a row for each cluster, with or without a mass, and units and descriptions of the columns."""
     rows = [mass_row(result, stamp) for result in results]
     return _table({column.name: [_cell(row[column.name], one_line) for row in rows] for column in COLUMNS})
 
 
-def write_table(results: Iterable[ClusterResult], path: Path, stamp: ModelStamp) -> None:
-    """Write all answers as CSV, ECSV or Parquet, by the suffix; the file appears whole or not at all.
-
-    Raises:
-        ValueError: Another suffix than those in `SUFFIXES`.
-    """
-    with table_file(path, stamp) as add:
-        for result in results:
-            add(result)
-
-
 @contextmanager
 def table_file(path: Path, stamp: ModelStamp) -> Iterator[Sink]:
-    """A table of masses that grows by one row a call; it takes its name at the end, or nothing is left.
+    """Write a table of masses, one row a call; the file appears whole at the end, or not at all.
 
     Args:
-        path: Of suffix .csv, .ecsv or .parquet.
-        stamp: What made the masses.
+        path: File of suffix .csv, .ecsv or .parquet.
+        stamp: Model behind the masses.
 
     Raises:
         ValueError: Another suffix.
@@ -63,7 +52,7 @@ Rows: TypeAlias = Callable[[dict[str, Cell]], None]
 def _csv(path: Path) -> Iterator[Rows]:
     with path.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file, lineterminator="\n").writerow([column.name for column in COLUMNS])
-        writer = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)  # text holds all separators
+        writer = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)  # text may hold separators
         yield lambda row: writer.writerow([_cell(row[column.name], no_formula) for column in COLUMNS])
 
 
@@ -71,34 +60,48 @@ def _csv(path: Path) -> Iterator[Rows]:
 def _ecsv(path: Path) -> Iterator[Rows]:
     with path.open("w", encoding="utf-8", newline="") as file:
         file.write(_ecsv_header())
-        writer = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)  # an unquoted "" is no text there
+        writer = csv.writer(
+            file, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC
+        )  # astropy takes an unquoted "" for a missing value
         yield lambda row: writer.writerow([_cell(row[column.name], one_line) for column in COLUMNS])
 
 
 @contextmanager
 def _parquet(path: Path) -> Iterator[Rows]:
-    """Rows in groups; astropy's readers want the length of the longest text of each column in the header."""
+    """Write rows in groups, then copy them behind a complete header.
+
+    astropy's readers look for the longest text of each column in the schema, which is written first.
+    """
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
-    from sbi_clustermass.observations.parquet_writer import growing
-
+    schema = _parquet_schema()
     waiting: list[dict[str, Cell]] = []
     longest = {column.name: 1 for column in COLUMNS if column.kind == "text"}
-    with growing(path, _parquet_schema(), {}) as file:
+    rows = path.with_name(f"{path.name}.rows")
+    try:
+        with pq.ParquetWriter(rows, schema, compression="zstd") as file:
 
-        def write() -> None:
-            file.add(pa.Table.from_pylist(waiting, schema=file.writer.schema))
-            waiting.clear()
+            def write() -> None:
+                file.write_table(pa.Table.from_pylist(waiting, schema=schema))
+                waiting.clear()
 
-        def add(row: dict[str, Cell]) -> None:
-            waiting.append({name: _cell(value, one_line) for name, value in row.items()})
-            longest.update({name: max(n, len(str(waiting[-1][name]))) for name, n in longest.items()})
-            if len(waiting) == _ROWS:
-                write()
+            def add(row: dict[str, Cell]) -> None:
+                waiting.append({name: _cell(value, one_line) for name, value in row.items()})
+                longest.update({name: max(n, len(str(waiting[-1][name]))) for name, n in longest.items()})
+                if len(waiting) == _ROWS:
+                    write()
 
-        yield add
-        write()
-        file.header |= {"table_meta_yaml": _astropy_yaml()} | {f"table::len::{k}": str(n) for k, n in longest.items()}
+            yield add
+            write()
+        schema = schema.with_metadata(
+            {"table_meta_yaml": _astropy_yaml()} | {f"table::len::{name}": str(n) for name, n in longest.items()}
+        )
+        with pq.ParquetFile(rows) as source, pq.ParquetWriter(path, schema, compression="zstd") as file:
+            for group in range(source.num_row_groups):
+                file.write_table(source.read_row_group(group).replace_schema_metadata(schema.metadata))
+    finally:
+        rows.unlink(missing_ok=True)
 
 
 SUFFIXES = {".csv": _csv, ".ecsv": _ecsv, ".parquet": _parquet}
@@ -109,7 +112,7 @@ def _cell(value: Cell, clean: Callable[[str], str]) -> Cell:
 
 
 def _ecsv_header() -> str:
-    """All that stands above the first row, by astropy."""
+    """The lines above the first row, by astropy."""
     text = StringIO()
     _blank().write(text, format="ascii.ecsv", delimiter=",")
     return text.getvalue()

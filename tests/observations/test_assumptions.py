@@ -1,4 +1,4 @@
-"""What is said of a mass: its assumptions, in numbers that another road confirms."""
+"""The assumptions of a mass, in numbers that another road confirms."""
 
 import re
 from dataclasses import replace
@@ -14,7 +14,7 @@ from sbi_clustermass.observations.assumptions import explain_cluster, explain_mo
 from sbi_clustermass.observations.cluster_summary import summary_lines
 
 
-def test_the_posterior_under_the_mass_function_is_told_where_it_can_be_known(estimator, results, stamp):
+def test_the_posterior_under_the_mass_function_is_given_where_it_is_certain(estimator, results, stamp):
     for mass in results[:5]:
         grid = mass.posterior.grid
         density = mass.posterior.prob[0] / np.exp(mass.posterior.log_prior)
@@ -24,28 +24,28 @@ def test_the_posterior_under_the_mass_function_is_told_where_it_can_be_known(est
         assert found.mean[0] == pytest.approx(expected, abs=1e-3)  # trapezia of .01 dex
         median = float(found.quantile(0.5)[0])
         assert median < mass.percentiles[1]  # massive clusters are rare
-        said = "\n".join(explain_cluster(mass, estimator, stamp))
+        printed = "\n".join(explain_cluster(mass, estimator, stamp))
         below = trapezoid(np.where(grid <= median, mass.posterior.prob[0], 0), grid)
-        assert (f"the median is {median:.2f}" in said) == (below > 0.02)
-        assert ("cannot be told" in said) == (below < 0.02)
+        assert (f"the median is {median:.2f}" in printed) == (below > 0.02)
+        assert ("cannot be told" in printed) == (below < 0.02)
 
 
-def test_the_cylinder_is_told_in_the_units_of_the_sky(estimator, results, stamp):
-    said = "\n".join(explain_cluster(results[0], estimator, stamp))
+def test_the_cylinder_is_given_in_the_units_of_the_sky(estimator, results, stamp):
+    printed = "\n".join(explain_cluster(results[0], estimator, stamp))
     cosmology = FlatLambdaCDM(H0=100 * stamp.h, Om0=stamp.cosmology.Om0, Tcmb0=0)
     z, aperture = results[0].cluster.redshift, estimator.observation.aperture / stamp.h  # comoving Mpc
     arcmin = aperture / cosmology.kpc_comoving_per_arcmin(z).to_value("Mpc / arcmin")
-    assert float(re.search(r"([\d.]+) arcmin", said)[1]) == pytest.approx(arcmin, abs=0.06)
-    assert float(re.search(r"([\d.]+) physical Mpc", said)[1]) == pytest.approx(aperture / (1 + z), abs=0.006)
-    low, high = map(float, re.search(r"redshifts ([\d.]+) to ([\d.]+)", said).groups())
+    assert float(re.search(r"([\d.]+) arcmin", printed)[1]) == pytest.approx(arcmin, abs=0.06)
+    assert float(re.search(r"([\d.]+) physical Mpc", printed)[1]) == pytest.approx(aperture / (1 + z), abs=0.006)
+    low, high = map(float, re.search(r"redshifts ([\d.]+) to ([\d.]+)", printed).groups())
     beta = estimator.observation.v_cut / 299_792.458
-    # 1 + z grows by the relativistic Doppler factor; told to four digits
+    # 1 + z grows by the relativistic Doppler factor; given to four digits
     assert (1 + high) / (1 + z) == pytest.approx(np.sqrt((1 + beta) / (1 - beta)), abs=1e-4)
     assert (1 + low) / (1 + z) == pytest.approx(np.sqrt((1 - beta) / (1 + beta)), abs=1e-4)
 
 
-def test_the_model_is_told_with_all_that_its_masses_rest_on(estimator, stamp):
-    said = "\n".join(explain_model(estimator, stamp))
+def test_the_model_is_described_with_all_that_its_masses_rest_on(estimator, stamp):
+    printed = "\n".join(explain_model(estimator, stamp))
     for words in (
         "R_proj < 1.6 comoving",
         "|v_los| < 2500 km/s",
@@ -57,21 +57,21 @@ def test_the_model_is_told_with_all_that_its_masses_rest_on(estimator, stamp):
         "not taught",
         stamp.checksum,
     ):
-        assert words in said
+        assert words in printed
 
 
-def test_completeness_and_errors_drawn_in_training_are_those_that_are_told(estimator, stamp):
+def test_completeness_and_errors_drawn_in_training_are_those_that_are_described(estimator, stamp):
     training = Training(augmentation=Augmentation(completeness=(0.3, 1.0), velocity_error=(0.0, 150.0)))
     thinned = replace(estimator, provenance=replace(estimator.provenance, training=training))
-    said = "\n".join(explain_model(thinned, stamp))
-    assert "share of galaxies with a redshift (0.3, 1.0), velocity errors (0.0, 150.0) km/s" in said
+    printed = "\n".join(explain_model(thinned, stamp))
+    assert "share of galaxies with a redshift (0.3, 1.0), velocity errors (0.0, 150.0) km/s" in printed
 
 
 def test_without_a_redshift_nothing_is_made_up(estimator, results, stamp):
     blind = replace(results[0], cluster=replace(results[0].cluster, redshift=np.nan), log10_mass_m_sigma=np.nan)
-    said = "\n".join([*summary_lines(blind, stamp), *explain_cluster(blind, estimator, stamp)])
-    assert "nan" not in said
-    assert said.count("needs a redshift") == 2
+    printed = "\n".join([*summary_lines(blind, stamp), *explain_cluster(blind, estimator, stamp)])
+    assert "nan" not in printed
+    assert printed.count("needs a redshift") == 2
 
 
 def test_a_table_that_could_not_be_read_has_its_reason_and_no_assumptions(estimator, results, stamp):

@@ -21,7 +21,6 @@ from sbi_clustermass.observations import (
     as_table,
     mass_row,
     table_file,
-    write_table,
 )
 from sbi_clustermass.observations.sanitize import no_formula
 
@@ -53,6 +52,12 @@ def read(path):
         return Table.read(path)
 
 
+def write_table(results, path, stamp):
+    with table_file(path, stamp) as add:
+        for result in results:
+            add(result)
+
+
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_every_format_gives_back_every_number_and_word(results, stamp, tmp_path, suffix):
     path = tmp_path / f"masses{suffix}"
@@ -70,7 +75,7 @@ def test_every_format_gives_back_every_number_and_word(results, stamp, tmp_path,
 
 
 @pytest.mark.parametrize("suffix", [".ecsv", ".parquet"])
-def test_units_and_descriptions_stand_beside_the_columns(results, stamp, tmp_path, suffix):
+def test_units_and_descriptions_belong_to_the_columns(results, stamp, tmp_path, suffix):
     write_table(results, tmp_path / f"m{suffix}", stamp)
     table = read(tmp_path / f"m{suffix}")
     assert (1 * table["M200c"].unit).to_value(u.solMass) == pytest.approx(1e14)
@@ -158,17 +163,17 @@ def test_an_interrupted_run_leaves_the_old_file_and_nothing_else(results, stamp,
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_another_suffix_is_answered_with_those_there_are(stamp, tmp_path):
+def test_another_suffix_is_refused_with_a_list_of_those_that_work(stamp, tmp_path):
     with pytest.raises(ValueError, match=r"\.ecsv"):
         write_table([], tmp_path / "m.xlsx", stamp)
 
 
 def test_the_help_names_the_columns():
-    said = infer.__doc__ or ""
+    text = infer.__doc__ or ""
     stems = {column.name.removesuffix("_p16").removesuffix("_p84") for column in COLUMNS}
     short = {stem for stem in stems if not stem.startswith("log10_mass_p")}
-    told = {"redshift_error", "redshift_source", "centre_error", "centre_source"}  # "with errors and sources"
-    assert not {stem for stem in short - told if stem not in said}
+    summed_up = {"redshift_error", "redshift_source", "centre_error", "centre_source"}  # "with errors and sources"
+    assert not {stem for stem in short - summed_up if stem not in text}
 
 
 def is_number(text: str) -> bool:

@@ -4,23 +4,32 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from astropy.table import vstack
 
 from sbi_clustermass import MassPosteriors
+from tests.reliability.conftest import cluster
 
 
-@pytest.fixture
-def files(tmp_path, mocks, plain_model, survey) -> dict[str, Path]:
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory, mocks, plain_model) -> dict[str, Path]:
     """Good and bad files by name."""
-    names = ("mocks.parquet", "masses.parquet", "text.parquet", "none", "notes.txt")
-    found = {name.partition(".")[0]: tmp_path / name for name in names}
+    folder = tmp_path_factory.mktemp("inputs")
+    names = ("mocks.parquet", "masses.parquet", "text.parquet", "none", "notes.txt", "survey.csv", "empty")
+    found = {name.partition(".")[0]: folder / name for name in names}
     mocks.select(np.arange(150)).to_parquet(found["mocks"])
     normal = MassPosteriors.from_normal(np.full(20, 14.5), np.full(20, 0.2), np.linspace(13, 15.6, 64))
     normal.to_parquet(found["masses"])
     found["text"].write_text("not a table")
     found["notes"].write_text("dear diary")
-    empty = tmp_path / "empty"
-    empty.mkdir()
-    return {**found, "empty": empty, "model": plain_model, "survey": survey(2, 30), "out": tmp_path / "out"}
+    vstack([cluster(30, seed, f"c{seed}") for seed in range(2)]).write(found["survey"])
+    found["empty"].mkdir()
+    return {**found, "model": plain_model}
+
+
+@pytest.fixture
+def files(inputs, tmp_path) -> dict[str, Path]:
+    """These files, and a path for the output that is new to each test."""
+    return {**inputs, "out": tmp_path / "out"}
 
 
 MISTAKES = [  # arguments, with names of files in braces; words that the message must have
@@ -78,8 +87,8 @@ def test_a_usual_mistake_ends_with_status_2_and_one_message_that_helps(command, 
     arguments = [part.format_map(files) for part in line.split()]
     status, out, err = command(*arguments)
     assert status == 2, (out, err)
-    said = " ".join((out + err).replace("│", " ").split())  # the command line's own refusals stand in a frame
-    assert words in said
-    assert "Traceback" not in said
-    assert "[Errno" not in said  # the system's own words for it are no help
+    message = " ".join((out + err).replace("│", " ").split())  # the command line's own refusals stand in a frame
+    assert words in message
+    assert "Traceback" not in message
+    assert "[Errno" not in message  # the system's own words for it are no help
     assert not any(path.name.startswith(".") for path in files["out"].rglob("*"))

@@ -111,7 +111,7 @@ def test_a_million_rows_are_read_in_time_and_memory_that_grow_with_their_number(
         began = time.process_time()
         cluster = read_table(tmp_path / "galaxies.csv", options=TableOptions(centre=(150.0, 2.0), redshift=0.05))
         seconds[n] = time.process_time() - began
-        assert cluster.n_rows == n
+        assert cluster.counts.rows == n
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6  # of the whole process [GB]
     print(
         f"{seconds[100_000]:.1f} and {seconds[1_000_000]:.1f} s of work for 10^5 and 10^6 rows, {peak:.1f} GB at most"
@@ -122,11 +122,11 @@ def test_a_million_rows_are_read_in_time_and_memory_that_grow_with_their_number(
 
 
 @pytest.mark.slow
-def test_a_hundred_thousand_clusters_in_one_table_are_told_apart_in_linear_time(tmp_path):
+def test_a_hundred_thousand_clusters_in_one_table_are_separated_in_linear_time(tmp_path):
     rng = np.random.default_rng(2)
     seconds = {}
     for n in (5_000, 100_000):
-        each = 3  # too few for a mass: what is measured is how clusters are told apart
+        each = 3  # too few for a mass: what is measured is how clusters are separated
         names = np.repeat(np.arange(n), each)
         ra = (np.repeat(rng.uniform(0, 360, n), each) + rng.normal(0, 0.05, n * each)) % 360
         dec = np.repeat(rng.uniform(-60, 60, n), each) + rng.normal(0, 0.05, n * each)

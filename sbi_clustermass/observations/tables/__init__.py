@@ -1,6 +1,6 @@
-"""Tables of galaxies as observers keep them, read into catalogues without masses.
+"""Tables of galaxies as observers keep them -> catalogues without masses.
 
-Whatever the table's units: out come comoving h^-1 Mpc and km/s relative to the cluster, and where they come from.
+Whatever the table's units, distances become comoving h^-1 Mpc and velocities km/s relative to the cluster.
 """
 
 import lazy_loader

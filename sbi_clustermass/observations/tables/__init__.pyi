@@ -1,4 +1,7 @@
-from .cluster import ObservedCluster as ObservedCluster
+from .cluster import (
+    ObservedCluster as ObservedCluster,
+    RowCounts as RowCounts,
+)
 from .cluster_list import (
     ClusterList as ClusterList,
     ListedCluster as ListedCluster,
@@ -12,4 +15,3 @@ from .reading import (
     read_clusters as read_clusters,
     read_table as read_table,
 )
-from .row_counts import RowCounts as RowCounts

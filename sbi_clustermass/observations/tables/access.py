@@ -1,4 +1,4 @@
-"""Columns and rows of astropy tables; `table[...]` gives either, which type checkers cannot tell apart."""
+"""Typed access to columns and rows of astropy tables, since `table[...]` may be either to a type checker."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
@@ -11,25 +11,25 @@ if TYPE_CHECKING:
 
 
 def column_of(table: "Table", name: str) -> "Column":
-    """One column."""
+    """Return one column."""
     return cast("Column", table[name])
 
 
 def columns_of(table: "Table", names: Sequence[str]) -> "Table":
-    """Some columns, as a table."""
+    """Return some columns as a table."""
     return cast("Table", table[list(names)])
 
 
 def rows_of(table: "Table", rows: Int[np.ndarray, "row"]) -> "Table":
-    """Some rows, as a table."""
+    """Return some rows as a table."""
     return cast("Table", table[rows])
 
 
 def meta_of(table: "Table", name: str) -> dict[str, Any]:
-    """What the file says of a column beside its unit, such as its UCD."""
+    """Return the metadata of a column other than its unit, such as its UCD."""
     return cast("dict[str, Any]", column_of(table, name).meta)
 
 
 def set_unit(table: "Table", name: str, unit: object) -> None:
-    """Give a column the unit that stands elsewhere in its file."""
+    """Set the unit of a column."""
     column_of(table, name).unit = unit.decode() if isinstance(unit, bytes) else str(unit)

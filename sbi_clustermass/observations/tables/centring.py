@@ -1,4 +1,4 @@
-"""Galaxies of a table -> distances and velocities relative to the cluster, its redshift and centre found on the way.
+"""A table's galaxies -> distances and velocities relative to the cluster, with redshift and centre found if needed.
 
 Lengths are comoving [h^-1 Mpc], velocities [km/s], angles [deg].
 """
@@ -20,7 +20,6 @@ from clustermocks.observation import (
     relative_velocity,
     subtract_velocity,
 )
-from sbi_clustermass.observations.tables.coordinates import Angles, Distances, Redshifts, Sky, UsableGalaxies
 from sbi_clustermass.observations.tables.density_peaks import (
     centre_error,
     densest_point,
@@ -28,28 +27,30 @@ from sbi_clustermass.observations.tables.density_peaks import (
     redshift_error,
     separation,
 )
-from sbi_clustermass.observations.tables.errors import problem
-from sbi_clustermass.observations.tables.limits import check_centre, check_redshift
+from sbi_clustermass.observations.tables.errors import check_centre, check_redshift, problem
+from sbi_clustermass.observations.tables.galaxies import UsableGalaxies
 from sbi_clustermass.observations.tables.options import TableOptions
+from sbi_clustermass.observations.tables.positions import Angles, Distances, Sky
+from sbi_clustermass.observations.tables.velocities import Redshifts
 
 Values: TypeAlias = Float[np.ndarray, "galaxy"]
 
 MAX_ITERATIONS = 20
-NEAREST = 0.002  # redshift: nearer ones say nothing about distance; Virgo has 0.0036
+NEAREST = 0.002  # a nearer redshift is no measure of distance; Virgo has 0.0036
 
 
 @final
 @dataclass(frozen=True)
 class PhaseSpace:
-    """Galaxies about a cluster.
+    """Projected phase space of galaxies about a cluster.
 
     Attributes:
         R_proj: Projected distances [comoving h^-1 Mpc], (galaxy,).
         v_los: Velocities relative to the cluster [km/s], (galaxy,).
-        redshift: The cluster's [1]; NaN if nobody said and no distance needed it.
-        redshift_source: Where it comes from.
+        redshift: Redshift of the cluster [1]; NaN if it is unknown and no distance needs it.
+        redshift_source: Origin of the redshift.
         centre: Right ascension and declination [deg]; NaN if the table holds distances only.
-        centre_source: Where it comes from.
+        centre_source: Origin of the centre.
         shift: Velocity by which the galaxies were recentred [km/s]; 0 where the redshift is their own.
         redshift_error: Standard error of a redshift that is the galaxies' own [1], else NaN.
         centre_error: Standard error of an estimated centre, along one axis [h^-1 Mpc], else NaN.
@@ -69,14 +70,14 @@ class PhaseSpace:
 @final
 @dataclass(frozen=True)
 class Centring:
-    """One table's galaxies, and what is needed to look at them from a redshift.
+    """Usable galaxies of one table, and what their distances and velocities about the cluster depend on.
 
     Attributes:
-        galaxies: The usable rows.
-        options: What the user said.
-        where: The file's name.
-        observation: The cylinder.
-        cosmology: For distances.
+        galaxies: Usable rows, each galaxy once.
+        options: Facts from the user.
+        where: Name of the file, for messages.
+        observation: Cylinder around the cluster.
+        cosmology: Cosmology of the distances.
     """
 
     galaxies: UsableGalaxies
@@ -85,15 +86,15 @@ class Centring:
     observation: Observation
     cosmology: Cosmology
 
-    def locate(self) -> PhaseSpace:
-        """Distances and velocities about the redshift that is given, or else about the galaxies' own.
+    def phase_space(self) -> PhaseSpace:
+        """Compute distances and velocities about the given redshift, or else about the galaxies' own.
 
         Raises:
             TableError: A redshift, h or kind of distance is needed and missing, or no galaxy is near the redshift.
         """
-        return self._with_errors(self._locate())
+        return self._with_errors(self._without_errors())
 
-    def _locate(self) -> PhaseSpace:
+    def _without_errors(self) -> PhaseSpace:
         redshift, source = self._known_redshift
         velocity, position = self.galaxies.velocity, self.galaxies.position
         if redshift is None and isinstance(velocity, Redshifts):
@@ -110,7 +111,7 @@ class Centring:
         return replace(phase_space, v_los=v_los, redshift_source=source, shift=-centre)
 
     def _with_errors(self, phase_space: PhaseSpace) -> PhaseSpace:
-        """Errors of what the galaxies themselves gave, by resampling them."""
+        """Add errors of redshift and centre where the galaxies gave them, by resampling the galaxies."""
         near = in_cylinder(phase_space.R_proj, phase_space.v_los, self.observation)
         position = self.galaxies.position
         if self._known_redshift[0] is None and isinstance(self.galaxies.velocity, Redshifts):
@@ -124,7 +125,7 @@ class Centring:
         return phase_space
 
     def _about_their_own_redshift(self, redshifts: Redshifts) -> PhaseSpace:
-        """Iterate biweight redshift, centre and distances until the redshift stands still within 1 km/s."""
+        """Iterate biweight redshift, centre and distances until the redshift changes by less than 1 km/s."""
         redshift = densest_redshift(redshifts.values[self._near_axis(redshifts)])
         for _ in range(MAX_ITERATIONS):
             check_redshift(self.where, redshift)
@@ -154,7 +155,7 @@ class Centring:
 
     @cached_property
     def known_centre(self) -> tuple[tuple[float, float] | None, str]:
-        """The centre that the user or the table gives, and which of them."""
+        """Centre that the user or the table gives, and which of the two gave it."""
         if self.options.centre is not None:
             return self.options.centre, "given"
         if self.galaxies.centre is not None:
@@ -163,7 +164,7 @@ class Centring:
         return None, "unknown"
 
     def _from(self, redshift: float) -> PhaseSpace:
-        """What the galaxies look like about one redshift."""
+        """Distances and velocities about one redshift."""
         velocity, position = self.galaxies.velocity, self.galaxies.position
         v_los = relative_velocity(velocity.values, redshift) if isinstance(velocity, Redshifts) else velocity.values
         centre, source = self.known_centre
@@ -178,11 +179,11 @@ class Centring:
     def _densest_point(self, position: Sky, v_los: Values, redshift: float) -> tuple[float, float]:
         near = np.abs(v_los) < self.observation.v_cut
         if not near.any():
-            raise nothing_there(self.where, v_los, f"within {self.observation.v_cut:g} km/s of redshift {redshift:.4f}")
+            raise no_galaxies(self.where, v_los, f"within {self.observation.v_cut:g} km/s of redshift {redshift:.4f}")
         return densest_point(position.values[near], float(self.cosmology.comoving_distance(redshift)))
 
     def _near_axis(self, redshifts: Redshifts) -> Bool[np.ndarray, "galaxy"]:
-        """Galaxies inside the aperture if each were at its own redshift; all where the centre is unknown or none is."""
+        """Galaxies inside the aperture, each at its own redshift; all if none is inside or the centre is unknown."""
         z = np.maximum(redshifts.values, 1e-3)
         position, (centre, _) = self.galaxies.position, self.known_centre
         if not isinstance(position, Sky):
@@ -195,7 +196,7 @@ class Centring:
         return inside if inside.any() else np.ones(len(z), bool)
 
     def _comoving(self, distances: Distances | Angles, redshift: ArrayLike) -> Values:
-        """Distances in comoving h^-1 Mpc: times h unless per h already, times 1 + z if physical; angles times D_c."""
+        """Distances in comoving h^-1 Mpc: times h unless in h^-1 Mpc, times 1 + z if physical; angles times D_c."""
         if isinstance(distances, Angles):
             return np.deg2rad(distances.values) * self.cosmology.comoving_distance(redshift)
         frame, h = self._frame(distances), 1.0 if distances.per_h else self.options.h
@@ -213,21 +214,21 @@ class Centring:
         return distances.values * h * expansion * self.rescaling(redshift)
 
     def rescaling(self, redshift: ArrayLike) -> Values:
-        """Distance in our cosmology over that in the user's, for one angle [1]; 1 where the user named none."""
+        """Ratio of the distances of one angle in our cosmology and the user's [1]; 1 where the user named none."""
         if self.options.Om is None:
             return np.ones(np.shape(redshift))
         theirs = replace(self.cosmology, Om0=self.options.Om)
         return self.cosmology.comoving_distance(redshift) / theirs.comoving_distance(redshift)
 
     def _frame(self, distances: Distances) -> str | None:
-        said, asked = distances.frame, self.options.distance
-        if said and asked and said != asked:
-            what, found = "physical or comoving?", f"{distances.column} says {said}, the option says {asked}"
+        named, option = distances.frame, self.options.distance
+        if named and option and named != option:
+            what, found = "physical or comoving?", f"{distances.column} says {named}, the option says {option}"
             raise problem(self.where, what, found=found, advice="drop the option, or rename the column")
-        return said or asked
+        return named or option
 
 
-def nothing_there(where: str, v_los: Values, place: str) -> Exception:
-    """The error for a cylinder without galaxies."""
+def no_galaxies(where: str, v_los: Values, place: str) -> Exception:
+    """Make the error for a cylinder without galaxies."""
     found = f"{len(v_los)} galaxies, the nearest at {v_los[np.argmin(np.abs(v_los))]:+.0f} km/s"
     return problem(where, f"no galaxies {place}.", found=found, advice="check the redshift and the centre")

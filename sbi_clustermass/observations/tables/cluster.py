@@ -4,9 +4,8 @@ Lengths are comoving [h^-1 Mpc], velocities [km/s], angles [deg].
 """
 
 import zlib
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import final
+from typing import Self, final
 
 import numpy as np
 
@@ -14,8 +13,78 @@ from clustermocks.catalogue.catalogue import Catalogue
 from clustermocks.observation import Observation, in_cylinder
 from sbi_clustermass.observations.tables.centring import Centring, PhaseSpace
 from sbi_clustermass.observations.tables.field import NarrowField, narrow_field
-from sbi_clustermass.observations.tables.row_counts import RowCounts
+from sbi_clustermass.observations.tables.galaxies import UsableGalaxies
 from sbi_clustermass.observations.tables.warnings import table_warnings
+
+
+@final
+@dataclass(frozen=True)
+class RowCounts:
+    """Numbers of rows of a cluster's table by their fate; each row counts once, and they add up to `rows`.
+
+    Attributes:
+        rows: All rows.
+        without_position: Rows without a usable position.
+        without_redshift: Rows with a position, but no usable redshift or velocity.
+        without_weight: Rows with both, and a weight of 0 or less.
+        duplicates: Rows of a galaxy that another row holds.
+        outside_aperture: Galaxies farther from the centre than the mocks' aperture.
+        outside_velocity: Galaxies inside the aperture, beyond the velocity cut: stars, foreground, background.
+        used: Galaxies in the cylinder.
+        used_without_error: Galaxies in the cylinder that have no velocity error; they are part of `used`.
+    """
+
+    rows: int
+    without_position: int
+    without_redshift: int
+    without_weight: int
+    duplicates: int
+    outside_aperture: int
+    outside_velocity: int
+    used: int
+    used_without_error: int
+
+    @classmethod
+    def from_galaxies(cls, galaxies: UsableGalaxies, phase_space: PhaseSpace, observation: Observation) -> Self:
+        """Count the rows of one cluster."""
+        inside = in_cylinder(phase_space.R_proj, phase_space.v_los, observation)
+        beyond = phase_space.R_proj >= observation.aperture
+        return cls(
+            rows=galaxies.n_rows,
+            without_position=galaxies.no_position,
+            without_redshift=galaxies.no_velocity,
+            without_weight=galaxies.no_weight,
+            duplicates=galaxies.duplicates,
+            outside_aperture=int(beyond.sum()),
+            outside_velocity=int(np.sum(~beyond & ~inside)),
+            used=int(inside.sum()),
+            used_without_error=int(np.isnan(galaxies.errors[inside]).sum()),
+        )
+
+    @property
+    def dropped(self) -> int:
+        """Number of rows without a usable position, velocity or weight."""
+        return self.without_position + self.without_redshift + self.without_weight
+
+    @property
+    def unused(self) -> dict[str, int]:
+        """Numbers of usable rows that are not used, by the reason in words."""
+        return {
+            "duplicates": self.duplicates,
+            "outside the aperture": self.outside_aperture,
+            "outside the velocity cut": self.outside_velocity,
+        }
+
+    def __str__(self) -> str:
+        """The counts in words, zeros left out."""
+        unusable = {
+            "without a position": self.without_position,
+            "without a redshift": self.without_redshift,
+            "of weight 0": self.without_weight,
+        }
+        left_out = unusable | self.unused
+        listed = ", ".join(f"{count} {words}" for words, count in left_out.items() if count)
+        return f"{self.used} of {self.rows} rows used" + (f"; {listed}" if listed else "")
 
 
 @final
@@ -25,8 +94,8 @@ class ObservedCluster:
 
     Attributes:
         catalogue: The cluster, without a mass; empty if it has too few galaxies.
-        name: In the table's column of names, or the file's name without its suffix.
-        redshift: The cluster's [1], NaN if unknown.
+        name: Name in the table's column of names, or the file's name without its suffix.
+        redshift: Redshift of the cluster [1], NaN if unknown.
         redshift_error: Standard error of a redshift estimated from the galaxies [1], else NaN.
         redshift_source: Such as "given (0.0235), velocities recentred by -12 km/s" or "biweight of 251 galaxies".
         ra: Right ascension of the centre [deg], NaN if unknown.
@@ -34,11 +103,11 @@ class ObservedCluster:
         centre_error: Standard error of an estimated centre, along one axis [h^-1 Mpc], else NaN.
         centre_source: "given", "column", "densest point of the galaxies" or "distances in the table".
         velocity_error: Median velocity error of the galaxies used [km/s], NaN if none has one.
-        counts: What became of the rows.
-        narrow: How far the field reaches, if it ends inside the aperture.
-        reason: Why the cluster gets no mass; None if it does.
-        warnings: What should make one doubt the mass.
-        notes: What was assumed to read the table.
+        counts: Numbers of rows by their fate.
+        narrow: Extent of the field, if it ends inside the aperture.
+        reason: Reason why the cluster gets no mass; None if it does.
+        warnings: Reasons to doubt the mass.
+        notes: Assumptions made to read the table.
     """
 
     catalogue: Catalogue
@@ -57,74 +126,60 @@ class ObservedCluster:
     warnings: tuple[str, ...]
     notes: tuple[str, ...]
 
+    @classmethod
+    def from_phase_space(cls, name: str, centring: Centring, phase_space: PhaseSpace) -> Self:
+        """Count and check the galaxies of one cluster, and make a catalogue of those in the cylinder.
+
+        Args:
+            name: Name of the cluster.
+            centring: Usable galaxies of the table, and the user's options.
+            phase_space: Their distances and velocities about the cluster.
+        """
+        galaxies, observation = centring.galaxies, centring.observation
+        inside = in_cylinder(phase_space.R_proj, phase_space.v_los, observation)
+        counts, least = RowCounts.from_galaxies(galaxies, phase_space, observation), observation.min_galaxies
+        reason = (
+            f"{counts.used} galaxies in the cylinder {describe_cylinder(observation)}; a mass needs at least {least}"
+        )
+        errors = galaxies.errors[inside]
+        error = float(np.nanmedian(errors)) if np.isfinite(errors).any() else np.nan
+        narrow = narrow_field(phase_space.R_proj, observation.aperture)
+        return cls(
+            catalogue=_catalogue(name, centring, phase_space, counts, narrow=narrow is not None, velocity_error=error),
+            name=name,
+            redshift=phase_space.redshift,
+            redshift_error=phase_space.redshift_error,
+            redshift_source=phase_space.redshift_source,
+            ra=phase_space.centre[0],
+            dec=phase_space.centre[1],
+            centre_error=phase_space.centre_error,
+            centre_source=phase_space.centre_source,
+            velocity_error=error,
+            counts=counts,
+            narrow=narrow,
+            reason=reason if counts.used < least else None,
+            warnings=(*galaxies.warnings, *table_warnings(centring, phase_space)),
+            notes=galaxies.notes,
+        )
+
     @property
     def n_galaxies(self) -> int:
-        """Galaxies in the cylinder."""
+        """Number of galaxies in the cylinder."""
         return self.counts.used
 
-    @property
-    def n_rows(self) -> int:
-        """Rows of the table."""
-        return self.counts.rows
 
-    @property
-    def n_dropped(self) -> int:
-        """Rows without a usable position, velocity or weight."""
-        return self.counts.dropped
-
-
-def cylinder(observation: Observation) -> str:
-    """The cylinder in words."""
+def describe_cylinder(observation: Observation) -> str:
+    """Describe the cylinder in words."""
     return f"R_proj < {observation.aperture:g} comoving h^-1 Mpc, |v_los| < {observation.v_cut:g} km/s"
 
 
-def observed_cluster(name: str, centring: Centring, phase_space: PhaseSpace) -> ObservedCluster:
-    """Put together what was found out about one cluster.
-
-    Args:
-        name: The cluster's.
-        view: Its galaxies, and what the user said.
-        located: Where they are.
-    """
-    inside = in_cylinder(phase_space.R_proj, phase_space.v_los, centring.observation)
-    counts, least = (
-        RowCounts.from_galaxies(centring.galaxies, phase_space, centring.observation),
-        centring.observation.min_galaxies,
-    )
-    reason = f"{counts.used} galaxies in the cylinder {cylinder(centring.observation)}; a mass needs at least {least}"
-    errors = centring.galaxies.errors[inside]
-    error = float(np.nanmedian(errors)) if np.isfinite(errors).any() else np.nan
-    narrow = narrow_field(phase_space.R_proj, centring.observation.aperture)
-    in_aperture = np.abs(phase_space.v_los[phase_space.R_proj < centring.observation.aperture])
-    told = {
-        "n_outside_velocity": -1 if narrow else counts.outside_velocity,  # of another field than the mocks' not known
-        "fastest": float(in_aperture.max(initial=0.0)),
-        "velocity_error": error,
-    }
-    return ObservedCluster(
-        catalogue=_catalogue(name, centring, phase_space, counts, told),
-        name=name,
-        redshift=phase_space.redshift,
-        redshift_error=phase_space.redshift_error,
-        redshift_source=phase_space.redshift_source,
-        ra=phase_space.centre[0],
-        dec=phase_space.centre[1],
-        centre_error=phase_space.centre_error,
-        centre_source=phase_space.centre_source,
-        velocity_error=error,
-        counts=counts,
-        narrow=narrow,
-        reason=reason if counts.used < least else None,
-        warnings=(*centring.galaxies.warnings, *table_warnings(centring, phase_space)),
-        notes=centring.galaxies.notes,
-    )
-
-
 def _catalogue(
-    name: str, centring: Centring, phase_space: PhaseSpace, counts: RowCounts, told: Mapping[str, float]
+    name: str, centring: Centring, phase_space: PhaseSpace, counts: RowCounts, *, narrow: bool, velocity_error: float
 ) -> Catalogue:
-    """The galaxies in the cylinder, with what is known of the cluster and what warnings are to be told."""
-    inside = in_cylinder(phase_space.R_proj, phase_space.v_los, centring.observation)
+    """The galaxies in the cylinder, with what is known of the cluster and what the estimator's warnings need."""
+    observation = centring.observation
+    inside = in_cylinder(phase_space.R_proj, phase_space.v_los, observation)
+    in_aperture = np.abs(phase_space.v_los[phase_space.R_proj < observation.aperture])
     columns = {
         "log10_mass": np.nan,
         "host_id": np.int64(zlib.crc32(name.encode())),  # two tables of one cluster never fall on both sides of a split
@@ -137,10 +192,12 @@ def _catalogue(
         "n_rows": counts.rows,
         "n_dropped": counts.dropped,
         "n_used": counts.used,
-        **told,
+        "n_outside_velocity": -1 if narrow else counts.outside_velocity,  # -1: no mocks have this field
+        "fastest": float(in_aperture.max(initial=0.0)),
+        "velocity_error": velocity_error,
     }
     return Catalogue.from_arrays(
-        centring.observation,
+        observation,
         centring.cosmology,
         clusters={key: np.array([value]) for key, value in columns.items()},
         galaxies={"R_proj": phase_space.R_proj[inside], "v_los": phase_space.v_los[inside]},

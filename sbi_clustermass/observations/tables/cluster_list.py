@@ -1,4 +1,4 @@
-"""A table of clusters, one a row: names, and where each is."""
+"""A table of clusters, one a row: names, centres and redshifts."""
 
 import math
 import re
@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, final
 import numpy as np
 
 from sbi_clustermass.observations.tables.column_reader import ColumnReader, as_text
-from sbi_clustermass.observations.tables.errors import closest, problem, shorten
+from sbi_clustermass.observations.tables.errors import check_centre, check_redshift, closest, problem, shorten
 from sbi_clustermass.observations.tables.files import read_file
-from sbi_clustermass.observations.tables.limits import check_centre, check_redshift
 
 if TYPE_CHECKING:
     from astropy.table import Column
@@ -23,12 +22,12 @@ _NAMES = ("name", "object", "target", "id", "system")
 @final
 @dataclass(frozen=True)
 class ListedCluster:
-    """Where a cluster is, as somebody else found.
+    """Name and position of a cluster, as a table of clusters lists them.
 
     Attributes:
-        name: As the table has it.
+        name: Name in the table.
         centre: Right ascension and declination [deg]; None if unknown.
-        redshift: Its redshift [1]; None if unknown.
+        redshift: Redshift [1]; None if unknown.
     """
 
     name: str
@@ -42,8 +41,8 @@ class ClusterList:
     """Clusters of one table, found by name; case, blanks and underscores do not matter.
 
     Attributes:
-        where: The file's name, for messages.
-        clusters: By their simplified names.
+        where: Name of the file, for messages.
+        clusters: The clusters by their simplified names.
     """
 
     where: str
@@ -59,10 +58,10 @@ class ClusterList:
         return _simple(name) in self.clusters
 
     def get(self, name: str) -> ListedCluster:
-        """The cluster of a name.
+        """Return the cluster of a name.
 
         Raises:
-            TableError: It is not there.
+            TableError: No cluster has this name.
         """
         if name in self:
             return self.clusters[_simple(name)]
@@ -102,7 +101,7 @@ def read_cluster_list(path: str | Path, *, columns: Mapping[str, str] | None = N
 
 
 def id_texts(column: "Column") -> list[str]:
-    """Names or numbers of clusters as text, "" for no cluster: missing, -1, or not a number."""
+    """Convert names or numbers of clusters to text, "" for no cluster: missing, -1, or not a number."""
     masked = np.ma.getmaskarray(np.ma.asarray(column))
     if column.dtype.kind == "f":
         whole = [str(int(v)) if math.isfinite(v) and v == int(v) else "" for v in np.ma.getdata(column).tolist()]
@@ -122,7 +121,7 @@ def _name_column(reader: ColumnReader) -> str:
 
 
 def _either(reader: ColumnReader, ours: str) -> np.ndarray:
-    """A column by its own name or by the one that it has in tables of galaxies; NaN where there is neither."""
+    """Read a column by its own name or by the name it has in tables of galaxies; NaN where there is neither."""
     for name in (ours, f"{ours}_cluster"):
         values = reader.optional(name)
         if values is not None:

@@ -8,25 +8,27 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from sbi_clustermass.observations.tables.access import column_of, meta_of
-from sbi_clustermass.observations.tables.errors import problem, shorten
-from sbi_clustermass.observations.tables.names import (
+from sbi_clustermass.observations.tables.column_names import (
     ALIASES,
     base_name,
     choice,
+    is_main,
     is_quantity,
     length_words,
     speed_word,
     suggestion,
+    ucd_contradicts,
+    ucd_quantity,
 )
+from sbi_clustermass.observations.tables.errors import problem, shorten
 from sbi_clustermass.observations.tables.parsing import angles, is_sexagesimal, numbers
-from sbi_clustermass.observations.tables.ucds import contradicts, is_main, meaning
 from sbi_clustermass.observations.tables.units import Unit
 
 if TYPE_CHECKING:
     from astropy.table import Column, Table
 
 _NUMBERS = "iufb"
-_HUGE = 1e30  # no quantity of ours is as large in any unit: a sign for a missing value, or damage
+_HUGE = 1e30  # none of our quantities is as large in any unit: it marks a missing value, or damage
 _FACTORS: dict[str, Callable[[Unit], float]] = {
     **dict.fromkeys(("ra", "dec", "ra_cluster", "dec_cluster"), Unit.degrees),
     **dict.fromkeys(("cz", "v", "v_los", "v_err"), Unit.kilometres_per_second),
@@ -40,11 +42,11 @@ Values: TypeAlias = Float[np.ndarray, "row"]
 @final
 @dataclass(frozen=True)
 class ColumnReader:
-    """Finds and checks columns of one table.
+    """Finder and checker of one table's columns.
 
     Attributes:
-        table: What the file held.
-        where: The file's name.
+        table: Contents of the file.
+        where: Name of the file, for messages.
         chosen: The user's choices of columns, ours -> theirs.
     """
 
@@ -53,10 +55,10 @@ class ColumnReader:
     chosen: Mapping[str, str]
 
     def find(self, ours: str) -> str | None:
-        """Name of the column that holds one of our quantities, or None: the user's choice, by name, UCD or unit.
+        """Find the column of one of our quantities by the user's choice, name, UCD or unit; None if there is none.
 
         Raises:
-            TableError: The user's choice is not there, or several columns could be meant.
+            TableError: The user's choice does not exist, or several columns could be meant.
         """
         if ours in self.chosen:
             return choice(self.where, self.table.colnames, ours, self.chosen[ours])
@@ -70,26 +72,26 @@ class ColumnReader:
         return found[0] if found else None
 
     def candidates(self, ours: str) -> list[str]:
-        """Columns that could hold one of our quantities: by name, or else by UCD, or else by unit."""
+        """List the columns that could hold one of our quantities: by name, or else by UCD, or else by unit."""
         taken = set(self.chosen.values())
         names = [name for name in self.table.colnames if name not in taken]
         found = [n for n in names if is_quantity(n, ours, self.unit(n).text) and not self._is_other(n, ours)]
-        return found or [name for name in names if meaning(self.ucd(name)) == ours] or self._by_unit(names, ours)
+        return found or [name for name in names if ucd_quantity(self.ucd(name)) == ours] or self._by_unit(names, ours)
 
     def column(self, name: str) -> "Column":
-        """A column as it is in the file."""
+        """Return a column as it is in the file."""
         return column_of(self.table, name)
 
     def unit(self, name: str) -> Unit:
-        """A column's unit."""
+        """Return the unit of a column."""
         return Unit(self.where, name, self.column(name).unit)
 
     def ucd(self, name: str) -> str:
-        """A column's UCD, "" if it has none."""
+        """Return the UCD of a column, "" if it has none."""
         return str(meta_of(self.table, name).get("ucd", "") or "")
 
     def read(self, ours: str, name: str) -> Values:
-        """A column as float64 in our unit (distances from the centre in their own), NaN where a value is missing.
+        """Read a column as float64 in our unit (distances from the centre in their own), NaN where a value is missing.
 
         Raises:
             TableError: Not one number a row, or a unit that is no unit of this quantity.
@@ -101,15 +103,15 @@ class ColumnReader:
         return values
 
     def optional(self, ours: str) -> Values | None:
-        """A column as `read` gives it, None if there is none."""
+        """Read the column of a quantity, None if there is none."""
         name = self.find(ours)
         return None if name is None else self.read(ours, name)
 
     def constant(self, ours: str) -> float | None:
-        """The one value of a column that describes the cluster, or None.
+        """Read the single value of a column that describes the cluster, None without such a column.
 
         Raises:
-            TableError: The column has several values: several clusters in one table.
+            TableError: The column has several values, those of several clusters.
         """
         name = self.find(ours)
         if name is None:
@@ -122,7 +124,7 @@ class ColumnReader:
         return float(values[0]) if len(values) else None
 
     def missing(self, what: str, ours: str) -> Exception:
-        """The error for a quantity that no column gives."""
+        """Make the error for a quantity that no column gives."""
         names = self.table.colnames
         return problem(self.where, what, found=shorten(names), advice=suggestion(names, ours))
 
@@ -134,9 +136,9 @@ class ColumnReader:
             raise problem(self.where, what, found=found, advice=advice)
 
     def _is_other(self, name: str, ours: str) -> bool:
-        """Whether UCD or unit say that a column is not what its name says."""
+        """Whether the UCD or the unit of a column contradicts its name."""
         unit = self.unit(name).text.lower()
-        return contradicts(self.ucd(name), ours) or (ours in ("z", "v") and unit.startswith(("mag", "ab", "mmag")))
+        return ucd_contradicts(self.ucd(name), ours) or (ours in ("z", "v") and unit.startswith(("mag", "ab", "mmag")))
 
     def _by_unit(self, names: Sequence[str], ours: str) -> list[str]:
         if ours not in _BY_UNIT:
@@ -146,7 +148,7 @@ class ColumnReader:
         return [n for n in fits if not any(word in n.lower() for word in ("err", "e_", "sig", "disp", "200", "500"))]
 
     def _numbers(self, name: str, ours: str) -> tuple[Values, bool]:
-        """A column's numbers, and whether they are in our unit already, as sexagesimal angles are."""
+        """Numbers of a column, and whether they are in our unit already, as sexagesimal angles are."""
         column = self.column(name)
         if column.ndim != 1:
             found = f"an array of shape {column.shape[1:]} in each row"
@@ -167,5 +169,5 @@ class ColumnReader:
 
 
 def as_text(value: object) -> str:
-    """A field as text."""
+    """Convert a field to text."""
     return value.decode(errors="replace") if isinstance(value, bytes) else str(value)

@@ -1,4 +1,4 @@
-"""Tables inside FITS, VOTable, HDF5 and Parquet files, of which there may be several in one file."""
+"""Readers of FITS, VOTable, HDF5 and Parquet files, the first three of which may hold several tables."""
 
 import subprocess
 import sys
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import h5py
     from astropy.table import Table
 
-_META = "__table_column_meta__"  # astropy's, beside its tables
+_META = "__table_column_meta__"  # written by astropy next to its tables
 _READ_ALL = """
 import sys, h5py
 def read(name, member):
@@ -71,18 +71,18 @@ def read_hdf5(path: Path, wanted: str | None) -> "Table":
     import h5py
     from astropy.table import Table
 
-    _try_in_a_child(path)
+    _read_in_child(path)
     with h5py.File(path, "r") as file:
         tables: dict[str, h5py.Dataset | h5py.Group] = {}
         _collect(file, tables)
         table = _chosen(path, tables, wanted)
         if isinstance(table, h5py.Dataset):
             return cast("Table", Table.read(file, format="hdf5", path=table.name))
-        return _of_group(table)
+        return _table_from_group(table)
 
 
-def _try_in_a_child(path: Path) -> None:
-    """Read a file once in another process: a damaged one can crash or hang the HDF5 library, which no `except` sees.
+def _read_in_child(path: Path) -> None:
+    """Read a file once in another process: a damaged one can crash or hang the HDF5 library, past any `except`.
 
     Raises:
         ValueError: It cannot be read.
@@ -91,13 +91,13 @@ def _try_in_a_child(path: Path) -> None:
         [sys.executable, "-c", _READ_ALL, str(path)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     )
     try:
-        _, said = child.communicate(timeout=_PATIENCE + path.stat().st_size / 1e7)
+        _, message = child.communicate(timeout=_PATIENCE + path.stat().st_size / 1e7)
     except subprocess.TimeoutExpired as error:
         child.kill()
         child.communicate()
         raise ValueError("damaged: reading it does not end") from error
     if child.returncode:
-        lines = said.strip().splitlines()
+        lines = message.strip().splitlines()
         raise ValueError(lines[-1] if child.returncode > 0 and lines else "damaged: it crashes the HDF5 library")
 
 
@@ -117,7 +117,7 @@ def read_parquet(path: Path) -> "Table":
 
 
 def _chosen(path: Path, tables: Mapping[str, T], wanted: str | None) -> T:
-    """The one table, or the one that is wanted."""
+    """Return the only table, or the one that is wanted."""
     names = ", ".join(tables)
     if not tables:
         raise problem(path.name, "no table in the file.", advice="save the galaxies as a table, a row each")
@@ -133,7 +133,7 @@ def _chosen(path: Path, tables: Mapping[str, T], wanted: str | None) -> T:
 
 
 def _collect(group: "h5py.Group", tables: "dict[str, h5py.Dataset | h5py.Group]") -> None:
-    """Everything in a group, and in those below, that is a table."""
+    """Add every table in a group and in the groups below."""
     import h5py
 
     members = [(name, group.get(name)) for name in map(str, group) if not name.endswith(_META)]
@@ -148,7 +148,7 @@ def _collect(group: "h5py.Group", tables: "dict[str, h5py.Dataset | h5py.Group]"
             tables[inner] = member
 
 
-def _of_group(group: "h5py.Group") -> "Table":
+def _table_from_group(group: "h5py.Group") -> "Table":
     import h5py
     from astropy.table import Table
 

@@ -1,4 +1,4 @@
-"""Where a cluster is, by its galaxies: the densest redshift, and the densest point on the sky near that redshift.
+"""The densest redshift and the densest point on the sky of a cluster's galaxies, their errors and their rivals.
 
 Lengths are comoving [h^-1 Mpc], velocities [km/s], angles [deg].
 """
@@ -11,8 +11,8 @@ from clustermocks.kinematics.biweight import biweight_location
 
 WINDOW = 2000.0  # km/s: two velocity dispersions of a 10^15 cluster, four of a group
 SMOOTHING = 0.25  # h^-1 Mpc: a cluster's core
-CIRCLES = (1.0, 0.8, 0.6, 0.5, 0.4)
-CORE = 0.5
+CIRCLES = (1.0, 0.8, 0.6, 0.5, 0.4)  # h^-1 Mpc
+CORE = 0.5  # h^-1 Mpc
 FEWEST = 5
 MANY, FULLEST = 3000, 20  # galaxies whose pairs fit in memory; cells of the crowded places where there are more
 FEW = 500  # galaxies whose pairs are quicker to list than to search
@@ -21,7 +21,7 @@ REACH = 2.0  # h^-1 Mpc: from the centre, of the galaxies that could move it
 
 
 def densest_redshift(z: Float[np.ndarray, "galaxy"]) -> float:
-    """Median redshift of the fullest window of 2000 km/s.
+    """Find the fullest window of 2000 km/s and return its median redshift.
 
     Args:
         z: Redshifts [1], at least one.
@@ -33,10 +33,11 @@ def densest_redshift(z: Float[np.ndarray, "galaxy"]) -> float:
 
 
 def densest_point(sky: Float[np.ndarray, "galaxy 2"], distance: float) -> tuple[float, float]:
-    """Right ascension and declination [deg] of the densest point of galaxies at one distance.
+    """Find the densest point of galaxies at one distance: right ascension and declination [deg].
 
-    Starts at the galaxy with the densest surroundings (Gaussian of 0.25 h^-1 Mpc), then follows the mean of galaxies
-    in a circle that shrinks from 1 to 0.4 h^-1 Mpc (as Power et al. 2003, MNRAS 338, 14, centre simulated haloes).
+    The search starts at the galaxy with the densest surroundings (Gaussian of 0.25 h^-1 Mpc), then follows the mean of
+    galaxies in a circle that shrinks from 1 to 0.4 h^-1 Mpc (as Power et al. 2003, MNRAS 338, 14, centre simulated
+    haloes).
 
     Args:
         sky: Right ascension and declination [deg].
@@ -54,7 +55,7 @@ def densest_point(sky: Float[np.ndarray, "galaxy 2"], distance: float) -> tuple[
 
 
 def _densest(points: Float[np.ndarray, "galaxy 3"]) -> Float[np.ndarray, "3"]:
-    """The point with the densest surroundings."""
+    """Return the point with the densest surroundings."""
     from scipy.spatial import KDTree
     from scipy.spatial.distance import cdist
 
@@ -69,7 +70,7 @@ def _densest(points: Float[np.ndarray, "galaxy 3"]) -> Float[np.ndarray, "3"]:
 
 
 def _crowded(points: Float[np.ndarray, "galaxy 3"]) -> Float[np.ndarray, "some 3"]:
-    """All points, or at most `MANY` of those in the fullest cells: the pairs of 10^6 points fit in no memory."""
+    """Return all points, or at most `MANY` in the fullest cells: the pairs of 10^6 points fit in no memory."""
     if len(points) <= MANY:
         return points
     cells = np.floor(points / (2 * SMOOTHING)).astype(np.int64)
@@ -81,13 +82,13 @@ def _crowded(points: Float[np.ndarray, "galaxy 3"]) -> Float[np.ndarray, "some 3
 
 
 def centre_error(sky: Float[np.ndarray, "galaxy 2"], centre: tuple[float, float], distance: float) -> float:
-    """Uncertainty of `densest_point` along one axis of the sky [h^-1 Mpc]: its scatter over resampled galaxies.
+    """Estimate the error of `densest_point` along one axis of the sky [h^-1 Mpc] by resampling the galaxies.
 
-    Every resampling starts anew from its own densest galaxy, so that a second clump as dense as the first counts.
+    Each resampling starts from its own densest galaxy, so a second clump as dense as the first widens the error.
 
     Args:
         sky: Right ascension and declination of the galaxies near the cluster's redshift [deg].
-        centre: The centre found [deg].
+        centre: Right ascension and declination found [deg].
         distance: Comoving distance [h^-1 Mpc].
 
     References:
@@ -113,11 +114,11 @@ def centre_error(sky: Float[np.ndarray, "galaxy 2"], centre: tuple[float, float]
 
 
 def redshift_error(v_los: Float[np.ndarray, "galaxy"], redshift: float) -> float:
-    """Standard error of a biweight redshift [1]: its scatter over resampled galaxies of the cylinder.
+    """Estimate the standard error of a biweight redshift [1] by resampling the galaxies of the cylinder.
 
     Args:
         v_los: Velocities relative to the cluster [km/s].
-        redshift: The cluster's [1].
+        redshift: Redshift of the cluster [1].
     """
     if len(v_los) < FEWEST:
         return np.nan
@@ -127,13 +128,13 @@ def redshift_error(v_los: Float[np.ndarray, "galaxy"], redshift: float) -> float
 
 
 def unit_vectors(sky: Float[np.ndarray, "galaxy 2"]) -> Float[np.ndarray, "galaxy 3"]:
-    """Directions of right ascensions and declinations [deg]."""
+    """Convert right ascensions and declinations [deg] to unit vectors."""
     ra, dec = np.deg2rad(sky).T
     return np.stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)], axis=1)
 
 
 def position_angle(sky: Float[np.ndarray, "galaxy 2"], centre: tuple[float, float]) -> Float[np.ndarray, "galaxy"]:
-    """Direction from the centre to each galaxy, from north through east [deg]."""
+    """Compute the direction from the centre to each galaxy, from north through east [deg]."""
     ra, dec = np.deg2rad(sky).T
     ra0, dec0 = np.deg2rad(centre)
     east = np.cos(dec) * np.sin(ra - ra0)
@@ -142,21 +143,22 @@ def position_angle(sky: Float[np.ndarray, "galaxy 2"], centre: tuple[float, floa
 
 
 def separation(sky: Float[np.ndarray, "galaxy 2"], centre: tuple[float, float]) -> Float[np.ndarray, "galaxy"]:
-    """Angle between each galaxy and the centre [rad], from the chord: exact for small angles, poles included."""
+    """Compute the angle between each galaxy and the centre [rad] from the chord: exact for small angles, poles too."""
     chord = np.linalg.norm(unit_vectors(sky) - unit_vectors(np.array([centre])), axis=1)
     return 2 * np.arcsin(np.minimum(chord / 2, 1))
 
 
 def rival_redshift(z: Float[np.ndarray, "galaxy"], redshift: float, v_cut: float) -> tuple[float, int, int] | None:
-    """Another concentration along the line of sight with at least half as many galaxies.
+    """Find another concentration along the line of sight with at least half as many galaxies.
 
     Args:
         z: Redshifts of the galaxies in the aperture [1].
-        redshift: The one chosen [1].
+        redshift: Redshift that was chosen [1].
         v_cut: Half-width of the cylinder [km/s].
 
     Returns:
-        Its redshift, its galaxies and those at the redshift chosen, each within half a window; None if there is none.
+        Redshift of the rival, its number of galaxies and that at the chosen redshift, each within half a window; None
+        without a rival.
     """
     distance = SPEED_OF_LIGHT * np.abs(np.log1p(z) - np.log1p(redshift))
     others = z[distance > v_cut + WINDOW / 2]
@@ -174,16 +176,17 @@ def _within(z: Float[np.ndarray, "galaxy"], redshift: float) -> Bool[np.ndarray,
 def rival_point(
     sky: Float[np.ndarray, "galaxy 2"], centre: tuple[float, float], distance: float, *, apart: float
 ) -> tuple[float, float, int, int] | None:
-    """Another concentration on the sky with at least half as many galaxies within 0.5 h^-1 Mpc.
+    """Find another concentration on the sky with at least half as many galaxies within 0.5 h^-1 Mpc.
 
     Args:
         sky: Right ascension and declination of the galaxies near the cluster's redshift [deg].
-        centre: The one chosen [deg].
+        centre: Centre that was chosen [deg].
         distance: Comoving distance [h^-1 Mpc].
-        apart: Least distance from the centre chosen [h^-1 Mpc].
+        apart: Least distance from that centre [h^-1 Mpc].
 
     Returns:
-        Its right ascension and declination [deg], its galaxies and those at the centre chosen; None if there is none.
+        Right ascension and declination of the rival [deg], its number of galaxies and that at the chosen centre; None
+        without a rival.
     """
     far = sky[distance * separation(sky, centre) > apart]
     if not len(far):

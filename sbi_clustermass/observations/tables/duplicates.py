@@ -1,4 +1,4 @@
-"""The same galaxy in several rows of a table: found by position and velocity, kept once.
+"""Rows of the same galaxy, found by position and velocity, of which one is kept.
 
 Angles are in degrees.
 """
@@ -13,18 +13,18 @@ from sbi_clustermass.observations.tables.density_peaks import unit_vectors
 
 Rows: TypeAlias = Int[np.ndarray, "row"]
 
-APART = 2.0 / 3600  # deg: the positions of one galaxy in two surveys agree to an arcsecond or so
-SAME = 1000.0  # km/s: more than the error of any spectrum; beyond, two galaxies stand in one line of sight
+APART = 2.0 / 3600  # deg: the positions of one galaxy in two surveys agree to about an arcsecond
+SAME = 1000.0  # km/s: more than the error of any spectrum; beyond it, two galaxies are in one line of sight
 
 
 @final
 @dataclass(frozen=True)
 class DistinctRows:
-    """Each galaxy once.
+    """Rows to keep so that each galaxy is there once.
 
     Attributes:
         keep: True for one row of each galaxy, (row,).
-        behind: Galaxies kept although another is within 2 arcsec, since their velocities differ by 1000 km/s or more.
+        behind: Number of galaxies kept although another is within 2 arcsec, for velocities 1000 km/s or more apart.
     """
 
     keep: Bool[np.ndarray, "row"]
@@ -34,13 +34,13 @@ class DistinctRows:
 def distinct_rows(
     sky: Float[np.ndarray, "row 2"], velocity: Float[np.ndarray, "row"], errors: Float[np.ndarray, "row"]
 ) -> DistinctRows:
-    """Of rows within 2 arcsec and 1000 km/s of each other, keep the one with the smallest error, or else the first.
+    """Keep of rows within 2 arcsec and 1000 km/s of each other the one with the smallest error, or else the first.
 
-    Rows form one galaxy if a chain of such neighbours joins them.
+    Rows are one galaxy if a chain of such neighbours joins them.
 
     Args:
         sky: Right ascension and declination [deg].
-        velocity: Whose differences are velocities [km/s].
+        velocity: Numbers whose differences are velocities [km/s].
         errors: Velocity errors [km/s], NaN where unknown.
     """
     galaxy, behind = _galaxies(unit_vectors(sky), velocity)
@@ -52,7 +52,7 @@ def distinct_rows(
 
 
 def _galaxies(points: Float[np.ndarray, "row 3"], velocity: Float[np.ndarray, "row"]) -> tuple[Rows, int]:
-    """A number for each galaxy, from 0 without gaps, the same for its rows; and how many stand behind another."""
+    """Number the galaxies from 0 and give each row its galaxy's number; count the galaxies behind another."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
     from scipy.spatial import KDTree
@@ -72,7 +72,7 @@ def _galaxies(points: Float[np.ndarray, "row 3"], velocity: Float[np.ndarray, "r
 
 
 def _stacks(points: Float[np.ndarray, "row 3"], velocity: Float[np.ndarray, "row"]) -> Rows:
-    """Rows at one point, each less than 1000 km/s from the next: a million equal rows would be 10^12 pairs."""
+    """Number stacks of rows at one point, each less than 1000 km/s from the next: 10^6 equal rows make 10^12 pairs."""
     order = np.lexsort((velocity, *np.round(points, 13).T))
     moved = (np.abs(np.diff(points[order], axis=0)) > 1e-12).any(axis=1)
     new = np.concatenate([[False], moved | (np.diff(velocity[order]) >= SAME)])

@@ -1,8 +1,10 @@
-"""What a user reads when a table cannot be used: where, what, what was found, what to try."""
+"""Messages for a table that cannot be used (where, what, what was found, what to try), and checks that raise them."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import final
+
+MAX_REDSHIFT = 2.0
 
 
 @final
@@ -11,11 +13,11 @@ class TableError(ValueError):
 
 
 def problem(where: str, what: str, *, found: str = "", advice: str = "") -> TableError:
-    """A TableError of up to three lines.
+    """Make a TableError of up to three lines.
 
     Args:
-        where: The file's name.
-        what: What is wrong, one sentence.
+        where: Name of the file.
+        what: Description of what is wrong, in one sentence.
         found: What was there instead.
         advice: What to do about it.
     """
@@ -28,13 +30,38 @@ def problem(where: str, what: str, *, found: str = "", advice: str = "") -> Tabl
 
 
 def closest(word: str, choices: Iterable[str]) -> str | None:
-    """The choice spelled most like `word`, if any is close."""
+    """Return the choice spelled most like `word`, if any is close."""
     near = get_close_matches(word, list(choices), n=1)
     return near[0] if near else None
 
 
 def shorten(names: Iterable[str], limit: int = 12) -> str:
-    """Names in one line, the first `limit` of them."""
+    """Join names in one line, the first `limit` of them."""
     names = list(names)
     more = f", and {len(names) - limit} more" if len(names) > limit else ""
     return ", ".join(names[:limit]) + more
+
+
+def check_redshift(where: str, redshift: float) -> None:
+    """Refuse an impossible redshift of a cluster.
+
+    Raises:
+        TableError: Not between 0 and 2.
+    """
+    if not 0 < redshift <= MAX_REDSHIFT:
+        is_cz = redshift > 100
+        advice = f"c z in km/s? Then z is {redshift / 299_792.458:.4f}" if is_cz else "pass the cluster's redshift"
+        what = f"the redshift of a cluster lies between 0 and {MAX_REDSHIFT:g}."
+        raise problem(where, what, found=f"{redshift:g}", advice=advice)
+
+
+def check_centre(where: str, centre: tuple[float, float]) -> None:
+    """Refuse a centre that is no point on the sky.
+
+    Raises:
+        TableError: Right ascension outside -180 to 360 or declination outside -90 to 90 degrees.
+    """
+    ra, dec = centre
+    if not (-180 <= ra <= 360 and -90 <= dec <= 90):
+        what = "a centre is right ascension (0 to 360) and declination (-90 to 90), both in degrees."
+        raise problem(where, what, found=f"{ra:g}, {dec:g}", advice="194.95, 27.98 is Coma")

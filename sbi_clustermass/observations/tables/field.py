@@ -1,4 +1,4 @@
-"""Whether the galaxies of a table fill the mocks' aperture, or a smaller field was observed.
+"""Coverage of the mocks' aperture by a table's galaxies: where a smaller field was observed.
 
 Lengths are comoving [h^-1 Mpc], angles [deg].
 """
@@ -11,10 +11,10 @@ from jaxtyping import Float
 from numpy.typing import ArrayLike
 
 SCALE_RADIUS = 0.25  # h^-1 Mpc: r200 / c of a cluster of 10^14.5 h^-1 Msun, c of galaxies about 4
-CHANCE = 1e-3  # that a full field ends as early
-GAP_CHANCE = 1e-4  # that a round cluster leaves such a gap; elongated ones leave one of their own in 1 of 100
+CHANCE = 1e-3  # probability that a full field ends as early
+GAP_CHANCE = 1e-4  # probability that a round cluster leaves such a gap; of elongated ones 1 in 100 has a gap
 SMALLEST_GAP = 60.0  # deg
-_EDGES = (1 / 3, 2 / 3, 1.0)  # of the aperture: rings in which position angles are looked at
+_EDGES = (1 / 3, 2 / 3, 1.0)  # outer edges of the rings of position angles [aperture]
 
 Values = Float[np.ndarray, "*batch"]
 
@@ -22,12 +22,12 @@ Values = Float[np.ndarray, "*batch"]
 @final
 @dataclass(frozen=True)
 class NarrowField:
-    """A field that ends inside the aperture.
+    """Extent of a field that ends inside the aperture.
 
     Attributes:
-        reach: Where its outermost galaxy is [h^-1 Mpc].
-        share: Of the galaxies in the aperture that a usual profile has inside [1].
-        missing: Galaxies beyond, if the profile is the usual one.
+        reach: Distance of the outermost galaxy [h^-1 Mpc].
+        share: Share of the aperture's galaxies that a usual profile has inside the field [1].
+        missing: Number of galaxies beyond the field, if the profile is the usual one.
     """
 
     reach: float
@@ -36,9 +36,9 @@ class NarrowField:
 
 
 def projected_nfw(x: ArrayLike) -> Values:
-    """Galaxies within x scale radii on the sky, ln(x/2) + arccos(1/x) / sqrt(x^2 - 1), up to a factor.
+    """Count NFW galaxies within x scale radii on the sky, ln(x/2) + arccos(1/x) / sqrt(x^2 - 1), up to a factor.
 
-    Below one scale radius it is ln(x/2) + arccosh(1/x) / sqrt(1 - x^2).
+    Below one scale radius the count is ln(x/2) + arccosh(1/x) / sqrt(1 - x^2).
 
     References:
         Bartelmann 1996, A&A 313, 697; Lokas & Mamon 2001, MNRAS 321, 155, eqs. 42 and 43.
@@ -51,14 +51,14 @@ def projected_nfw(x: ArrayLike) -> Values:
 
 
 def narrow_field(R_proj: Values, aperture: float) -> NarrowField | None:
-    """How much of the aperture a field leaves out, None where a full one could look the same.
+    """Measure a field that ends inside the aperture; None where a full field could look the same.
 
     Of n galaxies with a projected NFW profile (scale radius .25 h^-1 Mpc) none lies beyond R with probability
-    (share inside R)^n; below .001 the field is taken as cut. Background galaxies only lower that probability.
+    (share inside R)^n; below .001 the field counts as cut. Background galaxies only lower that probability.
 
     Args:
         R_proj: Distances from the centre of all galaxies, at any velocity [h^-1 Mpc].
-        aperture: Of the mocks [h^-1 Mpc].
+        aperture: Aperture of the mocks [h^-1 Mpc].
     """
     reach = float(R_proj.max(initial=0.0))
     if not 0 < reach < aperture:
@@ -70,16 +70,16 @@ def narrow_field(R_proj: Values, aperture: float) -> NarrowField | None:
 
 
 def covered_share(angle: Values, R_proj: Values, aperture: float) -> tuple[float, float]:
-    """Share of the aperture's circle that was observed, by position angles in three rings, and the widest gap [deg].
+    """Return the observed share of the aperture's circle by position angles in three rings, and the widest gap [deg].
 
     In a ring of n galaxies a gap wider than a share g of the circle has probability n (1 - g)^(n - 1) or less (Stevens
-    1939, Annals of Eugenics 9, 315); below .0001 and above 60 degrees it is taken as unobserved.
-    What is unobserved in a ring is so in those outside, unless a galaxy stands there.
+    1939, Annals of Eugenics 9, 315); below .0001 and above 60 degrees it counts as unobserved.
+    A sector that is unobserved in one ring is so in the rings outside, unless they hold a galaxy there.
 
     Args:
         angle: Position angles about the centre of all galaxies, at any velocity [deg].
-        R_proj: Their distances from it [h^-1 Mpc].
-        aperture: Of the mocks [h^-1 Mpc].
+        R_proj: Distances of these galaxies from the centre [h^-1 Mpc].
+        aperture: Aperture of the mocks [h^-1 Mpc].
     """
     lost, widest, inner, start, gap = 0.0, 0.0, 0.0, 0.0, 0.0
     for outer in _EDGES:
@@ -93,7 +93,7 @@ def covered_share(angle: Values, R_proj: Values, aperture: float) -> tuple[float
 
 
 def _significant_gap(angle: Values) -> tuple[float, float]:
-    """Start [deg] and width [share of the circle] of the widest gap of position angles; 0, 0 if chance may leave it."""
+    """Start [deg] and width [share of the circle] of the widest gap of position angles; 0, 0 if it may be by chance."""
     n = len(angle)
     if n < 2:
         return 0.0, 0.0

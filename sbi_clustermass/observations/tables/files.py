@@ -1,4 +1,4 @@
-"""A file on disk -> an astropy table with stripped column names."""
+"""A file of any supported format -> an astropy table with stripped column names."""
 
 import warnings
 from pathlib import Path
@@ -48,7 +48,7 @@ def read_file(path: Path, wanted: str | None = None) -> "Table":
         table = _read(path, kind, wanted)
     except TableError:
         raise
-    except (Exception, MemoryError) as error:  # six parsers on a damaged file: there is no list of what they raise
+    except (Exception, MemoryError) as error:  # six parsers may raise anything on a damaged file
         reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
         what = f"not a readable {_suffix(path)[1:].removesuffix('.gz').upper()} table."
         advice = "a line of column names, then as many values a row, in UTF-8" if kind == TEXT else "write it again"
@@ -63,7 +63,7 @@ def read_file(path: Path, wanted: str | None = None) -> "Table":
 
 
 def _flatten(table: "Table") -> None:
-    """Make plain columns of what astropy keeps in ECSV and FITS: quantities, and coordinates on the sky."""
+    """Convert to plain columns the quantities and sky coordinates that astropy keeps in ECSV and FITS."""
     from astropy.coordinates import SkyCoord
     from astropy.table import Column
 
@@ -80,8 +80,8 @@ def _flatten(table: "Table") -> None:
             table.remove_column(name)
 
 
-def stem(path: Path) -> str:
-    """A file's name without its suffix: 'a119.csv.gz' -> 'a119'."""
+def table_name(path: Path) -> str:
+    """Strip the suffix of a file's name: 'a119.csv.gz' -> 'a119'."""
     return path.name.removesuffix(_suffix(path)) if _suffix(path).lower() in _known() else path.stem
 
 
@@ -95,7 +95,7 @@ def _suffix(path: Path) -> str:
 
 
 def _format(path: Path) -> str:
-    """Name of the format by suffix, for a file that is there and not empty."""
+    """Name of the format by suffix, for a file that exists and is not empty."""
     try:
         size = path.stat().st_size
     except OSError as error:
@@ -113,15 +113,15 @@ def _format(path: Path) -> str:
 
 
 def _read(path: Path, kind: str, wanted: str | None) -> "Table":
-    import astropy.table  # noqa: F401  (first imported inside, its logger would print what is caught here)
+    import astropy.table  # noqa: F401  (if first imported below, its logger would print the warnings that are caught here)
 
-    with warnings.catch_warnings(record=True) as said:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")  # odd units and headers are checked later, for the columns that are ours
         if kind in CONTAINERS:
             table = CONTAINERS[kind](path, wanted)
         else:
             table = read_parquet(path) if kind == "parquet" else read_text(path)
-    for warning in said:
+    for warning in caught:
         if "truncated" in str(warning.message).lower():
             raise ValueError(str(warning.message).strip())
     return table

@@ -1,19 +1,18 @@
-"""An observer's table -> its usable galaxies, each once: a position and a velocity, and how many rows gave neither."""
+"""The usable galaxies of an observer's table, each once: positions, velocities, and counts of the rows left out."""
 
 from collections.abc import Mapping
-from dataclasses import replace
-from typing import TYPE_CHECKING, TypeAlias
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, TypeAlias, final
 
 import numpy as np
 from jaxtyping import Bool, Float
 
 from clustermocks.haloes.cosmology import SPEED_OF_LIGHT
 from sbi_clustermass.observations.tables.column_reader import ColumnReader
-from sbi_clustermass.observations.tables.coordinates import Position, Redshifts, Sky, UsableGalaxies, Values, Velocity
 from sbi_clustermass.observations.tables.duplicates import DistinctRows, distinct_rows
 from sbi_clustermass.observations.tables.errors import problem
-from sbi_clustermass.observations.tables.positions import read_positions
-from sbi_clustermass.observations.tables.velocities import read_velocities
+from sbi_clustermass.observations.tables.positions import Position, Sky, read_positions
+from sbi_clustermass.observations.tables.velocities import Redshifts, Velocity, read_velocities
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -23,6 +22,40 @@ Rows: TypeAlias = Bool[np.ndarray, "row"]
 LARGE_ERROR = 1000.0  # km/s: a photometric redshift, whatever else it is
 
 
+@final
+@dataclass(frozen=True)
+class UsableGalaxies:
+    """The usable rows of a table, each galaxy once.
+
+    Attributes:
+        position: On the sky, or relative to the centre.
+        velocity: From us, or relative to the cluster.
+        errors: Velocity errors [km/s], NaN where missing, (galaxy,).
+        n_rows: Number of rows in the table.
+        no_position: Number of rows without a usable position.
+        no_velocity: Number of rows with a position but no usable velocity.
+        no_weight: Number of rows with both, and a weight of 0 or less.
+        duplicates: Number of rows left out because another row holds the same galaxy.
+        redshift: Redshift of the cluster, where a column of the table gives it.
+        centre: Right ascension and declination of the cluster [deg], where columns give them.
+        warnings: Reasons to doubt these numbers.
+        notes: Assumptions made to read them.
+    """
+
+    position: Position
+    velocity: Velocity
+    errors: Float[np.ndarray, "galaxy"]
+    n_rows: int
+    no_position: int
+    no_velocity: int
+    no_weight: int
+    duplicates: int
+    redshift: float | None
+    centre: tuple[float, float] | None
+    warnings: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
 def read_galaxies(table: "Table", where: str, chosen: Mapping[str, str]) -> UsableGalaxies:
     """Find positions and velocities and keep the rows that have both, each galaxy once.
 
@@ -30,8 +63,8 @@ def read_galaxies(table: "Table", where: str, chosen: Mapping[str, str]) -> Usab
     velocity, redshifts go with sky positions and relative velocities with distances.
 
     Args:
-        table: What the file held.
-        where: The file's name.
+        table: Contents of the file.
+        where: Name of the file, for messages.
         chosen: The user's choices of columns, ours -> theirs.
 
     Raises:
@@ -44,28 +77,24 @@ def read_galaxies(table: "Table", where: str, chosen: Mapping[str, str]) -> Usab
     errors, weights = _errors(reader, velocity), reader.optional("weight")
     placed = np.asarray(np.isfinite(position.values.reshape(len(table), -1)).all(axis=1))
     usable = placed & velocity.usable
-    weighed = np.ones(len(table), bool) if weights is None else ~np.asarray(weights <= 0)
-    _check_some(where, placed, velocity.usable, usable & weighed)
-    once = _once(position, velocity, errors, usable & weighed)
+    weighted = np.ones(len(table), bool) if weights is None else ~np.asarray(weights <= 0)
+    _check_some(where, placed, velocity.usable, usable & weighted)
+    distinct = _each_once(position, velocity, errors, usable & weighted)
+    ra, dec = reader.constant("ra_cluster"), reader.constant("dec_cluster")
     return UsableGalaxies(
-        position=replace(position, values=position.values[once.keep]),
-        velocity=replace(velocity, values=velocity.values[once.keep]),
-        errors=errors[once.keep],
+        position=replace(position, values=position.values[distinct.keep]),
+        velocity=replace(velocity, values=velocity.values[distinct.keep]),
+        errors=errors[distinct.keep],
         n_rows=len(table),
         no_position=int(np.sum(~placed)),
         no_velocity=int(np.sum(placed & ~usable)),
-        no_weight=int(np.sum(usable & ~weighed)),
-        duplicates=int(np.sum(usable & weighed) - once.keep.sum()),
+        no_weight=int(np.sum(usable & ~weighted)),
+        duplicates=int(np.sum(usable & weighted) - distinct.keep.sum()),
         redshift=reader.constant("z_cluster"),
-        centre=_centre(reader),
-        warnings=(*warnings, *_doubts(errors[once.keep], weights, once)),
-        notes=(*notes, *_behind(once)),
+        centre=None if ra is None or dec is None else (ra, dec),
+        warnings=(*warnings, *_warnings(errors[distinct.keep], weights, distinct)),
+        notes=(*notes, *_notes(distinct)),
     )
-
-
-def _centre(reader: ColumnReader) -> tuple[float, float] | None:
-    ra, dec = reader.constant("ra_cluster"), reader.constant("dec_cluster")
-    return None if ra is None or dec is None else (ra, dec)
 
 
 def _check_some(where: str, placed: Rows, moving: Rows, usable: Rows) -> None:
@@ -76,7 +105,7 @@ def _check_some(where: str, placed: Rows, moving: Rows, usable: Rows) -> None:
     raise problem(where, "no row has both a position and a velocity.", found=found, advice=advice)
 
 
-def _errors(reader: ColumnReader, velocity: Velocity) -> Values:
+def _errors(reader: ColumnReader, velocity: Velocity) -> Float[np.ndarray, "row"]:
     """Velocity errors [km/s], NaN where missing, zero or negative."""
     of_redshifts, of_velocities = (reader.optional(name) for name in ("z_err", "v_err"))
     if isinstance(velocity, Redshifts) and of_redshifts is not None:
@@ -86,8 +115,8 @@ def _errors(reader: ColumnReader, velocity: Velocity) -> Values:
     return np.where(errors > 0, errors, np.nan)
 
 
-def _once(position: Position, velocity: Velocity, errors: Values, usable: Rows) -> DistinctRows:
-    """Usable rows of sky positions, each galaxy once; distances from the centre do not tell galaxies apart."""
+def _each_once(position: Position, velocity: Velocity, errors: Float[np.ndarray, "row"], usable: Rows) -> DistinctRows:
+    """Usable rows of sky positions, each galaxy once; equal distances from the centre do not make one galaxy."""
     if not isinstance(position, Sky):
         return DistinctRows(usable, 0)
     velocities = replace(velocity, values=velocity.values[usable]).velocities
@@ -97,16 +126,18 @@ def _once(position: Position, velocity: Velocity, errors: Values, usable: Rows) 
     return DistinctRows(keep, found.behind)
 
 
-def _doubts(errors: Values, weights: Float[np.ndarray, "row"] | None, once: DistinctRows) -> tuple[str, ...]:
+def _warnings(
+    errors: Float[np.ndarray, "galaxy"], weights: Float[np.ndarray, "row"] | None, distinct: DistinctRows
+) -> tuple[str, ...]:
     large, found = int((errors > LARGE_ERROR).sum()), []
     if large:
         found.append(f"{large} galaxies have velocity errors above {LARGE_ERROR:g} km/s: photometric redshifts?")
-    used = np.array([]) if weights is None else weights[once.keep & np.isfinite(weights)]
+    used = np.array([]) if weights is None else weights[distinct.keep & np.isfinite(weights)]
     if len(used) and np.ptp(used) > 0:
         found.append(f"weights from {used.min():g} to {used.max():g} are not used: each galaxy counts once")
     return tuple(found)
 
 
-def _behind(once: DistinctRows) -> tuple[str, ...]:
-    said = f"{once.behind} galaxies within 2 arcsec of another were kept: their velocities differ by 1000 km/s or more"
-    return (said,) if once.behind else ()
+def _notes(distinct: DistinctRows) -> tuple[str, ...]:
+    n, reason = distinct.behind, "their velocities differ by 1000 km/s or more"
+    return (f"{n} galaxies within 2 arcsec of another were kept: {reason}",) if n else ()

@@ -1,4 +1,4 @@
-"""One table, several clusters: told apart by a column, or by where the clusters of another table are.
+"""The rows of each cluster in a table of several: by a column of names, or around the centres of a list of clusters.
 
 Lengths are comoving [h^-1 Mpc], angles [deg].
 """
@@ -13,16 +13,15 @@ from clustermocks.haloes.cosmology import Cosmology
 from sbi_clustermass.observations.tables.access import columns_of
 from sbi_clustermass.observations.tables.cluster_list import id_texts
 from sbi_clustermass.observations.tables.column_reader import ColumnReader
-from sbi_clustermass.observations.tables.coordinates import Sky
 from sbi_clustermass.observations.tables.density_peaks import unit_vectors
 from sbi_clustermass.observations.tables.errors import problem
 from sbi_clustermass.observations.tables.options import TableOptions
-from sbi_clustermass.observations.tables.positions import read_positions
+from sbi_clustermass.observations.tables.positions import Sky, read_positions
 
 if TYPE_CHECKING:
     from astropy.table import Table
 
-MARGIN = 2.0  # apertures around a centre whose galaxies are taken: the edge of the field shows, too
+MARGIN = 2.0  # apertures around a centre whose galaxies are taken, so that the edge of the field shows
 _OURS = ("ra", "dec", "R_proj", "z", "cz", "v", "v_los", "z_err", "v_err", "weight")
 _CLUSTERS = ("z_cluster", "ra_cluster", "dec_cluster")
 
@@ -30,11 +29,11 @@ _CLUSTERS = ("z_cluster", "ra_cluster", "dec_cluster")
 @final
 @dataclass(frozen=True)
 class ClusterRows:
-    """Rows of one cluster.
+    """The rows of one cluster.
 
     Attributes:
-        name: Of the cluster; "" for rows that belong to none.
-        rows: Their positions in the table.
+        name: Name of the cluster; "" for rows that belong to none.
+        rows: Indices of the rows in the table.
     """
 
     name: str
@@ -42,10 +41,10 @@ class ClusterRows:
 
 
 def rows_by_name(reader: ColumnReader) -> list[ClusterRows] | None:
-    """The clusters of a table by its column of cluster names, in the order of the table; None without such a column.
+    """Group rows by the column of cluster names, in the order of the table; None without such a column.
 
     Raises:
-        TableError: Nearly every row has a name of its own, which are then those of galaxies.
+        TableError: Nearly every row has its own name: the column names galaxies.
     """
     column = reader.find("id")
     if column is None:
@@ -63,7 +62,7 @@ def rows_by_name(reader: ColumnReader) -> list[ClusterRows] | None:
 def rows_around_centres(
     reader: ColumnReader, options: TableOptions, aperture: float, cosmology: Cosmology
 ) -> list[ClusterRows]:
-    """Galaxies around each cluster of a table of clusters, within twice the aperture; a galaxy may be in several.
+    """Take the galaxies within twice the aperture of each listed cluster; a galaxy may be in several.
 
     Raises:
         TableError: The galaxies have no positions on the sky, or a cluster has no centre or redshift.
@@ -87,17 +86,17 @@ def rows_around_centres(
 
 
 def needed_columns(reader: ColumnReader) -> "Table":
-    """The table without columns that no quantity could need, so that it is quick to divide."""
+    """Drop the columns that hold none of our quantities, so that the table is quick to divide."""
     wanted = {name for ours in (*_OURS, *_CLUSTERS) for name in reader.candidates(ours)}
     wanted |= {"RAh", "RAm", "RAs", "DE-", "DEd", "DEm", "DEs", *reader.chosen.values()}
     return columns_of(reader.table, [name for name in reader.table.colnames if name in wanted])
 
 
 def options_for(name: str, options: TableOptions) -> TableOptions:
-    """The user's options for one cluster: what the table of clusters knows counts as given, unless given by hand.
+    """Complete the user's options for one cluster from the list of clusters; options given by hand come first.
 
     Raises:
-        TableError: There is a table of clusters, and this one is not in it.
+        TableError: There is a list of clusters, and this one is not in it.
     """
     if options.clusters is None:
         return options

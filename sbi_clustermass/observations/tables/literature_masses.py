@@ -1,4 +1,4 @@
-"""Masses that others published for clusters, from a table of theirs, in our units.
+"""Published masses of clusters from a table, in our units.
 
 Masses are M200c [h^-1 Msun] as log10_mass [dex].
 """
@@ -35,21 +35,21 @@ _WORDS = {
     "unit",
     "h",
 }
-_FARTHEST = 1.0  # dex: of an error that reaches below zero mass
-_RANGE = (12.0, 17.0)  # log10 mass of what is a group or a cluster of galaxies
+_FARTHEST = 1.0  # dex: length of an error that reaches below zero mass
+_RANGE = (12.0, 17.0)  # log10 mass of groups and clusters of galaxies
 
 
 @final
 @dataclass(frozen=True)
 class PublishedMass:
-    """One mass that somebody published for a cluster.
+    """One published mass of a cluster.
 
     Attributes:
         log10_mass: M200c [dex of h^-1 Msun].
         below: Error towards lower masses [dex], NaN if unknown.
         above: Error towards higher masses [dex], NaN if unknown.
-        method: Such as "caustic", "X-ray", "lensing"; "" if unknown.
-        reference: Who published it; "" if unknown.
+        method: Method, such as "caustic", "X-ray", "lensing"; "" if unknown.
+        reference: Authors or paper; "" if unknown.
     """
 
     log10_mass: float
@@ -67,16 +67,16 @@ class PublishedMass:
 @final
 @dataclass(frozen=True)
 class PublishedMasses:
-    """Published masses by cluster; case, blanks, underscores and hyphens of a name do not matter.
+    """Published masses by cluster, found by name whatever its case, blanks, underscores and hyphens.
 
     Attributes:
-        masses: By their simplified names.
+        masses: The masses by the simplified names of their clusters.
     """
 
     masses: Mapping[str, tuple[PublishedMass, ...]]
 
-    def of(self, name: str) -> tuple[PublishedMass, ...]:
-        """Those of a cluster, in the table's order; empty if there are none."""
+    def for_cluster(self, name: str) -> tuple[PublishedMass, ...]:
+        """Return the masses of one cluster, in the table's order; empty if there are none."""
         return self.masses.get(_simple(name), ())
 
 
@@ -84,13 +84,13 @@ def read_published_masses(path: str | Path, *, h: float) -> PublishedMasses:
     """Read a table of published masses, one a row; a cluster may have several.
 
     Columns, in capitals or not: name; log10_mass [dex of h^-1 Msun], or mass; err, or err_low and err_high, in the same
-    unit; and, as far as they are there, method, reference, unit and h. A column's unit (ECSV, FITS), or the text in
+    unit; and optionally method, reference, unit and h. A column's unit (ECSV, FITS), or the text in
     column unit, may be "Msun", "1e14 Msun", "1e14 Msun/h", "10^14 h^-1 Msun" or astropy's "solMass / littleh"; mass
-    needs one. In "dex(Msun)" it is that of ten to the power of the column; "dex" alone says no more than log10_mass.
+    needs one. "dex(Msun)" gives the unit of ten to the power of the column; "dex" alone adds nothing to log10_mass.
 
     Args:
         path: A table in any format that `read_table` reads.
-        h: What masses without h^-1 in their unit assume, where the table has no column h [100 km/s/Mpc].
+        h: Hubble constant of masses without h^-1 in their unit, where the table has no column h [100 km/s/Mpc].
 
     Raises:
         TableError: A column is missing, a unit is no mass, or a value is not the mass of a cluster.
@@ -131,7 +131,7 @@ def _check(where: str, name: str, mass: PublishedMass) -> None:
 
 
 def _in_small_letters(table: "Table", where: str) -> "Table":
-    """The table with the columns that count under their names as we write them."""
+    """Rename the columns that count to lower case."""
     for word in _WORDS:
         found = [name for name in table.colnames if name.strip().lower() == word]
         if len(found) > 1:
@@ -155,7 +155,7 @@ def _errors(table: "Table") -> tuple[str, str]:
 
 
 def _numbers(table: "Table", name: str) -> Float[np.ndarray, "row"]:
-    """A column's numbers, NaN where they are missing or the column is."""
+    """Numbers of a column, NaN where a value or the column is missing."""
     if name not in table.colnames:
         return np.full(len(table), np.nan)
     return np.ma.filled(np.ma.asarray(column_of(table, name), dtype=float), np.nan)
@@ -167,14 +167,14 @@ def _words(table: "Table", row: int) -> tuple[str, str]:
 
 
 def _units(table: "Table", value: str) -> list[str]:
-    """The unit of each row, "" where nothing is said."""
+    """Unit of each row, "" where there is none."""
     if "unit" in table.colnames:
         return [as_text(text).strip().strip("-") for text in column_of(table, "unit")]
     return [str(column_of(table, value).unit or "")] * len(table)
 
 
 def _factors(table: "Table", where: str, value: str) -> Float[np.ndarray, "row"]:
-    """Solar masses in one unit, h or not."""
+    """Solar masses in one unit of each row, whatever its h."""
     return np.array([_solar_masses(unit, where, value) for unit in _units(table, value)])
 
 
@@ -194,7 +194,7 @@ def _solar_masses(unit: str, where: str, value: str) -> float:
 
 
 def _bare(unit: str) -> str:
-    """A unit out of its logarithm, "" for "dex" alone.
+    """Strip the logarithm off a unit, "" for "dex" alone.
 
     Example:
         >>> _bare("dex(solMass / littleh)")
@@ -205,7 +205,7 @@ def _bare(unit: str) -> str:
 
 
 def _to_per_h(table: "Table", where: str, value: str, h: float) -> Float[np.ndarray, "row"]:
-    """What turns Msun into h^-1 Msun: h, where the unit has none."""
+    """Factor from Msun to h^-1 Msun of each row: h where the unit has none, else 1."""
     own = _numbers(table, "h")
     own = np.where(np.isfinite(own), own, h)
     if not ((own > 0.3) & (own < 1.5)).all():
@@ -215,8 +215,8 @@ def _to_per_h(table: "Table", where: str, value: str, h: float) -> Float[np.ndar
             found=f"{own.min():g}",
             advice="0.7, say; or another name for it",
         )
-    said = [_LITTLE_H.search(unit) is not None or not unit for unit in map(_bare, _units(table, value))]
-    return np.where(said, 1.0, own)
+    per_h = [_LITTLE_H.search(unit) is not None or not unit for unit in map(_bare, _units(table, value))]
+    return np.where(per_h, 1.0, own)
 
 
 def _simple(name: str) -> str:

@@ -1,28 +1,27 @@
-"""What a user may say about a table that the table does not say itself."""
+"""Facts about a table that only its user knows."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, final
 
 from sbi_clustermass.observations.tables.cluster_list import ClusterList
-from sbi_clustermass.observations.tables.errors import problem
-from sbi_clustermass.observations.tables.limits import check_centre, check_redshift
+from sbi_clustermass.observations.tables.errors import check_centre, check_redshift, problem
 
 
 @final
 @dataclass(frozen=True)
 class TableOptions:
-    """Facts about one table; what is left out is read from the table or estimated from its galaxies.
+    """Facts about one table; whatever is None is read from the table or estimated from its galaxies.
 
     Attributes:
-        redshift: The cluster's [1].
-        centre: The cluster's right ascension and declination [deg].
+        redshift: Redshift of the cluster [1].
+        centre: Right ascension and declination of the cluster [deg].
         h: Hubble constant that distances in Mpc assume [100 km/s/Mpc]; 1 where they are in h^-1 Mpc.
-        Om: Matter density that distances in Mpc assume, flat LCDM [1]; the mocks' if left out.
+        Om: Matter density that distances in Mpc assume, flat LCDM [1]; that of the mocks by default.
         distance: Whether the table's distances are physical or comoving.
-        columns: Names of columns, ours -> theirs, such as {"z": "zspec"}; {"id": NAME} names the column that tells the
-            clusters of one table apart.
-        clusters: Where the clusters are, from a table of them (`read_known`); they are matched by name.
+        columns: Names of columns, ours -> theirs, such as {"z": "zspec"}; {"id": NAME} names the column of cluster
+            names in a table of several.
+        clusters: Centres and redshifts from a table of clusters (`read_cluster_list`), matched by name.
         table: Name of the table, where a file holds several.
         recentre: Whether velocities about a given redshift are shifted to their biweight centre, as the mocks' are.
     """

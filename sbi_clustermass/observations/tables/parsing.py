@@ -18,10 +18,10 @@ Values = Float[np.ndarray, "row"]
 
 
 def numbers(texts: Sequence[str]) -> Values:
-    """Decimal numbers; a decimal comma is one where it cannot be a mark of thousands.
+    """Parse decimal numbers; a comma is decimal where it cannot separate thousands.
 
     Raises:
-        ValueError: A field is no number; its message is the field's text.
+        ValueError: A field is no number; the message is the field's text.
     """
     clean = [text.strip() for text in texts]
     filled = ["nan" if text.lower() in _MISSING else text for text in clean]
@@ -32,14 +32,14 @@ def numbers(texts: Sequence[str]) -> Values:
 
 
 def angles(texts: Sequence[str], *, hours: bool) -> Values:
-    """Angles [deg] of text like 12:59:48.7, 12 59 48.7 or 12h59m48.7s.
+    """Parse angles [deg] such as 12:59:48.7, 12 59 48.7 or 12h59m48.7s.
 
     Args:
-        texts: One angle each.
-        hours: Whether a first number without a letter is hours.
+        texts: One angle in each.
+        hours: Whether a first number without a letter counts hours.
 
     Raises:
-        ValueError: A field is no such angle; its message is the field's text.
+        ValueError: A field is no such angle; the message is the field's text.
     """
     return np.array([_angle(text.strip(), hours) for text in texts])
 
@@ -50,8 +50,8 @@ def is_sexagesimal(texts: Sequence[str]) -> bool:
     return len(re.findall(r"\d+(?:\.\d*)?", first)) == 3 and not re.fullmatch(r"[\d.+-]+[eE].*", first)
 
 
-def joined(sign: Values, first: Values, second: Values, third: Values) -> Values:
-    """Sexagesimal parts as one number in the unit of the first."""
+def join_sexagesimal(sign: Values, first: Values, second: Values, third: Values) -> Values:
+    """Join sexagesimal parts into one number in the unit of the first."""
     return sign * (np.abs(first) + second / 60 + third / 3600)
 
 

@@ -1,29 +1,72 @@
-"""Positions in an observer's table: on the sky, or distances from the cluster's centre in Mpc or as angles."""
+"""Positions in an observer's table: on the sky, or distances from the cluster's centre in Mpc or as angles.
+
+Angles are in degrees, distances in Mpc of whatever convention the table follows.
+"""
+
+from dataclasses import dataclass
+from typing import TypeAlias, final
 
 import numpy as np
+from jaxtyping import Float
 
 from sbi_clustermass.observations.tables.column_reader import ColumnReader
-from sbi_clustermass.observations.tables.coordinates import Angles, Distances, Position, Sky, Values
 from sbi_clustermass.observations.tables.errors import problem
-from sbi_clustermass.observations.tables.parsing import joined
+from sbi_clustermass.observations.tables.parsing import join_sexagesimal
 from sbi_clustermass.observations.tables.units import Length
 
 LARGEST_MEDIAN = 50.0  # Mpc: no field around a cluster is that wide
-_PARTS = {"ra": ("RAh", "RAm", "RAs"), "dec": ("DEd", "DEm", "DEs")}  # of the tables of journals and the CDS
+_PARTS = {"ra": ("RAh", "RAm", "RAs"), "dec": ("DEd", "DEm", "DEs")}  # in tables of journals and the CDS
+
+
+@final
+@dataclass(frozen=True)
+class Sky:
+    """Right ascension and declination of galaxies [deg], (galaxy, 2)."""
+
+    values: Float[np.ndarray, "galaxy 2"]
+
+
+@final
+@dataclass(frozen=True)
+class Distances:
+    """Distances of galaxies from the cluster's centre, as the table gives them.
+
+    Attributes:
+        values: Projected distances in Mpc of the convention below, (galaxy,).
+        per_h: Whether the unit is h^-1 Mpc.
+        frame: "comoving" or "physical", None if neither the column's name nor its unit says.
+        column: Name of the column, for messages.
+    """
+
+    values: Float[np.ndarray, "galaxy"]
+    per_h: bool
+    frame: str | None
+    column: str
+
+
+@final
+@dataclass(frozen=True)
+class Angles:
+    """Angles between galaxies and the cluster's centre [deg], (galaxy,)."""
+
+    values: Float[np.ndarray, "galaxy"]
+
+
+Position: TypeAlias = Sky | Distances | Angles
 
 
 def read_positions(reader: ColumnReader) -> Position:
-    """Sky positions if there are any and the user did not choose a column of distances, else distances.
+    """Read sky positions if there are any and the user did not choose a column of distances, else distances.
 
     Raises:
-        TableError: Neither is there, several columns could be meant, or the values are no such thing.
+        TableError: Neither is there, several columns could be meant, or the values are impossible.
     """
     ra, dec = reader.find("ra"), reader.find("dec")
     if "R_proj" not in reader.chosen:
         if ra and dec:
             return _sky(reader, ra, dec)
         if not ra and not dec and {name for names in _PARTS.values() for name in names} <= set(reader.table.colnames):
-            return _sky_of_parts(reader)
+            return _sky_from_parts(reader)
     distance = reader.find("R_proj")
     if distance:
         return _distances(reader, distance)
@@ -38,26 +81,20 @@ def _sky(reader: ColumnReader, ra: str, dec: str) -> Sky:
     return Sky(np.stack([longitude, latitude], axis=1))
 
 
-def _sky_of_parts(reader: ColumnReader) -> Sky:
-    """Positions whose hours, minutes and seconds are columns of their own, the sign of the declination another."""
-    hours, degrees = ([_part(reader, name) for name in names] for names in _PARTS.values())
+def _sky_from_parts(reader: ColumnReader) -> Sky:
+    """Positions from separate columns for hours or degrees, minutes, seconds and the sign of the declination."""
+    hours, degrees = ([reader.read("part", name) for name in names] for names in _PARTS.values())  # "part": no unit
     signs = np.ones(len(reader.table))
     if "DE-" in reader.table.colnames:
         signs = np.array([-1.0 if str(sign).strip() == "-" else 1.0 for sign in reader.column("DE-")])
     elif (degrees[0] <= 0).any():
-        found = "DEd of 0 or less, and no column DE- for the sign"
-        raise problem(
-            reader.where, "the sign of the declination is not clear.", found=found, advice="--column dec=NAME"
-        )
-    ra = 15 * joined(np.ones(len(signs)), *hours)
-    dec = joined(signs, *degrees)
+        what, found = "the sign of the declination is not clear.", "DEd of 0 or less, and no column DE- for the sign"
+        raise problem(reader.where, what, found=found, advice="--column dec=NAME")
+    ra = 15 * join_sexagesimal(np.ones(len(signs)), *hours)
+    dec = join_sexagesimal(signs, *degrees)
     reader.refuse((ra < 0) | (ra > 360), ra, "RAh lies outside 0 to 24 hours.", "correct it, or leave it empty")
     reader.refuse(np.abs(dec) > 90, dec, "DEd lies outside -90 to 90 degrees.", "correct it, or leave it empty")
     return Sky(np.stack([ra, dec], axis=1))
-
-
-def _part(reader: ColumnReader, name: str) -> Values:
-    return reader.read("part", name)  # in no unit of ours: hours, minutes and seconds by the name
 
 
 def _distances(reader: ColumnReader, name: str) -> Distances | Angles:

@@ -1,4 +1,4 @@
-"""One table of galaxies -> clusters without masses, and the account of how each was made.
+"""One table of galaxies -> clusters without masses, each with the account of how it was made.
 
 Lengths are comoving [h^-1 Mpc], velocities [km/s], angles [deg].
 """
@@ -14,11 +14,12 @@ from jaxtyping import Int
 from clustermocks.haloes.cosmology import MDPL2, Cosmology
 from clustermocks.observation import Observation, in_cylinder
 from sbi_clustermass.observations.tables.access import rows_of
-from sbi_clustermass.observations.tables.centring import Centring, nothing_there
-from sbi_clustermass.observations.tables.cluster import ObservedCluster, cylinder, observed_cluster
+from sbi_clustermass.observations.tables.centring import Centring, no_galaxies
+from sbi_clustermass.observations.tables.cluster import ObservedCluster, describe_cylinder
+from sbi_clustermass.observations.tables.column_names import check_choices
 from sbi_clustermass.observations.tables.column_reader import ColumnReader
 from sbi_clustermass.observations.tables.errors import TableError, problem
-from sbi_clustermass.observations.tables.files import read_file, stem
+from sbi_clustermass.observations.tables.files import read_file, table_name
 from sbi_clustermass.observations.tables.galaxies import read_galaxies
 from sbi_clustermass.observations.tables.groups import (
     ClusterRows,
@@ -27,7 +28,6 @@ from sbi_clustermass.observations.tables.groups import (
     rows_around_centres,
     rows_by_name,
 )
-from sbi_clustermass.observations.tables.names import check_choices
 from sbi_clustermass.observations.tables.options import TableOptions
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from clustermocks.catalogue.catalogue import Catalogue
 
-Settings: TypeAlias = tuple[TableOptions, Observation, Cosmology]
+_Settings: TypeAlias = tuple[TableOptions, Observation, Cosmology]
 
 
 @final
@@ -44,8 +44,8 @@ class Unreadable:
     """A cluster, or a whole table, that could not be read.
 
     Attributes:
-        name: Of the cluster, or of the table.
-        reason: Why, and what to do; up to three lines.
+        name: Name of the cluster, or of the table.
+        reason: Reason why, and what to do; up to three lines.
     """
 
     name: str
@@ -59,17 +59,17 @@ def read_clusters(
     observation: Observation | None = None,
     cosmology: Cosmology = MDPL2,
 ) -> Iterator[ObservedCluster | Unreadable]:
-    """Read every cluster of a table, one after the other; a bad one costs only its own answer.
+    """Read every cluster of a table, one after the other; a bad one yields an `Unreadable` and the others are read.
 
-    A column of cluster names or numbers tells them apart (`columns={"id": NAME}`, or one of its usual names). Without
-    one, `options.clusters` says where the clusters are; without either the table is one cluster. Rows without a cluster
+    A column of cluster names or numbers separates them (`columns={"id": NAME}`, or one of its usual names). Without
+    it, `options.clusters` gives their centres; without either the table is one cluster. Rows without a cluster
     (an empty name, -1) come last, as `Unreadable`.
 
     Args:
-        path: As for `read_table`.
-        options: What the user says about the table; a redshift or centre given by hand holds for every cluster.
-        observation: The cylinder and the least number of galaxies.
-        cosmology: For distances.
+        path: A file as for `read_table`.
+        options: Facts about the table; a redshift or centre given by hand holds for every cluster.
+        observation: Cylinder and least number of galaxies.
+        cosmology: Cosmology of the distances.
     """
     path, options, observation = Path(path), options or TableOptions(), observation or Observation()
     try:
@@ -77,18 +77,18 @@ def read_clusters(
         groups = _groups(reader, path, options, observation, cosmology)
         table = reader.table if groups is None else needed_columns(reader)
     except TableError as error:
-        yield Unreadable(stem(path), str(error))
+        yield Unreadable(table_name(path), str(error))
         return
     settings = (options, observation, cosmology)
     if groups is None:
-        yield _read_one(table, path.name, stem(path), settings)
+        yield _read_one(table, path.name, table_name(path), settings)
         return
     for group in groups:
         if group.name:
             yield _read_one(table, f"{path.name} [{group.name}]", group.name, settings, rows=group.rows)
     nobodys = sum(len(group.rows) for group in groups if not group.name)
     if nobodys:
-        yield Unreadable(f"{stem(path)} (no cluster)", f"{path.name}: {nobodys} rows belong to no cluster.")
+        yield Unreadable(f"{table_name(path)} (no cluster)", f"{path.name}: {nobodys} rows belong to no cluster.")
 
 
 def read_table(
@@ -101,23 +101,23 @@ def read_table(
     """Read one cluster's galaxies from a table; every galaxy in the cylinder is used, interlopers included.
 
     The table has ra and dec [deg] and z, or R_proj [Mpc] and v_los [km/s], or one of each, under their usual names.
-    A redshift that is not given is the biweight of the galaxies', by the function that also centres the mocks; a centre
-    that is not given is the densest point of the galaxies near that redshift. Distances become comoving h^-1 Mpc:
+    By default the redshift is the biweight of the galaxies', by the function that also centres the mocks, and the
+    centre is the densest point of the galaxies near that redshift. Distances become comoving h^-1 Mpc:
     Mpc times h, times 1 + z if they are physical; angles times the comoving distance.
 
     Args:
         path: Text, ECSV, FITS, VOTable, HDF5 or Parquet.
-        options: What the user says about the table.
-        observation: The cylinder and the least number of galaxies, those of the estimator that will read the cluster.
-        cosmology: For distances; of the estimator, too.
+        options: Facts about the table.
+        observation: Cylinder and least number of galaxies, those of the estimator that will infer the mass.
+        cosmology: Cosmology of the distances, that of the estimator.
 
     Raises:
         TableError: No cluster, or several, can be made of the file; the message says why and what to do. Galaxies in
-            the cylinder, but too few, are no error: `reason` says so.
+            the cylinder, but too few, are no error: `reason` gives their number.
     """
     path, options, observation = Path(path), options or TableOptions(), observation or Observation()
     reader = _reader(path, options)
-    groups, name = rows_by_name(reader) or [], stem(path)
+    groups, name = rows_by_name(reader) or [], table_name(path)
     named = [group for group in groups if group.name]
     if len(named) > 1:
         found = f"{len(named)} values of column {reader.find('id')}"
@@ -136,10 +136,10 @@ def read_cluster(
     observation: Observation | None = None,
     cosmology: Cosmology = MDPL2,
 ) -> "Catalogue":
-    """Read a cluster's galaxies into a catalogue of one cluster; `read_table` also tells what to doubt about it.
+    """Read a cluster's galaxies into a catalogue of one cluster; `read_table` also returns warnings and counts.
 
     Raises:
-        TableError: As `read_table`, and where the cylinder holds too few galaxies for a mass.
+        TableError: As for `read_table`, and where the cylinder holds too few galaxies for a mass.
     """
     result = read_table(path, options=options, observation=observation, cosmology=cosmology)
     if result.reason:
@@ -156,17 +156,17 @@ def _reader(path: Path, options: TableOptions) -> ColumnReader:
 def _groups(
     reader: ColumnReader, path: Path, options: TableOptions, observation: Observation, cosmology: Cosmology
 ) -> list[ClusterRows] | None:
-    """The clusters of a table by their names or places; None where the table is one cluster."""
+    """Group the rows of a table by cluster name or centre; None where the table is one cluster."""
     groups = rows_by_name(reader)
-    if groups is None and options.clusters is not None and stem(path) not in options.clusters:
+    if groups is None and options.clusters is not None and table_name(path) not in options.clusters:
         return rows_around_centres(reader, options, observation.aperture, cosmology)
     return groups
 
 
 def _read_one(
-    table: "Table", where: str, name: str, settings: Settings, *, rows: Int[np.ndarray, "row"] | None = None
+    table: "Table", where: str, name: str, settings: _Settings, *, rows: Int[np.ndarray, "row"] | None = None
 ) -> ObservedCluster | Unreadable:
-    """One cluster, whatever happens; `rows` are those of the table that are its own."""
+    """Read one cluster from its rows of the table, or from all; an error becomes an `Unreadable`."""
     try:
         if rows is not None and not len(rows):
             raise problem(where, "no galaxies around the cluster's centre.", advice="check its position in both tables")
@@ -176,14 +176,12 @@ def _read_one(
         return Unreadable(name, str(error))
 
 
-def _read(
-    table: "Table", where: str, name: str, settings: tuple[TableOptions, Observation, Cosmology]
-) -> ObservedCluster:
+def _read(table: "Table", where: str, name: str, settings: _Settings) -> ObservedCluster:
     options, observation, cosmology = settings
     galaxies = read_galaxies(table, where, {k: v for k, v in options.columns.items() if k != "id"})
     centring = Centring(galaxies, options, where, observation, cosmology)
-    phase_space = centring.locate()
+    phase_space = centring.phase_space()
     if not in_cylinder(phase_space.R_proj, phase_space.v_los, observation).any():
-        place = f"in the cylinder {cylinder(observation)} (nearest: {phase_space.R_proj.min():.2f} h^-1 Mpc)"
-        raise nothing_there(where, phase_space.v_los, place)
-    return observed_cluster(name, centring, phase_space)
+        place = f"in the cylinder {describe_cylinder(observation)} (nearest: {phase_space.R_proj.min():.2f} h^-1 Mpc)"
+        raise no_galaxies(where, phase_space.v_los, place)
+    return ObservedCluster.from_phase_space(name, centring, phase_space)

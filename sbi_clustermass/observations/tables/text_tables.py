@@ -1,6 +1,6 @@
-"""Tables in text files as people and archives write them -> astropy tables.
+"""Text files as people and archives write them -> astropy tables.
 
-Separators, comments, lines of units, byte order marks and line ends are recognised; so are ECSV, IPAC and MRT headers.
+Separators, comments, lines of units, byte order marks, line ends, and ECSV, IPAC and MRT headers are recognised.
 """
 
 import gzip
@@ -43,8 +43,8 @@ def read_text(path: Path) -> "Table":
     return table
 
 
-def fields(line: str, separator: str) -> list[str]:
-    """The fields of a line without quotes and outer blanks; blanks in a row separate once."""
+def _fields(line: str, separator: str) -> list[str]:
+    """Split a line into fields without quotes and outer blanks; blanks in a row separate once."""
     if separator == " ":
         return [part.strip('"') for part in re.findall(r'"[^"]*"|\S+', line)]
     hidden = _QUOTED.sub(lambda quoted: "\0" * len(quoted[0]), line)
@@ -53,7 +53,7 @@ def fields(line: str, separator: str) -> list[str]:
     return [line[a:b].strip().strip('"').strip() for a, b in zip(starts, [*ends, len(line)], strict=True)]
 
 
-def is_number(text: str) -> bool:
+def _is_number(text: str) -> bool:
     """Whether a field is a number, with a decimal point or comma."""
     return re.fullmatch(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?", text.strip()) is not None
 
@@ -73,7 +73,7 @@ def _decoded(raw: bytes) -> str:
 
 
 def _with_header(text: str) -> "Table | None":
-    """A table in one of the formats that describe themselves, None if it is in no such format."""
+    """Read a table whose header describes it; None if it has no such header."""
     from astropy.table import Table
 
     if text.startswith("# %ECSV"):
@@ -88,24 +88,24 @@ def _with_header(text: str) -> "Table | None":
 
 
 def _separator(body: Sequence[str]) -> str:
-    """The mark between the fields of a line: the one that splits names and first row alike, else the most frequent."""
+    """Guess the separator: one that splits names and first row into as many fields, else the most frequent."""
     head = _QUOTED.sub("", body[0])
     marks = [mark for mark in _SEPARATORS if mark in head]
     if not marks:
         return " "
-    alike = [m for m in marks if len(fields(body[0], m)) == len(fields(body[min(1, len(body) - 1)], m))]
-    return max(alike or marks, key=head.count)
+    equal = [m for m in marks if len(_fields(body[0], m)) == len(_fields(body[min(1, len(body) - 1)], m))]
+    return max(equal or marks, key=head.count)
 
 
 def _names(lines: Sequence[str], body: list[str], separator: str) -> tuple[list[str], list[str]]:
-    """Column names and the rows below; names may stand in the last comment before the first row."""
-    names, rows = fields(body[0], separator), body[1:]
-    if any(is_number(name) for name in names):
+    """Column names and the rows below; the names may be in the last comment before the first row."""
+    names, rows = _fields(body[0], separator), body[1:]
+    if any(_is_number(name) for name in names):
         before = [line.lstrip().lstrip("#/% ") for line in lines[: lines.index(body[0])] if line.strip()]
-        said = fields(before[-1], separator) if before else []
-        if len(said) != len(names) or any(is_number(name) for name in said):
+        comment = _fields(before[-1], separator) if before else []
+        if len(comment) != len(names) or any(_is_number(name) for name in comment):
             raise ValueError(f"no line of column names: the first line is {body[0].strip()[:60]!r}")
-        names, rows = said, body
+        names, rows = comment, body
     names = [name or f"column {i + 1}" for i, name in enumerate(names)]
     for name in names:
         if names.count(name) > 1:
@@ -117,13 +117,13 @@ def _units(rows: list[str], separator: str) -> tuple[list[str], list[str]]:
     """Units from the line between names and dashes, as VizieR writes it, and the rows below."""
     for line in (0, 1):
         if len(rows) > line and re.fullmatch(r"[-\s=+|;,]*--[-\s=+|;,]*", rows[line]):
-            return (fields(rows[0], separator) if line else []), rows[line + 1 :]
+            return (_fields(rows[0], separator) if line else []), rows[line + 1 :]
     return [], rows
 
 
 def _check_end(last: str, n: int, separator: str) -> None:
     """Refuse a file that ends in the middle of a row."""
-    if last.strip() and not last.lstrip().startswith(_COMMENTS) and len(fields(last, separator)) < n:
+    if last.strip() and not last.lstrip().startswith(_COMMENTS) and len(_fields(last, separator)) < n:
         raise ValueError(f"the file ends in the middle of a row: {last.strip()[:60]!r}")
 
 

@@ -1,4 +1,4 @@
-"""Units of an observer's columns -> degrees, km/s and Mpc; a unit in the name counts as one beside the column.
+"""Units of an observer's columns -> degrees, km/s and Mpc; a unit in the column's name counts as the file's.
 
 `littleh` and "Mpc/h" are understood as h^-1 Mpc; astropy's parser alone would read the latter as Mpc per hour.
 """
@@ -7,49 +7,49 @@ from dataclasses import dataclass
 from typing import Any, Literal, cast, final
 
 from clustermocks.haloes.cosmology import SPEED_OF_LIGHT
+from sbi_clustermass.observations.tables.column_names import LengthWords, angle_word, length_words, speed_word
 from sbi_clustermass.observations.tables.errors import problem
-from sbi_clustermass.observations.tables.names import angle_word, length_words, speed_word
 
 
 @final
 @dataclass(frozen=True)
 class Unit:
-    """The unit of one column.
+    """Unit of one column.
 
     Attributes:
-        where: The file's name, for messages.
-        column: The column's name.
-        beside: Its unit as astropy has it; None if the file gives none.
+        where: Name of the file, for messages.
+        column: Name of the column.
+        unit: Unit in the file, as astropy has it; None if the file gives none.
     """
 
     where: str
     column: str
-    beside: Any
+    unit: Any
 
     @property
     def text(self) -> str:
-        """The unit beside the column, "" if there is none or it is no dimension."""
-        text = str(self.beside or "").strip()
+        """Unit in the file, "" if there is none or it is no dimension."""
+        text = str(self.unit or "").strip()
         return "" if text.lower() in ("", "none", "dimensionless", "1", "-", "---") else text
 
     def degrees(self) -> float:
-        """Degrees in one unit; 1 where nothing is said.
+        """Return the degrees in one unit; 1 without a unit.
 
         Raises:
-            TableError: No unit of angle, or the name says another than the file.
+            TableError: No unit of angle, or another in the name than in the file.
         """
         return self._factor(angle_word(self.column), angle_word(self.text), "deg")
 
     def kilometres_per_second(self) -> float:
-        """km/s in one unit; 1 where nothing is said.
+        """Return the km/s in one unit; 1 without a unit.
 
         Raises:
-            TableError: No unit of velocity, or the name says another than the file.
+            TableError: No unit of velocity, or another in the name than in the file.
         """
         return self._factor(speed_word(self.column), speed_word(self.text), "km/s")
 
     def redshift(self) -> float:
-        """Redshift in one unit of a column of redshifts, which may be km/s.
+        """Return the redshift in one unit of a column of redshifts, which may be km/s.
 
         Raises:
             TableError: Neither a number nor a velocity.
@@ -64,14 +64,14 @@ class Unit:
             return self.kilometres_per_second() / SPEED_OF_LIGHT
 
     def separation(self) -> "Length | float":
-        """What a distance from the centre is measured in: a length, or degrees in one unit of angle.
+        """Return the unit of a distance from the centre: a length, or the degrees in one unit of angle.
 
         Raises:
-            TableError: Neither, or the name says another unit than the file.
+            TableError: Neither, or another unit in the name than in the file.
         """
-        named, beside = length_words(self.column), length_words(self.text)
-        if beside[0]:
-            return self._length(named, beside)
+        named, given = length_words(self.column), length_words(self.text)
+        if given[0]:
+            return self._length(named, given)
         if not self.text:
             return self.degrees() if angle_word(self.column) and not named[0] else _length(named)
         try:
@@ -82,39 +82,39 @@ class Unit:
             raise self._conflict(str(named[0]), self.text)
         return Length(parsecs, per_h=False, frame=named[2])
 
-    def _length(self, named: tuple[str | None, bool, str | None], beside: tuple[str | None, bool, str | None]):
-        frames = {frame for frame in (named[2], beside[2]) if frame}
-        if (named[0] and (named[0] != beside[0] or named[1] > beside[1])) or len(frames) > 1:
+    def _length(self, named: LengthWords, given: LengthWords) -> "Length":
+        frames = {frame for frame in (named[2], given[2]) if frame}
+        if (named[0] and (named[0] != given[0] or named[1] > given[1])) or len(frames) > 1:
             raise self._conflict(self.column, self.text)
-        return _length((beside[0], beside[1], next(iter(frames), None)))
+        return _length((given[0], given[1], next(iter(frames), None)))
 
-    def _factor(self, named: str | None, beside: str | None, target: str) -> float:
-        """Target units in one unit; words that astropy does not know (degrees, km/sec) come parsed."""
+    def _factor(self, named: str | None, given: str | None, target: str) -> float:
+        """Return the target units in one unit; words that astropy does not know (degrees, km/sec) come parsed."""
         from astropy import units as u
 
         try:
-            said = [_in(target, text) for text in (named, beside or self.text) if text]
+            factors = [_in(target, text) for text in (named, given or self.text) if text]
         except (u.UnitsError, ValueError, TypeError) as error:
             what, found = f"column {self.column} cannot be read in {target}.", f"unit {self.text}"
             raise problem(self.where, what, found=found, advice=f"convert it to {target}") from error
-        if len(said) == 2 and abs(said[0] / said[1] - 1) > 1e-9:
+        if len(factors) == 2 and abs(factors[0] / factors[1] - 1) > 1e-9:
             raise self._conflict(str(named), self.text)
-        return said[0] if said else 1.0
+        return factors[0] if factors else 1.0
 
-    def _conflict(self, named: str, beside: str) -> Exception:
-        found = f"its name says {named}, the file {beside}"
+    def _conflict(self, named: str, given: str) -> Exception:
+        found = f"its name says {named}, the file {given}"
         return problem(self.where, f"two units for {self.column}.", found=found, advice="correct one of them")
 
 
 @final
 @dataclass(frozen=True)
 class Length:
-    """A unit of length.
+    """Unit of length.
 
     Attributes:
-        mpc: Mpc, or h^-1 Mpc, in one unit.
-        per_h: Whether it is per h.
-        frame: "comoving" or "physical", None if neither name nor unit says.
+        mpc: Number of Mpc, or h^-1 Mpc, in one unit.
+        per_h: Whether the unit is per h.
+        frame: "comoving" or "physical", None if neither name nor unit has either word.
     """
 
     mpc: float
@@ -122,8 +122,8 @@ class Length:
     frame: Literal["comoving", "physical"] | str | None
 
 
-def _length(said: tuple[str | None, bool, str | None]) -> Length:
-    return Length(1e-3 if said[0] == "kpc" else 1.0, said[1], said[2])
+def _length(words: LengthWords) -> Length:
+    return Length(1e-3 if words[0] == "kpc" else 1.0, words[1], words[2])
 
 
 def _in(target: str, unit: str) -> float:

@@ -1,31 +1,75 @@
-"""Velocities in an observer's table: redshifts, c z, or relative to the cluster; and what is none of them.
+"""Velocities in an observer's table: redshifts, c z, or relative to the cluster; other numbers are refused.
 
 Velocities are in km/s.
 """
 
-from typing import TypeAlias
+from dataclasses import dataclass
+from typing import TypeAlias, final
 
 import numpy as np
+from jaxtyping import Bool, Float
 
 from clustermocks.haloes.cosmology import SPEED_OF_LIGHT
+from sbi_clustermass.observations.tables.column_names import is_radio
 from sbi_clustermass.observations.tables.column_reader import ColumnReader
-from sbi_clustermass.observations.tables.coordinates import Redshifts, Values, Velocities, Velocity
 from sbi_clustermass.observations.tables.errors import problem
-from sbi_clustermass.observations.tables.ucds import is_radio
 
-FEWEST = 10  # values below which nothing is said about their unit
+FEWEST = 10  # values below which their unit is not questioned
 NARROW = 60.0  # km/s: no group of ten galaxies is that cold, nor that near as c z
 NEAREST_CZ, NEAREST_REST = 900.0, 1000.0  # km/s: c z of the nearest clusters; medians of velocities about a cluster
 _MISSING = (-99.0, -999.0, -9999.0, -99999.0, -99.9, -99.99, -999.9, -999.99)
 
+Values: TypeAlias = Float[np.ndarray, "galaxy"]
+
+
+@final
+@dataclass(frozen=True)
+class Redshifts:
+    """Observed redshifts [1], (galaxy,)."""
+
+    values: Values
+
+    @property
+    def usable(self) -> Bool[np.ndarray, "galaxy"]:
+        """False for NaN and what surveys write for it (0, -9.99, 9999); the most blueshifted galaxies have -0.001."""
+        return (self.values > -0.01) & (self.values < 9) & (self.values != 0)
+
+    @property
+    def velocities(self) -> Values:
+        """c ln(1+z) [km/s]: differences of these are velocities at any redshift."""
+        return SPEED_OF_LIGHT * np.log1p(self.values)
+
+
+@final
+@dataclass(frozen=True)
+class Velocities:
+    """Line-of-sight velocities relative to the cluster [km/s], (galaxy,)."""
+
+    values: Values
+
+    @property
+    def usable(self) -> Bool[np.ndarray, "galaxy"]:
+        """False for NaN and for speeds of light or more."""
+        return np.abs(self.values) < SPEED_OF_LIGHT
+
+    @property
+    def velocities(self) -> Values:
+        """The velocities themselves [km/s]."""
+        return self.values
+
+
+Velocity: TypeAlias = Redshifts | Velocities
 Found: TypeAlias = tuple[Velocity, tuple[str, ...], tuple[str, ...]]
 
 
 def read_velocities(reader: ColumnReader, *, relative: bool) -> Found:
-    """Whatever the table has, relative velocities first if asked so; then warnings, and notes on what was assumed.
+    """Read the table's velocities, relative ones first if asked so.
 
     A column that is only called v or velocity is c z if nearly all of it is above 0 and the median above 900 km/s, and
     relative to the cluster if the median is below 1000 km/s and a part of it negative.
+
+    Returns:
+        The velocities, warnings, and notes on what was assumed.
 
     Raises:
         TableError: No velocity, several columns could be meant, or the numbers are no km/s.
@@ -35,17 +79,14 @@ def read_velocities(reader: ColumnReader, *, relative: bool) -> Found:
             values = reader.read(ours, name)
             if ours == "z":
                 return Redshifts(values), (), ()
-            if ours == "v":
-                ours, note = _meaning(reader, name, values), True
-            else:
-                note = False
-            notes = (f"column {name} read as {'c z' if ours == 'cz' else 'velocity relative to the cluster'}",)
-            velocity, said = (_recession if ours == "cz" else _relative)(reader, name, values)
-            return velocity, said, notes if note else ()
+            kind = _kind(reader, name, values) if ours == "v" else ours
+            meaning = "c z" if kind == "cz" else "velocity relative to the cluster"
+            velocity, warnings = (_recession if kind == "cz" else _relative)(reader, name, values)
+            return velocity, warnings, (f"column {name} read as {meaning}",) if ours == "v" else ()
     raise reader.missing("no velocity. It needs column z (redshift), cz [km/s] or v_los [km/s].", "z")
 
 
-def _meaning(reader: ColumnReader, name: str, values: Values) -> str:
+def _kind(reader: ColumnReader, name: str, values: Values) -> str:
     finite = values[np.isfinite(values)]
     low, middle = np.percentile(finite, [5, 50]) if len(finite) else (0.0, 0.0)
     if low > 0 and middle > NEAREST_CZ:
@@ -57,7 +98,7 @@ def _meaning(reader: ColumnReader, name: str, values: Values) -> str:
 
 
 def _recession(reader: ColumnReader, name: str, values: Values) -> tuple[Velocity, tuple[str, ...]]:
-    """c z as redshifts, those of the radio convention too."""
+    """Redshifts from c z, or from velocities of the radio convention."""
     finite = values[np.isfinite(values)]
     if len(finite) >= FEWEST and np.median(np.abs(finite)) < NARROW:
         found, advice = f"median {np.median(finite):.3g}", f"if they are redshifts, --column z={name}"
@@ -69,14 +110,14 @@ def _recession(reader: ColumnReader, name: str, values: Values) -> tuple[Velocit
 
 
 def _relative(reader: ColumnReader, name: str, values: Values) -> tuple[Velocity, tuple[str, ...]]:
-    """Relative velocities; a value such as -999 that repeats is a sign for a missing one."""
+    """Relative velocities; a value such as -999 that repeats stands for a missing one."""
     marks = [mark for mark in _MISSING if (values == mark).sum() > 2]
     missing = np.isin(values, marks)
     finite = values[np.isfinite(values) & ~missing]
     if len(finite) >= FEWEST:
         _check_size(reader, name, finite)
-    said = tuple(f"{(values == mark).sum()} rows have {name} = {mark:g}: taken as missing" for mark in marks)
-    return Velocities(np.where(missing, np.nan, values)), said
+    warnings = tuple(f"{(values == mark).sum()} rows have {name} = {mark:g}: taken as missing" for mark in marks)
+    return Velocities(np.where(missing, np.nan, values)), warnings
 
 
 def _check_size(reader: ColumnReader, name: str, finite: Values) -> None:

@@ -1,4 +1,4 @@
-"""What should make one doubt a cluster read from a table, in words and numbers.
+"""Warnings about a cluster that was read from a table, each a reason to doubt its mass, with numbers.
 
 Lengths are comoving [h^-1 Mpc], velocities [km/s], angles [deg].
 """
@@ -6,18 +6,19 @@ Lengths are comoving [h^-1 Mpc], velocities [km/s], angles [deg].
 import numpy as np
 
 from sbi_clustermass.observations.tables.centring import Centring, PhaseSpace
-from sbi_clustermass.observations.tables.coordinates import Distances, Redshifts, Sky
 from sbi_clustermass.observations.tables.density_peaks import position_angle, rival_point, rival_redshift
 from sbi_clustermass.observations.tables.field import covered_share, narrow_field
+from sbi_clustermass.observations.tables.positions import Distances, Sky
+from sbi_clustermass.observations.tables.velocities import Redshifts
 
 LARGE_SHIFT = 500.0
-UNCERTAIN = 0.2  # h^-1 Mpc: a centre off by as much flattens the profile of the core
+UNCERTAIN = 0.2  # h^-1 Mpc: such an offset of the centre flattens the profile of the core
 FAR = 20  # apertures: a field of 30 h^-1 Mpc around one cluster would be a survey
 FLAT = 3.0  # between the extents in right ascension and declination: the longest clusters have 2
 
 
 def table_warnings(centring: Centring, phase_space: PhaseSpace) -> tuple[str, ...]:
-    """Every reason to doubt, one sentence each."""
+    """List every reason to doubt the cluster's mass, one sentence each."""
     checks = (_many, _reach, _coverage, _shift, _line_of_sight, _neighbour, _centre, _flat, _cosmology, _repeated)
     return tuple(sentence for check in checks if (sentence := check(centring, phase_space)))
 
@@ -32,7 +33,7 @@ def _reach(centring: Centring, phase_space: PhaseSpace) -> str:
 
 
 def _many(centring: Centring, phase_space: PhaseSpace) -> str:
-    """A table of many clusters, read as one."""
+    """Warn of a table of many clusters that is read as one."""
     full = centring.observation.aperture
     far = float((phase_space.R_proj > FAR * full).mean())
     if not isinstance(centring.galaxies.position, Sky) or far <= 0.5:
@@ -92,7 +93,7 @@ def _centre(centring: Centring, phase_space: PhaseSpace) -> str:
 
 
 def _flat(centring: Centring, phase_space: PhaseSpace) -> str:
-    """Right ascensions in hours, or declinations in radians, squeeze the field into a line."""
+    """Warn of a field squeezed into a line, as by right ascensions in hours or declinations in radians."""
     position = centring.galaxies.position
     near = (phase_space.R_proj < centring.observation.aperture) & (
         np.abs(phase_space.v_los) < centring.observation.v_cut
@@ -110,7 +111,7 @@ def _flat(centring: Centring, phase_space: PhaseSpace) -> str:
 
 
 def _cosmology(centring: Centring, phase_space: PhaseSpace) -> str:
-    """Where the user's distances are not ours: in h^-1 Mpc only the matter density matters."""
+    """Warn where the user's distances differ from ours: in h^-1 Mpc only the matter density matters."""
     options, position = centring.options, centring.galaxies.position
     if not isinstance(position, Distances):
         return _unused(centring, phase_space)
@@ -125,7 +126,7 @@ def _cosmology(centring: Centring, phase_space: PhaseSpace) -> str:
 
 
 def _unused(centring: Centring, phase_space: PhaseSpace) -> str:
-    """Angles become distances by the estimator's cosmology, whatever the user's is."""
+    """Warn that a cosmology is not used: the estimator's turns angles into distances."""
     options, z = centring.options, phase_space.redshift
     if options.Om is not None and not np.isnan(z) and abs(options.Om - centring.cosmology.Om0) > 1e-3:
         change = 100 * (1 / float(centring.rescaling(z)) - 1)
@@ -141,7 +142,7 @@ def _ours(centring: Centring) -> str:
 
 
 def _repeated(centring: Centring, phase_space: PhaseSpace) -> str:
-    """Galaxies on the sky stand once already; equal distances and velocities are another matter."""
+    """Warn of equal distances and velocities; of sky positions each galaxy is kept once already."""
     if isinstance(centring.galaxies.position, Sky):
         return ""
     rows = np.column_stack([centring.galaxies.position.values, centring.galaxies.velocity.values])

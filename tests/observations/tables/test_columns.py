@@ -10,8 +10,8 @@ from astropy.table import QTable, Table
 from hypothesis import given, strategies as st
 
 from sbi_clustermass.observations.tables import TableError, TableOptions, read_table
+from sbi_clustermass.observations.tables.column_names import UCDS, ucd_contradicts, ucd_quantity
 from sbi_clustermass.observations.tables.parsing import angles
-from sbi_clustermass.observations.tables.ucds import MEANINGS, contradicts, meaning
 
 C = 299_792.458
 GIVEN = TableOptions(redshift=0.1, centre=(359.9, 40.0))
@@ -87,7 +87,7 @@ def test_of_several_tables_in_a_file_one_must_be_chosen(form, columns, expected,
 # ---- UCDs -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("word", [word for word in MEANINGS if "_" not in word and "." in word])
+@pytest.mark.parametrize("word", [word for word in UCDS if "_" not in word and "." in word])
 def test_every_ucd_that_is_known_is_one_of_the_controlled_vocabulary(word):
     assert check_ucd(word, check_controlled_vocabulary=True)
 
@@ -138,11 +138,11 @@ def test_radio_velocities_are_not_c_z(columns, expected, tmp_path):
 
 
 def test_an_error_is_no_redshift_and_a_photometric_redshift_neither():
-    assert meaning("stat.error;src.redshift") == "z_err"
-    assert meaning("src.redshift.phot") == ""
-    assert contradicts("src.redshift.phot", "z")
-    assert contradicts("phot.mag;em.opt.i", "z")
-    assert not contradicts("src.redshift", "z_cluster")
+    assert ucd_quantity("stat.error;src.redshift") == "z_err"
+    assert ucd_quantity("src.redshift.phot") == ""
+    assert ucd_contradicts("src.redshift.phot", "z")
+    assert ucd_contradicts("phot.mag;em.opt.i", "z")
+    assert not ucd_contradicts("src.redshift", "z_cluster")
 
 
 # ---- units ----------------------------------------------------------------------------------------------------------

@@ -88,7 +88,7 @@ def test_rows_without_a_redshift_or_a_position_are_dropped_and_counted(columns, 
     ra = columns["ra"].astype(object)
     ra[[4, 5]] = ["", "null"]
     table = read_table(write({**columns, "z": z, "ra": ra}), options=GIVEN)
-    assert (table.n_rows, table.n_dropped) == (240, 6)
+    assert (table.counts.rows, table.counts.dropped) == (240, 6)
     assert table.catalogue.column("n_dropped").tolist() == [6]
 
 
@@ -97,10 +97,10 @@ def test_masked_values_are_dropped_and_counted(suffix, columns, tmp_path):
     mask = np.arange(240) < 7
     path = tmp_path / f"cluster.{suffix}"
     Table({**columns, "z": MaskedColumn(columns["z"], mask=mask)}).write(path)
-    assert read_table(path, options=GIVEN).n_dropped == 7
+    assert read_table(path, options=GIVEN).counts.dropped == 7
 
 
 def test_nulls_in_a_parquet_file_of_another_program_are_dropped(columns, tmp_path):
     z = [None, None, *columns["z"][2:].tolist()]
     pq.write_table(pa.table({**columns, "z": z}), tmp_path / "cluster.parquet")
-    assert read_table(tmp_path / "cluster.parquet", options=GIVEN).n_dropped == 2
+    assert read_table(tmp_path / "cluster.parquet", options=GIVEN).counts.dropped == 2

@@ -77,7 +77,7 @@ def test_a_column_of_cluster_names_divides_a_table_as_if_each_had_its_own(column
         assert cluster.catalogue.names == (name,)
 
 
-def test_any_column_can_be_chosen_to_tell_clusters_apart(survey, tmp_path):
+def test_any_column_can_be_chosen_to_separate_clusters(survey, tmp_path):
     table = survey.copy()
     table["field"] = [100 + int(str(name)[-1]) for name in table["cluster_id"]]
     table.remove_column("cluster_id")
@@ -180,7 +180,7 @@ def test_masses_stream_over_tables_and_their_clusters(estimator, survey, tmp_pat
     assert all(reason for reason in rows["reason"][~good])
 
 
-def test_a_field_that_ends_inside_the_aperture_is_told_with_what_it_may_do_to_the_mass(estimator, tmp_path):
+def test_a_field_that_ends_inside_the_aperture_raises_a_warning_with_what_it_may_do_to_the_mass(estimator, tmp_path):
     table = one("A 1", 3, n=300)
     ra, dec, z = PLACES["A 1"]
     apart = np.hypot((table["ra"] - ra) * np.cos(np.deg2rad(dec)), table["dec"] - dec)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from clustermocks import FlatMasses, HaloModel
 from sbi_clustermass.observations.tables import TableError, TableOptions, read_table
 
 
@@ -123,7 +124,7 @@ def test_distances_in_kpc(text):
     assert "median 800 Mpc" in found
 
 
-def test_all_that_is_missing_to_convert_a_distance_is_said_at_once(text):
+def test_all_that_is_missing_to_convert_a_distance_is_named_at_once(text):
     assert message(text("R_proj_Mpc,v_los\n1,2\n")).splitlines()[1:] == [
         "  try:    --h 0.7 (1 if they are h^-1 Mpc) --distance physical --redshift Z"
     ]
@@ -212,7 +213,7 @@ def test_galaxies_of_our_own_neighbourhood_are_no_cluster(text):
     assert "between 0 and 2" in message(text(f"ra,dec,z\n{rows}\n"))
 
 
-def test_a_catalogue_of_mocks_is_told_from_a_table(mocks, tmp_path):
-    mocks.select(np.arange(3)).to_parquet(tmp_path / "mocks.parquet")
+def test_a_catalogue_of_mocks_is_no_table_of_galaxies(tmp_path):
+    HaloModel().simulate(FlatMasses(14.5, 15.0).draw(3, seed=1), seed=1).to_parquet(tmp_path / "mocks.parquet")
     with pytest.raises(TableError, match=r"clustermass posteriors mocks\.parquet"):
         read_table(tmp_path / "mocks.parquet")

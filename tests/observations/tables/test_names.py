@@ -2,7 +2,7 @@
 
 import pytest
 
-from sbi_clustermass.observations.tables.names import base_name, is_quantity, length_words
+from sbi_clustermass.observations.tables.column_names import base_name, is_quantity, length_words
 
 
 @pytest.mark.parametrize(

@@ -120,22 +120,22 @@ def test_the_catalogue_names_the_cluster_and_knows_no_mass(columns, write):
     assert catalogue.galaxies(0)[0].max() < 1.0
 
 
-def test_a_field_smaller_than_the_aperture_is_told(columns, write):
+def test_a_field_smaller_than_the_aperture_raises_a_warning(columns, write):
     near = np.hypot((columns["ra"] - CENTRE[0] + 180) % 360 - 180, columns["dec"] - CENTRE[1]) < 0.15
     table = read_table(write({name: values[near] for name, values in columns.items()}))
     assert any("the mocks 1.6" in warning for warning in table.warnings)
 
 
-def test_a_redshift_far_from_the_galaxies_is_told(columns, write):
+def test_a_redshift_far_from_the_galaxies_raises_a_warning(columns, write):
     table = read_table(write(columns), options=TableOptions(redshift=0.105, centre=CENTRE))
     assert any("km/s from redshift 0.105" in warning for warning in table.warnings)
 
 
-def test_a_complete_table_raises_no_doubt(columns, write):
+def test_a_complete_table_raises_no_warning(columns, write):
     assert read_table(write(columns)).warnings == ()
 
 
-def test_a_second_cluster_along_the_line_of_sight_or_beside_is_told():
+def test_a_second_cluster_along_the_line_of_sight_or_next_to_the_first_raises_a_warning():
     rng = np.random.default_rng(2)
     z = np.concatenate([rng.normal(0.1, 0.002, 60), rng.normal(0.2, 0.002, 40)])
     redshift, there, here = rival_redshift(z, 0.1, 2500)

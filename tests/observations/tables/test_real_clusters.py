@@ -36,7 +36,7 @@ def test_coma_in_physical_mpc_has_the_galaxies_that_a_few_lines_of_numpy_find():
     near = comoving < 1.6
     v_los = biweight_centred(np.asarray(raw["v_los_kms"])[near])
     inside = np.abs(v_los) < 2500
-    assert table.n_rows == 1743
+    assert table.counts.rows == 1743
     assert table.n_galaxies == inside.sum()
     ours, velocities = table.catalogue.galaxies(0)
     np.testing.assert_allclose(ours, comoving[near][inside], rtol=1e-6)  # float32
@@ -77,6 +77,6 @@ def test_redshift_and_centre_are_found_from_the_galaxies_alone(name):
     assert off * MDPL2.comoving_distance(redshift) < 0.4  # h^-1 Mpc: the last circle's radius
 
 
-def test_the_twin_of_abell_2199_is_told():
+def test_the_twin_of_abell_2199_raises_a_warning():
     """Abell 2197, 1.4 degrees north at one redshift with it, has as many bright galaxies: only the user can choose."""
     assert any("choose with --centre" in warning for warning in read_table(FOLDER / "a2199.csv").warnings)

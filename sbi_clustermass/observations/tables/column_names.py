@@ -1,8 +1,9 @@
-"""Which column of an observer's table is which quantity, and the unit that its name spells out."""
+"""Recognise the quantity that a column holds, by its name or its UCD, and the unit that its name spells out."""
 
 import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from typing import TypeAlias
 
 from sbi_clustermass.observations.tables.errors import closest, problem, shorten
 
@@ -51,15 +52,38 @@ _ANGLES = {
     **dict.fromkeys(("hr", "hrs", "hour", "hours", "hourangle"), "hourangle"),
 }
 
+UCDS = {  # first words, the more special ones first: UCD1+ (IVOA vocabulary 1.5, 2023), and UCD1 of older VizieR tables
+    "pos.eq.ra": "ra",
+    "pos.eq.dec": "dec",
+    "pos.angdistance": "R_proj",
+    "src.redshift.phot": "",
+    "src.redshift": "z",
+    "spect.dopplerveloc": "cz",
+    "phys.veloc": "v",
+    "stat.weight": "weight",
+    "pos_eq_ra": "ra",
+    "pos_eq_dec": "dec",
+    "redshift_phot": "",
+    "redshift": "z",
+    "veloc_hc": "cz",
+    "veloc_gc": "cz",
+}
+_UCD_ERRORS = {"z": "z_err", "cz": "v_err", "v": "v_err"}
+_WITHOUT_UCD = ("id", "weight", "ra_cluster", "dec_cluster", "z_cluster")
+_OTHER_UCDS = ("phot", "em.", "stat.", "meta.", "src.redshift.phot", "redshift_phot", "error")
+_SYNONYMS = {"v": ("cz", "v_los"), "cz": ("v", "v_los")}  # velocities that go by several names
+
+LengthWords: TypeAlias = tuple[str | None, bool, str | None]  # kpc or Mpc; whether per h; comoving or physical
+
 
 def words(text: str) -> list[str]:
-    """Lower-case words of a column's name or unit; powers of -1 are dropped: 'R_proj [h^-1 Mpc]' -> r, proj, h, mpc."""
+    """Split a column's name or unit into lower-case words without powers of -1: 'R [h^-1 Mpc]' -> r, h, mpc."""
     return re.findall(r"[a-z0-9]+", re.sub(r"\^?\{?-1\}?(?![0-9])", " ", text.lower()))
 
 
 @lru_cache(maxsize=1000)
 def base_name(name: str) -> str:
-    """A column's name without its unit and punctuation: 'RA_deg' -> 'ra', 'R_proj_cMpc_h' -> 'rproj'."""
+    """Strip unit and punctuation from a column's name: 'RA_deg' -> 'ra', 'R_proj_cMpc_h' -> 'rproj'."""
     parts = words(name)
     units = set(_ANGLES) | {"kms"} | ({"km", "s", "sec"} if "km" in parts else set())
     units |= {"m", "s"} if parts[-2:] == ["m", "s"] else set()
@@ -70,7 +94,7 @@ def base_name(name: str) -> str:
 
 
 @lru_cache(maxsize=1000)
-def length_words(text: str) -> tuple[str | None, bool, str | None]:
+def length_words(text: str) -> LengthWords:
     """Read a unit of length in a name or unit.
 
     Returns:
@@ -89,13 +113,13 @@ def length_words(text: str) -> tuple[str | None, bool, str | None]:
 
 @lru_cache(maxsize=1000)
 def angle_word(text: str) -> str | None:
-    """The unit of angle that a name or unit spells out, as astropy calls it: 'theta_arcmin' -> 'arcmin'."""
+    """Return the unit of angle that a name or unit spells out, as astropy calls it: 'theta_arcmin' -> 'arcmin'."""
     return next((_ANGLES[part] for part in words(text) if part in _ANGLES), None)
 
 
 @lru_cache(maxsize=1000)
 def speed_word(text: str) -> str | None:
-    """The unit of velocity that a name or unit spells out: 'v_kms', 'cz [km s^-1]' and 'km/sec' -> 'km / s'."""
+    """Return the unit of velocity that a name or unit spells out: 'v_kms', 'cz [km s^-1]' and 'km/sec' -> 'km / s'."""
     parts = words(text)
     if "kms" in parts or ("km" in parts and {"s", "sec"} & set(parts)):
         return "km / s"
@@ -103,12 +127,12 @@ def speed_word(text: str) -> str | None:
 
 
 def is_quantity(name: str, ours: str, unit: str = "") -> bool:
-    """Whether a column's name is usual for a quantity; a bare R needs a length or angle beside it (else a magnitude).
+    """Whether a column's name is usual for a quantity; R without a unit of length or angle is a magnitude.
 
     Args:
-        name: Of the column.
-        ours: A key of ALIASES.
-        unit: Of the column, if it has one.
+        name: Name of the column.
+        ours: Name of the quantity, a key of ALIASES.
+        unit: Unit of the column, if it has one.
     """
     base = base_name(name)
     if ours == "R_proj" and base in _DISTANCES:
@@ -117,10 +141,10 @@ def is_quantity(name: str, ours: str, unit: str = "") -> bool:
 
 
 def check_choices(where: str, names: Sequence[str], chosen: Mapping[str, str]) -> None:
-    """Refuse a choice for a quantity that does not exist.
+    """Refuse the user's choice of a column for an unknown quantity.
 
     Raises:
-        TableError: A key of `chosen` is none of ours.
+        TableError: A key of `chosen` is no key of ALIASES.
     """
     for ours in chosen:
         if ours not in ALIASES:
@@ -130,10 +154,10 @@ def check_choices(where: str, names: Sequence[str], chosen: Mapping[str, str]) -
 
 
 def choice(where: str, names: Sequence[str], ours: str, theirs: str) -> str:
-    """The user's own choice of a column for one of our quantities, if it is there.
+    """Return the user's choice of a column for one of our quantities.
 
     Raises:
-        TableError: It is not.
+        TableError: There is no such column.
     """
     if theirs not in names:
         near = closest(theirs, names)
@@ -143,7 +167,7 @@ def choice(where: str, names: Sequence[str], ours: str, theirs: str) -> str:
 
 
 def suggestion(names: Sequence[str], ours: str) -> str:
-    """Advice for a missing quantity: the column that looks most like it and like no other, or how to name one."""
+    """Advise on a missing quantity: the column whose name resembles it and no other, or how to name one."""
     bases = {base_name(name): name for name in names if base_name(name)}
     everything = [alias for aliases in ALIASES.values() for alias in aliases]
     for alias in ALIASES[ours]:
@@ -151,3 +175,41 @@ def suggestion(names: Sequence[str], ours: str) -> str:
         if near and closest(near, everything) in ALIASES[ours]:
             return f"rename {bases[near]} to {ours}, or pass --column {ours}={bases[near]}"
     return f"name the column {ours}, or pass --column {ours}=NAME"
+
+
+def ucd_quantity(ucd: str) -> str | None:
+    """Return the quantity that a UCD describes: "" for none of ours, None where there is no UCD.
+
+    Args:
+        ucd: Unified Content Descriptor, such as "src.redshift;meta.main" or "stat.error;src.redshift".
+    """
+    parts = [part.strip().lower() for part in ucd.split(";") if part.strip()]
+    if not parts:
+        return None
+    if parts[0].startswith("stat.error") and len(parts) > 1:
+        return _UCD_ERRORS.get(_first_match(parts[1]), "")
+    return "" if parts[0].startswith("stat.error") else _first_match(parts[0])
+
+
+def ucd_contradicts(ucd: str, ours: str) -> bool:
+    """Whether a column's UCD contradicts its name, such as that of a magnitude called z, or of an error."""
+    found, text = ucd_quantity(ucd), ucd.strip().lower()
+    if found is None or found == ours or ours in _WITHOUT_UCD:
+        return False
+    if found:
+        return ours not in _SYNONYMS.get(found, ())
+    return text.startswith(_OTHER_UCDS) and not (text.startswith("stat.error") and ours.endswith("_err"))
+
+
+def is_main(ucd: str) -> bool:
+    """Whether the UCD marks the column as the main one among several of its kind."""
+    return ucd.lower().endswith(("meta.main", "_main"))
+
+
+def is_radio(ucd: str) -> bool:
+    """Whether a UCD describes a velocity of the radio convention, c (1 - nu / nu_0), instead of c z."""
+    return ucd.lower().startswith("spect.dopplerveloc.rad")
+
+
+def _first_match(word: str) -> str:
+    return next((ours for start, ours in UCDS.items() if word.startswith(start)), "")
