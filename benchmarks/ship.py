@@ -16,6 +16,7 @@ from mocks_to_ship import REACH, drawn, prepared
 from rich.console import Console
 from shipped import sections
 
+from sbi_clustermass.cli.progress import console_stage
 from sbi_clustermass.estimator.hub import SHIPPED
 from sbi_clustermass.estimator.hub.model_card import CardMetadata, publish
 from sbi_clustermass.estimator.mass_estimator import MassEstimator
@@ -45,7 +46,7 @@ def train(work: Path, n: int, console: Console) -> Path:
         clusters.to_parquet(mocks)
         console.print(f"{len(clusters)} mocks of {n}, {clusters.n_galaxies.max()} galaxies at most")
     if not (model / "estimator.json").exists():
-        RUN.run(mocks, model, console)
+        RUN.run(mocks, model, console_stage(console))
     return model
 
 

@@ -5,6 +5,7 @@ Libraries that are slow to import are imported inside the commands, so that `clu
 
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -118,6 +119,7 @@ for command in (train, infer, posteriors, population, compare, validate, report,
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command; a user's mistake gives one message and exit status 2."""
     _wait_asleep()
+    warnings.formatwarning = lambda message, *_: f"{printable(str(message))}\n"  # the place in the code helps no user
     try:
         app(args=arguments)
     except (ValueError, OSError, FloatingPointError) as error:

@@ -222,8 +222,10 @@ def _wishes(
 def _train_on(mocks: Path | None, out: Path | None, run: "TrainingRun", checkpoint: Path | None) -> None:
     if mocks is None:
         raise ValueError("train needs mocks (from `clustermass simulate`), or --for TABLE, which simulates its own.")
+    from sbi_clustermass.cli.progress import console_stage
+
     console = Console()
-    _say(run.run(mocks, _folder(out), console, checkpoint=checkpoint), _folder(out), console)
+    _say(run.run(mocks, _folder(out), console_stage(console), checkpoint=checkpoint), _folder(out), console)
 
 
 def _chosen(data: list[Path], options: "TableOptions", wishes: "Wishes", seed: int) -> tuple["Choices", "Section"]:
@@ -245,10 +247,13 @@ def _chosen(data: list[Path], options: "TableOptions", wishes: "Wishes", seed: i
 def _train_for(
     choices: "Choices", said: "Section", out: Path | None, run: "TrainingRun", where: tuple[int, Path | None]
 ) -> None:
+    from sbi_clustermass.cli.progress import console_stage
     from sbi_clustermass.tailored import train_for
 
     console, folder = Console(), _folder(out)
-    estimator = train_for(choices, folder, console, run=run, said=said, n_jobs=where[0], checkpoint=where[1])
+    estimator = train_for(
+        choices, folder, console_stage(console), run=run, explanation=said, n_jobs=where[0], checkpoint=where[1]
+    )
     _say(estimator, folder, console)
     console.print(f"What was chosen and why: {folder / 'choices.md'}; the mocks: {folder / 'mocks'}/.", soft_wrap=True)
 

@@ -20,15 +20,15 @@ from sbi_clustermass import Augmentation, Training, train
 from sbi_clustermass.flows import flow_from_config
 
 mocks = Catalogue.from_parquet({mocks!r}){view}
-{aside}flow = flow_from_config(
+{held_out}flow = flow_from_config(
     {flow}
 )
 training = {training}
 estimator = train(mocks, flow=flow, training=training, support={support}, mirror={mirror}, members={members})
 estimator{alarm}.save({out!r})
 END"""
-_ASIDE = """from sbi_clustermass.estimator.training_run import held_back
-mocks, aside = held_back(mocks, {n}, seed={seed})
+_HELD_OUT = """from sbi_clustermass.estimator.training_run import split_held_out
+mocks, held_out = split_held_out(mocks, {n}, seed={seed})
 """
 
 
@@ -107,8 +107,8 @@ def _script(estimator: "MassEstimator", rule: Training, mocks: str, out: str) ->
     kept, seed = estimator.provenance.held_out or 0, rule.seed
     return _SCRIPT.format(
         mocks=mocks,
-        aside=_ASIDE.format(n=kept, seed=seed) if kept else "",
-        alarm=f".with_alarm(aside, seed={seed})" if estimator.alarm is not None else "",
+        held_out=_HELD_OUT.format(n=kept, seed=seed) if kept else "",
+        alarm=f".with_alarm(held_out, seed={seed})" if estimator.alarm is not None else "",
         view=(".pure()" if pure else "") + cut,
         flow=estimator.flow.config(),
         training=rule,

@@ -1,18 +1,17 @@
-"""A training from the command line: names in, a folder with the estimator and its history out."""
+"""A whole training: from a file of mocks to a folder with the estimator and its history."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol, final
-
-from rich.console import Console
+from warnings import warn
 
 from clustermocks import Catalogue
 from clustermocks.catalogue.folder import StoredCatalogue
 from clustermocks.incompleteness import as_observed
 from clustermocks.io.lock import claimed
+from clustermocks.io.progress import Stage, silent
 from clustermocks.perturbations import Cleaning, cleaned
-from sbi_clustermass.cli.progress import stage
 from sbi_clustermass.estimator.mass_estimator import MassEstimator
 from sbi_clustermass.estimator.misspecification.feature_distance import MIN_MOCKS
 from sbi_clustermass.estimator.train import train
@@ -24,11 +23,11 @@ from sbi_clustermass.training.ensemble_training import remove_checkpoints
 from sbi_clustermass.training.plots import history
 
 HISTORY, PICTURE, CHECKPOINT = "history.csv", "history.png", "checkpoint"
-_MOST_ASIDE = 0.1
+_LARGEST_SHARE = 0.1  # of the mocks, held out
 
 
 class Parts(Protocol):
-    """Mocks of any number, read part by part: `StoredCatalogue`, or another that can be read again."""
+    """Mocks in parts that are read one at a time, such as a `StoredCatalogue`."""
 
     def __len__(self) -> int: ...
     def __iter__(self) -> Iterator[Catalogue]: ...
@@ -37,25 +36,25 @@ class Parts(Protocol):
 @final
 @dataclass(frozen=True)
 class TrainingRun:
-    """The choices of `clustermass train`.
+    """Settings of a whole training, by names and numbers: the options of `clustermass train`.
 
     Attributes:
         flow: Name in `FLOWS`.
         embedding: Name in `EMBEDDINGS`.
-        richness: Whether the number of galaxies may count.
-        members: Networks to train.
-        completeness: Thin clusters at random down to this share of their galaxies; 1 for none.
-        velocity_error: Add velocity errors of up to this standard deviation [km/s].
-        learning_rate: Of Adam; by default, as the next two, the one that suits the embedding.
-        patience: Updates without a better validation loss.
-        max_updates: Weight updates at most.
-        min_galaxies: Train on clusters of so many galaxies or more.
-        pure: Train on true members only.
-        cleaning: How interlopers are removed from the mocks, as they were from the data; None for not at all.
-        alarm: Clusters kept from the training, to teach the estimator which clusters look like no mock (`held_back`).
-        recalibrate: Whether these clusters also mend the posteriors (`MassEstimator.recalibrated`).
-        truncated: Whether the loss knows the prior's ends.
-        seed: Of everything.
+        richness: Whether the network sees the number of galaxies.
+        members: Number of networks to train.
+        completeness: Lowest share of its galaxies to which a cluster is thinned at random; 1 for no thinning.
+        velocity_error: Largest standard deviation of the velocity errors that are added [km/s].
+        learning_rate: Learning rate of Adam; by default, as the next two, the one that suits the embedding.
+        patience: Number of updates without a better validation loss after which training stops.
+        max_updates: Largest number of weight updates.
+        min_galaxies: Fewest galaxies of a training cluster; that of the mocks by default.
+        pure: Whether to train on true members only.
+        cleaning: How interlopers are removed from the mocks, as they were from the data; None to keep them.
+        truncated: Whether the loss is that of the density truncated to the prior's range.
+        alarm: Number of mocks held out of the training, to fit the alarm to (`split_held_out`).
+        recalibrate: Whether posteriors are recalibrated by these mocks (`MassEstimator.recalibrated`).
+        seed: Seed of everything.
         device: "auto", "cpu" or "cuda".
         notes: Further facts for the estimator's provenance, as text by name.
     """
@@ -81,7 +80,7 @@ class TrainingRun:
 
     @property
     def builder(self) -> Flow:
-        """The architecture."""
+        """Flow and embedding."""
         embedding = {"name": self.embedding, "richness": self.richness}
         if self.embedding == "trial_masses":
             embedding["edge"] = self.pure  # only true members end somewhere
@@ -89,7 +88,7 @@ class TrainingRun:
 
     @property
     def training(self) -> Training:
-        """The training rule."""
+        """Settings of the training loop."""
         given = {name: getattr(self, name) for name in ("learning_rate", "patience", "max_updates")}
         return replace(
             default_training(self.builder.embedding),
@@ -101,20 +100,24 @@ class TrainingRun:
 
     @property
     def augmentation(self) -> Augmentation | None:
-        """What is done to clusters while they are shown."""
+        """Random changes to the clusters during the training; None for none."""
         if self.completeness >= 1 and self.velocity_error <= 0:
             return None
         return Augmentation(completeness=(self.completeness, 1.0), velocity_error=(0.0, self.velocity_error))
 
-    def run(self, mocks: Path | Parts, out: Path, console: Console, *, checkpoint: Path | None = None) -> MassEstimator:
-        """Train, going on where an interrupted training broke off, and write the estimator and its history.
+    def run(
+        self, mocks: Path | Parts, out: Path, stage: Stage = silent, *, checkpoint: Path | None = None
+    ) -> MassEstimator:
+        """Train, resuming an interrupted training, and write the estimator and its history.
+
+        You are warned if too few mocks are held out for the alarm or the recalibration.
 
         Args:
-            mocks: A catalogue file, or a folder of any size that `simulate_to` wrote, which is read part by part; or
-                what gives such parts.
+            mocks: A catalogue file; a folder of any size that `simulate_to` wrote, which is read part by part; or the
+                parts themselves.
             out: Folder for the estimator.
-            console: For progress.
-            checkpoint: Folder for the state of the training, in `out` by default; emptied when all is written.
+            stage: Shows the progress.
+            checkpoint: Folder for the state of the training, in `out` by default; emptied at the end.
 
         Raises:
             ValueError: A name is unknown, the catalogue cannot be read or not be trained on, the checkpoint is of
@@ -122,9 +125,9 @@ class TrainingRun:
             BlockingIOError: Another process writes into `out`, or into the checkpoint.
         """
         builder, training, folder = self.builder, self.training, state_folder(out, checkpoint)
-        clusters, aside = self._clusters(mocks)
+        clusters, held_out = self._clusters(mocks)
         with claimed(out):
-            with stage("training", None, console) as advance:
+            with stage("training", None) as advance:
                 estimator = train(
                     clusters,
                     flow=builder,
@@ -134,7 +137,7 @@ class TrainingRun:
                     device=self.device,
                     progress=lambda look: advance(look.update, str(look)),
                 )
-            estimator = self._with_alarm(estimator, aside, console)
+            estimator = self._with_alarm(estimator, held_out, stage)
             provenance = replace(estimator.provenance, notes=self.notes)
             estimator = replace(estimator, provenance=provenance)
             estimator.save(out)
@@ -143,60 +146,61 @@ class TrainingRun:
             remove_checkpoints(folder)
             return estimator
 
-    def _with_alarm(self, estimator: MassEstimator, aside: Sequence[Catalogue], console: Console) -> MassEstimator:
-        if not aside:
+    def _with_alarm(self, estimator: MassEstimator, held_out: Sequence[Catalogue], stage: Stage) -> MassEstimator:
+        if not held_out:
             return estimator
-        kept = Catalogue.concatenate([*map(self._shown, aside, range(len(aside)))])
-        estimator = self._recalibrated(estimator, kept, console)
-        if len(kept) < MIN_MOCKS:  # parts are counted before a richness cut; a finished training is not lost for that
-            console.print(
-                f"{len(kept)} mocks kept aside are too few to learn what mocks look like; it takes {MIN_MOCKS}: the "
+        mocks = Catalogue.concatenate([*map(self._shown, held_out, range(len(held_out)))])
+        estimator = self._recalibrated(estimator, mocks)
+        if len(mocks) < MIN_MOCKS:  # parts are counted before a richness cut; the training is kept all the same
+            warn(
+                f"{len(mocks)} mocks kept aside are too few to learn what mocks look like; it takes {MIN_MOCKS}: the "
                 "estimator warns of no clusters that look like none of its mocks.",
-                soft_wrap=True,
+                UserWarning,
+                stacklevel=3,
             )
         else:
-            with stage("learning what mocks look like", None, console):
-                estimator = estimator.with_alarm(kept, seed=self.seed)
+            with stage("learning what mocks look like", None):
+                estimator = estimator.with_alarm(mocks, seed=self.seed)
         # `training_command` needs the number whether there is an alarm or not
         return replace(estimator, provenance=replace(estimator.provenance, held_out=self.alarm))
 
-    def _recalibrated(self, estimator: MassEstimator, kept: Catalogue, console: Console) -> MassEstimator:
+    def _recalibrated(self, estimator: MassEstimator, mocks: Catalogue) -> MassEstimator:
         if not self.recalibrate:
             return estimator
         try:
-            return estimator.recalibrated(kept)
-        except ValueError as error:  # too few: a finished training is not lost for that
-            console.print(f"Not recalibrated: {error}", markup=False, soft_wrap=True)
+            return estimator.recalibrated(mocks)
+        except ValueError as error:  # too few mocks: a finished training is kept all the same
+            warn(f"Not recalibrated: {error}", UserWarning, stacklevel=4)
             return estimator
 
     def _shown(self, mocks: Catalogue, part: int) -> Catalogue:
-        """Mocks as the network was shown them: thinned as the clusters to come are, which then do not look poor."""
+        """Observe mocks as the network sees them in training: else a thinned cluster would look unlike them."""
         changed = self.augmentation
         if changed is None:
             return mocks
         return as_observed(mocks, changed.completeness, changed.velocity_error, seed=self.seed + part)
 
     def _clusters(self, mocks: Path | Parts) -> tuple[Catalogue | Iterable[Catalogue], list[Catalogue]]:
-        """Clusters to train on, and those kept aside; of many parts, put there while the others are read."""
+        """Clusters to train on, and those held out; of parts, the latter list fills while the former are read."""
         if isinstance(mocks, Path) and not mocks.is_dir():
-            rest, kept = held_back(self._chosen(Catalogue.from_parquet(mocks)), self.alarm, seed=self.seed)
-            self._check_aside(len(rest), 0 if kept is None else len(kept))
-            return rest, [] if kept is None else [kept]
-        stored, aside = StoredCatalogue.open(mocks).whole() if isinstance(mocks, Path) else mocks, []
+            rest, held_out = split_held_out(self._chosen(Catalogue.from_parquet(mocks)), self.alarm, seed=self.seed)
+            self._check_held_out(len(rest), 0 if held_out is None else len(held_out))
+            return rest, [] if held_out is None else [held_out]
+        stored, collected = StoredCatalogue.open(mocks).whole() if isinstance(mocks, Path) else mocks, []
         share = _share(self.alarm, len(stored))
-        self._check_aside(len(stored), share * len(stored))
+        self._check_held_out(len(stored), share * len(stored))
 
-        def passed(part: Catalogue) -> Catalogue:
-            rest, kept = part.split(1 - share, seed=self.seed)
-            aside.append(kept)
+        def split(part: Catalogue) -> Catalogue:
+            rest, held_out = part.split(1 - share, seed=self.seed)
+            collected.append(held_out)
             return rest
 
         parts = map(self._chosen, stored)
-        return (map(passed, parts) if share else parts), aside
+        return (map(split, parts) if share else parts), collected
 
-    def _check_aside(self, n: int, aside: float) -> None:
-        """A recalibration that was asked for is not left out in silence."""
-        if self.recalibrate and not aside:
+    def _check_held_out(self, n: int, held_out: float) -> None:
+        """Refuse a recalibration for which no mocks can be held out."""
+        if self.recalibrate and not held_out:
             raise ValueError(
                 f"recalibrate: takes {MIN_MOCKS} mocks kept from the training, a tenth of them at most; there are {n}, "
                 f"of which {self.alarm} should be kept.\n  try:    more mocks, or MassEstimator.recalibrated"
@@ -209,10 +213,10 @@ class TrainingRun:
 
 
 def state_folder(out: Path, checkpoint: Path | None) -> Path:
-    """Folder for the state of a training: that asked for, or one in the estimator's.
+    """Return the folder for the state of a training: the one asked for, or one inside the estimator's folder.
 
     Raises:
-        ValueError: They are one folder, which has one writer at a time.
+        ValueError: The two are the same folder, which can have one writer at a time.
     """
     if checkpoint is not None and checkpoint.resolve() == out.resolve():
         raise ValueError(
@@ -222,24 +226,24 @@ def state_folder(out: Path, checkpoint: Path | None) -> Path:
     return checkpoint or out / CHECKPOINT
 
 
-def held_back(clusters: Catalogue, n: int, *, seed: int) -> tuple[Catalogue, Catalogue | None]:
-    """About n clusters kept from the training, by host, but at most a tenth; none where too few are left for an alarm.
+def split_held_out(clusters: Catalogue, n: int, *, seed: int) -> tuple[Catalogue, Catalogue | None]:
+    """Hold about n clusters out of the training, by host, and at most a tenth of them.
 
     Args:
         clusters: All mocks.
-        n: How many.
-        seed: Of the choice.
+        n: Number of clusters to hold out.
+        seed: Seed of the choice.
 
     Returns:
-        Clusters to train on, and those kept aside.
+        Clusters to train on, and those held out: None where these are too few for an alarm.
     """
     share = _share(n, len(clusters))
     if not share:
         return clusters, None
-    rest, aside = clusters.split(1 - share, seed=seed)
-    return (rest, aside) if len(aside) >= MIN_MOCKS else (clusters, None)
+    rest, held_out = clusters.split(1 - share, seed=seed)
+    return (rest, held_out) if len(held_out) >= MIN_MOCKS else (clusters, None)
 
 
 def _share(n: int, total: int) -> float:
-    share = min(n / max(total, 1), _MOST_ASIDE)
+    share = min(n / max(total, 1), _LARGEST_SHARE)
     return share if share * total >= MIN_MOCKS else 0.0

@@ -4,18 +4,17 @@ Masses are M200c [h^-1 Msun] as log10_mass [dex], distances comoving [h^-1 Mpc],
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from typing import NamedTuple, final
+from dataclasses import replace
 
 import numpy as np
 
 from clustermocks import Cosmology, HaloModel, Observation, RadialCompleteness
 from clustermocks.haloes.environment import central_threshold
 from clustermocks.haloes.satellites import HaloGalaxies
-from clustermocks.perturbations import Cleaning
 from sbi_clustermass.estimator.mass_bias import redshift_shift
 from sbi_clustermass.tailored import reasons
 from sbi_clustermass.tailored.look import DataLook
+from sbi_clustermass.tailored.settings import Choice, Choices, Wishes
 
 UNKNOWN_ERROR = 100.0  # km/s: of the redshifts of SDSS (30) and 2dFGRS (85: Colless et al. 2001, MNRAS 328, 1039)
 SIGNIFICANT = 3.0  # standard errors of a completeness that changes outwards
@@ -24,72 +23,6 @@ _MOST_SHELLS = 8  # enough for that from redshift 0 to 2
 _LEAST_HALF = 0.1  # dex of depth: a mass function in place of the flat masses of the mocks shifts it by .06
 _FEW = 5  # fewest galaxies of a cluster that is worth a mass
 _DEEPEST = 6.0
-
-
-class Choice(NamedTuple):
-    """What was chosen, and why, in words."""
-
-    what: str
-    value: str
-    why: str
-
-
-@final
-@dataclass(frozen=True)
-class Wishes:
-    """What the user asks for, whatever the data look like.
-
-    Attributes:
-        n: Mocks to simulate, all shells together.
-        richness: Whether the number of galaxies may count: the user vouches for the completeness.
-        cleaning: How interlopers were removed from the data, and are to be from the mocks; None for not at all.
-        fibre_collision: Least angle between two galaxies with redshifts [arcsec].
-        completeness: Lowest share of the mocks' galaxies in the training, in place of what the data tell [1].
-        velocity_error: Largest velocity error in the training, in place of what the data tell [km/s].
-        min_galaxies: Fewest galaxies of a cluster, in place of what the data tell.
-    """
-
-    n: int = 40_000
-    richness: bool = False
-    cleaning: Cleaning | None = None
-    fibre_collision: float = 0.0
-    completeness: float | None = None
-    velocity_error: float | None = None
-    min_galaxies: int | None = None
-
-
-@final
-@dataclass(frozen=True)
-class Choices:
-    """Settings of simulator and training, with their reasons.
-
-    Attributes:
-        model: The simulator, at the median redshift.
-        redshifts: Of the shells that are simulated [1].
-        shares: Of the mocks in each shell, as of the clusters [1].
-        n: Mocks, all shells together.
-        low: Lowest log10 mass [dex].
-        high: Highest log10 mass [dex].
-        completeness: Lowest and highest share of a mock's galaxies in the training [1].
-        velocity_error: Smallest and largest velocity error that is added in the training [km/s].
-        richness: Whether the number of galaxies counts.
-        cleaning: How interlopers are removed from the mocks; None for not at all.
-        because: Each choice with its reason.
-        cautions: What no choice could mend.
-    """
-
-    model: HaloModel
-    redshifts: tuple[float, ...]
-    shares: tuple[float, ...]
-    n: int
-    low: float
-    high: float
-    completeness: tuple[float, float]
-    velocity_error: tuple[float, float]
-    richness: bool
-    cleaning: Cleaning | None
-    because: tuple[Choice, ...]
-    cautions: tuple[str, ...]
 
 
 def choose(look: DataLook, wishes: Wishes | None = None) -> Choices:

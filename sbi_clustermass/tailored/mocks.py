@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from clustermocks import Catalogue, FlatMasses, HaloModel, StoredCatalogue
 from clustermocks.incompleteness import as_observed
-from sbi_clustermass.tailored.choices import Choices
+from sbi_clustermass.tailored.settings import Choices
 
 
 @final

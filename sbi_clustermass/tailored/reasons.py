@@ -4,20 +4,17 @@ Distances are comoving [h^-1 Mpc], velocities [km/s].
 """
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from clustermocks import Observation, RadialCompleteness
 from clustermocks.haloes.satellites import HaloGalaxies
 from sbi_clustermass.estimator.mass_bias import redshift_shift
-
-if TYPE_CHECKING:
-    from sbi_clustermass.tailored.choices import Choices, Wishes
-    from sbi_clustermass.tailored.look import DataLook
+from sbi_clustermass.tailored.look import DataLook
+from sbi_clustermass.tailored.settings import Choices, Wishes
 
 Row = tuple[str, str, str]
 
 
-def because(look: "DataLook", chosen: "Choices", wishes: "Wishes") -> Iterator[Row]:
+def because(look: DataLook, chosen: Choices, wishes: Wishes) -> Iterator[Row]:
     """What was chosen, the value, why: a row each."""
     yield _redshift(look, chosen)
     yield _aperture(look, chosen)
@@ -34,7 +31,7 @@ def because(look: "DataLook", chosen: "Choices", wishes: "Wishes") -> Iterator[R
     yield "mocks", f"{chosen.n}", "as asked"
 
 
-def _redshift(look: "DataLook", chosen: "Choices") -> Row:
+def _redshift(look: DataLook, chosen: Choices) -> Row:
     values = ", ".join(f"{z:g}" for z in chosen.redshifts)
     if not look.redshifts:
         return "redshift", values, "no redshift of a cluster is known: that of the default mocks"
@@ -49,7 +46,7 @@ def _redshift(look: "DataLook", chosen: "Choices") -> Row:
     return "redshift", values, f"{span}; one would be off by up to {off:.2f} dex; mocks in each as clusters"
 
 
-def _aperture(look: "DataLook", chosen: "Choices") -> Row:
+def _aperture(look: DataLook, chosen: Choices) -> Row:
     value = f"{chosen.model.observation.aperture:g} h^-1 Mpc"
     if look.aperture == Observation.aperture:
         few = f"; {look.narrow} of {look.clusters} fields end inside" if look.narrow else ""
@@ -57,7 +54,7 @@ def _aperture(look: "DataLook", chosen: "Choices") -> Row:
     return "aperture", value, f"{look.narrow} of {look.clusters} fields end inside {Observation.aperture:g} h^-1 Mpc"
 
 
-def _depth(look: "DataLook", chosen: "Choices") -> Row:
+def _depth(look: DataLook, chosen: Choices) -> Row:
     found, times = look.compared, chosen.model.galaxies.richness / HaloGalaxies.richness
     told = f"{10**found.depth:.2f} times the galaxies of mocks that move alike ({found.depth:+.2f} +- "
     told += f"{found.depth_error:.2f} dex)"
@@ -66,7 +63,7 @@ def _depth(look: "DataLook", chosen: "Choices") -> Row:
     return "depth", value, f"{low if low == high else f'{low} to {high}'} galaxies in the cylinder: {told}"
 
 
-def _profile(look: "DataLook", chosen: "Choices", wishes: "Wishes") -> Row:
+def _profile(look: DataLook, chosen: Choices, wishes: Wishes) -> Row:
     found, radial = look.compared, chosen.model.completeness
     core = f"{found.core} galaxies in the core, mocks {found.core_expected:.0f}"
     told = f"completeness at the edge {found.edge:.2f} +- {found.edge_error:.2f} of the centre's; {core}"
@@ -77,7 +74,7 @@ def _profile(look: "DataLook", chosen: "Choices", wishes: "Wishes") -> Row:
     return "profile", "completeness the same everywhere", told
 
 
-def _thinning(look: "DataLook", chosen: "Choices", wishes: "Wishes") -> Row:
+def _thinning(look: DataLook, chosen: Choices, wishes: Wishes) -> Row:
     low, high = chosen.completeness
     if wishes.completeness is not None:
         why = "as asked"
@@ -88,7 +85,7 @@ def _thinning(look: "DataLook", chosen: "Choices", wishes: "Wishes") -> Row:
     return "completeness", f"{low:.2f} to {high:.2f} of the mocks' galaxies", why
 
 
-def _errors(look: "DataLook", chosen: "Choices", wishes: "Wishes") -> Row:
+def _errors(look: DataLook, chosen: Choices, wishes: Wishes) -> Row:
     low, high = chosen.velocity_error
     value = f"{low:.0f} to {high:.0f} km/s"
     rounded = f"; rounding adds {look.rounding:.0f} km/s" if look.rounding > 1 else ""
@@ -99,7 +96,7 @@ def _errors(look: "DataLook", chosen: "Choices", wishes: "Wishes") -> Row:
     return "velocity errors", value, f"median of the table {look.velocity_error.middle:.0f} km/s{rounded}"
 
 
-def _fewest(look: "DataLook", chosen: "Choices", wishes: "Wishes") -> Row:
+def _fewest(look: DataLook, chosen: Choices, wishes: Wishes) -> Row:
     value = f"{chosen.model.observation.min_galaxies}"
     if wishes.min_galaxies is not None:
         return "fewest galaxies", value, "as asked"
@@ -107,25 +104,25 @@ def _fewest(look: "DataLook", chosen: "Choices", wishes: "Wishes") -> Row:
     return "fewest galaxies", value, said
 
 
-def _interlopers(look: "DataLook", chosen: "Choices") -> Row:
+def _interlopers(look: DataLook, chosen: Choices) -> Row:
     found = look.compared
     told = f"{found.fast} galaxies faster than 2.5 inner dispersions, mocks {found.fast_expected:.0f}"
     value = "all galaxies" if chosen.cleaning is None else f"removed by {chosen.cleaning}, as asked"
     return "interlopers", value, told
 
 
-def _richness(chosen: "Choices") -> Row:
+def _richness(chosen: Choices) -> Row:
     if chosen.richness:
         return "richness", "counts", "as asked: the redshifts are vouched to be as complete as the mocks'"
     return "richness", "does not count", "nobody vouches that redshifts are complete (--richness)"
 
 
-def cautions(look: "DataLook", chosen: "Choices") -> tuple[str, ...]:
+def cautions(look: DataLook, chosen: Choices) -> tuple[str, ...]:
     """What no choice could mend, a sentence each."""
     return tuple(text for check in (_cleaned, _deep, _unread, _spread, _narrow) if (text := check(look, chosen)))
 
 
-def _cleaned(look: "DataLook", chosen: "Choices") -> str:
+def _cleaned(look: DataLook, chosen: Choices) -> str:
     found = look.compared
     if not look.looks_cleaned or chosen.cleaning is not None:
         return ""
@@ -136,7 +133,7 @@ def _cleaned(look: "DataLook", chosen: "Choices") -> str:
     )
 
 
-def _deep(look: "DataLook", chosen: "Choices") -> str:
+def _deep(look: DataLook, chosen: Choices) -> str:
     times = chosen.model.galaxies.richness / HaloGalaxies.richness
     if 10**look.compared.depth <= 1.005 * times:
         return ""
@@ -146,13 +143,13 @@ def _deep(look: "DataLook", chosen: "Choices") -> str:
     )
 
 
-def _unread(look: "DataLook", chosen: "Choices") -> str:
+def _unread(look: DataLook, chosen: Choices) -> str:
     if not look.unreadable:
         return ""
     return f"{look.unreadable} clusters were not measured: {'; '.join(' '.join(r.split()) for r in look.reasons)}."
 
 
-def _spread(look: "DataLook", chosen: "Choices") -> str:
+def _spread(look: DataLook, chosen: Choices) -> str:
     if len(chosen.redshifts) == 1:
         return ""
     low, high = (redshift_shift(z, look.redshift, look.cosmology) for z in (look.redshifts[0], look.redshifts[-1]))
@@ -163,7 +160,7 @@ def _spread(look: "DataLook", chosen: "Choices") -> str:
     )
 
 
-def _narrow(look: "DataLook", chosen: "Choices") -> str:
+def _narrow(look: DataLook, chosen: Choices) -> str:
     if not look.narrow:
         return ""
     end = f"{look.narrow} of {look.clusters} fields end inside {Observation.aperture:g} h^-1 Mpc"

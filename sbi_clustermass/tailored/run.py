@@ -4,20 +4,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from rich.console import Console
-
 from clustermocks import MDPL2, Cosmology, Observation
 from clustermocks.io.atomic import replacing
+from clustermocks.io.progress import Stage, silent
 from clustermocks.perturbations import Cleaning
-from sbi_clustermass.cli.progress import stage
 from sbi_clustermass.estimator.mass_estimator import MassEstimator
 from sbi_clustermass.estimator.training_run import TrainingRun, state_folder
 from sbi_clustermass.observations.tables import ObservedCluster, TableOptions, Unreadable, read_clusters
 from sbi_clustermass.report import Section, Table
 from sbi_clustermass.report.markdown import markdown
-from sbi_clustermass.tailored.choices import Choices
 from sbi_clustermass.tailored.look import FEWEST, DataLook, look_at
 from sbi_clustermass.tailored.mocks import simulate
+from sbi_clustermass.tailored.settings import Choices
 
 CHOICES, MOCKS = "choices.md", "mocks"
 
@@ -64,10 +62,10 @@ def section(look: DataLook, choices: Choices, title: str) -> Section:
 def train_for(
     choices: Choices,
     out: Path,
-    console: Console,
+    stage: Stage = silent,
     *,
     run: TrainingRun | None = None,
-    said: Section | None = None,
+    explanation: Section | None = None,
     n_jobs: int = 2,
     checkpoint: Path | None = None,
 ) -> MassEstimator:
@@ -76,9 +74,9 @@ def train_for(
     Args:
         choices: Of `choose`.
         out: Folder for the estimator, its mocks and `choices.md`.
-        console: For progress.
+        stage: Shows the progress.
         run: How to train; `tabulated` on `trial_masses`, three networks and an alarm by default.
-        said: To be written as `choices.md`.
+        explanation: Section that is written as `choices.md`.
         n_jobs: Processes for the simulator.
         checkpoint: Folder for the state of the training, in `out` by default.
 
@@ -89,13 +87,13 @@ def train_for(
     """
     run = run or TrainingRun(flow="tabulated", embedding="trial_masses", members=3)
     state_folder(out, checkpoint)  # refused before the simulation
-    if said is not None:
+    if explanation is not None:
         with replacing(out / CHOICES) as temporary:
-            temporary.write_text(markdown([said]), encoding="utf-8")
-    with stage("simulating clusters", choices.n, console) as advance:
+            temporary.write_text(markdown([explanation]), encoding="utf-8")
+    with stage("simulating clusters", choices.n) as advance:
         mocks = simulate(choices, out / MOCKS, seed=run.seed, n_jobs=n_jobs, progress=advance)
     run = replace(run, richness=choices.richness, notes=_notes(choices))
-    return run.run(mocks, out, console, checkpoint=checkpoint)
+    return run.run(mocks, out, stage, checkpoint=checkpoint)
 
 
 def _notes(choices: Choices) -> Mapping[str, str]:

@@ -4,12 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from rich.console import Console
 
 from clustermocks import Catalogue, FlatMasses, HaloModel
 from clustermocks.perturbations import in_wrong_units
 from sbi_clustermass import MassEstimator
-from sbi_clustermass.estimator.training_run import TrainingRun, held_back
+from sbi_clustermass.estimator.training_run import TrainingRun, split_held_out
 
 
 @pytest.fixture(scope="module")
@@ -65,15 +64,15 @@ def test_a_folder_without_an_alarm_has_none(model):
 @pytest.mark.slow
 def test_a_training_keeps_hosts_aside_and_trains_on_the_others(tmp_path):
     mocks = HaloModel().simulate(FlatMasses(13.5, 15.0).draw(5200, seed=6), seed=6, lines_of_sight=2)
-    rest, aside = held_back(mocks, 1000, seed=3)
+    rest, aside = split_held_out(mocks, 1000, seed=3)
     assert aside is not None
     assert len(aside) == pytest.approx(1000, abs=60)  # a share of the hosts, with two clusters each
     assert len(rest) + len(aside) == len(mocks)
     assert not np.intersect1d(rest.host_id, aside.host_id).size
-    assert held_back(mocks.select(np.arange(5000)), 1000, seed=3)[1] is None  # a tenth is too few
+    assert split_held_out(mocks.select(np.arange(5000)), 1000, seed=3)[1] is None  # a tenth is too few
     mocks.to_parquet(tmp_path / "mocks.parquet")
     run = TrainingRun(embedding="summary", max_updates=20, alarm=1000, seed=3)
-    made = run.run(tmp_path / "mocks.parquet", tmp_path / "run", Console(quiet=True))
+    made = run.run(tmp_path / "mocks.parquet", tmp_path / "run")
     assert made.provenance.training_clusters == len(rest)
     assert made.provenance.alarm_clusters == len(aside)
     assert MassEstimator.load(tmp_path / "run").alarm is not None
@@ -83,7 +82,7 @@ def test_mocks_in_parts_are_kept_aside_as_they_pass(tmp_path):
     model, masses = HaloModel(), FlatMasses(13.5, 15.0).draw(10_500, seed=7)
     model.simulate_to(tmp_path / "mocks", masses, seed=7, n_jobs=2)
     run = TrainingRun(embedding="summary", max_updates=20, alarm=1000, seed=3)
-    made = run.run(tmp_path / "mocks", tmp_path / "run", Console(quiet=True))
+    made = run.run(tmp_path / "mocks", tmp_path / "run")
     whole = Catalogue.from_parquet(tmp_path / "mocks")
     kept = made.provenance.alarm_clusters
     assert made.provenance.training_clusters + kept == len(whole)

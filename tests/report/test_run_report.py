@@ -13,7 +13,6 @@ import pytest
 import torch
 import typer
 from matplotlib.figure import Figure
-from rich.console import Console
 
 from clustermocks import Catalogue, FlatMasses, HaloModel
 from sbi_clustermass import EMBEDDINGS, FLOWS, Augmentation, MassEstimator, StackedAffine, Training, train
@@ -166,7 +165,7 @@ def same_weights(a: MassEstimator, b: MassEstimator) -> bool:
     ],
 )
 def test_the_command_of_a_training_from_the_command_line_gives_the_same_estimator(run, small, tmp_path):
-    first = run.run(small, tmp_path / "first", Console(quiet=True))
+    first = run.run(small, tmp_path / "first")
     command = training_command(first, str(small), str(tmp_path / "again"))
     program, *arguments = shlex.split(command)
     assert program == "clustermass"

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from rich.console import Console
 
 from clustermocks import FlatMasses, HaloModel
 from clustermocks.haloes.satellites import HaloGalaxies
@@ -22,7 +21,7 @@ def test_masses_are_unbiased_and_error_bars_right(observer, tmp_path, how):
     path = observer.as_distances(clusters.select(np.arange(60)), tmp_path / "mine.csv")  # the user's own
     choices = choose(look_at_tables([path], observer.options), Wishes(n=5000))
     run = TrainingRun(flow="tabulated", embedding="trial_masses", max_updates=800, alarm=0, device="cpu")
-    estimator = train_for(choices, tmp_path / "run", Console(quiet=True), run=run, n_jobs=1)
+    estimator = train_for(choices, tmp_path / "run", run=run, n_jobs=1)
     posteriors = estimator.posterior(clusters)
     residual = posteriors.mean - clusters.log10_mass
     low, high = posteriors.quantile([0.16, 0.84])

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from rich.console import Console
 
 from clustermocks import HaloModel, Observation
 from sbi_clustermass import MassEstimator
@@ -74,7 +73,7 @@ def test_shells_of_redshift_are_one_training_set(observer, tmp_path):
     choices = choose(look_at_tables(paths, observer.options), Wishes(n=1000))
     assert len(choices.redshifts) > 1
     how = TrainingRun(flow="tabulated", embedding="trial_masses", max_updates=5, alarm=0, device="cpu")
-    estimator = train_for(choices, tmp_path / "run", Console(quiet=True), run=how, n_jobs=1)
+    estimator = train_for(choices, tmp_path / "run", run=how, n_jobs=1)
     assert estimator.provenance.mocks.redshifts == choices.redshifts
     assert len(list((tmp_path / "run" / "mocks").iterdir())) == len(choices.redshifts)
 

@@ -7,7 +7,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from rich.console import Console
 
 from clustermocks import Catalogue
 from clustermocks.catalogue.folder import StoredCatalogue
@@ -110,15 +109,15 @@ def test_a_run_writes_the_model_and_its_history_and_goes_on_where_it_was_interru
 ):
     monkeypatch.setattr(TrainingRun, "builder", StackedAffine(blocks=1, hidden=(8,)))
     monkeypatch.setattr(TrainingRun, "training", property(lambda self: replace(RULE, seed=self.seed)))
-    run, out, console = TrainingRun(members=2, device="cpu"), tmp_path / "run", Console(quiet=True)
+    run, out = TrainingRun(members=2, device="cpu"), tmp_path / "run"
     with monkeypatch.context() as patch:
         patch.setattr(training_run, "save", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
-            run.run(folder, out, console)
+            run.run(folder, out)
     assert (out / "checkpoint" / "member-1.safetensors").exists()
     with pytest.raises(ValueError, match="checkpoint of another training"):
-        TrainingRun(members=2, device="cpu", seed=2).run(folder, out, console)
-    estimator = run.run(folder, out, console)
+        TrainingRun(members=2, device="cpu", seed=2).run(folder, out)
+    estimator = run.run(folder, out)
     assert sorted(path.name for path in out.iterdir()) == [
         "estimator.json",
         "estimator.safetensors",
