@@ -1,8 +1,8 @@
 """The structure of the code in numbers: python benchmarks/structure.py [FOLDER OF A CHECKOUT]
 
-Prints lines and files, rooms and floors, circles of imports, public names, and the longest functions and files. A room is
-a folder of a package, or a module that stands in none; a floor is one above the highest room that it imports. Imports
-under TYPE_CHECKING and inside functions count; those of `__init__` files, which only hand names on, do not.
+Prints lines and files, rooms and floors, circles of imports, public names, and the longest functions and files. A room
+is a folder of a package, or a module that stands in none; a floor is one above the highest room that it imports.
+Imports under TYPE_CHECKING and inside functions count; those of `__init__` files, which only hand names on, do not.
 """
 
 import ast
