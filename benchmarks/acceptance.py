@@ -1,4 +1,4 @@
-"""Hold the simulator against what was measured on N-body mocks: `python benchmarks/acceptance.py`.
+"""Compare the simulator with what was measured on N-body mocks: `python benchmarks/acceptance.py`.
 
 Prints one line a quantity: found, its error, wanted, tolerance, pass or fail. Masses are M200c [h^-1 Msun]; sigma is
 the plain standard deviation of line-of-sight velocities [km/s].
@@ -39,9 +39,9 @@ class Check:
 
     Attributes:
         name: The quantity, with its unit.
-        found: Its value here.
+        found: Value in our mocks.
         error: Standard error of `found`.
-        wanted: Its value in the N-body mocks.
+        wanted: Value in the N-body mocks.
         tolerance: Largest difference accepted; None where the difference is only reported.
     """
 
@@ -79,7 +79,7 @@ class _Clusters(NamedTuple):
     selected: Float[np.ndarray, "cluster"]
 
     @classmethod
-    def of(cls, catalogue: Catalogue) -> "_Clusters":
+    def from_catalogue(cls, catalogue: Catalogue) -> "_Clusters":
         """Selected clusters, P(selected) from the share of attempts in bins of .1 dex."""
         edges = np.arange(_LOW, _HIGH + 0.09, 0.1)
         masses, passed = catalogue.attempted()
@@ -95,7 +95,7 @@ class _Clusters(NamedTuple):
         return _Relation(slope, norm, np.sqrt(np.average(residual**2, weights=weight)))
 
     def bootstrapped(self) -> Iterator["_Clusters"]:
-        """As many clusters, drawn with repeats, many times."""
+        """Bootstrap samples: as many clusters, drawn with repeats."""
         rng = np.random.default_rng(0)
         for _ in range(_BOOTSTRAPS):
             rows = rng.integers(0, len(self.log10_mass), len(self.log10_mass))
@@ -116,7 +116,7 @@ def checks(n: int, seed: int, n_jobs: int = 1) -> list[Check]:
 
     Args:
         n: Clusters a catalogue; 20 000 bring the errors well under the tolerances.
-        seed: Of masses and clusters.
+        seed: Seed of masses and clusters.
         n_jobs: Worker processes.
     """
     masses = FlatMasses(_LOW, _HIGH).draw(n, seed)
@@ -147,7 +147,7 @@ def checks(n: int, seed: int, n_jobs: int = 1) -> list[Check]:
 def _relation_checks(
     name: str, catalogue: Catalogue, wanted: _Relation, tolerances: tuple[float, float, float]
 ) -> Iterator[Check]:
-    clusters = _Clusters.of(catalogue)
+    clusters = _Clusters.from_catalogue(catalogue)
     errors = np.std([each.relation() for each in clusters.bootstrapped()], axis=0)
     labels = ("slope", "log10 sigma at 10^15", "scatter of log10 sigma [dex]")
     for label, *numbers in zip(labels, clusters.relation(), errors, wanted, tolerances, strict=True):
@@ -166,7 +166,7 @@ def _mass_scatter_check(name: str, catalogue: Catalogue, wanted: float) -> Itera
         mean = np.average(residual[inside], weights=weight)
         return float(np.sqrt(np.average((residual[inside] - mean) ** 2, weights=weight)))
 
-    clusters = _Clusters.of(catalogue)
+    clusters = _Clusters.from_catalogue(catalogue)
     error = float(np.std([scatter(each) for each in clusters.bootstrapped()]))
     yield Check(f"mass from sigma, {name}: scatter [dex]", scatter(clusters), error, wanted, 0.02)
 
@@ -217,7 +217,7 @@ def _evrard_checks() -> Iterator[Check]:
 
 
 class Particles(NamedTuple):
-    """Of many clusters, (particle,): index of the cluster, R_proj [r200c], v_los [V200], whether inside r200c."""
+    """Particles of many clusters: index of the cluster, R_proj [r200c], v_los [V200], whether inside r200c."""
 
     cluster: Int[np.ndarray, "particle"]
     R_proj: Float[np.ndarray, "particle"]

@@ -21,7 +21,7 @@ Vectors: TypeAlias = Float[np.ndarray, "*batch 3"]
 @final
 @dataclass(frozen=True)
 class Observation:
-    """Where the clusters stand and which galaxies are kept; the defaults are those of Kodi Ramanah et al. 2020.
+    """Redshift of the clusters and limits of their galaxies; the defaults are those of Kodi Ramanah et al. 2020.
 
     Attributes:
         redshift: Cosmological redshift of the clusters [1].
@@ -84,8 +84,8 @@ def line_of_sight_velocity(
 
     Args:
         z_proj: Distance of the galaxy behind the cluster along the line of sight [comoving h^-1 Mpc].
-        v_peculiar_galaxy: Its peculiar velocity away from the observer [km/s].
-        v_peculiar_cluster: The cluster's [km/s].
+        v_peculiar_galaxy: Peculiar velocity of the galaxy away from the observer [km/s].
+        v_peculiar_cluster: Peculiar velocity of the cluster [km/s].
         redshift: Cosmological redshift of the cluster [1].
         cosmology: Background cosmology.
 

@@ -24,7 +24,7 @@ class Selection:
     """Log odds of selection as a cubic spline in log10 mass; beyond the attempted masses it goes on along its tangent.
 
     Attributes:
-        coefficients: Of the cubic B-splines, one more than three for each segment.
+        coefficients: Coefficients of the cubic B-splines, one more than three for each segment.
         low: Lowest attempted log10 mass [dex].
         high: Highest attempted log10 mass [dex].
     """
@@ -50,13 +50,12 @@ class Selection:
 def fit_selection(log10_mass: Float[np.ndarray, "attempt"], selected: Bool[np.ndarray, "attempt"]) -> Selection:
     """Fit P(selected | mass) by penalised maximum likelihood.
 
-    The penalty is on second differences of the coefficients, so that the log odds run straight where all clusters or
-    none are
-    selected (P-splines: Eilers & Marx 1996, Stat. Sci. 11, 89), and a weak ridge keeps the odds of a complete sample
-    finite.
+    The penalty is on second differences of the coefficients, so that the log odds run straight where all clusters
+    or none are selected (P-splines: Eilers & Marx 1996, Stat. Sci. 11, 89), and a weak ridge keeps the odds of a
+    complete sample finite.
 
     Args:
-        log10_mass: Of every attempted cluster [dex].
+        log10_mass: Mass of every attempted cluster [dex].
         selected: Whether it passed the cuts.
 
     Raises:

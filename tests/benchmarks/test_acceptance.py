@@ -32,7 +32,7 @@ def test_dispersions_are_the_unbiased_standard_deviation():
 
 
 def test_the_relation_put_in_is_found():
-    relation = _Clusters.of(_gaussian_clusters(3000, 200, 0.08)).relation()
+    relation = _Clusters.from_catalogue(_gaussian_clusters(3000, 200, 0.08)).relation()
     # 4 sigma of 3000 clusters with scatter .08 (and .02 from 200 velocities) over 1.8 dex of mass
     assert relation.slope == pytest.approx(0.3, abs=4 * 0.083 / 0.52 / np.sqrt(3000))
     assert relation.norm == pytest.approx(3.0, abs=4 * 0.083 * 1.6 / np.sqrt(3000))
@@ -42,7 +42,7 @@ def test_the_relation_put_in_is_found():
 def test_selection_is_undone_by_weights():
     catalogue = _gaussian_clusters(4000, 100, 0.05)
     rng = np.random.default_rng(2)
-    clusters = _Clusters.of(catalogue)
+    clusters = _Clusters.from_catalogue(catalogue)
     share = np.clip((clusters.log10_mass - 13.3) / 2, 0.1, 1)
     bent = clusters._replace(log10_sigma=clusters.log10_sigma + 0.1 * (clusters.log10_mass - 14.4) ** 2)
     kept = rng.uniform(size=4000) < share

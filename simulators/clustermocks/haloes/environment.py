@@ -1,4 +1,4 @@
-"""What stands around a cluster: neighbouring haloes, clustered around it, falling in, each with its own galaxies.
+"""The surroundings of a cluster: neighbouring haloes, clustered around it, falling in, each with its own galaxies.
 
 Masses are M200c [h^-1 Msun], lengths comoving [h^-1 Mpc], velocities [km/s]. Interlopers come in clumps: smooth
 ones give too small a scatter of the velocity dispersion (.077 instead of .104 dex on Ho et al. 2019's mocks).
@@ -42,7 +42,7 @@ class Neighbours:
             within .05; with a scale that does not grow with the cluster its most massive ones have too few neighbours.
         exclusion: Haloes keep apart by this many times the larger r200c of the two [1].
         bulk_velocity: Random line-of-sight velocity of a neighbour relative to the cluster, far from it [km/s].
-        infall_scatter: The same near it, V200 (r200c / r)^1/2 times this [1]; the two add in quadrature. Tuned: .5 puts
+        infall_scatter: Random velocity near it over V200 (r200c / r)^1/2 [1]; the two add in quadrature. Tuned: .5 puts
             the normalisation of the contaminated M-sigma relation within .02 dex of that of Ho et al. 2019.
         mass_function: Fit of their number, as in `HaloMassFunction`: tinker08, despali16, ...; their bias is that of
             Tinker et al. 2010 with any.
@@ -62,7 +62,7 @@ class Neighbours:
 
 @final
 @dataclass(frozen=True)
-class Pillar:
+class SearchVolume:
     """The space in which neighbours matter: within `radius` of the line of sight and `depth` of the cluster.
 
     Attributes:
@@ -92,12 +92,12 @@ class _Radii(NamedTuple):
     """Grid of distances from the cluster [h^-1 Mpc], and what lies inside each."""
 
     radius: Float[np.ndarray, "radius"]
-    volume: Float[np.ndarray, "radius"]  # of the pillar inside r [(h^-1 Mpc)^3]
+    volume: Float[np.ndarray, "radius"]  # of the search volume inside r [(h^-1 Mpc)^3]
     clustered: Float[np.ndarray, "radius"]  # the same weighted with xi(r)
     mean_xi: Float[np.ndarray, "radius"]  # linear, averaged over the sphere [1]
 
 
-class Neighbourhood(NamedTuple):
+class NeighbourHaloes(NamedTuple):
     """Neighbouring haloes: index of their cluster, log10 M200c [dex], position from the cluster, peculiar velocity."""
 
     cluster: Int[np.ndarray, "halo"]
@@ -115,12 +115,12 @@ def _masses(low: float, redshift: float, cosmology: Cosmology, model: str) -> _M
 
 
 @lru_cache(maxsize=16)
-def _radii(pillar: Pillar) -> _Radii:
-    radius = np.geomspace(0.05, pillar.depth, 2001)
-    xi = correlation_function(radius, pillar.redshift, pillar.cosmology)
+def _radii(space: SearchVolume) -> _Radii:
+    radius = np.geomspace(0.05, space.depth, 2001)
+    xi = correlation_function(radius, space.redshift, space.cosmology)
     shell = 4 * np.pi * radius**2
-    # of a shell, the two caps within pillar.radius of the line of sight
-    caps = shell * (1 - np.sqrt(1 - np.minimum(pillar.radius / radius, 1) ** 2))
+    # of a shell, the two caps within space.radius of the line of sight
+    caps = shell * (1 - np.sqrt(1 - np.minimum(space.radius / radius, 1) ** 2))
     volume, clustered, sphere = (
         cumulative_trapezoid(y, radius, initial=0.0) for y in (caps, caps * np.maximum(xi, 0), shell * xi)
     )
@@ -203,12 +203,12 @@ def _draw_positions(
 
 
 def _place(
-    clusters: Haloes, bias: Values, rng: np.random.Generator, *, neighbours: Neighbours, pillar: Pillar
+    clusters: Haloes, bias: Values, rng: np.random.Generator, *, neighbours: Neighbours, space: SearchVolume
 ) -> tuple[Int[np.ndarray, "halo"], Values, Values]:
     """Cluster, mass and distance of haloes of density n(M') [1 + b b' xi(r)]: a uniform and a clustered set."""
-    masses = _masses(pillar.min_log10_mass, pillar.redshift, pillar.cosmology, neighbours.mass_function)
-    radii = _radii(pillar)
-    overdensity = 200 * pillar.cosmology.matter_fraction(pillar.redshift)
+    masses = _masses(space.min_log10_mass, space.redshift, space.cosmology, neighbours.mass_function)
+    radii = _radii(space)
+    overdensity = 200 * space.cosmology.matter_fraction(space.redshift)
     scale = _BOOSTED * clusters.r_200c * radius_ratio(clusters.c_200c, overdensity)
     drawn = []
     for in_mass, in_radius, amplitude, boost in (
@@ -223,27 +223,27 @@ def _place(
         kept = rng.uniform(0, 1 + boost, len(cluster)) < wanted if boost else slice(None)
         drawn.append((cluster[kept], log10_mass[kept], radius[kept]))
     cluster, log10_mass, radius = (np.concatenate(parts) for parts in zip(*drawn, strict=True))
-    r_200c = radius_200c(10**log10_mass, pillar.redshift, pillar.cosmology)
+    r_200c = radius_200c(10**log10_mass, space.redshift, space.cosmology)
     apart = radius > neighbours.exclusion * np.maximum(r_200c, clusters.r_200c[cluster])
     return cluster[apart], log10_mass[apart], radius[apart]
 
 
 def draw_neighbours(
-    clusters: Haloes, rng: np.random.Generator, *, neighbours: Neighbours, pillar: Pillar, aperture: float
-) -> Neighbourhood:
+    clusters: Haloes, rng: np.random.Generator, *, neighbours: Neighbours, space: SearchVolume, aperture: float
+) -> NeighbourHaloes:
     """Haloes around each cluster that can put galaxies within `aperture` [h^-1 Mpc] of its line of sight.
 
     Density n(M') [1 + b(M) b(M') xi(r)] outside the exclusion radius; velocities are infall plus a random bulk motion,
     along the line of sight.
     """
-    redshift, cosmology = pillar.redshift, pillar.cosmology
+    redshift, cosmology = space.redshift, space.cosmology
     bias = halo_bias(10**clusters.log10_mass, redshift, cosmology)
-    cluster, log10_mass, radius = _place(clusters, bias, rng, neighbours=neighbours, pillar=pillar)
-    position = _draw_positions(radius, pillar.radius, rng)
+    cluster, log10_mass, radius = _place(clusters, bias, rng, neighbours=neighbours, space=space)
+    position = _draw_positions(radius, space.radius, rng)
     reach = aperture + 1.5 * radius_200c(10**log10_mass, redshift, cosmology)  # R_vir is 1.2 to 1.35 r200c
     near = np.hypot(position[:, 0], position[:, 1]) < reach
     cluster, log10_mass, radius, position = cluster[near], log10_mass[near], radius[near], position[near]
-    radii = _radii(pillar)
+    radii = _radii(space)
     infall = infall_velocity(
         radius,
         Haloes(*(field[cluster] for field in clusters)),
@@ -255,4 +255,4 @@ def draw_neighbours(
     near_scatter = neighbours.infall_scatter * (clusters.v_200 * np.sqrt(clusters.r_200c))[cluster] / np.sqrt(radius)
     scatter = np.hypot(neighbours.bulk_velocity, near_scatter)
     v_peculiar = infall * position[:, 2] / radius + scatter * rng.standard_normal(len(radius))
-    return Neighbourhood(cluster, log10_mass, position, v_peculiar)
+    return NeighbourHaloes(cluster, log10_mass, position, v_peculiar)

@@ -45,7 +45,7 @@ def anisotropy_at(x: ArrayLike, c_mass: ArrayLike, anisotropy: Anisotropy) -> Va
     Args:
         x: Radius / r200c [1].
         c_mass: Concentration of the mass [1].
-        anisotropy: The same beta everywhere, or "mamon_lokas": $\beta = \frac12 r/(r + r_{-2})$ (Mamon & Lokas 2005,
+        anisotropy: One beta for all radii, or "mamon_lokas": $\beta = \frac12 r/(r + r_{-2})$ (Mamon & Lokas 2005,
             MNRAS 363, 705, eq. 60), $r_{-2}$ = r200c / c_mass.
     """
     x = np.asarray(x, float)
@@ -179,7 +179,7 @@ def density_table(tracers: Tracers) -> DensityTable:
 
 
 def _lagrange(place: float, points: int) -> tuple[int, list[float]]:
-    """First of so many whole numbers around a place, and the weights that interpolate between them."""
+    """First of the whole numbers around a place, and the weights that interpolate between them."""
     first = int(np.ceil(place - points / 2))
     t = place - first - np.arange(points)
     return first, [float(np.prod([t[j] / (i - j) for j in range(points) if j != i])) for i in range(points)]

@@ -137,7 +137,7 @@ def flatten(
 
     Args:
         log10_mass: Masses of the clusters that passed the cuts [dex].
-        seed: Of the choice.
+        seed: Seed of the choice.
         low: Lower end of the range [dex].
         high: Upper end [dex].
         width: Width of a bin, adjusted to divide the range [dex].

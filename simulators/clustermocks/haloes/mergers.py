@@ -14,7 +14,7 @@ from clustermocks.haloes.cosmology import Values, nfw_mass
 from clustermocks.haloes.structure import Haloes
 
 _TURNAROUND = 3.0  # r200c; where the infalling clump was at rest
-_NEAREST = 0.3  # R_vir; nearer than that nobody would call it a second clump
+_NEAREST = 0.3  # R_vir; at smaller distances it is no second clump
 _SHELLS, _STEPS = 64, 10  # of the mass caught by a sphere, and towards the masses that fill it: good to 1e-3
 
 
@@ -27,7 +27,7 @@ class Mergers:
         fraction: Share of clusters with one [1] (Evrard et al. 2008, ApJ 672, 122: a tenth of all haloes, merging, make
             the high tail of the dispersions).
         lightest: Smallest mass of the clump over the main body's [1]; log-uniform up to `heaviest`.
-        heaviest: Largest [1].
+        heaviest: Largest such ratio [1].
     """
 
     fraction: float = 0.1
@@ -65,7 +65,7 @@ class Clumps(NamedTuple):
         velocity: Float[np.ndarray, "galaxy 3"],
         rng: np.random.Generator,
     ) -> tuple[Float[np.ndarray, "galaxy 3"], Float[np.ndarray, "galaxy 3"]]:
-        """Galaxies of one body in equilibrium, dealt out to two of the same mean density.
+        """Distribute the galaxies of one body in equilibrium over two of the same mean density.
 
         Radii and dispersions of haloes go with the cube root of the mass.
         """
@@ -98,7 +98,7 @@ def draw_clumps(haloes: Haloes, rng: np.random.Generator, mergers: Mergers) -> C
 
 
 def _total_mass(haloes: Haloes, share: Values, distance: Values) -> Values:
-    """Mass of two bodies [M200c], at so many r200c from each other, that fills the sphere of r200c with M200c."""
+    """Mass of two bodies [M200c], at a distance in r200c, that fills the sphere of r200c with M200c."""
     total, some = np.ones(len(share)), np.flatnonzero(share)
     c_mass, edge = haloes.c_200c[some], (haloes.R_vir / haloes.r_200c)[some]
     for _ in range(_STEPS):
@@ -110,11 +110,11 @@ def mass_inside(total: Values, share: Values, distance: Values, *, c_mass: Value
     """Mass [M200c] of two NFW bodies in the sphere of r200c about the first.
 
     Args:
-        total: Mass of the two, each inside its own r200c [M200c], (halo,).
-        share: Part of it that is the second's [1].
-        distance: Of the second from the first [r200c].
+        total: Mass of the two bodies, each inside its own r200c [M200c], (halo,).
+        share: Share of the second body in it [1].
+        distance: Distance of the second from the first [r200c].
         c_mass: Concentration of both [1].
-        edge: Where each ends [its own r200c].
+        edge: Radius at which each ends [its own r200c].
     """
     x = (np.arange(_SHELLS) + 0.5) / _SHELLS * edge[:, None]
     shell = (c_mass[:, None] / (1 + c_mass[:, None] * x)) ** 2 * x * (edge / nfw_mass(c_mass))[:, None] / _SHELLS

@@ -32,8 +32,8 @@ class HaloGalaxies:
 
     Attributes:
         richness: Mean number of satellites inside R_vir at M200c = 10^14 [1]. Read off the richness figure of Ho et al.
-            2019, there inside about 1.35 r200c; R_vir is 1.29 r200c, 3 % in number, less than the figure tells.
-        richness_slope: Its power of mass [1].
+            2019, there inside about 1.35 r200c; R_vir is 1.29 r200c, 3 % in number, less than the figure's precision.
+        richness_slope: Exponent of its power law in mass [1].
         richness_scatter: Relative scatter of the mean number, a Gamma distribution on top of Poisson [1].
         galaxy_concentration: r200c over the galaxies' scale radius [1] (Budzynski et al. 2012, MNRAS 423, 104: 2.6);
             None for that of the mass.
@@ -137,10 +137,10 @@ def draw_satellites(
     Args:
         haloes: The haloes.
         rng: Random numbers.
-        galaxies: How they are populated.
+        galaxies: How galaxies populate them.
         truncation: r_t / r200c [1] of each halo: its galaxies then go on beyond R_vir, to 3 r200c, as the same profile
             times [1 + (r/r_t)^4]^-2 (Diemer & Kravtsov 2014, ApJ 789, 1, eq. 4). None: they end at R_vir.
-        relaxed: Spheres without mergers.
+        relaxed: Whether haloes are spheres without mergers.
     """
     clumps = draw_clumps(haloes, rng, NONE if relaxed else galaxies.mergers)
     mean = galaxies.mean_number(haloes.log10_mass + np.log10(clumps.total))

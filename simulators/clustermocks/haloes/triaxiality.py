@@ -22,7 +22,7 @@ class Shapes:
 
     Attributes:
         position: Mean ratio of the shortest to the longest axis of the galaxies' positions [1]; 1 is a sphere.
-        velocity: The same of their velocity dispersions [1].
+        velocity: Mean ratio of the smallest to the largest velocity dispersion [1].
         scatter: Standard deviation of both from halo to halo [1]; the two go together.
         triaxiality: (1 - (b/a)^2) / (1 - (c/a)^2) [1]: 0 is oblate, 1 prolate. A choice: cluster haloes are mostly
             prolate.

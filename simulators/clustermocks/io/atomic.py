@@ -1,7 +1,7 @@
 """Files that appear whole or not at all, whatever happens while they are written.
 
-A temporary file beside the one to come is named after the process that writes it, so that the next writer can tell
-what a killed process left from what a living one is busy with.
+A temporary file lies in the folder of the final one and is named after the process that writes it, so that the next
+writer can distinguish leftovers of a killed process from files that a living one is writing.
 """
 
 import errno
@@ -38,11 +38,11 @@ def sha256_of(path: Path) -> str:
 
 
 def read_header(folder: Path, name: str, *, form: int, what: str, fields: tuple[str, ...]) -> list[Any]:
-    """Fields of the JSON file that says what a folder holds.
+    """Read fields of the JSON file that describes a folder.
 
     Args:
         folder: The folder.
-        name: Of the file in it.
+        name: Name of the file in it.
         form: Number of the format that this version reads.
         what: The folder, by what should have written it: "a box that convert wrote".
         fields: Names of the fields.
@@ -66,9 +66,9 @@ def read_header(folder: Path, name: str, *, form: int, what: str, fields: tuple[
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside `path`; on success it takes the name `path`, on failure nothing is left.
+    """Give a temporary path in the folder of `path`; on success it takes the name `path`, on failure nothing is left.
 
-    What killed processes left of earlier attempts at the same path is removed.
+    Leftovers of killed processes that wrote the same path are removed.
 
     Raises:
         OSError: The disk is full or cannot be written; a file that was there before is as it was.
@@ -86,8 +86,8 @@ def replacing(path: Path) -> Iterator[Path]:
         _to_disk(temporary)
         temporary.replace(path)
     except Exception as error:
-        if told := unwritable(path, error, own=temporary):
-            raise told from error
+        if explained := unwritable(path, error, own=temporary):
+            raise explained from error
         raise
     finally:
         temporary.unlink(missing_ok=True)
@@ -95,7 +95,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
-    """Give a temporary folder beside `path`; on success it takes the name `path`, on failure nothing is left.
+    """Give a temporary folder next to `path`; on success it takes the name `path`, on failure nothing is left.
 
     Raises:
         FileExistsError: There is something at `path`; a folder is never written over.
@@ -109,8 +109,8 @@ def new_folder(path: Path) -> Iterator[Path]:
         yield temporary
         temporary.replace(path)
     except Exception as error:
-        if told := unwritable(path, error, own=temporary):
-            raise told from error
+        if explained := unwritable(path, error, own=temporary):
+            raise explained from error
         raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -125,8 +125,8 @@ def make_folder(path: Path) -> Path:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        said = "something else has this name" if isinstance(error, FileExistsError) else error.strerror or str(error)
-        raise type(error)(f"{path}: no folder can be made here ({said}).\n  try:    another folder") from error
+        reason = "something else has this name" if isinstance(error, FileExistsError) else error.strerror or str(error)
+        raise type(error)(f"{path}: no folder can be made here ({reason}).\n  try:    another folder") from error
     return path
 
 
@@ -151,11 +151,11 @@ def check_output(path: Path, suffixes: Iterable[str]) -> None:
 
 @contextmanager
 def scratch_folder(folder: Path, name: str) -> Iterator[Path]:
-    """A temporary folder that is removed in the end; what killed processes left of the same is removed before.
+    """Make a temporary folder and remove it in the end; leftovers of killed processes are removed before.
 
     Args:
-        folder: Where to make it.
-        name: What it is for.
+        folder: Folder in which to make it.
+        name: Start of its name, for the purpose.
 
     Raises:
         OSError: The folder cannot be written.
@@ -172,7 +172,7 @@ def scratch_folder(folder: Path, name: str) -> Iterator[Path]:
 
 
 def unwritable(path: Path, error: Exception, *, own: Path | None = None) -> OSError | None:
-    """What to tell of an error that comes from the disk; None for another.
+    """Explain an error that comes from the disk; None for another error.
 
     Libraries wrap such an error in exceptions of their own, and keep the system's words for it.
 
@@ -181,7 +181,7 @@ def unwritable(path: Path, error: Exception, *, own: Path | None = None) -> OSEr
         error: What a writer raised.
         own: The temporary file or folder; an error that names something else is another.
     """
-    if isinstance(error, OSError) and error.errno is None and own and str(own) in str(error):  # told already
+    if isinstance(error, OSError) and error.errno is None and own and str(own) in str(error):  # explained already
         return type(error)(str(error).replace(str(own), str(path)))
     code = next((code for code in _FULL if os.strerror(code) in str(error)), None)
     if isinstance(error, OSError) and code is None:
@@ -190,16 +190,16 @@ def unwritable(path: Path, error: Exception, *, own: Path | None = None) -> OSEr
     if code is None:
         return None
     kind = PermissionError if code in (errno.EACCES, errno.EPERM) else OSError
-    said = f"{path}: cannot be written ({os.strerror(code).lower()}); what was there before is as it was."
-    return kind(f"{said}\n  try:    {_CURE.get(code, 'another folder')}")
+    message = f"{path}: cannot be written ({os.strerror(code).lower()}); what was there before is as it was."
+    return kind(f"{message}\n  try:    {_CURE.get(code, 'another folder')}")
 
 
 def remove_leftovers(folder: Path, name: str = "") -> None:
-    """Remove what killed processes of this machine left of temporary files, of one name or of all.
+    """Remove temporary files that killed processes of this machine left, for one final name or for all.
 
     Args:
-        folder: Where they wrote.
-        name: Of the file that they were to become.
+        folder: Folder in which they wrote.
+        name: Name of the file that they were to become.
     """
     start = f".{name[:_SHOWN]}."
     with os.scandir(folder) as entries:
@@ -211,7 +211,7 @@ def remove_leftovers(folder: Path, name: str = "") -> None:
 
 
 def _beside(path: Path) -> Path:
-    """A name for a temporary file in the same folder, which is made; leftovers of the same are removed."""
+    """Name for a temporary file in the same folder, which is made; leftovers of the same name are removed."""
     make_folder(path.parent)
     remove_leftovers(path.parent, path.name)
     return path.parent / f".{path.name[:_SHOWN]}.{_host()}-{os.getpid()}-{secrets.token_hex(4)}"
@@ -223,7 +223,7 @@ def _host() -> str:
 
 
 def _lives(process: int) -> bool:
-    """Whether a process of this machine is alive; one of somebody else counts, and any where nobody can tell."""
+    """Whether a process of this machine is alive, of whichever user; True where the system cannot say."""
     if os.name != "posix":  # there, signal 0 would end it
         return True
     try:
@@ -236,7 +236,7 @@ def _lives(process: int) -> bool:
 
 
 def _remove(path: Path) -> None:
-    """Of a leftover that somebody else may be removing, too."""
+    """Remove a leftover, which another process may be removing, too."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
         return

@@ -1,8 +1,8 @@
-"""A run folder has one writer at a time: a second one says whose it is, and stops.
+"""A lock on a run folder: one process at a time writes into it, a second one stops with a message that names the first.
 
 The lock is the operating system's (flock, LockFileEx), on a file in the folder: it ends with its process, however that
 ends, so that none is ever stale. It reaches across machines where the file system's locks do, NFS among them. Where
-there are none, filelock marks the file instead, or a warning says that nobody watches.
+there are none, filelock marks the file instead, or a warning says that the folder is not locked.
 """
 
 import errno
@@ -25,10 +25,10 @@ _SHOWN = 120
 
 @contextmanager
 def claimed(folder: Path) -> Iterator[None]:
-    """Be the only one who writes into a folder, which is made; what killed processes left half-written is removed.
+    """Lock a folder for writing; it is made if missing, and half-written files of killed processes are removed.
 
     Args:
-        folder: Of the run.
+        folder: Folder of the run.
 
     Raises:
         BlockingIOError: Another process writes into it; the message says which, where and since when.
@@ -59,7 +59,7 @@ def claimed(folder: Path) -> Iterator[None]:
 
 
 def holds_only_a_claim(folder: Path) -> bool:
-    """Whether nothing is in a folder but the files of this module."""
+    """Whether a folder holds nothing but the files of this module."""
     return {path.name for path in folder.iterdir()} <= {LOCK, OWNER}
 
 
@@ -74,7 +74,7 @@ def _without_locks(folder: Path, error: Exception) -> None:
 
 
 def _sign(folder: Path) -> None:
-    """Say who writes. Not by way of a temporary file: a reader makes do with half of it."""
+    """Write down who writes. A temporary file is not needed: a reader copes with half of the text."""
     command = " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
     owner = {
         "process": os.getpid(),

@@ -1,4 +1,4 @@
-"""Work spread over processes, or over machines, by joblib: results come in order, whoever did the work."""
+"""Work spread over processes or machines by joblib; results come in the order of the jobs."""
 
 import os
 from collections.abc import Callable, Generator, Iterable
@@ -16,9 +16,9 @@ def ordered(
     """Yield function(*job) for each job, in the order of the jobs; closing the generator ends the work.
 
     Args:
-        function: What is done; it and the jobs must pickle where processes share the work.
-        jobs: Its arguments.
-        n_jobs: Number of processes; -1 for one a core. None is what `joblib.parallel_config` says: one without it, a
+        function: Function to call; it and the jobs must pickle where processes share the work.
+        jobs: Arguments of each call.
+        n_jobs: Number of processes; -1 for one a core. None follows `joblib.parallel_config`: one without it, a
             Dask cluster's workers under `joblib.parallel_config(backend="dask")`.
 
     Raises:
@@ -45,12 +45,12 @@ def _in_worker(parent: int, function: Callable[..., Result], job: tuple) -> Resu
 
 @cache
 def _end_with(parent: int) -> None:
-    """Let a worker end when the process that started it has: one that was killed cannot stop its workers itself."""
+    """End this worker when the process that started it has ended: a killed process cannot stop its workers itself."""
     if os.getppid() == parent:
-        Thread(target=_outlive_not, args=(parent,), daemon=True).start()
+        Thread(target=_exit_without, args=(parent,), daemon=True).start()
 
 
-def _outlive_not(parent: int) -> None:
+def _exit_without(parent: int) -> None:
     while os.getppid() == parent:
         sleep(1)
     os._exit(1)

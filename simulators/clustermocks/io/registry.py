@@ -1,4 +1,4 @@
-"""Names for choices: files and the command line hold strings, Python callers pass objects."""
+"""Look-up of choices by name: files and the command line hold strings, Python callers pass objects."""
 
 from collections.abc import Mapping
 from difflib import get_close_matches
@@ -8,7 +8,7 @@ T = TypeVar("T")
 
 
 def lookup(kind: str, name: str, table: Mapping[str, T]) -> T:
-    """Return `table[name]`, or say what the choices were.
+    """Return `table[name]`, or raise an error that lists the choices.
 
     Args:
         kind: What the table holds, for the message: "flow", "embedding".

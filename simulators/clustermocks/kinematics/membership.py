@@ -127,7 +127,7 @@ def _outside_main_body(bins: Bool[np.ndarray, "galaxy galaxy"], v_los: GalaxyCol
     inside, v_los = bins[:, order], v_los[order]
     fastest = np.maximum.accumulate(np.where(inside, v_los, -np.inf), axis=1)
     before = np.concatenate([np.full((n, 1), -np.inf), fastest[:, :-1]], axis=1)
-    group = np.cumsum(inside & (v_los - before > gap), axis=1)  # from 1: the slowest has nobody before it
+    group = np.cumsum(inside & (v_los - before > gap), axis=1)  # from 1: the slowest has none before it
     key = group + (n + 1) * np.arange(n)[:, None]
     weight = 1 + _TIE * (1 - np.abs(v_los) / max(np.abs(v_los).max(), 1.0)) / n
     size = np.bincount(key[inside], np.broadcast_to(weight, key.shape)[inside], minlength=n * (n + 1))

@@ -1,1 +1,1 @@
-"""Mock observations of haloes and of what stands around them."""
+"""Mock observations of haloes and of their surroundings."""

@@ -1,4 +1,4 @@
-"""Heavier haloes in a cluster's cylinder, beside which a cluster finder would not count it as one of its own.
+"""Heavier haloes in a cluster's cylinder: a cluster finder would take the cluster for a part of them.
 
 Masses are M200c [h^-1 Msun] as log10_mass [dex], lengths comoving [h^-1 Mpc], velocities [km/s].
 """
@@ -14,7 +14,7 @@ from clustermocks.observation import Observation
 REACH = 1.35  # R_vir over r200c, nearly: 1.2 to 1.35
 
 
-class Rivals(NamedTuple):
+class NearbyHaloes(NamedTuple):
     """Other haloes near clusters, each field (halo,): index of the cluster, mass, distance on the sky, velocity."""
 
     cluster: Int[np.ndarray, "halo"]
@@ -23,10 +23,10 @@ class Rivals(NamedTuple):
     v_los: Float[np.ndarray, "halo"]
 
 
-def heaviest_reaching_in(
-    rivals: Rivals, *, n: int, observation: Observation, cosmology: Cosmology
+def heaviest_in_cylinder(
+    rivals: NearbyHaloes, *, n: int, observation: Observation, cosmology: Cosmology
 ) -> Float[np.ndarray, "cluster"]:
-    """Log10 mass of the heaviest rival that reaches into each of n clusters' cylinders [dex]; NaN where none does.
+    """Log10 mass of the heaviest halo that reaches into each of n clusters' cylinders [dex]; NaN where none does.
 
     A halo reaches out to REACH r200c on the sky and to V200 in velocity.
     """
@@ -41,5 +41,5 @@ def heaviest_reaching_in(
 def eligible(
     rival: Float[np.ndarray, "cluster"], log10_mass: Float[np.ndarray, "cluster"], *, dominant: bool
 ) -> Bool[np.ndarray, "cluster"]:
-    """Which clusters count: all, or only those without a heavier rival."""
+    """Which clusters count: all, or only those without a heavier halo in the cylinder."""
     return ~(rival > log10_mass) if dominant else np.ones(len(rival), bool)

@@ -13,16 +13,16 @@ from clustermocks.haloes.cosmology import radius_200c
 from clustermocks.haloes.environment import (
     MAX_NEIGHBOUR,
     MIN_SATELLITE_HOST,
-    Neighbourhood,
+    NeighbourHaloes,
     Neighbours,
-    Pillar,
+    SearchVolume,
     central_threshold,
     draw_neighbours,
 )
 from clustermocks.haloes.satellites import HaloGalaxies, Satellites, draw_satellites
 from clustermocks.haloes.structure import Haloes, draw_haloes, truncation_radii
-from clustermocks.mocks.blending import Rivals, eligible, heaviest_reaching_in
-from clustermocks.mocks.sightlines import Sights
+from clustermocks.mocks.blending import NearbyHaloes, eligible, heaviest_in_cylinder
+from clustermocks.mocks.sightlines import Sightlines
 from clustermocks.mocks.spectroscopy import IntrinsicGalaxies, ObservedClusters, SurveyChoices, observe
 from clustermocks.observation import line_of_sight_velocity
 
@@ -53,10 +53,10 @@ def simulate_chunk(
     stream: np.random.SeedSequence,
 ) -> ObservedClusters:
     """Draw, observe and cut one chunk of hosts, each along some lines of sight."""
-    rng, sights = np.random.default_rng(stream), Sights.of(n_lines)
+    rng, sights = np.random.default_rng(stream), Sightlines.from_counts(n_lines)
     clusters, around, galaxies = populate(model, log10_mass, rng, sights)
     seen = observe(model, clusters.R_vir, galaxies, rng)
-    rival = _heaviest_reaching_in(model, around, n=len(clusters.log10_mass))
+    rival = _heaviest_neighbour(model, around, n=len(clusters.log10_mass))
     return seen._replace(
         clusters={
             "host": sights.host,
@@ -71,14 +71,17 @@ def simulate_chunk(
 
 
 def populate(
-    model: ClusterModel, log10_mass: Float[np.ndarray, "host"], rng: np.random.Generator, sights: Sights | None = None
-) -> tuple[Haloes, Neighbourhood, IntrinsicGalaxies]:
-    """Clusters, the haloes around them, and all their galaxies, before anybody looks.
+    model: ClusterModel,
+    log10_mass: Float[np.ndarray, "host"],
+    rng: np.random.Generator,
+    sights: Sightlines | None = None,
+) -> tuple[Haloes, NeighbourHaloes, IntrinsicGalaxies]:
+    """Clusters, the haloes around them, and all their galaxies, before they are observed.
 
-    Each line of sight is a cluster of its own here: its members are its host's, turned; its neighbours are drawn for
-    it. One line each by default.
+    Each line of sight is a cluster of its own: its members are those of its host, rotated; its neighbours are drawn
+    for it. The default is one line for each host.
     """
-    sights = Sights.of(np.ones(len(log10_mass), int)) if sights is None else sights
+    sights = Sightlines.from_counts(np.ones(len(log10_mass), int)) if sights is None else sights
     hosts = _haloes(model, log10_mass, rng)
     clusters = Haloes(*(column[sights.host] for column in hosts))
     around = _neighbours(model, clusters, rng)
@@ -136,11 +139,11 @@ def _central_threshold(model: ClusterModel) -> float:
     return central_threshold(model.tracer_density, model.galaxies, redshift, model.cosmology, model=fit)
 
 
-def _pillar(model: ClusterModel, threshold: float) -> Pillar:
+def _search_volume(model: ClusterModel, threshold: float) -> SearchVolume:
     observation, cosmology = model.observation, model.cosmology
     reach = 1.4 * radius_200c(10**MAX_NEIGHBOUR, observation.redshift, cosmology)
     velocity = observation.v_cut + VELOCITY_MARGIN
-    return Pillar(
+    return SearchVolume(
         radius=float(_search_radius(model) + reach),
         depth=float(velocity * (1 + observation.redshift) / cosmology.hubble(observation.redshift)),
         min_log10_mass=min(MIN_SATELLITE_HOST, threshold),
@@ -154,21 +157,21 @@ def _search_radius(model: ClusterModel) -> float:
     return model.observation.aperture + 5 * model.centre_error
 
 
-def _neighbours(model: ClusterModel, clusters: Haloes, rng: np.random.Generator) -> Neighbourhood:
+def _neighbours(model: ClusterModel, clusters: Haloes, rng: np.random.Generator) -> NeighbourHaloes:
     """Haloes around each cluster."""
-    pillar = _pillar(model, _central_threshold(model))
-    return draw_neighbours(clusters, rng, neighbours=model.neighbours, pillar=pillar, aperture=_search_radius(model))
+    space = _search_volume(model, _central_threshold(model))
+    return draw_neighbours(clusters, rng, neighbours=model.neighbours, space=space, aperture=_search_radius(model))
 
 
-def _heaviest_reaching_in(model: ClusterModel, around: Neighbourhood, *, n: int) -> Float[np.ndarray, "cluster"]:
+def _heaviest_neighbour(model: ClusterModel, around: NeighbourHaloes, *, n: int) -> Float[np.ndarray, "cluster"]:
     """Log10 mass of the heaviest neighbour that reaches into each cluster's cylinder [dex]; NaN where none does."""
     observation, cosmology = model.observation, model.cosmology
     v_los = line_of_sight_velocity(around.position[:, 2], around.v_peculiar, 0.0, observation.redshift, cosmology)
-    rivals = Rivals(around.cluster, around.log10_mass, np.hypot(*around.position[:, :2].T), v_los)
-    return heaviest_reaching_in(rivals, n=n, observation=observation, cosmology=cosmology)
+    rivals = NearbyHaloes(around.cluster, around.log10_mass, np.hypot(*around.position[:, :2].T), v_los)
+    return heaviest_in_cylinder(rivals, n=n, observation=observation, cosmology=cosmology)
 
 
-def _interloper_galaxies(model: ClusterModel, around: Neighbourhood, rng: np.random.Generator) -> IntrinsicGalaxies:
+def _interloper_galaxies(model: ClusterModel, around: NeighbourHaloes, rng: np.random.Generator) -> IntrinsicGalaxies:
     """Galaxies of all neighbouring haloes, indexed by cluster."""
     threshold = _central_threshold(model)
     hosts = np.flatnonzero(around.log10_mass >= MIN_SATELLITE_HOST)

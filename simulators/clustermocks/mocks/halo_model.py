@@ -53,7 +53,7 @@ class HaloModel:
             galaxies inside the aperture collide whatever their velocity, as far in front and behind as neighbours are
             simulated (v_cut + 3000 km/s), and before completeness thins them. 0 for none.
         dominant: Whether a cluster counts only where no heavier halo reaches into its cylinder. Cluster finders do so
-            (percolation). Without it, groups beside rich clusters pass any richness cut: they are few at a given mass,
+            (percolation). Without it, groups near rich clusters pass any richness cut: they are few at a given mass,
             but the mass function makes them a large share of a survey.
         galaxies: How galaxies populate a halo.
         neighbours: How haloes surround the cluster.
@@ -138,15 +138,15 @@ class HaloModel:
         galaxies in space with the same velocities (`observation.lines_of_sight`: three are orthogonal, more are evenly
         spread). Neighbours are drawn for each line afresh, because the pillars of space that lines look into hardly
         overlap: some 5 h^-1 Mpc of 110. Groups that near are not shared, so interlopers of two lines through one
-        host are a little less alike than they should be. Errors and losses of galaxies are drawn for each line.
+        host are slightly less correlated than they should be. Errors and losses of galaxies are drawn for each line.
 
         Args:
             log10_masses: log10 M200c [dex of h^-1 Msun], (host,), 12.5 to 15.7.
             seed: Same seed and masses, same catalogue, whatever n_jobs.
-            lines_of_sight: How many for every host, or for each, (host,): `np.where(masses > 14.6, 9, 3)`, say. Each
+            lines_of_sight: Number for every host, or for each, (host,): `np.where(masses > 14.6, 9, 3)`, say. Each
                 is a cluster of the catalogue, its direction in sight_x, sight_y, sight_z. Numbers that jump with mass
                 need `flatten` afterwards, or a training set's effective prior has a step.
-            n_jobs: Worker processes; -1 for one a core. None is what `joblib.parallel_config` says: one without it, a
+            n_jobs: Worker processes; -1 for one a core. None follows `joblib.parallel_config`: one without it, a
                 Dask cluster's workers under `joblib.parallel_config(backend="dask")`.
             progress: Called with the number of clusters done, as they are done.
 

@@ -81,7 +81,7 @@ class MockRun:
                 progress(sum(counts))
             return stored
         with claimed(folder):
-            for stale in folder.glob(".part-*.parquet.*"):  # of a killed run, on any machine: nobody else writes here
+            for stale in folder.glob(".part-*.parquet.*"):  # of a killed run, on any machine: the folder is locked
                 stale.unlink(missing_ok=True)
             return self._completed(StoredCatalogue.begin(folder, counts, self.settings()), parts, n_jobs, progress)
 
@@ -146,7 +146,7 @@ class MockRun:
 
 
 def chunk_edges(n_lines: Int[np.ndarray, "host"]) -> Int[np.ndarray, "chunk_and_one"]:
-    """Where chunks begin and end: as many hosts as exceed neither CHUNK nor CHUNK_LINES lines, but at least one."""
+    """Edges of the chunks: each has at most CHUNK hosts and CHUNK_LINES lines, but at least one host."""
     total, edges = np.concatenate([[0], np.cumsum(n_lines)]), [0]
     while edges[-1] < len(n_lines):
         fitting = int(np.searchsorted(total, total[edges[-1]] + CHUNK_LINES, side="right")) - 1
@@ -165,7 +165,7 @@ def _joined(parts: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
 def _reported(
     chunks: Iterable[ObservedClusters], progress: Callable[[int], object] | None, done: int = 0
 ) -> Iterator[ObservedClusters]:
-    """The same chunks; reports the number of clusters done after each, on top of those done before."""
+    """Yield the chunks and report the number of clusters done, those done before included."""
     for chunk in chunks:
         done += len(chunk.counts)
         if progress is not None:

@@ -13,14 +13,14 @@ from clustermocks.haloes.satellites import Satellites
 from clustermocks.observation import lines_of_sight, sky_basis
 
 
-class Sights(NamedTuple):
+class Sightlines(NamedTuple):
     """Lines of sight: index of their host, sorted, and as rows the two sky axes and the direction away from us."""
 
     host: Int[np.ndarray, "line"]
     axes: Float[np.ndarray, "line 3 3"]
 
     @classmethod
-    def of(cls, n_lines: Int[np.ndarray, "host"]) -> "Sights":
+    def from_counts(cls, n_lines: Int[np.ndarray, "host"]) -> "Sightlines":
         """n lines for each host, spread as `observation.lines_of_sight` has them: the first three are orthogonal.
 
         One line is the third axis.

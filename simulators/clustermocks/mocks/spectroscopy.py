@@ -1,6 +1,6 @@
-"""What is measured of the galaxies of some clusters: who is seen, how far from the centre, how fast.
+"""Spectroscopy of galaxies in and around clusters: which are observed, their projected distances and velocities.
 
-Lengths are comoving [h^-1 Mpc], velocities [km/s]. The line of sight is the third axis.
+Lengths are comoving [h^-1 Mpc], angles in seconds of arc, velocities [km/s]. The line of sight is the third axis.
 """
 
 from collections.abc import Mapping
@@ -49,7 +49,7 @@ class RadialCompleteness:
 
 
 class SurveyChoices(Protocol):
-    """How clusters are observed, simulated ones (`HaloModel`) or those of a box (`BoxView`); documented there."""
+    """How clusters are observed: `HaloModel` for simulated ones, `BoxView` for those of a box; documented there."""
 
     @property
     def observation(self) -> Observation: ...
@@ -68,7 +68,7 @@ class SurveyChoices(Protocol):
 
 
 class IntrinsicGalaxies(NamedTuple):
-    """Galaxies of a chunk, indexed by cluster: position from its centre, line-of-sight peculiar velocity."""
+    """Galaxies before observation: index of the cluster, position from its centre, line-of-sight peculiar velocity."""
 
     cluster: Int[np.ndarray, "galaxy"]
     position: Float[np.ndarray, "galaxy 3"]
@@ -76,7 +76,7 @@ class IntrinsicGalaxies(NamedTuple):
 
 
 class ObservedClusters(NamedTuple):
-    """Columns a cluster and a galaxy, and the number of galaxies of each cluster; galaxies sorted by cluster."""
+    """Columns of clusters and of their galaxies, sorted by cluster, and the number of galaxies of each cluster."""
 
     clusters: Mapping[str, np.ndarray]
     galaxies: Mapping[str, np.ndarray]
@@ -84,7 +84,7 @@ class ObservedClusters(NamedTuple):
 
 
 class Targets(NamedTuple):
-    """Galaxies with a redshift: their place in the list of all, distance from the assumed centre, error of velocity."""
+    """Galaxies with a redshift: index among all galaxies, distance from the assumed centre, error of the velocity."""
 
     row: Int[np.ndarray, "target"]
     R_proj: Float[np.ndarray, "target"]
@@ -94,7 +94,7 @@ class Targets(NamedTuple):
 def observe(
     choices: SurveyChoices, R_vir: Float[np.ndarray, "cluster"], galaxies: IntrinsicGalaxies, rng: np.random.Generator
 ) -> ObservedClusters:
-    """Projected distances and velocities as measured; galaxies that are neither members nor in the cylinder go."""
+    """Measure projected distances and velocities; galaxies that are neither members nor in the cylinder are dropped."""
     observation, n = choices.observation, len(R_vir)
     is_member = np.linalg.norm(galaxies.position, axis=1) < R_vir[galaxies.cluster]
     row, R_proj, v_error = choose_targets(choices, galaxies.position[:, :2], galaxies.cluster, is_member, rng, n=n)
@@ -136,7 +136,7 @@ def choose_targets(
     R_proj = np.hypot(*(sky - centre[cluster]).T)
     row = np.flatnonzero(is_member | (R_proj < observation.aperture))
     least = fibre_distance(choices.fibre_collision, observation.redshift, choices.cosmology)
-    row = row[apart(sky[row], cluster[row], least, rng)]
+    row = row[without_collisions(sky[row], cluster[row], least, rng)]
     row = row[with_redshift(choices.completeness, R_proj[row], observation.aperture, rng)]
     return Targets(row, R_proj[row], choices.velocity_error * rng.standard_normal(len(row)))
 
@@ -149,7 +149,7 @@ def recentred(
     *,
     n: int,
 ) -> tuple[Float[np.ndarray, "galaxy"], Float[np.ndarray, "cluster"]]:
-    """Velocities [km/s] relative to the cluster's redshift as its galaxies tell it, and what that is off the true."""
+    """Velocities relative to the redshift measured from the galaxies, and the error of that redshift [km/s]."""
     observation = choices.observation
     if not choices.recentre:
         return v_los, np.zeros(n)
@@ -176,20 +176,20 @@ def fibre_distance(fibre_collision: float, redshift: float, cosmology: Cosmology
     return float(fibre_collision * _ARCSEC * cosmology.comoving_distance(redshift))
 
 
-def apart(
+def without_collisions(
     sky: Float[np.ndarray, "galaxy 2"],
     cluster: Int[np.ndarray, "galaxy"],
     least: float,
     rng: np.random.Generator,
 ) -> Bool[np.ndarray, "galaxy"]:
-    """Which galaxies get a fibre: in random order, each that is at least so far from all of its cluster that have one.
+    """Which galaxies get a fibre: in random order, each that is far enough from all of its cluster that have one.
 
-    No two that are kept are closer, and each that is dropped is closer than that to one that is kept.
+    No two that are kept are closer than `least`, and each that is dropped is closer than that to one that is kept.
 
     Args:
         sky: Positions on the sky [comoving h^-1 Mpc].
         cluster: Galaxies of different clusters never collide.
-        least: Least distance [comoving h^-1 Mpc].
+        least: Least distance between fibres [comoving h^-1 Mpc].
         rng: Random numbers.
     """
     if not least or not len(sky):
@@ -201,13 +201,13 @@ def apart(
 
 
 def _first_come(pairs: Int[np.ndarray, "pair 2"], turn: Int[np.ndarray, "galaxy"]) -> Bool[np.ndarray, "galaxy"]:
-    """Which galaxies are kept where each, in its turn, bars all that it is paired with. A few rounds, all at once."""
+    """Which galaxies are kept if each, in its turn, excludes all that it is paired with; vectorised over rounds."""
     early, late = np.where((turn[pairs[:, 0]] < turn[pairs[:, 1]])[:, None], pairs, pairs[:, ::-1]).T
     kept = np.ones(len(turn), bool)
     while len(early):
         contested = np.zeros(len(turn), bool)
         contested[late] = True
-        safe = ~contested[early]  # nobody before them is left: they stay, and bar the later ones
+        safe = ~contested[early]  # no earlier one remains: they stay and exclude the later ones
         kept[late[safe]] = False
         left = kept[early] & kept[late]
         early, late = early[left], late[left]

@@ -16,7 +16,7 @@ from scipy.spatial import KDTree
 from clustermocks.observation import sky_basis, wrap
 
 
-class Views(NamedTuple):
+class HostViews(NamedTuple):
     """Clusters to observe, each field (cluster, ...): a host, the number of its line of sight and its direction."""
 
     host_id: Int[np.ndarray, "cluster"]
@@ -28,7 +28,7 @@ class Views(NamedTuple):
     velocity: Float[np.ndarray, "cluster 3"]
 
 
-class Galaxies(NamedTuple):
+class BoxGalaxies(NamedTuple):
     """Galaxies about clusters, sorted by cluster, then by id: position on the sky and in depth, peculiar velocity."""
 
     cluster: Int[np.ndarray, "galaxy"]
@@ -39,8 +39,8 @@ class Galaxies(NamedTuple):
 
 @final
 @dataclass(frozen=True)
-class Tracers:
-    """Galaxies of a periodic box on a tree; build it with `of`."""
+class PeriodicTree:
+    """Galaxies of a periodic box on a tree; build it with `from_table`."""
 
     side: float
     identity: Int[np.ndarray, "galaxy"]
@@ -51,7 +51,7 @@ class Tracers:
     by_host: Int[np.ndarray, "galaxy"]
 
     @classmethod
-    def of(cls, table: pa.Table, side: float) -> Self:
+    def from_table(cls, table: pa.Table, side: float) -> Self:
         """Galaxies of a table with the columns of `nbody`, in a box of this side."""
         position, velocity = (
             np.stack([table[name].to_numpy() for name in names], axis=-1)
@@ -79,20 +79,22 @@ class Tracers:
         return host, self.by_host[low[host] + np.arange(len(host)) - first[host]]
 
 
-def gather(views: Views, tracers: Tracers, radius: float, half_depth: float, *, by_host: bool) -> Galaxies:
+def galaxies_around(
+    views: HostViews, tracers: PeriodicTree, radius: float, half_depth: float, *, by_host: bool
+) -> BoxGalaxies:
     """Galaxies within `radius` of each line of sight and `half_depth` in depth, and all members wherever they are.
 
     Args:
         views: Hosts and lines of sight.
         tracers: All galaxies that may be near.
-        radius: Of the cylinder [comoving h^-1 Mpc].
-        half_depth: Half its length [comoving h^-1 Mpc].
+        radius: Radius of the cylinder [comoving h^-1 Mpc].
+        half_depth: Half of its length [comoving h^-1 Mpc].
         by_host: Members are the galaxies of the host by host_id, rather than those within R_vir of it.
     """
-    basis = np.stack([np.stack(sky_basis(n)) for n in views.direction])
+    basis = _sky_axes(views)
     cluster, galaxy = tracers.of_hosts(views.host_id) if by_host else tracers.within(views.position, views.R_vir)
     separation = _projected(wrap(tracers.position[galaxy] - views.position[cluster], tracers.side), basis[cluster])
-    stretches = _in_cylinders(views, tracers, basis, radius, half_depth)
+    stretches = in_cylinders(views, tracers, radius, half_depth)
     cluster, galaxy, separation = (
         np.concatenate(parts) for parts in zip((cluster, galaxy, separation), stretches, strict=True)
     )
@@ -102,24 +104,17 @@ def gather(views: Views, tracers: Tracers, radius: float, half_depth: float, *, 
     near = np.linalg.norm(separation, axis=1) < views.R_vir[cluster]
     member = tracers.host_id[galaxy] == views.host_id[cluster] if by_host else near
     v_peculiar = np.einsum("ij,ij->i", tracers.velocity[galaxy].astype(float), views.direction[cluster])
-    return Galaxies(cluster, separation, v_peculiar, member)
+    return BoxGalaxies(cluster, separation, v_peculiar, member)
 
 
-def around(
-    views: Views, tracers: Tracers, radius: float, half_depth: float
+def in_cylinders(
+    views: HostViews, tracers: PeriodicTree, radius: float, half_depth: float
 ) -> tuple[Int[np.ndarray, "found"], Int[np.ndarray, "found"], Float[np.ndarray, "found 3"]]:
-    """Index of the cluster and of the tracer, and separation on the sky and in depth, of all tracers in cylinders."""
-    basis = np.stack([np.stack(sky_basis(n)) for n in views.direction])
-    return _in_cylinders(views, tracers, basis, radius, half_depth)
+    """Index of the cluster and of the tracer, and separation on the sky and in depth, strictly inside the cylinders.
 
-
-def _in_cylinders(
-    views: Views, tracers: Tracers, basis: np.ndarray, radius: float, half_depth: float
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Cluster, galaxy and separation on the sky axes of all galaxies strictly inside the cylinders.
-
-    One on the face between two stretches (a host's own central may be) is found in both.
+    A tracer on the face between two stretches (a host's own central may be) is found twice.
     """
+    basis = _sky_axes(views)
     n_balls = int(np.ceil(half_depth / radius))
     step = 2 * half_depth / n_balls
     depth = (np.arange(n_balls) + 0.5) * step - half_depth
@@ -132,6 +127,10 @@ def _in_cylinders(
     separation[:, 2] += depth[ball % n_balls]
     kept &= (np.hypot(separation[:, 0], separation[:, 1]) < radius) & (np.abs(separation[:, 2]) < half_depth)
     return cluster[kept], galaxy[kept], separation[kept]
+
+
+def _sky_axes(views: HostViews) -> Float[np.ndarray, "cluster 3 3"]:
+    return np.stack([np.stack(sky_basis(direction)) for direction in views.direction])
 
 
 def _once(cluster: np.ndarray, galaxy: np.ndarray) -> np.ndarray:

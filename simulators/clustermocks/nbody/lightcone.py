@@ -7,7 +7,7 @@ functions of `observation`, the same as for mocks and observed redshifts.
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -17,25 +17,16 @@ from numpy.typing import ArrayLike
 from clustermocks.catalogue.catalogue import Catalogue
 from clustermocks.catalogue.provenance import Provenance
 from clustermocks.haloes.cosmology import concentration, radius_200c, virial_ratio
-from clustermocks.mocks.blending import REACH, Rivals, eligible, heaviest_reaching_in
-from clustermocks.mocks.spectroscopy import Targets, choose_targets, recentred
-from clustermocks.nbody import cylinders as pillars
+from clustermocks.mocks.blending import REACH, NearbyHaloes, eligible, heaviest_in_cylinder
+from clustermocks.mocks.spectroscopy import ObservedClusters, Targets, choose_targets, recentred
 from clustermocks.nbody.boxes import Box, StoredBox
-from clustermocks.nbody.cylinders import Galaxies, Views
+from clustermocks.nbody.cylinders import BoxGalaxies, HostViews, PeriodicTree, galaxies_around, in_cylinders
 from clustermocks.nbody.view import BoxView
 from clustermocks.observation import in_cylinder, line_of_sight_velocity, lines_of_sight
 
 Lines: TypeAlias = ArrayLike | Callable[[float], ArrayLike]
 BLOCK = 200  # clusters observed at once
 _HEAVIEST = 16.0  # log10 M200c [dex]: no halo is heavier
-
-
-class _Seen(NamedTuple):
-    """Columns of some clusters and their galaxies, and the number of galaxies of each."""
-
-    clusters: dict[str, np.ndarray]
-    galaxies: dict[str, np.ndarray]
-    counts: np.ndarray
 
 
 def observe_box(
@@ -53,11 +44,11 @@ def observe_box(
 
     Args:
         haloes: The hosts, in memory (`ArrayBox`) or the folder that `convert` wrote.
-        galaxies: The galaxies of the same box, likewise.
+        galaxies: The galaxies of the same box, in memory or in a folder.
         lines: Lines of sight (line, 3) for every host, or a function of a host's log10 mass [dex] that gives them
             (more for massive hosts, say). By default the three axes of the box.
         view: How the box is observed.
-        seed: Of centre errors, velocity errors, fibres and completeness; each cluster has its own stream.
+        seed: Seed of centre errors, velocity errors, fibres and completeness; each cluster has its own stream.
         progress: Called with the number of clusters done, as they are done.
 
     Returns:
@@ -111,7 +102,7 @@ def _check_sides(haloes: Box, galaxies: Box, view: BoxView) -> None:
 
 def _found(
     haloes: Box, galaxies: Box, lines: Lines | None, view: BoxView
-) -> Iterator[tuple[Views, Galaxies, np.ndarray]]:
+) -> Iterator[tuple[HostViews, BoxGalaxies, np.ndarray]]:
     """Clusters to observe, some at a time, the galaxies about them, and the mass of the heaviest halo there [dex]."""
     width, by_host = haloes.side / galaxies.n_slabs, view.members == "halo"
     for index in range(galaxies.n_slabs):
@@ -123,13 +114,13 @@ def _found(
         if view.interlopers == "satellites":
             table = table.filter(pa.array(~table["is_central"].to_numpy()))
         tracers, heavy = (
-            pillars.Tracers.of(table, haloes.side),
+            PeriodicTree.from_table(table, haloes.side),
             _hosts(_between(haloes, low, high, view, _reach(view)), view),
         )
         views = _views(hosts, lines_of_sight(3) if lines is None else lines, view)
         for start in range(0, len(views.host_id), BLOCK):
-            block = Views(*(column[start : start + BLOCK] for column in views))
-            found = pillars.gather(block, tracers, view.search_radius, view.half_depth, by_host=by_host)
+            block = HostViews(*(column[start : start + BLOCK] for column in views))
+            found = galaxies_around(block, tracers, view.search_radius, view.half_depth, by_host=by_host)
             yield block, found, _rivals(block, heavy, haloes.side, view)
 
 
@@ -146,19 +137,19 @@ def _reach(view: BoxView) -> float:
     )
 
 
-def _rivals(views: Views, haloes: pa.Table, side: float, view: BoxView) -> Float[np.ndarray, "cluster"]:
+def _rivals(views: HostViews, haloes: pa.Table, side: float, view: BoxView) -> Float[np.ndarray, "cluster"]:
     """Log10 mass of the heaviest other halo that reaches into each cylinder [dex]; NaN where none does."""
     observation, cosmology = view.observation, view.cosmology
-    tracers = pillars.Tracers.of(haloes, side)
-    cluster, halo, separation = pillars.around(views, tracers, _reach(view), view.half_depth)
+    tracers = PeriodicTree.from_table(haloes, side)
+    cluster, halo, separation = in_cylinders(views, tracers, _reach(view), view.half_depth)
     other = tracers.identity[halo] != views.host_id[cluster]
     cluster, halo, separation = cluster[other], halo[other], separation[other]
     direction = views.direction[cluster]
     v_halo, v_host = (np.einsum("ij,ij->i", v, direction) for v in (tracers.velocity[halo], views.velocity[cluster]))
     v_los = line_of_sight_velocity(separation[:, 2], v_halo, v_host, observation.redshift, cosmology)
     log10_mass = np.log10(haloes["M200c"].to_numpy())[halo]
-    rivals = Rivals(cluster, log10_mass, np.hypot(*separation[:, :2].T), v_los)
-    return heaviest_reaching_in(rivals, n=len(views.host_id), observation=observation, cosmology=cosmology)
+    rivals = NearbyHaloes(cluster, log10_mass, np.hypot(*separation[:, :2].T), v_los)
+    return heaviest_in_cylinder(rivals, n=len(views.host_id), observation=observation, cosmology=cosmology)
 
 
 def _hosts(table: pa.Table, view: BoxView) -> pa.Table:
@@ -166,13 +157,13 @@ def _hosts(table: pa.Table, view: BoxView) -> pa.Table:
     return table.filter(pa.array(heavy & table["is_central"].to_numpy())).sort_by("id")
 
 
-def _views(hosts: pa.Table, lines: Lines, view: BoxView) -> Views:
+def _views(hosts: pa.Table, lines: Lines, view: BoxView) -> HostViews:
     """Each host once for each of its lines of sight."""
     mass = hosts["M200c"].to_numpy()
     directions = [_unit(lines(float(m)) if callable(lines) else lines) for m in np.log10(mass)]
     repeat = np.repeat(np.arange(len(mass)), [len(d) for d in directions])
     column = {name: hosts[name].to_numpy()[repeat] for name in hosts.column_names}
-    return Views(
+    return HostViews(
         host_id=column["id"],
         line=np.concatenate([np.arange(len(d)) for d in directions]),
         direction=np.concatenate(directions),
@@ -202,7 +193,7 @@ def _virial_radius(hosts: pa.Table, view: BoxView) -> Float[np.ndarray, "host"]:
     return R_vir
 
 
-def _observe(views: Views, found: Galaxies, rival: np.ndarray, view: BoxView, seed: int) -> _Seen:
+def _observe(views: HostViews, found: BoxGalaxies, rival: np.ndarray, view: BoxView, seed: int) -> ObservedClusters:
     """Projected distances and velocities as measured; galaxies that are neither members nor in the cylinder go."""
     observation, n = view.observation, len(views.host_id)
     row, R_proj, v_error = _targets(views, found, view, seed)
@@ -213,7 +204,7 @@ def _observe(views: Views, found: Galaxies, rival: np.ndarray, view: BoxView, se
     inside = in_cylinder(R_proj, v_los, observation)
     stays = inside | is_member
     columns = {"R_proj": R_proj, "v_los": v_los, "is_member": is_member, "in_cylinder": inside}
-    return _Seen(
+    return ObservedClusters(
         {
             "log10_mass": views.log10_mass,
             "host_id": views.host_id,
@@ -228,7 +219,7 @@ def _observe(views: Views, found: Galaxies, rival: np.ndarray, view: BoxView, se
     )
 
 
-def _targets(views: Views, found: Galaxies, view: BoxView, seed: int) -> Targets:
+def _targets(views: HostViews, found: BoxGalaxies, view: BoxView, seed: int) -> Targets:
     """Galaxies with a redshift, each cluster's by a random stream of its own."""
     edges, parts = np.searchsorted(found.cluster, np.arange(len(views.host_id) + 1)), []
     for i, (host_id, line) in enumerate(zip(views.host_id, views.line, strict=True)):
@@ -239,7 +230,7 @@ def _targets(views: Views, found: Galaxies, view: BoxView, seed: int) -> Targets
     return Targets(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
 
-def _catalogue(seen: list[_Seen], view: BoxView, seed: int) -> Catalogue:
+def _catalogue(seen: list[ObservedClusters], view: BoxView, seed: int) -> Catalogue:
     """All clusters, sorted by host and line of sight."""
     clusters = {name: np.concatenate([s.clusters[name] for s in seen]) for name in seen[0].clusters}
     galaxies = {name: np.concatenate([s.galaxies[name] for s in seen]) for name in seen[0].galaxies}

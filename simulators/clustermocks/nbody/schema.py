@@ -1,4 +1,4 @@
-"""What every reader of N-body catalogues gives: one schema for haloes, one for galaxies, whatever the format.
+"""Tables that every reader of N-body catalogues gives: one schema for haloes, one for galaxies, whatever the format.
 
 Masses are M200c [h^-1 Msun], lengths comoving [h^-1 Mpc], velocities physical and peculiar [km/s]; stellar masses are
 [Msun], without h, as all formats have them. Identifiers are 64-bit integers: orphan galaxies exceed 2^53.
@@ -105,7 +105,7 @@ def match_columns(
         path: The file, for the message.
         found: Names of its columns.
         wanted: Our name to the format's, of columns that must be there.
-        optional: The same of columns that may be absent.
+        optional: Our name to the format's, of columns that may be absent.
 
     Returns:
         Our name to the file's.

@@ -32,7 +32,7 @@ def convert(
     Args:
         reader: The format.
         source: The file, or all files of one snapshot.
-        folder: Where to write; it must not exist, and appears whole or not at all.
+        folder: Folder to write; it must not exist, and appears whole or not at all.
         kind: "haloes" or "galaxies".
         side: Side of the periodic box [comoving h^-1 Mpc]; may be left out where the files state it (Rockstar, Gadget).
         minimum: Least value of some columns, in the units of `Reader`: {"stellar_mass": 10**9.5}, {"M200c": 1e13}.

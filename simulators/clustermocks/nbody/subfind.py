@@ -60,7 +60,7 @@ class Subfind:
     """Haloes are FOF groups with M200c and R_vir (Bryan & Norman: `TopHat200`); galaxies are subhaloes.
 
     Identifiers are places in the whole catalogue. Of a catalogue in several files, give the first; the others are
-    found beside it.
+    found in its folder.
 
     Attributes:
         unit_length: h^-1 Mpc a unit of length, where the file does not state its units (.001 for kpc); masses are

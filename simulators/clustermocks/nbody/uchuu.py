@@ -28,7 +28,7 @@ _FILES = {
 @final
 @dataclass(frozen=True)
 class UchuuUM(Reader):
-    """Three HDF5 files a snapshot; give the path of `*_data1.h5`, the others lie beside it.
+    """Three HDF5 files a snapshot; give the path of `*_data1.h5`, the others lie in the same folder.
 
     Attributes:
         rows: Rows in memory at a time.
@@ -47,10 +47,10 @@ class UchuuUM(Reader):
         with ExitStack() as stack:
             data = {}
             for label, wanted in _FILES.items():
-                beside = path.with_name(path.name.replace("data1", label))
-                file = stack.enter_context(hdf5.opened(beside))
-                columns = match_columns(beside, list(file), wanted, {})
-                data |= {ours: (beside, hdf5.dataset(beside, file, theirs)) for ours, theirs in columns.items()}
+                part_path = path.with_name(path.name.replace("data1", label))
+                file = stack.enter_context(hdf5.opened(part_path))
+                columns = match_columns(part_path, list(file), wanted, {})
+                data |= {ours: (part_path, hdf5.dataset(part_path, file, theirs)) for ours, theirs in columns.items()}
             n = hdf5.common_length(path, {name: values for name, (_, values) in data.items()})
             for span in hdf5.spans(n, self.rows):
                 block = {name: hdf5.part(where, values, span) for name, (where, values) in data.items()}

@@ -44,7 +44,7 @@ _TEXT = {
 @final
 @dataclass(frozen=True)
 class UniverseMachineBinary(Reader):
-    """`sfr_catalog_A.bin`: structures of 128 bytes, little-endian, on end.
+    """`sfr_catalog_A.bin`: structures of 128 bytes, little-endian, one after another.
 
     The stellar mass is the observed one (`obs_sm`), random and systematic errors included.
 
@@ -93,8 +93,8 @@ class UniverseMachineText(Reader):
         """Yield tables of at most `rows` rows; see `Reader.read`."""
         check_kind(self, kind, path)
         columns = match_columns(path, text.column_names(path), _TEXT, {})
-        said = [line.lower().replace(" ", "") for line in text.header(path)]
-        per_h = any("msun/h" in line for line in said if line.startswith(("m:", "**notethathalomasses")))
+        notes = [line.lower().replace(" ", "") for line in text.header(path)]
+        per_h = any("msun/h" in line for line in notes if line.startswith(("m:", "**notethathalomasses")))
         factor = 1.0 if per_h else self.h
         for block in text.stream(path, columns, self.rows):
             yield _galaxies({**block, **{name: factor * block[name] for name in ("halo_mass", "peak_mass")}})

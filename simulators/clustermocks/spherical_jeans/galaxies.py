@@ -25,7 +25,7 @@ class JeansGalaxies:
     Attributes:
         number: Mean number of galaxies [1]: with richness="mass" inside R_vir at M200c = 10^14, with "independent" in
             the cylinder at any mass.
-        number_slope: Its power of mass, with richness="mass" [1].
+        number_slope: Exponent of its power law in mass, with richness="mass" [1].
         number_scatter: Relative scatter of the mean number, a Gamma distribution on top of Poisson [1], below .5.
         concentration: r200c over the galaxies' scale radius [1].
         mass_concentration_scatter: Lognormal scatter of the mass' concentration about its median (Diemer & Joyce 2019)

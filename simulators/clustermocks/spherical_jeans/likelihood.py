@@ -20,7 +20,7 @@ _ROUNDING = 1 + 1e-6  # catalogues hold float32
 
 
 class _StackedGalaxies(NamedTuple):
-    """Galaxies of all clusters on end, R_proj [h^-1 Mpc] and v_los [km/s], and how many each cluster has."""
+    """Galaxies of one cluster after another, R_proj [h^-1 Mpc] and v_los [km/s], and the number of each cluster."""
 
     R_proj: Float[np.ndarray, "galaxy"]
     v_los: Float[np.ndarray, "galaxy"]
@@ -109,7 +109,7 @@ def _log_process(
 
 
 def _flat(model: JeansModel, observed: Catalogue | Float[np.ndarray, "cluster galaxy 3"]) -> _StackedGalaxies:
-    """Galaxies of all clusters on end, checked against the cylinder."""
+    """Galaxies of one cluster after another, checked against the cylinder."""
     if isinstance(observed, Catalogue):
         _check_settings(model, observed)
         columns = (observed.galaxy_column("R_proj"), observed.galaxy_column("v_los"))

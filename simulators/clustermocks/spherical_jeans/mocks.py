@@ -1,4 +1,4 @@
-"""Mock clusters of SphericalJeans, drawn by throwing galaxies in space: nothing here knows the likelihood.
+"""Mock clusters of SphericalJeans, drawn galaxy by galaxy in space, without the likelihood.
 
 Masses are M200c [h^-1 Msun], lengths comoving [h^-1 Mpc], velocities [km/s].
 """
@@ -77,20 +77,20 @@ def _simulate_chunk(
 def _members(
     model: JeansModel, halo: Hosts, number: Int[np.ndarray, "cluster"], rng: np.random.Generator
 ) -> list[_CylinderGalaxies]:
-    """Members in the cylinder: those of `number` that happen to be, or `number` of them where mass must not tell."""
-    drawn = [_throw(model, halo, number, rng)]
+    """Members in the cylinder: those of `number` that fall into it, or exactly `number` if richness is independent."""
+    drawn = [_draw_members(model, halo, number, rng)]
     if model.richness == "mass":
         return drawn
     missing = number
     while (missing := missing - np.bincount(drawn[-1].cluster, minlength=len(number))).any():
-        drawn.append(_throw(model, halo, missing, rng))
+        drawn.append(_draw_members(model, halo, missing, rng))
     return drawn
 
 
-def _throw(
+def _draw_members(
     model: JeansModel, halo: Hosts, number: Int[np.ndarray, "cluster"], rng: np.random.Generator
 ) -> _CylinderGalaxies:
-    """Throw so many galaxies inside R_vir of each halo and keep those in the cylinder."""
+    """Draw `number` galaxies inside R_vir of each halo and keep those in the cylinder."""
     cluster = np.repeat(np.arange(len(number)), number)
     c_galaxy, c_mass = model.galaxies.concentration, halo.c_200c[cluster]
     x = nfw_radii(rng.uniform(size=len(cluster)), c_galaxy * halo.edge[cluster]) / c_galaxy
@@ -105,7 +105,7 @@ def _throw(
 
 
 def _background(model: JeansModel, number: Int[np.ndarray, "cluster"], rng: np.random.Generator) -> _CylinderGalaxies:
-    """So many interlopers for each cluster, uniform in area and velocity."""
+    """`number` interlopers for each cluster, uniform in area and velocity."""
     cluster = np.repeat(np.arange(len(number)), number)
     R_proj = model.observation.aperture * np.sqrt(rng.uniform(size=len(cluster)))
     v_los = rng.uniform(-model.observation.v_cut, model.observation.v_cut, len(cluster))

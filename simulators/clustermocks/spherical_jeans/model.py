@@ -1,4 +1,4 @@
-"""SphericalJeans: clusters whose likelihood is known, so that an inferred posterior can be held against the exact one.
+"""SphericalJeans: clusters whose likelihood is known, so that an inferred posterior can be compared with the exact one.
 
 Masses are M200c [h^-1 Msun], lengths comoving [h^-1 Mpc], velocities [km/s], `log_` is natural, `log10_` in dex.
 """
@@ -34,11 +34,11 @@ class SphericalJeans:
         observation: Redshift, cylinder and least number of galaxies.
         cosmology: Background and power spectrum.
         richness: "mass": the number of galaxies follows the mass. "independent": it does not, so that only distances
-            and velocities tell the mass.
+            and velocities depend on the mass.
         background: Mean number of interlopers in the cylinder [1].
         galaxies: How galaxies populate the halo and orbit in it.
-        free: Parameters beside log10_mass, in the order of theta's further columns: "log10_concentration" (c200c of the
-            mass) [dex], "beta" (constant anisotropy) [1]. What is free has no scatter of its own.
+        free: Parameters besides log10_mass, in the order of theta's further columns: "log10_concentration" (c200c of
+            the mass) [dex], "beta" (constant anisotropy) [1]. What is free has no scatter of its own.
 
     References:
         Mamon, Biviano & Boue 2013, MNRAS 429, 3079 (the density in projected phase space).
@@ -95,7 +95,7 @@ class SphericalJeans:
         Args:
             theta: log10 M200c [dex], (cluster,), 12.5 to 15.7; with free parameters (cluster, parameter).
             seed: Same seed and theta, same catalogue, whatever n_jobs.
-            n_jobs: Worker processes; -1 for one a core, None for what `joblib.parallel_config` says (one without it).
+            n_jobs: Worker processes; -1 for one a core, None follows `joblib.parallel_config` (one without it).
             progress: Called with the number of clusters done, as they are done.
 
         Returns:

@@ -86,7 +86,7 @@ def _log_mean_over_scatter(
 def _peak(
     excess: Float[np.ndarray, "galaxy"], n: Int[np.ndarray, "cluster"], *, rate: float, shape: float
 ) -> tuple[Float[np.ndarray, "cluster"], Float[np.ndarray, "cluster"]]:
-    """Where the integrand over ln G peaks, as G, and its width in ln G: it has one peak, and that is near enough."""
+    """Approximate peak of the integrand over ln G, as G, and its width in ln G; it has one peak."""
     G = (shape + 0.5 * n) / rate
     for _ in range(_STEPS):  # Newton in ln G on k + sum of shares = G rate, from the left with a shorter step
         odds = np.repeat(G, n) * excess

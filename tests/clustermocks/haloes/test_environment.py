@@ -8,7 +8,7 @@ from clustermocks.haloes.cosmology import MDPL2, correlation_function, halo_bias
 from clustermocks.haloes.environment import (
     MIN_SATELLITE_HOST,
     Neighbours,
-    Pillar,
+    SearchVolume,
     central_threshold,
     draw_neighbours,
     infall_velocity,
@@ -19,7 +19,7 @@ from clustermocks.mocks.chunk import _interloper_galaxies, _neighbours
 from clustermocks.mocks.halo_model import HaloModel
 
 REDSHIFT = 0.117
-PILLAR = Pillar(radius=3.0, depth=45.0, min_log10_mass=12.0, redshift=REDSHIFT, cosmology=MDPL2)
+VOLUME = SearchVolume(radius=3.0, depth=45.0, min_log10_mass=12.0, redshift=REDSHIFT, cosmology=MDPL2)
 
 
 def _clusters(log10_mass, n, seed=1):
@@ -38,7 +38,7 @@ def _linear_mean_xi(radius):
 def test_number_of_neighbours_in_a_cylinder_is_the_integral_of_the_mass_function_and_xi(boost, fit):
     clusters, rng = _clusters(14.0, 3000)
     neighbours = Neighbours(boost=boost, mass_function=fit)
-    around = draw_neighbours(clusters, rng, neighbours=neighbours, pillar=PILLAR, aperture=1.6)
+    around = draw_neighbours(clusters, rng, neighbours=neighbours, space=VOLUME, aperture=1.6)
     R, z = np.hypot(*around.position[:, :2].T), np.abs(around.position[:, 2])
     found = np.count_nonzero((R < 1.6) & (z > 3) & (z < 20)) / 3000
 
@@ -57,13 +57,13 @@ def test_number_of_neighbours_in_a_cylinder_is_the_integral_of_the_mass_function
 
 def test_haloes_keep_their_distance():
     clusters, rng = _clusters(14.5, 400)
-    around = draw_neighbours(clusters, rng, neighbours=Neighbours(), pillar=PILLAR, aperture=1.6)
+    around = draw_neighbours(clusters, rng, neighbours=Neighbours(), space=VOLUME, aperture=1.6)
     assert np.linalg.norm(around.position, axis=1).min() > 1.35 * clusters.r_200c[0]
 
 
 def test_neighbours_bulk_motion_is_gaussian_about_the_infall():
     clusters, rng = _clusters(13.5, 400)
-    around = draw_neighbours(clusters, rng, neighbours=Neighbours(), pillar=PILLAR, aperture=1.6)
+    around = draw_neighbours(clusters, rng, neighbours=Neighbours(), space=VOLUME, aperture=1.6)
     far = np.abs(around.position[:, 2]) > 35
     residual = around.v_peculiar[far] * np.sign(around.position[far, 2])  # outward
     radius = np.linalg.norm(around.position[far], axis=1)

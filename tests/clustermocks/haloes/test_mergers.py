@@ -44,7 +44,7 @@ def test_galaxies_are_shared_out_by_mass_and_none_is_lost():
     np.testing.assert_allclose(velocity[falling], clumps.velocity[halo[falling]], rtol=1e-12)
 
 
-@pytest.mark.parametrize("lightest", [0.1, 0.5])
+@pytest.mark.parametrize("lightest", [0.1, pytest.param(0.5, marks=pytest.mark.slow)])
 def test_the_sphere_of_r200c_holds_m200c_wherever_the_clump_is(lightest):
     """Galaxies that trace the mass, counted: as many inside r200c, near clumps and far ones, as without a merger."""
     trace = HaloGalaxies(
@@ -65,7 +65,7 @@ def test_the_sphere_of_r200c_holds_m200c_wherever_the_clump_is(lightest):
 
 
 def test_merging_clusters_make_a_tail_of_high_dispersions():
-    haloes, rng = _haloes(4000)
+    haloes, rng = _haloes(2000)
     sigma = []
     for mergers in (NONE, Mergers(1.0, 0.3, 0.5)):
         drawn = draw_satellites(haloes, rng, HaloGalaxies(velocity_scatter=0.0, mergers=mergers))

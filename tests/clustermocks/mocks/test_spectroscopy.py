@@ -11,7 +11,7 @@ from scipy.spatial.distance import pdist
 
 from clustermocks import MDPL2, HaloModel, Observation, RadialCompleteness
 from clustermocks.mocks.chunk import populate
-from clustermocks.mocks.spectroscopy import apart, choose_targets, fibre_distance, with_redshift
+from clustermocks.mocks.spectroscopy import choose_targets, fibre_distance, with_redshift, without_collisions
 
 SPARSE = replace(HaloModel.ho2019(), observation=Observation(min_galaxies=0))
 
@@ -20,7 +20,7 @@ SPARSE = replace(HaloModel.ho2019(), observation=Observation(min_galaxies=0))
 def test_fibres_are_given_as_one_after_another_would_give_them(seed, n, least):
     rng = np.random.default_rng(seed)
     sky, cluster = rng.normal(0, 0.5, (n, 2)), np.sort(rng.integers(0, 3, n))
-    kept = apart(sky, cluster, least, np.random.default_rng(seed))
+    kept = without_collisions(sky, cluster, least, np.random.default_rng(seed))
     turn, expected = np.random.default_rng(seed).permutation(n), np.zeros(n, bool)
     for i in np.argsort(turn):
         near = np.linalg.norm(sky[expected & (cluster == cluster[i])] - sky[i], axis=1) <= least
@@ -30,7 +30,7 @@ def test_fibres_are_given_as_one_after_another_would_give_them(seed, n, least):
 
 def test_each_of_two_colliding_galaxies_goes_half_of_the_time():
     pairs = np.repeat([[0.0, 0.0], [0.0, 0.05]], 4000, axis=0)
-    kept = apart(pairs, np.tile(np.arange(4000), 2), 0.09, np.random.default_rng(1))
+    kept = without_collisions(pairs, np.tile(np.arange(4000), 2), 0.09, np.random.default_rng(1))
     np.testing.assert_array_equal(kept[:4000], ~kept[4000:])
     assert kept[:4000].mean() == pytest.approx(0.5, abs=4 * 0.5 / np.sqrt(4000))  # binomial: once in 16 000 seeds
 

@@ -192,7 +192,7 @@ def peak_memory(path: Path, n_blocks: int) -> int:
 
 
 def test_memory_does_not_grow_with_the_file(tmp_path):
-    small, large = (peak_memory(tmp_path / f"sfr_catalog_{n}.bin", n) for n in (4, 16))
-    # 2 slabs of up to 50 000 waiting rows of 77 bytes, and their compression, against files of 26 and 102 MB
+    small, large = (peak_memory(tmp_path / f"sfr_catalog_{n}.bin", n) for n in (3, 9))
+    # 2 slabs of up to 50 000 waiting rows of 77 bytes, and their compression, against files of 19 and 58 MB
     assert large < 1.2 * small
     assert large < 30e6

@@ -128,7 +128,7 @@ def test_independent_richness_tells_nothing_of_mass():
 
 @pytest.mark.parametrize("name", MODELS)
 def test_posterior_is_calibrated(name):
-    mocks = MODELS[name].simulate(FlatMasses(13.5, 15.3).draw(250, seed=1), seed=2)
+    mocks = MODELS[name].simulate(FlatMasses(13.5, 15.3).draw(120, seed=1), seed=2)
     pit = _posterior_pit(MODELS[name].log_likelihood(mocks, GRID), GRID, mocks.log10_mass)
     assert kstest(pit, "uniform").pvalue > FAILURE_RATE
 
