@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from sbi_clustermass.observations.tables import ObservedCluster
     from sbi_clustermass.posterior import MassPosteriors
 
-_RATE = 0.01  # of false alarms, as `Alarm.warnings` has it
-_TAIL = 0.02  # of the posterior: calibration is tested to one in a hundred, and there by few mocks
+_RATE = 0.01  # rate of false alarms, the default of `Alarm.warnings`
+_TAIL = 0.02  # share of the posterior: calibration is tested to one in a hundred, and there by few mocks
 _HIGHEST = 17.0  # log10 mass at which the mass function's fit is still evaluated
 
 

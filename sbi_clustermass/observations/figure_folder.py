@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 Format = Literal["png", "pdf"]
 _DPI = 150
 _LONGEST = 80  # bytes of a name: file systems allow 255, and a temporary name adds some
-_ERRORS = (ValueError, ArithmeticError, RuntimeError, LookupError)  # of one cluster: the others are still drawn
+_ERRORS = (ValueError, ArithmeticError, RuntimeError, LookupError)  # caught per cluster: the others are still drawn
 
 
 @final

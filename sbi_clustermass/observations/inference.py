@@ -23,7 +23,7 @@ from sbi_clustermass.posterior import MassPosteriors
 
 BATCH = 256  # clusters
 _GALAXIES = 200_000  # at once: a batch of rich clusters is smaller
-_ERRORS = (ValueError, ArithmeticError, RuntimeError, LookupError)  # of one cluster: the others still get masses
+_ERRORS = (ValueError, ArithmeticError, RuntimeError, LookupError)  # caught per cluster: the others still get masses
 
 Read: TypeAlias = ObservedCluster | Unreadable
 
