@@ -1,8 +1,8 @@
-"""Masses from where the galaxies are, without velocities and without their number: what an aperture gives away.
+"""Masses from projected distances alone, without velocities or the number of galaxies.
 
-True members cut off at R_vir have the mass written in their outermost distance, M proportional to R^3. A result on pure
-catalogues means something only beside this one. Masses are M200c [h^-1 Msun] as log10_mass [dex], lengths comoving
-[h^-1 Mpc].
+True members that are cut off at R_vir reveal the mass by their outermost distance, M proportional to R^3. A result on
+pure catalogues is therefore meaningful only when compared with this one. Masses are M200c [h^-1 Msun] as log10_mass
+[dex], lengths comoving [h^-1 Mpc].
 """
 
 from dataclasses import dataclass
@@ -25,15 +25,15 @@ _FEATURES = 3 + len(QUANTILES)
 
 
 def radial_statistics(clusters: Catalogue) -> Float[np.ndarray, "cluster statistic"]:
-    """Log10 of outermost, mean and harmonic mean R_proj and of its quartiles [dex of h^-1 Mpc]; NaN without galaxies.
+    """Log10 of the largest, mean, harmonic mean R_proj and its quartiles [dex of h^-1 Mpc]; NaN without galaxies.
 
     Distances under .01 h^-1 Mpc count as .01.
     """
-    found = [_of_one(clusters.galaxies(i)[0].astype(float)) for i in range(len(clusters))]
+    found = [_statistics(clusters.galaxies(i)[0].astype(float)) for i in range(len(clusters))]
     return np.log10(np.array(found, float).reshape(len(clusters), _FEATURES))
 
 
-def _of_one(R_proj: Float[np.ndarray, "galaxy"]) -> list[float]:
+def _statistics(R_proj: Float[np.ndarray, "galaxy"]) -> list[float]:
     if not R_proj.size:
         return [np.nan] * _FEATURES
     R = np.maximum(R_proj, NEAREST)
@@ -46,15 +46,15 @@ class FittedAperture:
     """A linear regression of log10 mass on `radial_statistics`.
 
     Attributes:
-        regression: scikit-learn's.
-        scatter: Standard deviation of log10 mass about it [dex].
+        regression: The fit of scikit-learn.
+        scatter: Standard deviation of log10 mass about the fit [dex].
     """
 
     regression: "LinearRegression"
     scatter: float
 
     def predict(self, clusters: Catalogue) -> Prediction:
-        """Masses, with the scatter as their error."""
+        """Predict masses, with the scatter as their error."""
         statistics = radial_statistics(clusters)
         found, mass = np.isfinite(statistics).all(axis=1), np.full(len(clusters), np.nan)
         if found.any():
@@ -65,7 +65,7 @@ class FittedAperture:
 @final
 @dataclass(frozen=True)
 class Aperture:
-    """Log10 M from `radial_statistics` by linear least squares.
+    """Linear least squares of log10 M on `radial_statistics`.
 
     Attributes:
         prior: "flat", or "mass-function", under which training clusters are weighted (`training_weights`).
@@ -80,7 +80,7 @@ class Aperture:
         """Fit the regression to mocks of known mass; nothing is random.
 
         Raises:
-            ValueError: Not more clusters of known mass than coefficients.
+            ValueError: There are no more clusters of known mass than coefficients.
         """
         from sklearn.linear_model import LinearRegression
 

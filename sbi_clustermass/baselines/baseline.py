@@ -1,4 +1,4 @@
-"""What every rival of the flows can do: learn from mocks, and predict the masses of clusters.
+"""Interface of the baselines: fit to mocks, then predict the masses of clusters.
 
 Masses are M200c [h^-1 Msun] as log10_mass [dex].
 """
@@ -19,9 +19,9 @@ class Prediction:
     """Masses of clusters, with errors where the method has them.
 
     Attributes:
-        log10_mass: The point estimate [dex], (cluster,); NaN where the method gives none.
-        std: Its error [dex], (cluster,), read as that of a Gaussian; NaN where there is no point.
-        posteriors: Whole posteriors, where the method has them; then `log10_mass` and `std` are theirs.
+        log10_mass: Point estimates [dex], (cluster,); NaN where the method gives none.
+        std: Gaussian errors of the points [dex], (cluster,); NaN where there is no point.
+        posteriors: Whole posteriors, if the method has them; `log10_mass` and `std` are then their moments.
     """
 
     log10_mass: Float[np.ndarray, "cluster"]
@@ -30,23 +30,23 @@ class Prediction:
 
     @classmethod
     def from_posteriors(cls, posteriors: MassPosteriors) -> Self:
-        """Posteriors with their means and standard deviations."""
+        """Take means and standard deviations from posteriors."""
         return cls(posteriors.mean, posteriors.std, posteriors)
 
 
 class Fitted(Protocol):
-    """A method that is ready to predict."""
+    """A method that has been fitted."""
 
     def predict(self, clusters: Catalogue) -> Prediction:
-        """Masses of clusters; their own masses, where they have any, are not looked at."""
+        """Predict masses; the true masses of the clusters, if known, are not used."""
         ...
 
 
 class Baseline(Protocol):
-    """A choice of method, before it has seen any mocks: a frozen dataclass of settings."""
+    """A method and its settings, as a frozen dataclass."""
 
     def fit(self, mocks: Catalogue, *, seed: int = 1) -> Fitted:
-        """Learn from clusters of known mass. Methods that need no training only look at their settings.
+        """Fit to clusters of known mass; methods without free parameters ignore them.
 
         Raises:
             ValueError: Too few clusters of known mass.

@@ -1,4 +1,4 @@
-r"""The caustic technique: mass from the escape velocity that galaxies in the (r, v) plane show.
+r"""The caustic technique: mass from the escape velocity that the galaxies trace in the (r, v) plane.
 
 Masses are M200c [h^-1 Msun] as log10_mass [dex]; R_proj is comoving [h^-1 Mpc], r is physical [h^-1 Mpc], velocities
 are [km/s].
@@ -20,23 +20,23 @@ from sbi_clustermass.baselines.caustic_density import PhaseSpaceDensity, phase_s
 
 _STEEPEST = 0.25  # of d ln A / d ln r: no realistic halo is steeper (Diaferio 1999)
 _THRESHOLDS = np.geomspace(1e-5, 0.95, 96)  # trial values of kappa, over the highest density
-_FEWEST = 8  # candidates of which a density in two dimensions can be told
+_FEWEST = 8  # candidates, for a density in two dimensions
 
 
 @final
 @dataclass(frozen=True)
 class CausticProfile:
-    """Caustics of one cluster and what they weigh.
+    """Caustics of one cluster, and the mass profile that follows from them.
 
     Attributes:
-        r: Middles of shells [physical h^-1 Mpc], (radius,), evenly spaced from 0 to the aperture.
-        amplitude: Escape velocity along the line of sight A(r) [km/s], (radius,); 0 beyond the cluster's end.
-        amplitude_error: kappa / max_v f(r, v) times A [km/s], (radius,).
+        r: Mid-radii of the shells [physical h^-1 Mpc], (radius,), evenly spaced from 0 to the aperture.
+        amplitude: Escape velocity along the line of sight A(r) [km/s], (radius,); 0 beyond the last member.
+        amplitude_error: Error of A, kappa / max_v f(r, v) times A [km/s], (radius,).
         mass: Mass inside the outer edge of each shell [h^-1 Msun], (radius,).
-        mass_error: Its error [h^-1 Msun], (radius,).
-        log10_mass: Of M200c [dex]; NaN where the profile is nowhere as dense.
-        std: Its error [dex].
-        redshift: Of the cluster.
+        mass_error: Error of the mass [h^-1 Msun], (radius,).
+        log10_mass: log10 M200c [dex]; NaN if the profile nowhere reaches that density.
+        std: Error of log10_mass [dex].
+        redshift: Redshift of the cluster.
     """
 
     r: Float[np.ndarray, "radius"]
@@ -62,23 +62,23 @@ class CausticProfile:
 class Caustic:
     r"""Caustic masses, $G M(<r) = F_\beta \int_0^r A^2 dr$ (Diaferio & Geller 1997; Diaferio 1999).
 
-    A(r) is where the density of galaxies falls to kappa, with d ln A / d ln r held to 1/4, and kappa is such that
-    the mean square of A over the candidate members' distances is four times their velocity variance. Nothing is learned
-    from mocks. Departures from the published method:
+    A(r) is where the density of galaxies falls to kappa, with d ln A / d ln r limited to 1/4. kappa is chosen such
+    that the mean square of A over the candidate members' distances is four times their velocity variance. Nothing is
+    fitted to mocks. Departures from the published method:
 
-    * Candidates are the galaxies around velocity 0 up to the first gap on either side, less what 3-sigma clipping
-      removes. The published binary tree needs places on the sky; a catalogue has distances from the centre only.
-    * The centre is the catalogue's, and the density is mirrored in v: one amplitude in place of the lesser of two.
-    * Kernels are Gaussian, and mirrored at the aperture.
-    * Where r200c lies outside the aperture, the mass goes on as an NFW halo of median concentration (Diemer & Joyce
-      2019).
+    * Candidates are the galaxies around velocity 0 up to the first gap on either side, after 3-sigma
+      clipping. The published binary tree needs positions on the sky; a catalogue has distances from the centre only.
+    * The centre is the catalogue's, and the density is mirrored in v: one amplitude instead of the smaller of two.
+    * Kernels are Gaussian, and reflected at the aperture.
+    * Where r200c lies outside the aperture, the mass is extrapolated by an NFW halo of median concentration (Diemer &
+      Joyce 2019).
 
     Attributes:
         filling: F_beta [1]: .5 (Diaferio & Geller 1997), .65 (Gifford, Miller & Kern 2013), .7 (Serra et al. 2011).
         kernel: "adaptive" (Diaferio 1999) or "fixed" width.
-        q: A velocity of q x 100 km/s is smoothed as 1 h^-1 Mpc.
-        gap: Least difference between neighbouring velocities that ends the candidates [km/s]; None for clipping alone.
-            A choice: of 300, 500 and 800, this has least bias and scatter on mocks of `HaloModel.ho2019`.
+        q: Relative smoothing: a velocity of q x 100 km/s counts as 1 h^-1 Mpc.
+        gap: Smallest gap between neighbouring velocities that ends the candidates [km/s]; None for clipping alone. Of
+            300, 500 and 800, the default has the least bias and scatter on mocks of `HaloModel.ho2019`.
 
     References:
         Diaferio & Geller 1997, ApJ 481, 633; Diaferio 1999, MNRAS 309, 610; Serra et al. 2011, MNRAS 412, 800.
@@ -101,17 +101,17 @@ class Caustic:
             raise ValueError(f"Caustic: kernel must be 'adaptive' or 'fixed', found {self.kernel!r}.")
 
     def fit(self, mocks: Catalogue, *, seed: int = 1) -> Self:
-        """Itself: there is nothing to learn."""
+        """Return itself: there is nothing to fit."""
         return self
 
     def predict(self, clusters: Catalogue) -> Prediction:
-        """Caustic masses; NaN for clusters that are too poor, or whose density has no such threshold."""
+        """Predict caustic masses; NaN for clusters that are too poor, or without such a threshold."""
         profiles = [self.profile_of(clusters, i) for i in range(len(clusters))]
         values = np.array([(p.log10_mass, p.std) if p else (np.nan, np.nan) for p in profiles]).reshape(-1, 2)
         return Prediction(values[:, 0], values[:, 1])
 
     def profile_of(self, clusters: Catalogue, index: int) -> CausticProfile | None:
-        """Caustics of one cluster of a catalogue, at its own redshift where it has one; None where there are none."""
+        """Find the caustics, if any, of one cluster of a catalogue, at its own redshift if it has one."""
         observation = clusters.observation
         if "redshift" in clusters.columns and np.isfinite(own := clusters.column("redshift")[index]):
             observation = replace(observation, redshift=float(own))
@@ -125,16 +125,16 @@ class Caustic:
         observation: Observation,
         cosmology: Cosmology,
     ) -> CausticProfile | None:
-        """Caustics of one cluster.
+        """Find the caustics of one cluster.
 
         Args:
             R_proj: Projected distances [comoving h^-1 Mpc].
             v_los: Velocities relative to the cluster [km/s].
-            observation: Redshift, and where galaxies are cut off.
-            cosmology: For the critical density.
+            observation: Redshift, aperture and velocity cut.
+            cosmology: Sets the critical density.
 
         Returns:
-            None with fewer than 8 candidate members, or where no threshold gives their velocity variance.
+            The caustics, or None with fewer than 8 candidate members, or if no threshold gives their velocity variance.
         """
         r, v_los = np.asarray(R_proj, float) / (1 + observation.redshift), np.asarray(v_los, float)
         if len(r) < _FEWEST:
@@ -147,15 +147,15 @@ class Caustic:
         kappa = _threshold(plane, float(np.mean(r[candidates])), float(np.var(v_los[candidates])))
         if kappa is None:
             return None
-        return _weighed(plane, kappa, self.filling, redshift=observation.redshift, cosmology=cosmology)
+        return _mass_profile(plane, kappa, self.filling, redshift=observation.redshift, cosmology=cosmology)
 
 
 def caustic_members(clusters: Catalogue, choice: Caustic | None = None) -> Bool[np.ndarray, "galaxy"]:
-    """Which galaxies lie inside their cluster's caustics, all clusters on end; none where there are no caustics.
+    """Whether galaxies lie inside their cluster's caustics, (galaxy,); False if the cluster has no caustics.
 
     Args:
-        clusters: The clusters.
-        choice: How caustics are found; None for `Caustic()`. The filling factor does not matter here.
+        clusters: Clusters with their galaxies.
+        choice: Settings of the caustics; None for `Caustic()`. The filling factor does not matter here.
     """
     choice = Caustic() if choice is None else choice
     inside = []
@@ -166,7 +166,7 @@ def caustic_members(clusters: Catalogue, choice: Caustic | None = None) -> Bool[
 
 
 def _candidates(v_los: Float[np.ndarray, "galaxy"], gap: float | None) -> Bool[np.ndarray, "galaxy"]:
-    """Around velocity 0 without a gap, and within 3 standard deviations of the mean, until nothing more is clipped."""
+    """Candidate members: around velocity 0 without a gap, then by repeated 3-sigma clipping about the mean."""
     kept = np.ones(len(v_los), bool) if gap is None else _connected(v_los, gap)
     while kept.sum() > 1:
         now = kept & (np.abs(v_los - v_los[kept].mean()) <= 3 * v_los[kept].std(ddof=1))
@@ -177,7 +177,7 @@ def _candidates(v_los: Float[np.ndarray, "galaxy"], gap: float | None) -> Bool[n
 
 
 def _connected(v_los: Float[np.ndarray, "galaxy"], gap: float) -> Bool[np.ndarray, "galaxy"]:
-    """Galaxies that no gap parts from the one nearest to velocity 0."""
+    """Whether galaxies are connected, without a gap, to the one nearest to velocity 0."""
     order = np.argsort(v_los, kind="stable")
     group = np.cumsum(np.diff(v_los[order], prepend=v_los[order[:1]]) >= gap)
     kept = np.empty(len(v_los), bool)
@@ -188,9 +188,9 @@ def _connected(v_los: Float[np.ndarray, "galaxy"], gap: float) -> Bool[np.ndarra
 def _amplitudes(
     plane: PhaseSpaceDensity, kappa: Float[np.ndarray, "threshold"]
 ) -> Float[np.ndarray, "threshold radius"]:
-    """A(r) for each threshold: where the density, followed outwards in |v|, falls below it; 0 where it never exceeds.
+    """A(r) for each threshold: where the density, followed outwards in |v|, falls below it; 0 if it never exceeds it.
 
-    Limited in slope from the centre outwards, A r^-1/4 never rises.
+    The slope is limited from the centre outwards: A r^-1/4 never rises.
     """
     above = plane.density > kappa[:, None, None]
     cell = np.arange(len(plane.v))
@@ -204,7 +204,7 @@ def _amplitudes(
 
 
 def _threshold(plane: PhaseSpaceDensity, reach: float, variance: float) -> float | None:
-    r"""kappa with $\langle A^2 \rangle_{r < R} = 4 \langle v^2 \rangle$, from above; None if there is none.
+    r"""kappa with $\langle A^2 \rangle_{r < R} = 4 \langle v^2 \rangle$, searched from above; None if there is none.
 
     The mean is over the galaxies inside the caustics, within the candidates' mean distance (Serra et al. 2011, eq. 22).
     """
@@ -214,7 +214,7 @@ def _threshold(plane: PhaseSpaceDensity, reach: float, variance: float) -> float
     place = np.minimum(amplitude / (plane.v[1] - plane.v[0]), len(plane.v) - 1.001)
     cell, radius = place.astype(int), np.arange(len(plane.r))
     number = below[radius, cell] + (place - cell) * (below[radius, cell + 1] - below[radius, cell])
-    number = number * np.clip(reach / (plane.r[1] - plane.r[0]) - radius, 0, 1)  # the last shell in part
+    number = number * np.clip(reach / (plane.r[1] - plane.r[0]) - radius, 0, 1)  # the last shell counts in part
     mean = (amplitude**2 * number).sum(axis=1) / np.maximum(number.sum(axis=1), 1e-300)
     enough = np.flatnonzero(mean >= 4 * variance)
     if not enough.size or not enough[0]:
@@ -223,7 +223,7 @@ def _threshold(plane: PhaseSpaceDensity, reach: float, variance: float) -> float
     return float(np.exp(np.interp(4 * variance, mean[around], np.log(kappa[around]))))
 
 
-def _weighed(
+def _mass_profile(
     plane: PhaseSpaceDensity, kappa: float, filling: float, *, redshift: float, cosmology: Cosmology
 ) -> CausticProfile:
     amplitude = _amplitudes(plane, np.array([kappa]))[0]
@@ -246,11 +246,11 @@ def _weighed(
 
 
 def m200c_of_profile(edge: Values, mass: Values, redshift: float, cosmology: Cosmology) -> tuple[float, float]:
-    """log10 M200c [dex] of a mass profile, and r200c or the profile's end, whichever is less [physical h^-1 Mpc]."""
+    """log10 M200c [dex] of a mass profile, and the smaller of r200c and the profile's end [physical h^-1 Mpc]."""
     excess = np.log(edge * (1 + redshift)) - np.log(np.maximum(radius_200c(mass, redshift, cosmology), 1e-30))
     outside = np.flatnonzero(excess >= 0)
     if not outside.size:
-        return _beyond(edge[-1], mass[-1], redshift, cosmology), float(edge[-1])
+        return _extrapolated_mass(edge[-1], mass[-1], redshift, cosmology), float(edge[-1])
     j = int(outside[0])
     if not j:
         return np.nan, float(edge[0])
@@ -260,8 +260,8 @@ def m200c_of_profile(edge: Values, mass: Values, redshift: float, cosmology: Cos
     return float(inside), r_200c
 
 
-def _beyond(edge: float, mass: float, redshift: float, cosmology: Cosmology) -> float:
-    """log10 M200c [dex] of the NFW halo of median concentration with a mass inside an edge [physical h^-1 Mpc]."""
+def _extrapolated_mass(edge: float, mass: float, redshift: float, cosmology: Cosmology) -> float:
+    """log10 M200c [dex] of the NFW halo of median concentration that has a given mass inside a radius."""
     log10_mass, r_200c, c_200c = _halo_table(redshift, cosmology)
     share = nfw_mass(c_200c * edge * (1 + redshift) / r_200c) / nfw_mass(c_200c)
     return float(np.interp(np.log10(mass), log10_mass + np.log10(share), log10_mass))

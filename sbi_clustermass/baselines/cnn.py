@@ -29,9 +29,9 @@ from sbi_clustermass.baselines.features import of_known_mass
 from sbi_clustermass.flows.device import resolve_device
 
 LEAST = 20  # clusters to train on
-BLOCK = 1000  # images that go through the network at once
+BLOCK = 1000  # images per forward pass
 POINTS = {1: Architecture((10, 5), pool=2, dropout=0.25), 2: Architecture((24, 10), pool=4, dropout=0.25)}
-L2 = 1e-4  # of the dropout networks in their public code; its gradient is twice that
+L2 = 1e-4  # penalty of the dropout networks in their public code; its gradient has a factor of 2
 
 
 @final
@@ -41,12 +41,12 @@ class CNN:
 
     Commit 3779dba of McWilliamsCenter/halo_cnn: in two dimensions 24 filters of 5 velocity pixels and 10 of 3, the
     largest of every 4, a quarter dropped, dense layers of 128 and 64; in one dimension 10 and 5 filters, and the
-    largest of every 2. Trained with the mean squared error. Left out is their bound on the weights; how training
-    differs is said in `CNNTraining`. The error is the rms residual of the clusters kept aside, the same for all.
+    largest of every 2. The loss is the mean squared error. Their bound on the weights is omitted; `CNNTraining` lists
+    how the training differs. The error, the same for all clusters, is the rms residual of the held-out clusters.
 
     Attributes:
         dimensions: 1 for velocities; 2 for velocities and distances.
-        training: How it is trained.
+        training: Settings of the training.
         device: "auto", "cpu" or "cuda".
     """
 
@@ -58,7 +58,7 @@ class CNN:
         _check_dimensions("CNN", self.dimensions)
 
     def fit(self, mocks: Catalogue, *, seed: int = 1) -> "FittedCNN":
-        """Train; the seed is that of the weights, the batches and the clusters kept aside.
+        """Train; the seed sets the weights, the batches and the held-out clusters.
 
         Raises:
             ValueError: Too few clusters of known mass, or an unknown device.
@@ -70,18 +70,18 @@ class CNN:
 @final
 @dataclass(frozen=True)
 class DropoutCNN:
-    """Networks that say how sure they are: Ho et al. 2021, ApJ 908, 204 (arXiv:2006.13231), Gaussian with dropout.
+    """Networks with an uncertainty: Ho et al. 2021, ApJ 908, 204 (arXiv:2006.13231), Gaussian with dropout.
 
     As `GaussDropoutRegressor` of McWilliamsCenter/halo_cnn: 24 filters of 5 and 10 of 3, dense layers of 128 and 64, a
     mean and a variance, dropout before every layer in training and in prediction, a penalty on squared weights (here on
-    biases too). The prediction is the mixture over many draws of what is dropped: its mean; and its variance, the mean
-    of the variances (noise) and the variance of the means (what the training set leaves open).
+    biases too). The prediction is the mixture over many dropout masks. Its variance is the mean of the variances
+    (noise) plus the variance of the means (what the training set does not determine).
 
     Attributes:
         dimensions: 1 for velocities; 2 for velocities and distances.
-        dropout: Share of the numbers left out before each layer; that of their later notebooks.
-        passes: Draws for a prediction.
-        training: How it is trained.
+        dropout: Dropout rate before each layer; the value of their later notebooks.
+        passes: Number of dropout masks for a prediction.
+        training: Settings of the training.
         device: "auto", "cpu" or "cuda".
     """
 
@@ -98,7 +98,7 @@ class DropoutCNN:
             raise ValueError(f"DropoutCNN: found {found}. It needs 0 < dropout < 1, and 1 pass or more.")
 
     def fit(self, mocks: Catalogue, *, seed: int = 1) -> "FittedCNN":
-        """Train; the seed is that of the weights, the batches, the dropout and the clusters kept aside.
+        """Train; the seed sets the weights, the batches, the dropout and the held-out clusters.
 
         Raises:
             ValueError: Too few clusters of known mass, or an unknown device.
@@ -113,13 +113,13 @@ class FittedCNN:
     """A trained network.
 
     Attributes:
-        images: What it sees.
-        network: From images to standardised masses.
+        images: Turns clusters into images.
+        network: Maps images to standardised masses.
         centre: Mean of the training masses [dex].
-        scale: Their standard deviation [dex].
-        passes: Draws of the dropout for a prediction; 0 for a point with a constant error.
-        history: Loss of the clusters kept aside after each epoch, in standardised masses; the best epoch is used.
-        seed: Of the dropout.
+        scale: Standard deviation of the training masses [dex].
+        passes: Number of dropout masks for a prediction; 0 for a point with a constant error.
+        history: Loss of the held-out clusters after each epoch, in standardised masses; the best epoch is used.
+        seed: Seed of the dropout.
     """
 
     images: ClusterImages
@@ -131,9 +131,9 @@ class FittedCNN:
     seed: int
 
     def predict(self, clusters: Catalogue) -> Prediction:
-        """Masses, means over both ways round in velocity; NaN for clusters of fewer than two galaxies.
+        """Predict masses, averaged over both signs of the velocity; NaN for clusters of fewer than two galaxies.
 
-        What is dropped in a pass is the same for all clusters: each has one answer, whoever stands beside it.
+        Each pass uses one dropout mask for all clusters, so that a prediction does not depend on the other clusters.
         """
         image = self.images(clusters)
         known = has_image(image)
@@ -153,19 +153,19 @@ class FittedCNN:
         return torch.cat([torch.zeros(0, 2), *parts]).T.double().numpy()
 
     def _point(self, image: Float[Tensor, "block channel pixel"]) -> Float[Tensor, "block 2"]:
-        point = self._both_ways(image, number=0)[..., 0].mean(0)
+        point = self._both_signs(image, number=0)[..., 0].mean(0)
         return torch.stack([point, torch.full_like(point, min(self.history) ** 0.5)], 1)
 
     def _mixture(self, image: Float[Tensor, "block channel pixel"]) -> Float[Tensor, "block 2"]:
-        draws = torch.cat([self._both_ways(image, number=number) for number in range(self.passes)])
+        draws = torch.cat([self._both_signs(image, number=number) for number in range(self.passes)])
         mean, log_variance = draws.unbind(2)
         variance = log_variance.exp().mean(0) + mean.var(0, correction=0)
         return torch.stack([mean.mean(0), variance.sqrt()], 1)
 
-    def _both_ways(
+    def _both_signs(
         self, image: Float[Tensor, "block channel pixel"], *, number: int
     ) -> Float[Tensor, "2 block output"]:
-        """Of one pass, whose number decides what is dropped."""
+        """Outputs for both signs of the velocity, in the pass whose number sets the dropout mask."""
         outputs = []
         for seen in (image, image.flip(2)):
             torch.manual_seed(int(np.random.SeedSequence((self.seed, number)).generate_state(1)[0]))
@@ -174,10 +174,10 @@ class FittedCNN:
 
 
 def split_by_host(clusters: Catalogue, share: float, seed: int) -> tuple[Catalogue, Catalogue]:
-    """The clusters divided by host: those that are fitted, and a share, at least one, that chooses the epoch."""
+    """Divide clusters by host: those that are fitted, and a held-out share, at least one, that chooses the epoch."""
     split = GroupShuffleSplit(1, test_size=share, random_state=seed)
-    fitted, aside = next(split.split(clusters.host_id, groups=clusters.host_id))
-    return clusters.select(fitted), clusters.select(aside)
+    fitted, held_out = next(split.split(clusters.host_id, groups=clusters.host_id))
+    return clusters.select(fitted), clusters.select(held_out)
 
 
 def _fit(choice: CNN | DropoutCNN, known: Catalogue, design: Architecture, seed: int) -> FittedCNN:

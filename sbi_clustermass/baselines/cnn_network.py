@@ -14,21 +14,21 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-LENGTHS = (5, 3)  # of the filters [pixel]
+LENGTHS = (5, 3)  # lengths of the filters [pixel]
 DENSE = (128, 64)
 
 
 @final
 @dataclass(frozen=True)
 class Architecture:
-    """What sets the networks apart.
+    """Settings in which the networks differ.
 
     Attributes:
-        filters: Of the two convolutions.
-        pool: Pixels of which the largest is kept.
+        filters: Number of filters of the two convolutions.
+        pool: Number of pixels per max-pooling.
         outputs: 1, a point; or 2, a mean and a log variance.
-        dropout: Share of the numbers left out, once between convolutions and dense layers.
-        before_layers: Share left out before every layer, the first one included.
+        dropout: Dropout rate between the convolutions and the dense layers.
+        before_layers: Dropout rate before every layer, the first one included.
     """
 
     filters: tuple[int, int] = (24, 10)
@@ -38,7 +38,7 @@ class Architecture:
     before_layers: float = 0.0
 
     def build(self, channels: int, bins: int) -> nn.Sequential:
-        """An untrained network for images of so many channels and velocity pixels."""
+        """Build an untrained network for images with these numbers of channels and velocity pixels."""
         shapes = zip((channels, self.filters[0]), self.filters, LENGTHS, strict=True)
         widths = (self.filters[1] * (bins // self.pool), *DENSE, self.outputs)
         layers: list[nn.Module] = []
@@ -55,12 +55,12 @@ class Architecture:
 
 @final
 class SharedDropout(nn.Dropout):
-    """Dropout that leaves out the same numbers of every cluster while `shared` is set: one smaller network for all."""
+    """Dropout with one mask for all clusters of a batch while `shared` is set."""
 
     shared = False
 
     def forward(self, input: Tensor) -> Tensor:
-        """Drop, in training or while `shared` is set."""
+        """Apply dropout in training, or while `shared` is set."""
         if not self.shared:
             return super().forward(input)
         return input * F.dropout(torch.ones_like(input[:1]), self.p)
@@ -69,17 +69,17 @@ class SharedDropout(nn.Dropout):
 @final
 @dataclass(frozen=True)
 class CNNTraining:
-    """How a network is trained: Adam at batches and rate of Ho et al. 2019, with two additions.
+    """Training by Adam with the batch size and learning rate of Ho et al. 2019, and two additions.
 
-    The learning rate falls to zero along half a cosine, and the weights kept are those that were best for clusters kept
-    aside; their 20 epochs at a constant rate end wherever the last batch left them.
+    The learning rate falls to zero along half a cosine, and the weights of the epoch with the best held-out loss are
+    kept. Ho et al. use a constant rate, and the weights after 20 epochs.
 
     Attributes:
         epochs: Passes through the training set.
-        batch_size: Clusters a weight update.
-        learning_rate: Of Adam, at the start.
-        weight_decay: Share of each weight that is added to its gradient.
-        held_out: Share of the hosts that chooses the epoch.
+        batch_size: Clusters per weight update.
+        learning_rate: Initial learning rate of Adam.
+        weight_decay: Multiple of each weight that is added to its gradient.
+        held_out: Share of the hosts that is held out to choose the epoch.
     """
 
     epochs: int = 20
@@ -121,12 +121,13 @@ def gaussian_nll(output: Float[Tensor, "cluster 2"], mass: Float[Tensor, " clust
 
 
 def train(network: nn.Sequential, fitting: Pairs, validating: Pairs, training: CNNTraining, loss: Loss) -> list[float]:
-    """Train in place and leave the best weights; clusters are shown one way round in velocity or the other, at random.
+    """Train in place and load the best weights; the sign of each cluster's velocities is random.
 
-    Dropout that is on in prediction is on for the clusters kept aside: a network is chosen for what it will be used as.
+    Dropout that is active in prediction is active for the held-out clusters, too, so that the chosen epoch is the best
+    for prediction.
 
     Returns:
-        Loss of the clusters kept aside after each epoch.
+        Loss of the held-out clusters after each epoch.
 
     Raises:
         FloatingPointError: That loss is not finite.
@@ -167,11 +168,11 @@ def _loss(network: nn.Sequential, pairs: Pairs, loss: Loss) -> float:
 
 
 def enable_dropout(network: nn.Sequential, *, shared: bool = False) -> None:
-    """Ready for prediction: dropout before every layer stays on (Monte Carlo dropout), any other goes off.
+    """Prepare for prediction: dropout before every layer stays active (Monte Carlo dropout), any other does not.
 
     Args:
-        network: Of `Architecture.build`.
-        shared: Whether it drops the same numbers of every cluster.
+        network: A network built by `Architecture.build`.
+        shared: Whether all clusters share one dropout mask.
     """
     network.train(isinstance(network[0], SharedDropout))
     for layer in network:

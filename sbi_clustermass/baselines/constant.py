@@ -1,4 +1,4 @@
-"""The mass that a cluster has before anybody looks at it: what every rival must beat.
+"""The mean mass of the training set, whatever is observed: the baseline that every method must beat.
 
 Masses are M200c [h^-1 Msun] as log10_mass [dex].
 """
@@ -16,35 +16,35 @@ from sbi_clustermass.baselines.mass_function_prior import PRIORS, MassFunctionPr
 
 @final
 @dataclass(frozen=True)
-class SameForAll:
+class ConstantMass:
     """One mass for every cluster.
 
     Attributes:
         mean: Log10 mass [dex].
-        std: Its error [dex].
+        std: Error of the mass [dex].
     """
 
     mean: float
     std: float
 
     def predict(self, clusters: Catalogue) -> Prediction:
-        """The mean and the error, as often as there are clusters."""
+        """Repeat the mean and the error for each cluster."""
         return Prediction(np.full(len(clusters), self.mean), np.full(len(clusters), self.std))
 
 
 @final
 @dataclass(frozen=True)
-class PriorForAll:
+class ConstantPosterior:
     """The prior as every cluster's posterior.
 
     Attributes:
-        abundance: The prior.
+        abundance: Mass function and selection.
     """
 
     abundance: MassFunctionPrior
 
     def predict(self, clusters: Catalogue) -> Prediction:
-        """Mass function times P(selected | mass), as often as there are clusters."""
+        """Repeat the mass function times P(selected | mass) for each cluster."""
         nothing = np.zeros((len(clusters), len(self.abundance.grid)))
         return self.abundance.prediction(nothing, clusters, np.ones(len(clusters), bool))
 
@@ -55,8 +55,8 @@ class Constant:
     """The mean mass, whatever is observed.
 
     Attributes:
-        prior: "flat", mean and standard deviation of the training masses; "mass-function", the mass function over their
-            range, under their selection (`MassFunctionPrior`).
+        prior: "flat" for the mean and standard deviation of the training masses; "mass-function" for the mass function
+            over their range and under their selection (`MassFunctionPrior`).
     """
 
     prior: Prior = "flat"
@@ -64,8 +64,8 @@ class Constant:
     def __post_init__(self) -> None:
         lookup("prior", self.prior, PRIORS)
 
-    def fit(self, mocks: Catalogue, *, seed: int = 1) -> SameForAll | PriorForAll:
-        """Look at the masses of mocks; nothing is random.
+    def fit(self, mocks: Catalogue, *, seed: int = 1) -> ConstantMass | ConstantPosterior:
+        """Average the masses of mocks; nothing is random.
 
         Raises:
             ValueError: Fewer than three clusters of known mass, or all of one mass.
@@ -74,5 +74,5 @@ class Constant:
         if len(known) < 3 or np.ptp(known) == 0:
             raise ValueError(f"a mean mass needs three or more clusters of different known mass, found {len(known)}.")
         if self.prior == "mass-function":
-            return PriorForAll(MassFunctionPrior.from_mocks(mocks))
-        return SameForAll(float(known.mean()), float(known.std(ddof=1)))
+            return ConstantPosterior(MassFunctionPrior.from_mocks(mocks))
+        return ConstantMass(float(known.mean()), float(known.std(ddof=1)))

@@ -2,9 +2,9 @@ r"""SampleDistances between clusters, each a sample of galaxies from a distribut
 
 SampleDistances are comoving [h^-1 Mpc], velocities [km/s].
 
-Among T training clusters and S others there are S T divergences, each over tens of galaxies. They are computed at once:
-the distance from x to the k-th nearest galaxy of cluster q is a smooth function of x, tabulated on a grid; the mean of
-its log over the galaxies of p is a row of interpolation weights times that table, and all pairs are one matrix product.
+All S x T divergences between S clusters and T training clusters are one matrix product. The distance from x to the k-th
+nearest galaxy of cluster q is a smooth function of x, which is tabulated on a grid; the mean of its log over the
+galaxies of p is a row of interpolation weights times that table.
 """
 
 from dataclasses import dataclass
@@ -20,37 +20,19 @@ from scipy.spatial.distance import cdist
 from clustermocks.catalogue.catalogue import Catalogue
 from clustermocks.observation import Observation
 
-CLOSEST = 1e-3  # [unit] galaxies nearer than this count as this far apart, as in D. Sutherland's skl-groups
-NODES = {1: (1024,), 2: (48, 48)}  # of the grid, in |v| and R
+CLOSEST = 1e-3  # [unit] smallest distance between two galaxies, as in D. Sutherland's skl-groups
+NODES = {1: (1024,), 2: (48, 48)}  # nodes of the grid in |v| and R
 SMOOTHING = 0.3  # [unit] width of the Gaussian of "kde" and "mmd"
-FLOOR = 1e-3  # share of every "kde" density that is uniform: none is 0
+FLOOR = 1e-3  # uniform share of every "kde" density, so that none is 0
 
 Kind = Literal["knn", "kde", "mmd"]
 KINDS: tuple[Kind, ...] = ("knn", "kde", "mmd")
 
 
-def knn_divergence(p: Float[np.ndarray, "n dim"], q: Float[np.ndarray, "m dim"], neighbours: int = 4) -> float:
-    r"""Kullback-Leibler divergence of the distributions behind two samples, from distances to nearest neighbours.
-
-    $D(p|q) = \frac{d}{n} \sum_i \log \frac{\nu_k(i)}{\rho_k(i)} + \log \frac{m}{n - 1}$ [nats], where $\rho_k$ is the
-    distance from point i of p to its k-th neighbour in p, and $\nu_k$ that in q. An estimate; it may be negative.
-
-    Args:
-        p: Points, n > neighbours.
-        q: Points, m >= neighbours.
-        neighbours: k.
-
-    References:
-        Wang, Kulkarni & Verdu 2009, IEEE Trans. Inf. Theory 55, 2392, eq. 5.
-    """
-    nu, rho = _log_distance(q, p, neighbours), _log_distance(p, p, neighbours + 1)  # the first neighbour is oneself
-    return float(p.shape[1] * np.mean(nu - rho) + np.log(len(q) / (len(p) - 1)))
-
-
 class Bags(NamedTuple):
-    """Clusters as samples, on the grid: the divergence of p from q is `p.weights @ q.table - p.own`.
+    """Clusters as samples on the grid: the divergence of p from q is `p.weights @ q.table - p.own`.
 
-    Fields: weights of the nodes, or density there, (cluster, node); what is tabulated, (cluster, node); (cluster,). For
+    `weights` are the interpolation weights of the nodes, or the density there; `table` is the tabulated function. For
     "mmd", `weights @ table` is the mean kernel between two clusters, and `own` that of a cluster with itself.
     """
 
@@ -62,15 +44,16 @@ class Bags(NamedTuple):
 @final
 @dataclass(frozen=True)
 class SampleDistances:
-    """One kind of distance, with the unit and the grid it is computed in.
+    """Distances of one kind, with the unit and the grid in which they are computed.
 
     Attributes:
-        kind: "knn", the Kullback-Leibler divergence by `knn_divergence`, symmetrised; "kde", the same of densities
-            smoothed by a Gaussian, where noise is less; or "mmd", the maximum mean discrepancy with a Gaussian kernel
-            (Gretton et al. 2012, JMLR 13, 723; the biased estimate, in which the number of galaxies shows).
-        neighbours: k of "knn".
+        kind: "knn", the Kullback-Leibler divergence from distances to nearest neighbours (Wang, Kulkarni & Verdu 2009,
+            IEEE Trans. Inf. Theory 55, 2392, eq. 5), symmetrised; "kde", the same for densities smoothed by a Gaussian,
+            which has less noise; or "mmd", the maximum mean discrepancy with a Gaussian kernel (Gretton et al. 2012,
+            JMLR 13, 723; the biased estimate, which depends on the number of galaxies).
+        neighbours: Number of the neighbour, k of "knn".
         unit: Standard deviations of |v| [km/s] and R [h^-1 Mpc] of all training galaxies, or the first only, (dim,).
-        observation: How the training clusters were observed: the grid ends at its cylinder.
+        observation: Observation of the training clusters; the grid ends at its cylinder.
     """
 
     kind: Kind
@@ -80,12 +63,12 @@ class SampleDistances:
 
     @classmethod
     def from_training_set(cls, clusters: Catalogue, kind: Kind, *, dimensions: int, neighbours: int) -> Self:
-        """With units and grid from training clusters."""
+        """Take the unit and the grid from training clusters."""
         unit = tuple(float(np.std(column, dtype=float)) for column in _columns(clusters)[:dimensions])
         return cls(kind, neighbours, unit, clusters.observation)
 
     def bags(self, clusters: Catalogue) -> Bags:
-        """What the distances of these clusters need, each with more galaxies than `neighbours`.
+        """Prepare clusters for `between`, each with more galaxies than `neighbours`.
 
         Raises:
             ValueError: The cylinder is larger than that of the training clusters.
@@ -104,7 +87,7 @@ class SampleDistances:
         return Bags(density, -np.log(density), -(density * np.log(density)).sum(1))
 
     def between(self, a: Bags, b: Bags) -> Float[np.ndarray, "a b"]:
-        """Of all pairs, never negative: [nats], or [1] for "mmd"."""
+        """Distances of all pairs, never negative: [nats], or [1] for "mmd"."""
         if self.kind == "mmd":
             return np.sqrt(np.maximum(a.own[:, None] + b.own - 2 * (a.weights @ b.table.T), 0))
         return np.maximum(0.5 * (divergences(a, b) + divergences(b, a).T), 0)
@@ -117,7 +100,7 @@ class SampleDistances:
 
     @property
     def _step(self) -> Float[np.ndarray, "dim"]:
-        """Between two nodes [unit]."""
+        """Distance between two nodes [unit]."""
         ends = np.array([self.observation.v_cut, self.observation.aperture][: len(self.unit)])
         return ends / self.unit / (np.array(NODES[len(self.unit)]) - 1)
 
@@ -126,11 +109,11 @@ class SampleDistances:
         return np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, len(axes))
 
     def _points(self, clusters: Catalogue) -> Float[np.ndarray, "galaxy dim"]:
-        """All galaxies of all clusters on end [unit]."""
+        """Galaxies of all clusters, concatenated [unit]."""
         return np.column_stack(_columns(clusters)[: len(self.unit)]).astype(float) / self.unit
 
     def _weights(self, points: Float[np.ndarray, "galaxy dim"], count: Int[np.ndarray, "cluster"]) -> csr_array:
-        """Weights of the nodes in the mean over a cluster's galaxies of a linearly interpolated function."""
+        """Weights of the nodes in the mean of a linearly interpolated function over a cluster's galaxies."""
         shape, cluster, parts = NODES[len(self.unit)], np.repeat(np.arange(len(count)), count), []
         lower = np.minimum((points / self._step).astype(int), np.array(shape) - 2)
         share = points / self._step - lower
@@ -151,7 +134,7 @@ def _columns(clusters: Catalogue) -> tuple[Float[np.ndarray, "galaxy"], Float[np
 
 
 def _log_distance(sample: np.ndarray, points: np.ndarray, neighbour: int) -> Float[np.ndarray, "point"]:
-    """Log of the distance of each point to its k-th neighbour in a sample."""
+    """Log distance of each point to its k-th neighbour in a sample."""
     distance = KDTree(sample).query(points, k=neighbour)[0].reshape(len(points), neighbour)[:, -1]
     return np.log(np.maximum(distance, CLOSEST))
 
@@ -160,5 +143,5 @@ def _check_cylinder(found: Observation, trained: Observation) -> None:
     if found.v_cut > trained.v_cut or found.aperture > trained.aperture:
         raise ValueError(
             f"SupportDistribution: clusters out to {found.aperture} h^-1 Mpc and {found.v_cut} km/s, trained on "
-            f"{trained.aperture} h^-1 Mpc and {trained.v_cut} km/s. Train on clusters observed alike."
+            f"{trained.aperture} h^-1 Mpc and {trained.v_cut} km/s. Train on clusters with such a cylinder."
         )

@@ -18,12 +18,12 @@ from sbi_clustermass.baselines.baseline import Prediction
 from sbi_clustermass.baselines.distances import KINDS, NODES, Bags, Kind, SampleDistances
 from sbi_clustermass.baselines.features import of_known_mass
 
-BLOCK = 1000  # clusters whose tables are held at once
+BLOCK = 1000  # clusters whose tables are in memory at once
 MASS_BIN = 0.1  # [dex]
 FOLDS = 3  # Ho et al. 2019
-WIDTHS = (0.25, 0.5, 1.0, 2.0, 4.0)  # [median distance] of the kernel, to choose from
-PENALTIES = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)  # C of support vector regression, to choose from
-MOST_STEPS = 30_000  # of the solver; penalties that need more fit the noise, and lose
+WIDTHS = (0.25, 0.5, 1.0, 2.0, 4.0)  # [median distance] candidates for the width of the kernel
+PENALTIES = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)  # candidates for C of support vector regression
+MOST_STEPS = 30_000  # steps of the solver; penalties that need more fit the noise, and are not chosen
 
 
 @final
@@ -32,20 +32,20 @@ class SupportDistribution:
     """Support vector regression with a kernel on distributions (Ntampaka et al. 2015, ApJ 803, 50; 2016, ApJ 831, 135).
 
     The kernel is exp(-D^2 / 2 s^2) of the distance D between two clusters (Sutherland et al. 2012, arXiv:1202.0302);
-    its negative eigenvalues are set to 0. With "knn", k = 4 and three folds this is what Ho et al. 2019 compared with
-    (McWilliamsCenter/halo_cnn), but for a divergence that is symmetrised before the kernel, and fewer clusters. s and
-    the penalty are chosen by cross-validation; nu, the share of support vectors, is given. With "knn" and "kde" the
-    number of galaxies shows through the noise only. Of tens of galaxies "knn" has a noise as large as the divergences
-    it measures; "kde" is the stronger rival.
+    its negative eigenvalues are set to 0. With "knn", k = 4 and three folds this is the comparison of Ho et al. 2019
+    (McWilliamsCenter/halo_cnn), except that the divergence is symmetrised before the kernel, and with fewer clusters. s
+    and the penalty are chosen by cross-validation; nu, the share of support vectors, is fixed. With "knn" and "kde" the
+    number of galaxies affects only the noise. For tens of galaxies the noise of "knn" is as large as the divergences it
+    measures; "kde" is the stronger baseline.
 
-    Cost grows with the square of the training clusters, so that some are drawn from the mocks, flat in mass.
+    The cost grows with the square of the training clusters, which are therefore a subset of the mocks, flat in mass.
 
     Attributes:
         dimensions: 1 for |v_los|; 2 for |v_los| and R_proj.
         distance: "knn", "kde" or "mmd": see `SampleDistances`.
-        neighbours: k of "knn".
+        neighbours: Number of the neighbour, k of "knn".
         clusters: Largest number of training clusters.
-        nu: Least share of support vectors.
+        nu: Smallest share of support vectors.
     """
 
     dimensions: Literal[1, 2] = 1
@@ -82,15 +82,15 @@ class SupportDistribution:
 @final
 @dataclass(frozen=True)
 class FittedDistribution:
-    """A support distribution machine that was fitted.
+    """A fitted support distribution machine.
 
     Attributes:
-        distances: Between clusters.
+        distances: Kind of distance between clusters.
         train: The training clusters.
-        coefficient: Of each training cluster's kernel [dex], negative eigenvalues taken care of.
-        intercept: [dex].
-        width: s of the kernel, in the unit of the distance.
-        scatter: Rms residual of clusters left out in cross-validation [dex]: the error of every prediction.
+        coefficient: Coefficient of each training cluster's kernel, after the projection of negative eigenvalues [dex].
+        intercept: Constant term [dex].
+        width: Width s of the kernel, in the unit of the distance.
+        scatter: Rms residual in cross-validation [dex]: the error of every prediction.
     """
 
     distances: SampleDistances
@@ -101,7 +101,7 @@ class FittedDistribution:
     scatter: float
 
     def predict(self, clusters: Catalogue) -> Prediction:
-        """Masses, block by block; NaN for clusters with no more galaxies than `neighbours`.
+        """Predict masses; NaN for clusters with no more galaxies than `neighbours`.
 
         Raises:
             ValueError: The cylinder is larger than that of the training clusters.
@@ -136,7 +136,7 @@ def _fit(distances: SampleDistances, nu: float, some: Catalogue) -> FittedDistri
 def _search(
     kernel: Float[np.ndarray, "train train"], nu: float, target: np.ndarray, hosts: Int[np.ndarray, "train"]
 ) -> GridSearchCV:
-    """The best penalty, by cross-validation over hosts; a precomputed kernel is split along both axes."""
+    """Choose the penalty by cross-validation over hosts; a precomputed kernel is split along both axes."""
     machine, folds = NuSVR(kernel="precomputed", nu=nu, max_iter=MOST_STEPS), GroupKFold(FOLDS)
     search = GridSearchCV(machine, {"C": PENALTIES}, scoring="neg_mean_squared_error", cv=folds)
     with warnings.catch_warnings():
@@ -145,7 +145,7 @@ def _search(
 
 
 def _flat_subset(log10_mass: Float[np.ndarray, "cluster"], n: int, seed: int) -> Int[np.ndarray, "drawn"]:
-    """At most n clusters, drawn with weights that make their masses as flat as may be."""
+    """Draw at most n clusters with weights that make their masses as flat as possible."""
     if len(log10_mass) <= n:
         return np.arange(len(log10_mass))
     cell = np.unique(np.floor(log10_mass / MASS_BIN), return_inverse=True)[1]
@@ -159,7 +159,7 @@ def _kernel(distance: Float[np.ndarray, "a b"], width: float) -> Float[np.ndarra
 
 
 def _clipped(kernel: Float[np.ndarray, "train train"]) -> tuple[np.ndarray, np.ndarray]:
-    """The kernel without its negative eigenvalues, and the projection that does the same to other clusters' rows.
+    """Kernel without its negative eigenvalues, and the projection that removes them from other clusters' rows.
 
     References:
         Chen et al. 2009, JMLR 10, 747.

@@ -1,4 +1,4 @@
-"""A cluster as a row of numbers, for regression: what can be had of published features from R_proj and v_los.
+"""Features of clusters for regression: those published features that follow from R_proj and v_los.
 
 Masses are M200c [h^-1 Msun] as log10_mass [dex], distances comoving [h^-1 Mpc], velocities [km/s].
 """
@@ -16,7 +16,7 @@ from clustermocks.io.registry import lookup
 from sbi_clustermass.embeddings.summary import FLOOR, STATISTICS, SummaryStatistics
 
 BLOCK = 1000  # clusters padded to one width
-NEAREST = 1e-3  # [h^-1 Mpc] a smaller radius counts as this one where its log is taken
+NEAREST = 1e-3  # [h^-1 Mpc] smallest radius in a logarithm
 
 WITH_RICHNESS = ("log10 N", "log10 standard error of the mean v", "log10 standard error of the mean R")
 SHAPES = ("skewness of v, without sign", "skewness of R", "kurtosis of R")
@@ -51,18 +51,18 @@ CALDERON_BERLIND_2019 = (
 @final
 @dataclass(frozen=True)
 class Features:
-    """Which numbers describe a cluster; calling it computes them.
+    """Choice of the features that describe a cluster; calling it computes them.
 
     `ARMITAGE_2019`: mean, standard error, standard deviation, skewness and kurtosis of v and R, and log10 N, of
-    Armitage et al. 2019, MNRAS 484, 1526 (their public example, TomArmitage/ML_Template); without positions on the sky
-    and stellar masses, which are not here. `CALDERON_BERLIND_2019`: what needs neither luminosity, colour, shape nor
-    neighbours of the group features of Calderon & Berlind 2019, MNRAS 490, 2367 (vcalderon2009/SDSS_Groups_ML), with
-    their dynamical masses 3 pi sigma^2 R / (2 G) (Girardi et al. 1998, ApJ 505, 74) as sigma^2 R [km^2 s^-2 h^-1 Mpc].
-    Odd moments of v are taken without sign: to reverse all velocities changes nothing.
+    Armitage et al. 2019, MNRAS 484, 1526 (their public example, TomArmitage/ML_Template), without those of positions on
+    the sky and stellar masses. `CALDERON_BERLIND_2019`: those group features of Calderon & Berlind 2019, MNRAS 490,
+    2367 (vcalderon2009/SDSS_Groups_ML), which need neither luminosity, colour, shape nor neighbours, with dynamical
+    masses 3 pi sigma^2 R / (2 G) (Girardi et al. 1998, ApJ 505, 74) as sigma^2 R [km^2 s^-2 h^-1 Mpc].
+    Odd moments of v are taken without sign, so that reversing all velocities changes nothing.
 
     Attributes:
-        names: Of `FEATURES`, in order; all by default, which are the two sets and `SummaryStatistics`.
-        richness: Whether features that hold the number of galaxies are among them.
+        names: Names from `FEATURES`, in order; all by default, which are the two sets and `SummaryStatistics`.
+        richness: Whether to include features that depend on the number of galaxies.
     """
 
     names: tuple[str, ...] = FEATURES
@@ -76,11 +76,11 @@ class Features:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Names of the numbers that are computed."""
+        """Names of the features that are computed."""
         return tuple(name for name in self.names if self.richness or name not in WITH_RICHNESS)
 
     def __call__(self, clusters: Catalogue) -> Float[np.ndarray, "cluster feature"]:
-        """The features of each cluster; NaN for one of fewer than two galaxies, which has no moments."""
+        """Compute the features of each cluster; NaN for fewer than two galaxies, which have no moments."""
         which = [FEATURES.index(name) for name in self.columns]
         table = np.full((len(clusters), len(which)), np.nan)
         for rows, x in padded_blocks(clusters):
@@ -89,7 +89,7 @@ class Features:
 
 
 def padded_blocks(clusters: Catalogue) -> Iterator[tuple[Int[np.ndarray, "some"], Float[np.ndarray, "some galaxy 3"]]]:
-    """Clusters of more than one galaxy, some at a time, of similar richness: their numbers, and them padded."""
+    """Yield blocks of clusters with more than one galaxy, of similar richness: their indices and padded galaxies."""
     rows = np.argsort(clusters.n_galaxies, kind="stable")
     rows = rows[clusters.n_galaxies[rows] > 1]
     for start in range(0, len(rows), BLOCK):
@@ -98,7 +98,7 @@ def padded_blocks(clusters: Catalogue) -> Iterator[tuple[Int[np.ndarray, "some"]
 
 
 def of_known_mass(owner: str, mocks: Catalogue, least: int) -> Catalogue:
-    """The clusters of known mass and more than one galaxy.
+    """Select the clusters of known mass with more than one galaxy.
 
     Raises:
         ValueError: Fewer than `least` of them, or all of one mass.
@@ -112,7 +112,7 @@ def of_known_mass(owner: str, mocks: Catalogue, least: int) -> Catalogue:
 
 
 def _every(x: Float[np.ndarray, "cluster galaxy 3"]) -> Float[np.ndarray, "cluster feature"]:
-    """All of `FEATURES`."""
+    """Compute all of `FEATURES`."""
     statistics = SummaryStatistics(richness=False)(torch.from_numpy(x)).numpy()
     R, v, real = x[..., 0], x[..., 1], x[..., 2] > 0
     return np.column_stack([statistics, *_shapes(R, v, real), *_group(R, v, real), *_with_richness(R, v, real)])

@@ -23,7 +23,7 @@ from sbi_clustermass.posterior import MassPosteriors
 Background: TypeAlias = float | Literal["fitted", "marginalised", "law"]
 
 _REDSHIFTS = 0.005  # observed clusters are evaluated together up to this difference
-_FEWEST = 10  # clusters whose masses tell a range
+_FEWEST = 10  # clusters whose masses define a range
 _CHUNK = 500  # clusters evaluated together: their galaxies fit into a processor's cache
 
 
@@ -33,27 +33,27 @@ class JeansLikelihood:
     r"""Posterior of the mass from p(R, v | M) of a spherical NFW cluster in Jeans equilibrium, among interlopers.
 
     Members are those of `SphericalJeans`: NFW in space, with velocities Gaussian at every point, of the second moments
-    of the Jeans equation. Nothing of this is fitted to mocks. Interlopers are a second population, with a density b of
-    its own: a galaxy is at R, v with $\mu p + B b$, where mu members and B interlopers are expected in the cylinder.
+    of the Jeans equation. None of this is fitted to mocks. Interlopers are a second population with density b:
+    a galaxy is at R, v with $\mu p + B b$, where mu members and B interlopers are expected in the cylinder.
 
     Attributes:
-        galaxies: Concentration and anisotropy of the members; their number, where it counts. Scatter in concentration
-            or anisotropy is integrated out, at 9 or 5 times the cost.
+        galaxies: Concentration and anisotropy of the members, and their number if `richness` is used. Scatter in
+            concentration or anisotropy is integrated out, at 9 or 5 times the cost.
         interlopers: "none": every galaxy is a member; masses whose R_vir does not reach all galaxies are impossible.
-            "uniform": evenly over the cylinder. "mamon2010": by the law of Mamon, Biviano & Murante 2010, which scales
-            with the cluster and holds galaxies outside r200c, where members then end.
-        background: How many interlopers: their mean number B in the cylinder; "fitted", the mean number of the mocks'
-            that are not members; "marginalised", any share of a cluster's galaxies is as likely, for each cluster;
-            "law", as many as mamon2010 has for the number of members. None is "marginalised" where the number does not
-            count, and otherwise "law" for mamon2010 and "fitted" for uniform.
-        richness: Whether the number of galaxies tells the mass. False: only distances and velocities do, given the
+            "uniform": spread evenly over the cylinder. "mamon2010": the law of Mamon, Biviano & Murante 2010, which
+            scales with the cluster and describes galaxies outside r200c, where members then end.
+        background: Number of interlopers. A number is their mean B in the cylinder. "fitted" takes that mean from the
+            mocks. "marginalised" gives every share of a cluster's galaxies the same prior probability. "law" is the
+            number of mamon2010 for the number of members. None is "marginalised" if `richness` is False, and otherwise
+            "law" for mamon2010 and "fitted" for uniform.
+        richness: Whether the number of galaxies constrains the mass. False: only distances and velocities do, given the
             number. True: the mean number of members is that of `galaxies` at each mass. "independent": it is
-            `galaxies.number` in the cylinder at any mass, as in `SphericalJeans(richness="independent")`; differs from
-            False only by what it tells of membership.
-        prior: Of the mass, between the ends of the support: "flat" in log10 M, or the "mass-function" (Tinker et al.
-            2008) at the redshift and in the cosmology of the mocks.
+            `galaxies.number` in the cylinder at any mass, as in `SphericalJeans(richness="independent")`; it
+            differs from False only in what it implies for membership.
+        prior: Prior of the mass between the ends of the support: "flat" in log10 M, or the "mass-function" (Tinker et
+            al. 2008) at the redshift and in the cosmology of the mocks.
         support: Lowest and highest log10 mass [dex]; None for those of the mocks.
-        step: Between masses of the posterior's grid, at most [dex].
+        step: Largest step of the posterior's grid [dex].
 
     References:
         Mamon, Biviano & Boue 2013, MNRAS 429, 3079, sect. 2; the counts are those of an inhomogeneous Poisson process
@@ -109,15 +109,15 @@ class JeansLikelihood:
     def from_model(
         cls, model: SphericalJeans, *, support: tuple[float, float] | None = None, step: float = 0.02
     ) -> Self:
-        """The likelihood of clusters of `SphericalJeans`: its posteriors are exact.
+        """Take over the likelihood of `SphericalJeans`: posteriors of its clusters are exact.
 
         Args:
-            model: Its observation and cosmology must be those of the clusters.
+            model: The model of the clusters, with their observation and cosmology.
             support: Lowest and highest log10 mass of a flat prior [dex]; None for those of the mocks.
-            step: Between masses of the grid, at most [dex].
+            step: Largest step of the grid [dex].
 
         Raises:
-            ValueError: The model has free parameters beside the mass.
+            ValueError: The model has free parameters besides the mass.
         """
         if model.free:
             raise ValueError(f"JeansLikelihood.from_model: the mass alone may be free, found free={model.free}.")
@@ -132,7 +132,7 @@ class JeansLikelihood:
 
     @property
     def resolved_background(self) -> Background | None:
-        """How many interlopers, with what None stands for spelled out; None where there are none."""
+        """Number of interlopers with the default for None filled in; None without interlopers."""
         if self.background is not None or self.interlopers == "none":
             return self.background
         if not self.richness:
@@ -144,7 +144,7 @@ class JeansLikelihood:
 
         Raises:
             ValueError: Fewer than ten known masses and no support, masses out of 12.5 to 15.7, or a number of
-                interlopers to be fitted where the catalogue does not tell members.
+                interlopers to be fitted without known members in the catalogue.
         """
         low, high = self.support or _range_of(mocks)
         _check_support((low, high))
@@ -164,13 +164,13 @@ class JeansLikelihood:
         r"""Natural log of the density of each cluster's galaxies on the sky and in velocity, at each mass.
 
         Args:
-            clusters: Their redshift, cylinder and cosmology are taken; the column `redshift` where there is one.
+            clusters: Clusters, with their cylinder, cosmology and redshift (the column `redshift`, if present).
             log10_mass: log10 M200c [dex], (mass,), 12.5 to 15.7.
             background: Number of interlopers, for background="fitted".
 
         Returns:
-            [(h^2 Mpc^-2 s/km)^N], with the probability of N where `richness` counts it; up to a constant a cluster
-            where members are marginalised. -inf where a galaxy lies outside R_vir and there are no interlopers.
+            [(h^2 Mpc^-2 s/km)^N], with the probability of N if `richness` is used; up to a constant per cluster if
+            members are marginalised. -inf where a galaxy lies outside R_vir and there are no interlopers.
 
         Raises:
             ValueError: A mass is out of range, or the number of interlopers is missing.
@@ -196,7 +196,7 @@ class JeansLikelihood:
         virial = self.interlopers != "mamon2010"
         trials = [(float(m), trial_halos(float(m), self.galaxies, virial=virial, **where)) for m in masses]
         log_like = np.empty((len(rows), len(masses)))
-        order = np.argsort(clusters.n_galaxies[rows], kind="stable")  # like with like: rules follow the richest
+        order = np.argsort(clusters.n_galaxies[rows], kind="stable")  # of similar richness: rules follow the richest
         for part in np.split(order, range(_CHUNK, len(order), _CHUNK)):
             galaxies = GalaxyBatch.from_catalogue(clusters, rows[part])
             for j, (mass, halos) in enumerate(trials):
@@ -218,10 +218,10 @@ class FittedJeans:
     """A `JeansLikelihood` with its prior and its number of interlopers.
 
     Attributes:
-        choice: The likelihood.
+        choice: Settings of the likelihood.
         grid: Log10 mass [dex], (mass,).
         log_prior: Natural log of the prior's density, up to a constant, (mass,).
-        background: Interlopers: their mean number in the cylinder, or how else their number is found.
+        background: Mean number of interlopers in the cylinder, or "marginalised" or "law".
     """
 
     choice: JeansLikelihood
@@ -230,7 +230,7 @@ class FittedJeans:
     background: Background | None
 
     def predict(self, clusters: Catalogue) -> Prediction:
-        """Posterior of each cluster's mass.
+        """Compute the posterior of each cluster's mass.
 
         Raises:
             ValueError: A cluster's galaxies are impossible at every mass.
@@ -250,10 +250,10 @@ class FittedJeans:
 
 
 def mean_interlopers(mocks: Catalogue) -> float:
-    """Mean number of galaxies in the cylinder that are no members.
+    """Mean number of galaxies in the cylinder that are not members.
 
     Raises:
-        ValueError: The catalogue does not tell members, has no clusters, or none of them has an interloper.
+        ValueError: Members are not known, or there are no clusters or no interlopers.
     """
     if "is_member" not in mocks.columns:
         raise ValueError(
@@ -267,7 +267,7 @@ def mean_interlopers(mocks: Catalogue) -> float:
 
 
 def _redshifts(clusters: Catalogue) -> Float[np.ndarray, "cluster"]:
-    """Redshift of each cluster: its own where it has one, to .005 (.3 % in mass), or that of the observation."""
+    """Redshift of each cluster: its own rounded to .005 (.3 % in mass), or that of the observation."""
     common = np.full(len(clusters), clusters.observation.redshift)
     if "redshift" not in clusters.columns:
         return common

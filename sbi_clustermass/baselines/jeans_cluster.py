@@ -16,11 +16,11 @@ from clustermocks.spherical_jeans.poisson import cluster_sums, log_process
 from sbi_clustermass.baselines.jeans_densities import TrialHalo, log_mamon2010, log_uniform, mamon2010_number
 from sbi_clustermass.baselines.jeans_mixture import log_any_number, log_any_share
 
-_NEAREST = 1e-6  # smaller projected distances count as this one: the density diverges at 0 [h^-1 Mpc]
+_NEAREST = 1e-6  # [h^-1 Mpc] smallest projected distance: the density diverges at 0
 
 
 class GalaxyBatch(NamedTuple):
-    """GalaxyBatch of some clusters on end, R_proj [h^-1 Mpc] and v_los [km/s], and how many each cluster has."""
+    """Concatenated galaxies of some clusters, R_proj [h^-1 Mpc] and v_los [km/s], and their number per cluster."""
 
     R_proj: Float[np.ndarray, "galaxy"]
     v_los: Float[np.ndarray, "galaxy"]
@@ -28,21 +28,21 @@ class GalaxyBatch(NamedTuple):
 
     @classmethod
     def from_catalogue(cls, clusters: Catalogue, rows: Int[np.ndarray, "row"]) -> "GalaxyBatch":
-        """Those of some clusters of a catalogue."""
+        """Read the galaxies of some clusters of a catalogue."""
         parts = [clusters.galaxies(int(i)) for i in rows]
         R_proj, v_los = (np.concatenate(columns).astype(float) for columns in zip(*parts, strict=True))
         return cls(np.maximum(R_proj, _NEAREST), v_los, clusters.n_galaxies[rows])
 
 
 class GalaxyModel(NamedTuple):
-    """What a cluster's galaxies are: kind and number of interlopers, and what the number of galaxies says.
+    """Model of a cluster's galaxies: kind and number of interlopers, and the use of the number of galaxies.
 
-    `amount` is B, the mean number in the cylinder, or "marginalised" or "law" (`JeansLikelihood`); `counts` holds the
-    numbers of members at each mass, or None where the number of galaxies does not count.
+    `background` is B, the mean number in the cylinder, or "marginalised" or "law" (`JeansLikelihood`); `counts` gives
+    the number of members at each mass, or is None if the number of galaxies is not used.
     """
 
     interlopers: str
-    amount: float | str | None
+    background: float | str | None
     counts: SphericalJeans | None
     observation: Observation
 
@@ -50,14 +50,14 @@ class GalaxyModel(NamedTuple):
 def log_likelihood(
     population: GalaxyModel, galaxies: GalaxyBatch, log10_mass: float, halos: list[TrialHalo]
 ) -> Float[np.ndarray, "cluster"]:
-    """Natural log of the density of each cluster's galaxies, the mean over haloes of one mass."""
-    parts = [_of_halo(population, galaxies, log10_mass, halo) for halo in halos]
+    """Natural log of the density of each cluster's galaxies, averaged over haloes of one mass."""
+    parts = [_log_likelihood_of_halo(population, galaxies, log10_mass, halo) for halo in halos]
     if len(parts) == 1:
         return parts[0]
     return np.asarray(logsumexp(np.array(parts) + np.array([halo.log_weight for halo in halos])[:, None], axis=0))
 
 
-def _of_halo(
+def _log_likelihood_of_halo(
     population: GalaxyModel, galaxies: GalaxyBatch, log10_mass: float, halo: TrialHalo
 ) -> Float[np.ndarray, "cluster"]:
     log_members = halo.log_members(galaxies.R_proj, galaxies.v_los)
@@ -65,7 +65,7 @@ def _of_halo(
     if population.interlopers == "none":
         return _one_population(population, log_members, galaxies.number, expected)
     log_others = _log_interlopers(population, galaxies, halo)
-    if population.amount == "law":
+    if population.background == "law":
         per_member = mamon2010_number(halo, population.observation) / halo.inside
         log_both = np.logaddexp(log_members, log_others + np.log(per_member)) - np.log1p(per_member)
         return _one_population(population, log_both, galaxies.number, expected * (1 + per_member))
@@ -74,7 +74,7 @@ def _of_halo(
 
 
 def _expected(population: GalaxyModel, log10_mass: float, halo: TrialHalo) -> float:
-    """Mean number of members in the cylinder; 1 where it does not count."""
+    """Mean number of members in the cylinder; 1 if the number is not used."""
     counts = population.counts
     if counts is None:
         return 1.0
@@ -101,11 +101,10 @@ def _one_population(
 def _two_populations(
     population: GalaxyModel, log_excess: Float[np.ndarray, "galaxy"], n: Int[np.ndarray, "cluster"], expected: float
 ) -> Float[np.ndarray, "cluster"]:
-    """Members among interlopers, relative to the density of interlopers."""
-    amount = population.amount
-    if amount == "marginalised":
+    """Log likelihood of members among interlopers, relative to the density of interlopers."""
+    if not isinstance(population.background, int | float):
         return log_any_share(np.exp(log_excess), n)
-    background = float(amount)  # type: ignore[arg-type]
+    background = float(population.background)
     if population.counts is None:
         return log_any_number(np.exp(log_excess), n, background=background)
     shape = population.counts.shape

@@ -1,7 +1,7 @@
-r"""Where members and interlopers of a cluster are, in projected distance and velocity, for a trial halo.
+r"""Densities of members and interlopers in projected distance and velocity, for a trial halo.
 
-Masses are M200c [h^-1 Msun], lengths comoving [h^-1 Mpc], velocities [km/s], `log_` is natural. Densities are on the
-sky and in velocity [h^2 Mpc^-2 (km/s)^-1], of one galaxy that is in the cylinder: they integrate to 1 there.
+Masses are M200c [h^-1 Msun], lengths comoving [h^-1 Mpc], velocities [km/s], `log_` is natural. Densities are
+per area and velocity [h^2 Mpc^-2 (km/s)^-1], normalised to 1 in the cylinder.
 """
 
 from typing import NamedTuple
@@ -15,16 +15,16 @@ from clustermocks.haloes.jeans import DensityTable, Tracers, density_table, frac
 from clustermocks.observation import Observation
 from clustermocks.spherical_jeans.galaxies import Hosts, JeansGalaxies, hosts
 
-_CONCENTRATIONS, _BETAS = 9, 5  # nodes over the scatter of each, as many as SphericalJeans has
-_RADII = 32  # of the integral of interlopers inside r200c
+_CONCENTRATIONS, _BETAS = 9, 5  # nodes over the scatter of each, as in SphericalJeans
+_RADII = 32  # nodes of the integral of interlopers inside r200c
 _FIELD = 0.0075  # interlopers of the field, r_v^-2 v_v^-1, per |v| (Mamon, Biviano & Murante 2010)
 
 
 class TrialHalo(NamedTuple):
-    """A halo that a cluster might have, and how the cylinder cuts its galaxies.
+    """A halo that a cluster might have, and the effect of the cylinder on its galaxies.
 
-    `edge` [h^-1 Mpc] is where its members end, `inside` the share of them in the cylinder, `per_virial` their number
-    over that inside R_vir, `log_weight` its share of the scatter at one mass.
+    `edge` [h^-1 Mpc] is the radius where members end, `inside` the share of them in the cylinder, `per_virial` their
+    number over that inside R_vir, `log_weight` the log weight of the halo in the scatter at one mass.
     """
 
     table: DensityTable
@@ -44,13 +44,13 @@ class TrialHalo(NamedTuple):
 def trial_halos(
     log10_mass: float, galaxies: JeansGalaxies, *, observation: Observation, cosmology: Cosmology, virial: bool
 ) -> list[TrialHalo]:
-    """Haloes of one mass, one for each node of the scatter in concentration and anisotropy.
+    """Construct haloes of one mass, one for each node of the scatter in concentration and anisotropy.
 
     Args:
         log10_mass: log10 of M200c [dex].
-        galaxies: How members orbit.
+        galaxies: Concentration and orbits of the members.
         observation: The cylinder and the redshift.
-        cosmology: Background.
+        cosmology: Background cosmology.
         virial: Whether members end at R_vir, as in `SphericalJeans`, or at r200c.
     """
     log_weight, offsets = _scatter(galaxies)
@@ -80,7 +80,7 @@ def _trial_halo(
 def _scatter(
     galaxies: JeansGalaxies,
 ) -> tuple[Float[np.ndarray, "node"], tuple[Float[np.ndarray, "node"], Float[np.ndarray, "node"]]]:
-    """Log weights, and offsets in concentration [dex] and beta: Gauss-Hermite times Gauss-Legendre."""
+    """Log weights, and offsets in concentration [dex] and beta, by Gauss-Hermite times Gauss-Legendre quadrature."""
     dex, dex_weight = np.polynomial.hermite_e.hermegauss(_CONCENTRATIONS if galaxies.mass_concentration_scatter else 1)
     beta, beta_weight = np.polynomial.legendre.leggauss(_BETAS if galaxies.anisotropy_spread else 1)
     in_c, in_beta = np.meshgrid(
@@ -99,7 +99,7 @@ def log_mamon2010(halo: TrialHalo, R_proj: Values, v_los: Values, *, observation
     r"""Log density of interlopers by the universal law, $A(X) e^{-u^2 / 2 s(X)^2} + B$, cut by the cylinder.
 
     X = R / r200c, u = |v| / V200: a Gaussian of the cluster's outskirts and a flat field. The law was measured for
-    X < 1; beyond, it stays as it is at 1, where its polynomials would run away.
+    X < 1; beyond, its value at 1 is kept, because its polynomials diverge.
 
     References:
         Mamon, Biviano & Murante 2010, A&A 520, A30; coefficients as in the code MG-MAMPOSSt.
@@ -122,7 +122,7 @@ def mamon2010_number(halo: TrialHalo, observation: Observation) -> float:
 
 
 def _column(X: Values, u_cut: float) -> Values:
-    """The law integrated over |v|, per area [r200c^-2]."""
+    """Integral of the law over |v|, per area [r200c^-2]."""
     amplitude, width = _outskirts(X)
     return np.sqrt(np.pi / 2) * amplitude * width * erf(u_cut / (np.sqrt(2) * width)) + _FIELD * u_cut
 

@@ -1,4 +1,4 @@
-r"""Members among interlopers, when nobody knows how many: the number of members integrated out.
+r"""Likelihood of members among interlopers, with their unknown number integrated out.
 
 `excess` is a galaxy's density among members over that among interlopers, each normalised in the cylinder [1]. `log_` is
 natural. Results are relative to all galaxies being interlopers.
@@ -14,13 +14,13 @@ from clustermocks.spherical_jeans.poisson import cluster_sums
 
 
 def log_any_share(excess: Float[np.ndarray, "galaxy"], n: Int[np.ndarray, "cluster"]) -> Float[np.ndarray, "cluster"]:
-    r"""$\ln \int_0^1 dw \prod_i (1 - w + w x_i)$: the share w of members is anything between 0 and 1.
+    r"""$\ln \int_0^1 dw \prod_i (1 - w + w x_i)$: a uniform prior on the share w of members.
 
-    A polynomial of degree n in w: Gauss-Legendre is exact with (n + 1) / 2 nodes, and as the integrand is no narrower
-    than $\sqrt{w(1-w)/n}$, good to 1e-5 with $3 \sqrt{n}$ of them.
+    The integrand is a polynomial of degree n in w: Gauss-Legendre is exact with (n + 1) / 2 nodes. As the integrand is
+    no narrower than $\sqrt{w(1-w)/n}$, $3 \sqrt{n}$ nodes are accurate to 1e-5.
 
     Args:
-        excess: x_i, cluster after cluster.
+        excess: Ratios of densities x_i, concatenated over clusters.
         n: Number of galaxies of each cluster.
     """
     most = int(n.max(initial=0))
@@ -33,12 +33,12 @@ def log_any_share(excess: Float[np.ndarray, "galaxy"], n: Int[np.ndarray, "clust
 def log_any_number(
     excess: Float[np.ndarray, "galaxy"], n: Int[np.ndarray, "cluster"], *, background: float
 ) -> Float[np.ndarray, "cluster"]:
-    r"""$\ln \int_0^\infty d\mu\, e^{-\mu} \prod_i (1 + \mu x_i / B)$: any mean number of members is as likely.
+    r"""$\ln \int_0^\infty d\mu\, e^{-\mu} \prod_i (1 + \mu x_i / B)$: a uniform prior on the mean number of members.
 
-    Gauss-Legendre in the root of mu, in which a Poisson mean is uncertain by .5 whatever it is; good to 1e-5.
+    Gauss-Legendre in the root of mu, in which the error of a Poisson mean is always .5; accurate to 1e-5.
 
     Args:
-        excess: x_i, cluster after cluster.
+        excess: Ratios of densities x_i, concatenated over clusters.
         n: Number of galaxies of each cluster.
         background: B, the mean number of interlopers in the cylinder, above 0.
     """

@@ -1,4 +1,4 @@
-"""Masses read off one number a cluster shows, by a straight line between its logarithm and log10 mass.
+"""Masses from one observable, by a straight line between its logarithm and log10 mass.
 
 Masses are M200c [h^-1 Msun] as log10_mass [dex].
 """
@@ -21,7 +21,7 @@ NARROWEST = 1e-4  # dex: velocities are kept in float32
 
 Observable = Callable[[Catalogue], Float[np.ndarray, "cluster"]]
 Direction = Literal["inverted", "inverse"]
-DIRECTIONS = {"inverted": "observable on mass, read backwards", "inverse": "mass on observable"}
+DIRECTIONS = {"inverted": "observable on mass, inverted", "inverse": "mass on observable"}
 Values = Float[np.ndarray, "cluster"]
 
 
@@ -33,8 +33,8 @@ class Line:
     Attributes:
         slope: dy / dx.
         intercept: y at the pivot.
-        scatter: Standard deviation of y about the line; NaN where nobody says.
-        pivot: An x.
+        scatter: Standard deviation of y about the line; NaN if unknown.
+        pivot: Value of x at which `intercept` is quoted.
     """
 
     slope: float
@@ -44,13 +44,13 @@ class Line:
 
     @classmethod
     def fit(cls, x: Values, y: Values, *, weights: Values) -> Self:
-        """Weighted least squares of y on x, about the mean x.
+        """Fit y on x by weighted least squares, with the mean x as the pivot.
 
         Raises:
-            ValueError: Fewer than three pairs, or all x or all y alike.
+            ValueError: Fewer than three pairs, or all x or all y are equal.
         """
         if len(x) < 3 or min(np.ptp(x), np.ptp(y)) < NARROWEST:
-            found = f"{len(x)} clusters" if len(x) < 3 else "all of them alike"
+            found = f"{len(x)} clusters" if len(x) < 3 else "all of them equal"
             raise ValueError(
                 "a line between mass and observable needs three or more clusters of different known mass and "
                 f"observable, found {found}."
@@ -59,34 +59,34 @@ class Line:
         pivot = float(share @ x)
         slope, intercept = np.polyfit(x - pivot, y, 1, w=np.sqrt(share))
         variance = share @ (y - intercept - slope * (x - pivot)) ** 2
-        number = 1 / (share @ share)  # of as many clusters of equal weight
+        number = 1 / (share @ share)  # effective number of clusters
         scatter = np.sqrt(variance * number / max(number - 2, 1.0))
         return cls(float(slope), float(intercept), float(scatter), pivot)
 
     def __call__(self, x: ArrayLike) -> Values:
-        """y on the line."""
+        """Evaluate y on the line."""
         return self.intercept + self.slope * (np.asarray(x, float) - self.pivot)
 
     def inverse(self, y: ArrayLike) -> Values:
-        """x at which the line has y."""
+        """Solve for the x at which the line has y."""
         return self.pivot + (np.asarray(y, float) - self.intercept) / self.slope
 
 
 @final
 @dataclass(frozen=True)
 class Inverted:
-    """Masses at which the line of an observable on mass has what is observed.
+    """Masses from the inverted line of an observable on mass.
 
     Attributes:
-        observable: What clusters show [dex].
-        line: Of the observable on log10 mass.
+        observable: Computes the observable [dex].
+        line: Line of the observable on log10 mass.
     """
 
     observable: Observable
     line: Line
 
     def predict(self, clusters: Catalogue) -> Prediction:
-        """Masses, with scatter over slope as their error."""
+        """Predict masses, with scatter over slope as their error."""
         mass = self.line.inverse(self.observable(clusters))
         return Prediction(mass, np.where(np.isfinite(mass), self.line.scatter / abs(self.line.slope), np.nan))
 
@@ -94,18 +94,18 @@ class Inverted:
 @final
 @dataclass(frozen=True)
 class Inverse:
-    """Masses on the line of mass on an observable.
+    """Masses from the line of mass on an observable.
 
     Attributes:
-        observable: What clusters show [dex].
-        line: Of log10 mass on the observable.
+        observable: Computes the observable [dex].
+        line: Line of log10 mass on the observable.
     """
 
     observable: Observable
     line: Line
 
     def predict(self, clusters: Catalogue) -> Prediction:
-        """Masses, with the scatter as their error."""
+        """Predict masses, with the scatter as their error."""
         mass = self.line(self.observable(clusters))
         return Prediction(mass, np.where(np.isfinite(mass), self.line.scatter, np.nan))
 
@@ -116,9 +116,9 @@ class Bayesian:
     """Posteriors from the line of an observable on mass and the mass function.
 
     Attributes:
-        observable: What clusters show [dex].
-        line: Of the observable on log10 mass; its scatter is that of a Gaussian.
-        abundance: The prior.
+        observable: Computes the observable [dex].
+        line: Line of the observable on log10 mass, with Gaussian scatter.
+        abundance: Mass function and selection.
     """
 
     observable: Observable
@@ -126,7 +126,7 @@ class Bayesian:
     abundance: MassFunctionPrior
 
     def predict(self, clusters: Catalogue) -> Prediction:
-        """N(observable | line(log10 M), scatter) times the mass function and P(selected | M)."""
+        """Multiply N(observable | line(log10 M), scatter) by the mass function and P(selected | M)."""
         x = self.observable(clusters)
         offset = (x[:, None] - self.line(self.abundance.grid)) / self.line.scatter
         return self.abundance.prediction(-0.5 * offset**2, clusters, np.isfinite(x))
@@ -138,17 +138,16 @@ FittedRelation = Inverted | Inverse | Bayesian
 @final
 @dataclass(frozen=True)
 class LinearRelation:
-    """Which line is drawn, and for which masses.
+    """Choice of the line and of the masses for which it is fitted.
 
     Attributes:
-        direction: "inverted", the line of the observable on mass, read backwards (Ho et al. 2019, ApJ 887, 25):
-            unbiased at fixed true mass, at the price of a larger scatter; or "inverse", the line of mass on the
-            observable: the best straight line to predict masses with, for clusters distributed in mass as those it was
-            fitted to.
-        prior: "flat", the masses as the mocks have them; or "mass-function" (Tinker et al. 2008, at the mocks' redshift
+        direction: "inverted", the line of the observable on mass, inverted (Ho et al. 2019, ApJ 887, 25):
+            unbiased at fixed true mass, with a larger scatter; or "inverse", the line of mass on the
+            observable: the best linear predictor for clusters with the same distribution of masses as those of the fit.
+        prior: "flat", the masses of the mocks; or "mass-function" (Tinker et al. 2008, at the mocks' redshift
             and in their cosmology, under their selection). The latter weights the training clusters, because the best
-            line depends on where they are as far as the relation is not straight; and with "inverted" the line becomes
-            a likelihood, which the mass function makes a posterior.
+            line depends on their masses if the relation is not straight. With "inverted" the line is then a
+            likelihood, which is multiplied by the mass function.
     """
 
     direction: Direction = "inverted"
@@ -167,7 +166,7 @@ class LinearRelation:
         x, mass = observable(mocks), mocks.log10_mass
         known = np.isfinite(x) & np.isfinite(mass)
         pairs = (x[known], mass[known]) if self.direction == "inverse" else (mass[known], x[known])
-        line = Line.fit(*pairs, weights=np.ones(len(pairs[0])))  # which refuses what a prior cannot be measured on
+        line = Line.fit(*pairs, weights=np.ones(len(pairs[0])))  # refuses clusters on which no prior can be measured
         if self.prior == "mass-function":
             line = Line.fit(*pairs, weights=training_weights(mocks, self.prior)[known])
         if self.direction == "inverse":

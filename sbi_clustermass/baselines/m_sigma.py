@@ -18,15 +18,15 @@ from sbi_clustermass.baselines.mass_function_prior import Prior
 class MSigma:
     """A straight line between log10 sigma_v and log10 M; by default the one of Ho et al. 2019 (ApJ 887, 25).
 
-    Theirs is the forward relation, log10 sigma = a + b log10 M, inverted, fitted to masses flat in log10 M. Inverted,
-    it stretches masses, and on clusters that follow the mass function a constant has less scatter: a fair rival is the
-    inverse regression, or the forward relation as a likelihood, each with the mass function for a prior.
+    Theirs is the forward relation, log10 sigma = a + b log10 M, inverted, fitted to masses flat in log10 M. Inverting
+    it stretches masses, so that a constant has less scatter on clusters that follow the mass function. A fair baseline
+    is the inverse regression, or the forward relation as a likelihood, each with the mass function as the prior.
 
     Attributes:
-        method: How dispersions are measured.
-        interlopers: How interlopers are removed before.
-        direction: Which line (`LinearRelation`).
-        prior: For which masses (`LinearRelation`).
+        method: Estimator of the dispersion.
+        interlopers: How interlopers are removed first.
+        direction: Which line is fitted (`LinearRelation`).
+        prior: Distribution of masses for which it is fitted (`LinearRelation`).
     """
 
     method: Method = "std"

@@ -1,4 +1,4 @@
-"""Masses as nature has them: the mass function under the selection of the training mocks.
+"""The mass function as a prior, under the selection of the training mocks.
 
 Masses are M200c [h^-1 Msun] as log10_mass [dex]; densities are per dex; `log_` is natural.
 """
@@ -17,7 +17,7 @@ from sbi_clustermass.posterior import MassPosteriors
 from sbi_clustermass.posterior.prior import fit_effective_prior
 
 Prior = Literal["flat", "mass-function"]
-PRIORS = {"flat": "the masses as the mocks have them", "mass-function": "Tinker et al. 2008 over their range"}
+PRIORS = {"flat": "the masses of the mocks", "mass-function": "Tinker et al. 2008 over their range"}
 
 _MASSES = 256
 
@@ -25,7 +25,7 @@ _MASSES = 256
 @final
 @dataclass(frozen=True)
 class MassFunctionPrior:
-    """The prior of selected clusters over the training range.
+    """Prior of selected clusters over the training range.
 
     Attributes:
         grid: Log10 mass [dex], (mass,).
@@ -39,10 +39,10 @@ class MassFunctionPrior:
 
     @classmethod
     def from_mocks(cls, mocks: Catalogue) -> Self:
-        """Tinker et al. 2008 at the redshift and in the cosmology of mocks, over the range of their masses.
+        """Tabulate Tinker et al. 2008 at the redshift and in the cosmology of mocks, over the range of their masses.
 
         Raises:
-            ValueError: The mocks have no two different masses, or attempts of unknown mass.
+            ValueError: The mocks do not have two different masses, or have attempts of unknown mass.
         """
         masses = _mass_function(mocks)
         grid = np.linspace(masses.low, masses.high, _MASSES)
@@ -52,13 +52,13 @@ class MassFunctionPrior:
     def prediction(
         self, log_likelihood: Float[np.ndarray, "cluster mass"], clusters: Catalogue, found: np.ndarray
     ) -> Prediction:
-        """Posteriors of selected clusters.
+        """Multiply a likelihood by the prior: posteriors of selected clusters.
 
         Args:
             log_likelihood: Natural log of p(observable | mass, selected) on the grid.
-            clusters: For their names.
-            found: Whether a cluster has the observable, (cluster,). One that has not keeps the prior as its posterior,
-                and gets no point.
+            clusters: Give the names.
+            found: Whether a cluster has the observable, (cluster,). A cluster without it keeps the prior as its
+                posterior, and gets no point estimate.
         """
         log_prob = self.log_selected + self.log_prior + np.where(found[:, None], log_likelihood, 0.0)
         posteriors = MassPosteriors.from_log_prob(self.grid, log_prob, log_prior=self.log_prior, names=clusters.names)
@@ -67,10 +67,10 @@ class MassFunctionPrior:
 
 
 def training_weights(mocks: Catalogue, prior: Prior) -> Float[np.ndarray, "cluster"]:
-    """Weights of training clusters, (cluster,): all 1, or mass function over their own density.
+    """Weights of training clusters, (cluster,): all 1, or the mass function over the density of their masses.
 
-    Their own density is that before selection, so that weighted clusters are those which a survey of the same cuts
-    would select.
+    That density is the one before selection, so that the weighted clusters are distributed as those that a survey with
+    the same cuts would select.
 
     Raises:
         ValueError: The mocks have attempts of unknown mass, and the prior is not flat.
@@ -84,7 +84,7 @@ def training_weights(mocks: Catalogue, prior: Prior) -> Float[np.ndarray, "clust
 
 
 def _mass_function(mocks: Catalogue) -> HaloMassFunction:
-    """Over the range of the mocks' masses, rounded outwards to .01 dex."""
+    """Mass function over the range of the mocks' masses, rounded outwards to .01 dex."""
     unknown = int(np.sum(~np.isfinite(mocks.attempted()[0])))
     if unknown or not len(mocks):
         raise ValueError(

@@ -23,12 +23,12 @@ Relation = Callable[[float, Cosmology], Line]
 def evrard2008(redshift: float, cosmology: Cosmology = MDPL2) -> Line:
     """Dark matter in N-body haloes: sigma = 1082.9 km/s (h(z) M / 10^15 Msun)^.3361, scatter .0426 in ln sigma.
 
-    Of all particles in the halo, a third of the three-dimensional variance, no interlopers: a bound, not what a
-    cylinder of galaxies shows.
+    The variance is a third of the three-dimensional one of all particles in the halo, without interlopers: a bound, not
+    the dispersion of galaxies in a cylinder.
 
     Args:
-        redshift: Of the clusters [1].
-        cosmology: For E(z).
+        redshift: Redshift of the clusters [1].
+        cosmology: Cosmology that sets E(z).
 
     References:
         Evrard et al. 2008, ApJ 672, 122, eq. 6.
@@ -39,14 +39,15 @@ def evrard2008(redshift: float, cosmology: Cosmology = MDPL2) -> Line:
 def munari2013(redshift: float, cosmology: Cosmology = MDPL2) -> Line:
     """Galaxies in hydrodynamic simulations with AGN feedback: sigma = 1177 km/s (h(z) M / 10^15 Msun)^.364.
 
-    Errors 4.2 km/s and .0021. A third of the three-dimensional variance inside r200c, no interlopers. The abstract
+    Errors are 4.2 km/s and .0021. The variance is a third of the three-dimensional one inside r200c, without
+    interlopers. The abstract
     confirms that galaxies trace a steeper relation than dark matter; amplitude and slope, here checked against two
     public implementations and not the paper's table, are those of galaxies (subhaloes: 1199 and .365, dark matter: 1095
     and .336). No scatter is given, because none could be checked.
 
     Args:
-        redshift: Of the clusters [1].
-        cosmology: For E(z).
+        redshift: Redshift of the clusters [1].
+        cosmology: Cosmology that sets E(z).
 
     References:
         Munari et al. 2013, MNRAS 430, 2638 (arXiv:1301.1682).
@@ -62,8 +63,8 @@ def saro2013(redshift: float, cosmology: Cosmology = MDPL2) -> Line:
     .3 + .075 z in ln M, is from memory; the abstract says 30 to 40 %.
 
     Args:
-        redshift: Of the clusters [1].
-        cosmology: For H(z), and for h, which turns h^-1 Msun into Msun.
+        redshift: Redshift of the clusters [1].
+        cosmology: Cosmology that sets H(z), and h, which converts h^-1 Msun into Msun.
 
     References:
         Saro et al. 2013, ApJ 772, 47 (arXiv:1203.5708).
@@ -82,12 +83,12 @@ def _power_law(amplitude: float, slope: float, redshift: float, cosmology: Cosmo
 @final
 @dataclass(frozen=True)
 class PublishedMSigma:
-    """A published relation, inverted, at the redshift and in the cosmology of the clusters it is used on.
+    """A published relation, inverted, at the redshift and in the cosmology of the predicted clusters.
 
     Attributes:
-        relation: Such as `evrard2008`.
-        method: How dispersions are measured.
-        interlopers: How interlopers are removed before; the relations know none.
+        relation: A relation such as `evrard2008`.
+        method: Estimator of the dispersion.
+        interlopers: How interlopers are removed first; the relations assume that there are none.
     """
 
     relation: Relation = evrard2008
@@ -98,13 +99,13 @@ class PublishedMSigma:
         LogDispersion(self.method, self.interlopers)  # which refuses unknown names
 
     def fit(self, mocks: Catalogue, *, seed: int = 1) -> Self:
-        """Nothing to fit."""
+        """Return itself: there is nothing to fit."""
         return self
 
     def predict(self, clusters: Catalogue) -> Prediction:
-        """Masses, with the relation's scatter and 1/sqrt(2 (n - 1)) in ln sigma of n galaxies, in quadrature, as error.
+        """Predict masses with errors: the relation's scatter and 1/sqrt(2 (n - 1)) in ln sigma, in quadrature.
 
-        Interlopers are not in the error. No error where the relation has no scatter.
+        The error does not include interlopers. There is no error if the relation has no scatter.
         """
         line = self.relation(clusters.observation.redshift, clusters.cosmology)
         log10_sigma, n = LogDispersion(self.method, self.interlopers).with_number(clusters)

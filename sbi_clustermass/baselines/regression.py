@@ -25,13 +25,13 @@ TREES_A_SPLIT = 1 / 3  # share of the features that a split of a random forest m
 @final
 @dataclass(frozen=True)
 class FittedRegression:
-    """A regression that was fitted.
+    """A fitted regression.
 
     Attributes:
-        model: From features to log10 mass [dex].
-        features: Which features.
-        scatter: Rms residual of clusters that were left out of the fit, [dex]: the error of every prediction.
-        settings: What cross-validation chose.
+        model: Predicts log10 mass [dex] from features.
+        features: Choice of features.
+        scatter: Rms residual in cross-validation [dex]: the error of every prediction.
+        settings: Settings chosen by cross-validation.
     """
 
     model: BaseEstimator
@@ -40,7 +40,7 @@ class FittedRegression:
     settings: Mapping[str, float]
 
     def predict(self, clusters: Catalogue) -> Prediction:
-        """Masses; NaN for clusters of fewer than two galaxies."""
+        """Predict masses; NaN for clusters of fewer than two galaxies."""
         table = self.features(clusters)
         known = np.isfinite(table).all(1)
         mass = np.full(len(clusters), np.nan)
@@ -55,7 +55,7 @@ class LinearRegression:
     """Least squares (Armitage et al. 2019, MNRAS 484, 1526), without their elimination of features.
 
     Attributes:
-        features: What it sees of a cluster.
+        features: Choice of features.
     """
 
     features: Features = field(default_factory=Features)
@@ -77,8 +77,8 @@ class RidgeRegression:
     """Least squares with a penalty on the squared slopes (Armitage et al. 2019, MNRAS 484, 1526).
 
     Attributes:
-        features: What it sees of a cluster.
-        penalties: To choose from by cross-validation; theirs.
+        features: Choice of features.
+        penalties: Candidates for cross-validation, as published.
     """
 
     features: Features = field(default_factory=Features)
@@ -100,13 +100,14 @@ class RidgeRegression:
 class KernelRidge:
     """Ridge regression with a Gaussian kernel exp(-gamma |x - y|^2) (Armitage et al. 2019, MNRAS 484, 1526).
 
-    By Nystroem's approximation, on landmarks drawn from the training set, so that memory grows with clusters times
-    landmarks and not with clusters squared; exact where there are as many landmarks as clusters.
+    The kernel is approximated by Nystroem's method on landmarks drawn from the training set, so that memory grows as
+    clusters times landmarks, not as clusters squared. It is exact with as many landmarks as clusters.
 
     Attributes:
-        features: What it sees of a cluster.
-        penalties: To choose from by cross-validation; theirs.
-        gammas: To choose from. Theirs are 0.01 to 100; on these features 10 is worse than 1 on left-out clusters.
+        features: Choice of features.
+        penalties: Candidates for cross-validation, as published.
+        gammas: Candidates. The published ones are 0.01 to 100; with these features 10 is worse than 1 in
+            cross-validation.
         landmarks: Largest number of landmarks.
     """
 
@@ -116,7 +117,7 @@ class KernelRidge:
     landmarks: int = 500
 
     def fit(self, mocks: Catalogue, *, seed: int = 1) -> FittedRegression:
-        """Fit, with landmarks of this seed.
+        """Fit; the seed draws the landmarks.
 
         Raises:
             ValueError: Too few clusters of known mass.
@@ -136,13 +137,13 @@ class KernelRidge:
 class BoostedTrees:
     """Gradient-boosted trees, each corrected by the next, after Calderon & Berlind 2019 (MNRAS 490, 2367).
 
-    scikit-learn's histogram trees in place of XGBoost, with its depth and learning rate of that time; instead of its
-    100 trees as many as still help a tenth of the clusters kept aside.
+    Histogram trees of scikit-learn replace XGBoost, with its default depth and learning rate of that time. Instead of
+    100 trees, training stops when a held-out tenth of the clusters no longer improves.
 
     Attributes:
-        features: What it sees of a cluster.
-        depth: Of a tree.
-        learning_rate: Share of each tree's correction that is kept.
+        features: Choice of features.
+        depth: Largest depth of a tree.
+        learning_rate: Factor on each tree's correction.
         most: Largest number of trees.
     """
 
@@ -152,7 +153,7 @@ class BoostedTrees:
     most: int = 500
 
     def fit(self, mocks: Catalogue, *, seed: int = 1) -> FittedRegression:
-        """Fit; the seed chooses the clusters kept aside.
+        """Fit; the seed chooses the held-out clusters.
 
         Raises:
             ValueError: Too few clusters of known mass.
@@ -174,11 +175,11 @@ class BoostedTrees:
 class RandomForest:
     """The mean of trees on resampled clusters, after Calderon & Berlind 2019 (MNRAS 490, 2367).
 
-    They left scikit-learn's settings as they are; here a leaf holds some clusters and a split sees a third of the
-    features, which takes half the time: left-out clusters of the mocks have the same scatter to a hundredth.
+    They use the defaults of scikit-learn. Here leaves hold several clusters and a split sees a third of the features,
+    which halves the time and changes the cross-validated scatter by less than a hundredth.
 
     Attributes:
-        features: What it sees of a cluster.
+        features: Choice of features.
         trees: Number of trees.
         leaf: Smallest number of clusters in a leaf.
     """
@@ -206,10 +207,10 @@ class RandomForest:
 class NeuralNetwork:
     """A fully connected network, after Calderon & Berlind 2019 (MNRAS 490, 2367): three layers of 100, ReLU, Adam.
 
-    Training stops early, on a tenth of the clusters kept aside.
+    Training stops early, on a held-out tenth of the clusters.
 
     Attributes:
-        features: What it sees of a cluster.
+        features: Choice of features.
         hidden: Widths of the layers.
     """
 
@@ -217,7 +218,7 @@ class NeuralNetwork:
     hidden: tuple[int, ...] = (100, 100, 100)
 
     def fit(self, mocks: Catalogue, *, seed: int = 1) -> FittedRegression:
-        """Fit; the seed is that of the weights and of the clusters kept aside.
+        """Fit; the seed sets the weights and the held-out clusters.
 
         Raises:
             ValueError: Too few clusters of known mass.
@@ -234,7 +235,7 @@ class _Choice(Protocol):
 
 
 def _fit(choice: _Choice, model: BaseEstimator, grid: Mapping[str, object], mocks: Catalogue) -> FittedRegression:
-    """Choose the settings by cross-validation over hosts, fit on all clusters, keep the scatter of those left out."""
+    """Choose the settings by cross-validation over hosts, fit on all clusters, and keep the cross-validated scatter."""
     from sklearn.model_selection import GridSearchCV, GroupKFold
 
     known = of_known_mass(type(choice).__name__, mocks, least=4 * FOLDS)

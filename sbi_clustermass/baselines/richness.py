@@ -12,7 +12,7 @@ from sbi_clustermass.baselines.mass_function_prior import Prior
 
 
 def log_richness(clusters: Catalogue) -> Float[np.ndarray, "cluster"]:
-    """Log10 of the number of galaxies in the cylinder, interlopers included; NaN where there is none."""
+    """Log10 of the number of galaxies in the cylinder, interlopers included; NaN without galaxies."""
     n = clusters.n_galaxies.astype(float)
     return np.log10(np.where(n > 0, n, np.nan))
 
@@ -22,11 +22,12 @@ def log_richness(clusters: Catalogue) -> Float[np.ndarray, "cluster"]:
 class Richness:
     """A straight line between log10 N and log10 M, for N galaxies in the cylinder.
 
-    In mocks that are complete to one limit, richness tells the mass; in a survey it also tells depth and completeness.
+    In mocks that are complete to one limit, richness traces the mass; in a survey it also depends on depth and
+    completeness.
 
     Attributes:
-        direction: Which line (`LinearRelation`).
-        prior: For which masses (`LinearRelation`).
+        direction: Which line is fitted (`LinearRelation`).
+        prior: Distribution of masses for which it is fitted (`LinearRelation`).
     """
 
     direction: Direction = "inverse"

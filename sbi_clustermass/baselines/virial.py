@@ -19,9 +19,9 @@ from sbi_clustermass.baselines.baseline import Prediction
 from sbi_clustermass.baselines.linear_relation import Direction, FittedRelation, LinearRelation
 from sbi_clustermass.baselines.mass_function_prior import Prior
 
-NEAREST = 0.01  # [h^-1 Mpc]: a central galaxy may stand at exactly 0, and is no nearer to others than its own size
-_CLOSEST = 1e-14  # of the square of a relative difference: distances are kept in float32
-_UNSEEN = 1.5  # galaxies: what Heisler et al. subtract from N for the centroid
+NEAREST = 0.01  # [h^-1 Mpc] smallest distance: a central galaxy may have exactly 0, but has a size
+_CLOSEST = 1e-14  # smallest square of a relative difference: distances are float32
+_CENTROID = 1.5  # galaxies that Heisler et al. subtract from N for the unknown centroid
 
 Estimator = Literal["virial", "projected"]
 _Column = Float[np.ndarray, "galaxy"]
@@ -30,7 +30,7 @@ _Column = Float[np.ndarray, "galaxy"]
 def inverse_separations(R_proj: _Column) -> float:
     r"""Sum over pairs of the mean of 1/R_ij over their unknown angle, $\sum_{i<j} 2 K(k_{ij}) / [\pi (R_i + R_j)]$.
 
-    K is the complete elliptic integral, $k_{ij}^2 = 4 R_i R_j / (R_i + R_j)^2$: each galaxy stands for a ring, as in
+    K is the complete elliptic integral, $k_{ij}^2 = 4 R_i R_j / (R_i + R_j)^2$: each galaxy represents a ring, as in
     Carlberg et al. 1996 (ApJ 462, 32), where it also makes clusters of few galaxies less noisy.
 
     Args:
@@ -49,17 +49,17 @@ def inverse_separations(R_proj: _Column) -> float:
 def virial_mass(R_proj: _Column, v_los: _Column) -> float:
     r"""Virial mass, $\frac{3 \pi N}{2 G} \sum_i (v_i - \bar v)^2 / \sum_{i<j} 1/R_{ij}$ [h^-1 Msun].
 
-    The form of Heisler, Tremaine & Bahcall for N galaxies that trace the mass, from 2K + W = 0 with $3 \langle v^2
-    \rangle$ and $\langle 1/r \rangle = \frac{2}{\pi} \langle 1/R \rangle$; 1/R_ij is averaged over the unknown angle
-    (`inverse_separations`). The number of the paper's equation could not be checked. No surface term: of a system cut
-    off by the aperture, it is too much.
+    This form of Heisler, Tremaine & Bahcall, for N galaxies that trace the mass, follows from 2K + W = 0 with $3
+    \langle v^2 \rangle$ and $\langle 1/r \rangle = \frac{2}{\pi} \langle 1/R \rangle$; 1/R_ij is averaged over the
+    unknown angle (`inverse_separations`). The number of the paper's equation could not be checked. There is no surface
+    term, so that the mass of a system cut off by the aperture is too large.
 
     Args:
         R_proj: Distances from the centre [physical h^-1 Mpc].
         v_los: Velocities [km/s].
 
     Returns:
-        NaN for fewer than two galaxies.
+        Mass [h^-1 Msun]; NaN for fewer than two galaxies.
 
     References:
         Heisler, Tremaine & Bahcall 1985, ApJ 298, 8.
@@ -73,16 +73,16 @@ def virial_mass(R_proj: _Column, v_los: _Column) -> float:
 def projected_mass(R_proj: _Column, v_los: _Column) -> float:
     r"""Projected mass, $\frac{32}{\pi G (N - 1.5)} \sum_i (v_i - \bar v)^2 R_i$ [h^-1 Msun], for isotropic orbits.
 
-    The form of Heisler, Tremaine & Bahcall for galaxies that trace the mass: by the Jeans equation $\langle v^2 R
-    \rangle = \frac{\pi}{32} G M$; 64 in place of 32 for radial orbits. The centre is known here, which 1.5 allows for
-    as unknown. The number of the paper's equation could not be checked.
+    This form of Heisler, Tremaine & Bahcall holds for galaxies that trace the mass: by the Jeans equation $\langle v^2
+    R \rangle = \frac{\pi}{32} G M$; for radial orbits 64 replaces 32. The 1.5 allows for an unknown centre, although it
+    is known here. The number of the paper's equation could not be checked.
 
     Args:
         R_proj: Distances from the centre [physical h^-1 Mpc].
         v_los: Velocities [km/s].
 
     Returns:
-        NaN for fewer than two galaxies.
+        Mass [h^-1 Msun]; NaN for fewer than two galaxies.
 
     References:
         Heisler, Tremaine & Bahcall 1985, ApJ 298, 8.
@@ -90,7 +90,7 @@ def projected_mass(R_proj: _Column, v_los: _Column) -> float:
     n = len(v_los)
     if n < 2:
         return np.nan
-    return 32 / (np.pi * G * (n - _UNSEEN)) * float(np.sum((v_los - np.mean(v_los)) ** 2 * R_proj))
+    return 32 / (np.pi * G * (n - _CENTROID)) * float(np.sum((v_los - np.mean(v_los)) ** 2 * R_proj))
 
 
 ESTIMATORS: dict[str, Callable[[_Column, _Column], float]] = {"virial": virial_mass, "projected": projected_mass}

@@ -4,12 +4,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.spatial import KDTree
 from sklearn.metrics.pairwise import rbf_kernel
 
 from clustermocks.catalogue.catalogue import Catalogue
 from clustermocks.haloes.cosmology import MDPL2
 from clustermocks.observation import Observation
-from sbi_clustermass.baselines.distances import KINDS, SMOOTHING, SampleDistances, divergences, knn_divergence
+from sbi_clustermass.baselines.distances import CLOSEST, KINDS, SMOOTHING, SampleDistances, divergences
 from sbi_clustermass.baselines.distributions import SupportDistribution, _clipped, _flat_subset
 
 CHOICES = [(1, "knn"), (2, "knn"), (1, "kde"), (2, "kde"), (2, "mmd")]
@@ -25,6 +26,20 @@ def gaussian_kl(mean_p, std_p, mean_q, std_q):
     """Kullback-Leibler divergence of two Gaussians with independent components."""
     mean_p, std_p, mean_q, std_q = map(np.atleast_1d, (mean_p, std_p, mean_q, std_q))
     return float(np.sum(np.log(std_q / std_p) + (std_p**2 + (mean_p - mean_q) ** 2) / (2 * std_q**2) - 0.5))
+
+
+def knn_divergence(p, q, neighbours=4):
+    r"""Kullback-Leibler divergence of two samples [nats] (Wang, Kulkarni & Verdu 2009, eq. 5), pair by pair.
+
+    $\frac{d}{n} \sum_i \log \frac{\nu_k(i)}{\rho_k(i)} + \log \frac{m}{n - 1}$, where $\rho_k$ is the distance from
+    point i of p to its k-th neighbour in p, and $\nu_k$ that in q.
+    """
+    nu, rho = (
+        KDTree(sample).query(p, k=k)[0].reshape(len(p), k)[:, -1]
+        for sample, k in ((q, neighbours), (p, neighbours + 1))  # the first neighbour in p is the point itself
+    )
+    ratio = np.log(np.maximum(nu, CLOSEST) / np.maximum(rho, CLOSEST))
+    return float(p.shape[1] * ratio.mean() + np.log(len(q) / (len(p) - 1)))
 
 
 def samples(clusters, distances):

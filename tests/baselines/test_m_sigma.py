@@ -96,7 +96,7 @@ def test_a_prior_wants_the_mass_of_all_that_were_attempted(injected):
 @pytest.mark.parametrize("prior", ["flat", "mass-function"])
 @pytest.mark.parametrize("direction", ["inverted", "inverse"])
 @pytest.mark.parametrize(
-    ("masses", "found"), [([14.0, 15.0], "2 clusters"), ([np.nan] * 5, "0 clusters"), ([14.0] * 5, "all of them alike")]
+    ("masses", "found"), [([14.0, 15.0], "2 clusters"), ([np.nan] * 5, "0 clusters"), ([14.0] * 5, "all of them equal")]
 )
 def test_too_few_or_equal_clusters_are_refused(direction, prior, masses, found):
     with pytest.raises(ValueError, match=found):
