@@ -33,7 +33,7 @@ def unlike(estimator, clusters):
 def test_its_warnings_name_clusters_in_wrong_units_and_leave_mocks_alone(taught, others):
     fresh = others.select(np.arange(2000, len(others)))
     assert unlike(taught, fresh) < 0.03  # stated at most .01 of 600, known to .004 each from 1000 mocks kept aside
-    assert unlike(taught, in_wrong_units(fresh, 1e-3)) > 0.95
+    assert unlike(taught, in_wrong_units(fresh.select(np.arange(60)), 1e-3)) > 0.95  # 57 of 60 at least
 
 
 def test_it_is_saved_beside_the_weights_and_says_the_same(taught, others, tmp_path):

@@ -84,7 +84,7 @@ def test_every_command_stops_at_a_folder_that_another_process_writes_and_names_t
 
 
 def test_of_two_simulations_into_one_folder_one_ends_and_the_other_says_so(tmp_path, start, command):
-    arguments = ("simulate", tmp_path / "mocks", "--n", 2000, "--jobs", 1)
+    arguments = ("simulate", tmp_path / "mocks", "--n", 1000, "--jobs", 1)
     first = start(*arguments)
     assert "simulating" in first.stdout.readline()
     while not (tmp_path / "mocks" / claim.OWNER).exists() and first.poll() is None:

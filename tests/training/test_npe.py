@@ -25,6 +25,10 @@ def noisy_masses(n: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.tensor(theta, dtype=torch.float32), torch.tensor(x, dtype=torch.float32)
 
 
+def quick(*, truncated: bool = True) -> Training:
+    return Training(learning_rate=1e-2, batch_size=200, max_updates=450, seed=1, truncated=truncated)
+
+
 def trained(training: Training, n: int = 6000, **options) -> tuple[ClusterNPE, torch.nn.Module]:
     inference = ClusterNPE(mass_prior(LOW, HIGH), density_estimator=FLOW, device="cpu")
     inference.append_simulations(*noisy_masses(n, 1))
@@ -33,7 +37,7 @@ def trained(training: Training, n: int = 6000, **options) -> tuple[ClusterNPE, t
 
 @pytest.fixture(scope="module")
 def truncated():
-    return trained(Training(learning_rate=3e-3, seed=1))
+    return trained(quick())
 
 
 def coverage_near_the_edge(network) -> float:
@@ -59,14 +63,14 @@ def test_the_truncated_loss_learns_the_exact_posterior_up_to_the_edges(truncated
 
 def test_coverage_holds_near_the_edge_with_the_truncated_loss_and_fails_with_the_plain_one(truncated):
     _, network = truncated
-    _, plain = trained(Training(learning_rate=3e-3, seed=1, truncated=False))
+    _, plain = trained(quick(truncated=False))
     # 3000 clusters near the edge: binomial error .009; the fit's own error adds as much
     assert coverage_near_the_edge(network) == pytest.approx(0.68, abs=0.03)
     assert coverage_near_the_edge(plain) < 0.65
 
 
 def test_the_papers_rule_stops_two_hundred_updates_after_the_best_and_restores_its_weights():
-    inference, network = trained(Training(learning_rate=3e-3, seed=1, cooldown=0))
+    inference, network = trained(Training(learning_rate=1e-2, seed=1, cooldown=0), n=1000)
     history = inference.history
     assert history.updates[-1] - history.best_update == 200
     assert all(update % 100 == 0 for update in history.updates)

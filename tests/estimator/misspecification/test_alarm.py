@@ -61,7 +61,7 @@ def test_every_check_is_quiet_on_held_out_mocks(alarm, held_out, answers):
 
 def test_p_values_of_held_out_mocks_are_uniform(alarm, estimator, held_out, answers):
     for p in alarm.p_values(estimator.network, held_out, answers):
-        # the mocks kept aside are 800, as good as the 600: a two-sample test, hence the factor
+        # the held-out mocks of the alarm are 800, as good as the 600: a two-sample test, hence the factor
         assert kstest(p, "uniform").statistic < 1.95 * np.sqrt(1 / 600 + 1 / 800)  # fails once in 1000 seeds
 
 
@@ -85,6 +85,8 @@ PLAIN = ["R in h^-1 Mpc, read as Mpc", "true members only", "two equal clusters,
 def rates(alarm, estimator, held_out):
     chosen = [*GROSS, *PLAIN, "R in kpc, read as Mpc", "a fifth of the galaxies"]
     some, corruptions = held_out.select(np.arange(300)), {name: CORRUPTIONS[name] for name in chosen}
+    few = held_out.select(np.arange(60))  # gross errors are seen in most clusters
+    corruptions |= {name: CORRUPTIONS[name](few, 1) for name in GROSS}
     return alarm_rates(alarm, estimator, some, rate=0.01, corruptions=corruptions)
 
 
@@ -107,13 +109,13 @@ def test_corruptions_that_leave_no_galaxies_are_refused_and_stand_in_the_table(r
     assert "R in kpc, read as Mpc" not in labels
 
 
-def test_sentences_are_told_exactly_where_a_test_fires_and_hold_the_numbers(alarm, estimator, held_out):
+def test_warnings_appear_exactly_where_a_test_fires_and_hold_the_numbers(alarm, estimator, held_out):
     broken = CORRUPTIONS["redshift off by 1000 km/s"](held_out.select(np.arange(60)), 1)
     posteriors = estimator.posterior(broken)
-    told = alarm.warnings(estimator.network, broken, posteriors, rate=0.02)
+    warnings = alarm.warnings(estimator.network, broken, posteriors, rate=0.02)
     p = alarm.p_value(estimator.network, broken, posteriors)
-    assert [bool(each) for each in told] == (p <= 0.02).tolist()
-    shifted = [(i, s) for i, each in enumerate(told) for s in each if s.startswith("mean velocity")]
+    assert [bool(each) for each in warnings] == (p <= 0.02).tolist()
+    shifted = [(i, s) for i, each in enumerate(warnings) for s in each if s.startswith("mean velocity")]
     assert len(shifted) > 40
     i, sentence = shifted[0]
     v = broken.galaxies(i)[1]
@@ -138,34 +140,34 @@ def test_the_order_of_galaxies_does_not_matter(alarm, estimator, held_out):
     np.testing.assert_allclose(first, second, atol=2.1 / 800)  # float32 sums in another order: a rank or two
 
 
-def test_bonferroni_is_the_least_times_the_number():
+def test_bonferroni_is_the_least_p_value_times_the_number_of_tests():
     np.testing.assert_allclose(bonferroni(np.array([[0.2, 0.004], [0.6, 0.5]])), [0.4, 0.008])
 
 
-# ---- likeness -------------------------------------------------------------------------------------------------------
+# ---- distance -------------------------------------------------------------------------------------------------------
 
 
 def test_distance_and_p_value_by_another_road(alarm, estimator, reference, held_out):
-    likeness = alarm.feature_distances[0]
-    assert len(likeness.centre) == 1  # 800 mocks: one bin of richness
+    distance = alarm.feature_distances[0]
+    assert len(distance.centre) == 1  # 800 mocks: one bin of richness
     halves = reference.split(0.5, 1)
     middle, spread = (features_of(estimator.network, half, "embedding").astype(float) for half in halves)
     tests = features_of(estimator.network, held_out, "embedding").astype(float)
 
     def positions(features):
         offset = features - middle.mean(0)
-        along = offset @ likeness.axes.T
+        along = offset @ distance.axes.T
         left = np.sqrt(np.maximum((offset**2).sum(1) - (along**2).sum(1), 0))  # Pythagoras
-        scale = np.sqrt((((middle - middle.mean(0)) @ likeness.axes.T) ** 2).sum(0) / (len(middle) - 1))
+        scale = np.sqrt((((middle - middle.mean(0)) @ distance.axes.T) ** 2).sum(0) / (len(middle) - 1))
         return np.column_stack([along / scale, np.log(left / np.linalg.norm(scale) + 1e-6)])
 
     shape = LedoitWolf().fit(positions(middle))
-    aside, found = (shape.mahalanobis(positions(each)) for each in (spread, tests))
+    others, found = (shape.mahalanobis(positions(each)) for each in (spread, tests))
     np.testing.assert_allclose(
-        likeness.distance(estimator.network, held_out), np.sqrt(found), rtol=1e-3
+        distance.distance(estimator.network, held_out), np.sqrt(found), rtol=1e-3
     )  # float32 features
-    p = (1 + (aside >= found[:, None]).sum(1)) / (1 + len(aside))
-    np.testing.assert_allclose(likeness.p_value(estimator.network, held_out), p, atol=2.1 / 800)
+    p = (1 + (others >= found[:, None]).sum(1)) / (1 + len(others))
+    np.testing.assert_allclose(distance.p_value(estimator.network, held_out), p, atol=2.1 / 800)
 
 
 def test_positions_of_held_out_mocks_have_mean_0_and_covariance_1(alarm, estimator, held_out):
@@ -180,9 +182,9 @@ def test_positions_of_held_out_mocks_have_mean_0_and_covariance_1(alarm, estimat
 
 def test_bins_of_richness_appear_with_more_mocks(estimator, reference):
     many = Catalogue.concatenate([reference, replace(simulated(600, 23), provenance=reference.provenance)])
-    likeness = FeatureDistance.fit(estimator.network, many, seed=2)
-    assert len(likeness.centre) == 2
-    assert likeness.first[-1] == len(likeness.distances)
+    distance = FeatureDistance.fit(estimator.network, many, seed=2)
+    assert len(distance.centre) == 2
+    assert distance.first[-1] == len(distance.distances)
 
 
 def test_the_image_sees_signs_whatever_the_network_sees(estimator, held_out):
