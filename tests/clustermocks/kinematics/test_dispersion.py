@@ -17,7 +17,7 @@ def velocities():
     return arrays(np.float32, st.integers(2, 60), elements=st.floats(-2500, 2500, width=32))
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(st.lists(velocities(), min_size=1, max_size=5))
 def test_each_cluster_gets_the_gapper_of_what_astropys_clipping_leaves(clusters):
     found = robust_dispersions(clusters, range(len(clusters)))
