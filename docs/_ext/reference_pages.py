@@ -93,7 +93,7 @@ def _summary(each: object) -> str:
 
 def _entry(name: str, each: object) -> Iterator[str]:
     if inspect.isclass(each):
-        yield f".. autoclass:: {name}\n   :members:\n"
+        yield f".. autoclass:: {name}\n   :members:\n   :exclude-members: sbi_builder\n"  # a function of sbi, documented there
     elif inspect.isroutine(each):
         yield f".. autofunction:: {name}\n"
     elif isinstance(each, Mapping):
