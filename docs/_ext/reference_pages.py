@@ -93,7 +93,8 @@ def _summary(each: object) -> str:
 
 def _entry(name: str, each: object) -> Iterator[str]:
     if inspect.isclass(each):
-        yield f".. autoclass:: {name}\n   :members:\n   :exclude-members: sbi_builder\n"  # a function of sbi, documented there
+        # sbi documents its own builders
+        yield f".. autoclass:: {name}\n   :members:\n   :exclude-members: sbi_builder\n"
     elif inspect.isroutine(each):
         yield f".. autofunction:: {name}\n"
     elif isinstance(each, Mapping):

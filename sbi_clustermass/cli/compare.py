@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from sbi_clustermass.cli.options import DEVICE, SEED, names
+
 if TYPE_CHECKING:
     from sbi_clustermass.diagnostics.comparison import ComparisonSetup, Entry, Failure
     from sbi_clustermass.training import Training
@@ -37,8 +39,8 @@ def compare(
     learning_rate: Annotated[float | None, typer.Option(help="Learning rate of Adam.")] = None,
     patience: Annotated[int | None, typer.Option(help="Updates without a better validation loss.", min=1)] = None,
     batch_size: Annotated[int | None, typer.Option(help="Clusters a weight update.", min=1)] = None,
-    seed: Annotated[int, typer.Option(help="Seed: the same seed gives the same result.", min=0)] = 1,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    seed: Annotated[int, SEED] = 1,
+    device: Annotated[str, DEVICE] = "auto",
 ) -> None:
     """Train flows on embeddings, all on the same clusters, and rank them in one table.
 
@@ -55,8 +57,8 @@ def compare(
     from sbi_clustermass.report.style import save
     from sbi_clustermass.training import Training
 
-    builders = {name: lookup("flow", name, FLOWS)() for name in _names(flows)}
-    modules = {name: lookup("embedding", name, EMBEDDINGS)() for name in _names(embeddings)}
+    builders = {name: lookup("flow", name, FLOWS)() for name in names(flows)}
+    modules = {name: lookup("embedding", name, EMBEDDINGS)() for name in names(embeddings)}
     if jeans and "trial_masses" in modules:
         modules["trial_masses"] = TrialMasses(edge=True)  # its clusters end at R_vir
     rule = {"max_updates": max_updates, "learning_rate": learning_rate, "patience": patience, "batch_size": batch_size}
@@ -86,10 +88,6 @@ def _print_failure(result: "Entry | Failure", console: Console) -> None:
 
     if isinstance(result, Failure):
         console.print(f"{result.name}: failed. {result.reason}", markup=False)
-
-
-def _names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def _setup(

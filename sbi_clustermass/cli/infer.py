@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from sbi_clustermass.cli.options import DEVICE, table_options
 from sbi_clustermass.observations.sanitize import printable
 
 if TYPE_CHECKING:
     from sbi_clustermass.estimator.mass_estimator import MassEstimator
     from sbi_clustermass.observations import ClusterResult, ModelStamp
-    from sbi_clustermass.observations.tables import TableOptions
 
 _TOLD = 20  # clusters whose lines are printed where files hold all of them
 
@@ -87,7 +87,7 @@ def infer(
     ] = None,
     inline: Annotated[int, typer.Option(help="Pictures that stand inside --page; it links to the others.", min=0)] = 12,
     explain: Annotated[bool, typer.Option("--explain", help="Say in plain words what each mass assumes.")] = False,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    device: Annotated[str, DEVICE] = "auto",
 ) -> None:
     """Infer the mass of observed clusters from tables of their galaxies.
 
@@ -127,7 +127,7 @@ def infer(
 
 
 def _read(tables: Sequence[Path], model: str | None, clusters: Path | None) -> list[Path]:
-    """What a run reads, the model's own files included."""
+    """Return all files that the command reads, those of the model included."""
     from sbi_clustermass.estimator.hub.archive import MANIFEST
     from sbi_clustermass.estimator.hub.download import is_url
     from sbi_clustermass.estimator.storage import ALARM, CARD, WEIGHTS
@@ -139,7 +139,7 @@ def _read(tables: Sequence[Path], model: str | None, clusters: Path | None) -> l
 
 
 def _estimator(model: str | None, device: str, h: float | None, console: Console) -> "tuple[MassEstimator, ModelStamp]":
-    """The estimator that is named, or the one that ships, with a word on what that assumes."""
+    """Load the named estimator, or the one that ships, and print a note about the latter."""
     from sbi_clustermass.estimator.hub import resolve_model, shipped_note
     from sbi_clustermass.estimator.mass_estimator import MassEstimator
     from sbi_clustermass.observations import ModelStamp
@@ -149,44 +149,6 @@ def _estimator(model: str | None, device: str, h: float | None, console: Console
     if model is None:
         console.print(f"Model: {shipped_note()}.", markup=False)
     return estimator, ModelStamp.from_estimator(estimator, folder=folder, h=h)
-
-
-def table_options(
-    plain: "TableOptions", *, centre: str | None, column: list[str] | None, id: str | None, clusters: Path | None
-) -> "TableOptions":
-    """With the options that take some reading: the centre, columns and the table of clusters."""
-    from sbi_clustermass.observations.tables import read_cluster_list
-
-    columns = dict(_renaming(text) for text in column or ())
-    return replace(
-        plain,
-        centre=None if centre is None else _pair(centre),
-        columns=columns if id is None else columns | {"id": id},
-        clusters=None if clusters is None else read_cluster_list(clusters),
-    )
-
-
-def _pair(text: str) -> tuple[float, float]:
-    """Right ascension and declination [deg] from two numbers of degrees, or from hours and degrees with minutes."""
-    import numpy as np
-    from astropy.coordinates import Angle
-
-    parts = [part.strip() for part in text.split(",")] if "," in text else text.split()
-    units = ("hourangle", "deg") if any(mark in text for mark in ":hd") else ("deg", "deg")
-    try:
-        ra, dec = (np.asarray(Angle(part, unit=unit).to("deg")).item() for part, unit in zip(parts, units, strict=True))
-    except ValueError as error:
-        raise ValueError(
-            f"--centre needs RA,DEC: degrees, such as 194.95,27.98, or 12:59:48,+27:58:48; got {text!r}."
-        ) from error
-    return ra, dec
-
-
-def _renaming(text: str) -> tuple[str, str]:
-    ours, equals, theirs = text.partition("=")
-    if not (ours and equals and theirs):
-        raise ValueError(f"--column needs OURS=THEIRS, such as z=zspec; got {text!r}.")
-    return ours.strip(), theirs.strip()
 
 
 def _title(tables: Sequence[Path]) -> str:
@@ -202,7 +164,7 @@ def _each(
     *,
     most: int | None,
 ) -> int:
-    """Write each answer and print its lines, those of the first `most` where files hold all; the number of masses."""
+    """Write each result and print the lines of the first `most`; return the number of masses."""
     from sbi_clustermass.cli.progress import stage
     from sbi_clustermass.observations import MassResult
 

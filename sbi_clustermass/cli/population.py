@@ -1,4 +1,4 @@
-"""`clustermass posteriors` and `clustermass population`: parse, call one library function, print."""
+"""`clustermass population`: parse, call `PopulationRun.run`, print."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,27 +6,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-
-def posteriors(
-    catalogue: Annotated[Path, typer.Argument(help="Catalogue of clusters, such as `clustermass simulate` writes.")],
-    model: Annotated[Path, typer.Option(help="Folder of a trained estimator, from `clustermass train`.")],
-    out: Annotated[Path, typer.Option(help="Parquet file for the posteriors.")],
-    min_galaxies: Annotated[
-        int | None, typer.Option(help="Richness cut: that of the mocks the estimator was trained on.", min=1)
-    ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-) -> None:
-    """Infer the masses of a whole catalogue, each as a posterior on a grid, for `clustermass population`."""
-    from clustermocks import Catalogue
-    from clustermocks.io.atomic import check_output
-    from sbi_clustermass.estimator.mass_estimator import MassEstimator
-
-    check_output(out, (".parquet",))
-    clusters = Catalogue.from_parquet(catalogue)
-    clusters = clusters if min_galaxies is None else clusters.with_min_galaxies(min_galaxies)
-    found = MassEstimator.load(model, device=device).posterior(clusters)
-    found.to_parquet(out)
-    Console().print(f"Wrote {out}: posteriors of {len(found)} clusters.", soft_wrap=True)
+from sbi_clustermass.cli.options import SEED
 
 
 def population(
@@ -73,7 +53,7 @@ def population(
         str | None, typer.Option(help="Mass function put into mocks of MDPL2's cosmology, to draw: tinker08.")
     ] = None,
     sampler: Annotated[str, typer.Option(help="nuts, svi or laplace.")] = "nuts",
-    seed: Annotated[int, typer.Option(help="Seed: the same seed gives the same result.", min=0)] = 1,
+    seed: Annotated[int, SEED] = 1,
 ) -> None:
     """Fit the mass function, or scaling relations, behind the posteriors of many clusters.
 

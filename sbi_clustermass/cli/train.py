@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from sbi_clustermass.cli.infer import table_options
+from sbi_clustermass.cli.options import DEVICE, JOBS, SEED, table_options
+from sbi_clustermass.cli.progress import console_stage
 
 if TYPE_CHECKING:
     from clustermocks.perturbations import Cleaning
@@ -20,26 +21,14 @@ if TYPE_CHECKING:
 FLOWS = (
     "stacked_affine, maf, maf_rqs, nsf, made, mdn, tabulated, zuko_maf, zuko_nice, zuko_nsf, zuko_gf, zuko_sospf, "
     "zuko_naf, zuko_unaf or zuko_bpf"
-)  # written out: to import FLOWS takes seconds
+)  # written out, because importing FLOWS takes seconds; a test compares
 EMBEDDINGS = "kde, learned_kde, cnn, deep_sets, attention, summary or trial_masses"
 CLEANINGS = "members, clipping or shifting_gapper"
-SEED = typer.Option(help="Seed: the same seed gives the same result.", min=0)
-DEVICE = typer.Option(help="auto, cpu or cuda.")
 _TABLE = "For --for: as `clustermass infer` has it."
 _ONLY_FOR = (
     *("dry_run", "n", "fibre_collision"),
     *("redshift", "centre", "h", "Om", "distance", "column", "id", "clusters", "table"),
 )
-
-
-def jobs(value: int) -> int:
-    """Refuse 0 processes."""
-    if value == 0:
-        raise typer.BadParameter("0 processes do no work; 1 works here, 2 or more share it, -1 takes one a core.")
-    return value
-
-
-JOBS = typer.Option("--jobs", "-j", help="Processes for the simulator; -1 for one a core.", min=-1, callback=jobs)
 
 
 def train(
@@ -161,7 +150,7 @@ def train(
 
 
 def _check(ctx: typer.Context, mocks: Path | None, data: list[Path] | None) -> None:
-    """Refuse mocks beside --for, and without it the options that only it listens to."""
+    """Refuse mocks together with --for, and options of --for without it."""
     if data and mocks is not None:
         raise ValueError(f"train takes mocks or --for, not both: {mocks} and {data[0]}.")
     named = {each.name: max(each.opts, key=len) for each in ctx.command.params}
@@ -222,14 +211,12 @@ def _wishes(
 def _train_on(mocks: Path | None, out: Path | None, run: "TrainingRun", checkpoint: Path | None) -> None:
     if mocks is None:
         raise ValueError("train needs mocks (from `clustermass simulate`), or --for TABLE, which simulates its own.")
-    from sbi_clustermass.cli.progress import console_stage
-
     console = Console()
-    _say(run.run(mocks, _folder(out), console_stage(console), checkpoint=checkpoint), _folder(out), console)
+    _print_result(run.run(mocks, _folder(out), console_stage(console), checkpoint=checkpoint), _folder(out), console)
 
 
 def _chosen(data: list[Path], options: "TableOptions", wishes: "Wishes", seed: int) -> tuple["Choices", "Section"]:
-    """Look at the tables, choose, and say so."""
+    """Measure the tables, choose settings, and print them with their reasons."""
     from sbi_clustermass.tailored import choose, look_at_tables, section
 
     look = look_at_tables(data, options, cleaning=wishes.cleaning, seed=seed)
@@ -247,14 +234,13 @@ def _chosen(data: list[Path], options: "TableOptions", wishes: "Wishes", seed: i
 def _train_for(
     choices: "Choices", said: "Section", out: Path | None, run: "TrainingRun", where: tuple[int, Path | None]
 ) -> None:
-    from sbi_clustermass.cli.progress import console_stage
     from sbi_clustermass.tailored import train_for
 
     console, folder = Console(), _folder(out)
     estimator = train_for(
         choices, folder, console_stage(console), run=run, explanation=said, n_jobs=where[0], checkpoint=where[1]
     )
-    _say(estimator, folder, console)
+    _print_result(estimator, folder, console)
     console.print(f"What was chosen and why: {folder / 'choices.md'}; the mocks: {folder / 'mocks'}/.", soft_wrap=True)
 
 
@@ -264,7 +250,7 @@ def _folder(out: Path | None) -> Path:
     return out
 
 
-def _say(estimator: "MassEstimator", out: Path, console: Console) -> None:
+def _print_result(estimator: "MassEstimator", out: Path, console: Console) -> None:
     from sbi_clustermass.estimator.training_run import HISTORY, PICTURE
 
     record = estimator.history

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from sbi_clustermass.cli.options import DEVICE, SEED, names
+
 if TYPE_CHECKING:
     from clustermocks import Catalogue
     from sbi_clustermass.baselines import Baseline
@@ -40,8 +42,8 @@ def validate(
             "and how robust masses are."
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed: the same seed gives the same result.", min=0)] = 1,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    seed: Annotated[int, SEED] = 1,
+    device: Annotated[str, DEVICE] = "auto",
 ) -> None:
     """Score estimators and their rivals on mock clusters of known mass, and ask whether the error bars are true.
 
@@ -85,17 +87,17 @@ def _named(estimators: list, models: list[Path]) -> dict:
     return dict(zip(names, estimators, strict=True))
 
 
-def _rivals(names: str) -> Mapping[str, "Baseline"]:
+def _rivals(chosen: str) -> Mapping[str, "Baseline"]:
     from clustermocks.io.registry import lookup
     from sbi_clustermass.baselines import RIVALS
 
-    if names == "all":
+    if chosen == "all":
         return RIVALS
-    return {name: lookup("baseline", name, RIVALS) for name in (part.strip() for part in names.split(",")) if name}
+    return {name: lookup("baseline", name, RIVALS) for name in names(chosen)}
 
 
 def _mass_function(clusters: "Catalogue") -> "MassDistribution":
-    """Over the attempted masses of the test set."""
+    """Return the mass function over the range of the attempted masses of the test set."""
     from clustermocks import HaloMassFunction
     from sbi_clustermass.training.training_set import attempted_range
 

@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from sbi_clustermass import MassEstimator, MassPosteriors
-from sbi_clustermass.cli.demo import Demo, run
+from sbi_clustermass.cli.demo_chain import Demo, run
 from sbi_clustermass.cli.progress import console_stage
 
 

@@ -4,8 +4,8 @@ import pandas
 import pytest
 
 from sbi_clustermass import MassPosteriors
-from sbi_clustermass.cli.infer import table_options
 from sbi_clustermass.cli.main import main
+from sbi_clustermass.cli.options import table_options
 from sbi_clustermass.observations.tables import TableOptions
 
 

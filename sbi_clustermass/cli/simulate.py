@@ -1,0 +1,70 @@
+"""`clustermass simulate`: parse, call `HaloModel.simulate` or `simulate_to`, print."""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from clustermocks.io.atomic import check_output
+from sbi_clustermass.cli.options import JOBS, SEED
+
+
+def simulate(
+    out: Annotated[str, typer.Argument(help="Parquet file to write (mocks.parquet), or a folder of them (mocks/).")],
+    n: Annotated[int, typer.Option("--n", help="Number of clusters to attempt.", min=1)] = 20_000,
+    low: Annotated[float, typer.Option(help="Lowest log10 M200c [h^-1 Msun].")] = 13.0,
+    high: Annotated[float, typer.Option(help="Highest log10 M200c [h^-1 Msun].")] = 15.6,
+    masses: Annotated[
+        str,
+        typer.Option(
+            help="flat (in log10 mass), power-law (falling, to train for population fits) or mass-function "
+            "(Tinker et al. 2008)."
+        ),
+    ] = "flat",
+    preset: Annotated[
+        str, typer.Option(help="realistic (all galaxies, recentred) or ho2019 (the published mocks).")
+    ] = "realistic",
+    dominant: Annotated[
+        bool,
+        typer.Option("--dominant", help="Keep a cluster only where no heavier halo is in its cylinder: for surveys."),
+    ] = False,
+    lines: Annotated[
+        int,
+        typer.Option(
+            "--lines-of-sight", help="Lines of sight through each halo, a cluster each; members are shared.", min=1
+        ),
+    ] = 1,
+    seed: Annotated[int, SEED] = 1,
+    jobs: Annotated[int, JOBS] = 2,
+) -> None:
+    """Simulate a catalogue of mock clusters with interlopers.
+
+    A folder takes any number of clusters in constant memory; the same command goes on with an interrupted one.
+    """
+    from clustermocks import FlatMasses, HaloMassFunction, HaloModel, PowerLawMasses
+    from clustermocks.io.registry import lookup
+    from sbi_clustermass.cli.progress import stage
+
+    folder = out.endswith(("/", os.sep)) or Path(out).is_dir() or not Path(out).suffix
+    if not folder:
+        check_output(Path(out), (".parquet",))
+    model = lookup("preset", preset, {"realistic": HaloModel, "ho2019": HaloModel.ho2019})()
+    model = replace(model, dominant=dominant)
+    draws = {
+        "flat": FlatMasses(low, high),
+        "power-law": PowerLawMasses(low, high),
+        "mass-function": HaloMassFunction(low=low, high=high),
+    }
+    drawn = lookup("mass distribution", masses, draws).draw(n, seed)
+    console = Console()
+    with stage("simulating clusters", n * lines, console) as advance:
+        if folder:
+            mocks = model.simulate_to(out, drawn, seed=seed, lines_of_sight=lines, n_jobs=jobs, progress=advance)
+        else:
+            mocks = model.simulate(drawn, seed=seed, lines_of_sight=lines, n_jobs=jobs, progress=advance)
+            mocks.to_parquet(out)
+    least = model.observation.min_galaxies
+    console.print(f"Wrote {out}: {len(mocks)} of {n * lines} clusters have {least} galaxies or more.", soft_wrap=True)
