@@ -7,7 +7,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 
 from clustermocks.kinematics.biweight import biweight_location
 
-speeds = st.floats(-6000, 6000)
+speeds = st.integers(-6_000_000, 6_000_000).map(lambda v: v / 1000)  # to a metre a second
 
 
 @settings(max_examples=150)
