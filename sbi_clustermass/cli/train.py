@@ -217,11 +217,11 @@ def _train_on(mocks: Path | None, out: Path | None, run: "TrainingRun", checkpoi
 
 def _chosen(data: list[Path], options: "TableOptions", wishes: "Wishes", seed: int) -> tuple["Choices", "Section"]:
     """Measure the tables, choose settings, and print them with their reasons."""
-    from sbi_clustermass.tailored import choose, look_at_tables, section
+    from sbi_clustermass.tailored import choose, measure_tables, section
 
-    look = look_at_tables(data, options, cleaning=wishes.cleaning, seed=seed)
-    choices = choose(look, wishes)
-    said = section(look, choices, ", ".join(path.name for path in data))
+    survey = measure_tables(data, options, cleaning=wishes.cleaning, seed=seed)
+    choices = choose(survey, wishes)
+    said = section(survey, choices, ", ".join(path.name for path in data))
     console = Console(highlight=False, soft_wrap=True)
     rows = [f"  {what:<17}{value}: {why}" for what, value, why in choices.because]
     for line in (said.tables[0].title, *said.text, *rows):

@@ -1,1 +1,1 @@
-"""Trained estimators: training, storage, warnings, and the models that others published."""
+"""Trained estimators: training, storage, warnings, and published models."""

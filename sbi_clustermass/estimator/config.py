@@ -21,12 +21,12 @@ from sbi_clustermass.posterior.prior import EffectivePrior
 from sbi_clustermass.training import History
 
 FORMAT = 3
-_TEXT_PROVENANCE = 2  # the format whose provenance is text
+_TEXT_PROVENANCE = 2  # the format in which provenance is text
 _PACKAGE = "sbi-clustermass"
-_LARGEST = 16_000_000  # bytes: a thousand times that of one network
-_MASSES = (5.0, 20.0)  # log10 [h^-1 Msun]: between a dwarf galaxy's halo and more than the universe has
+_LARGEST = 16_000_000  # bytes of a card: a thousand times the size of one network's
+_MASSES = (5.0, 20.0)  # log10 [h^-1 Msun]: from the halo of a dwarf galaxy to far above any cluster
 _MOST = 100_000  # galaxies of a cluster
-_STEEPEST = 100.0  # of log pi's coefficients, before its exponential overflows
+_STEEPEST = 100.0  # coefficient of the log prior, beyond which its exponential overflows
 _LARGEST_WHOLE = 2**63
 
 T = TypeVar("T")
@@ -35,10 +35,10 @@ T = TypeVar("T")
 @final
 @dataclass(frozen=True)
 class Card:
-    """Description of a saved estimator; all but the flow in the types that an estimator holds.
+    """Description of a saved estimator. All fields but the flow have the types that an estimator holds.
 
     Attributes:
-        flow: Name and fields of the flow, not yet looked up.
+        flow: Name and fields of the flow, which is not built yet.
         prior: Effective training prior.
         observation: How the mocks were observed.
         cosmology: Cosmology of the mocks.
@@ -76,8 +76,8 @@ def read_card(path: Path) -> Card:
     """Read a card.
 
     Raises:
-        ValueError: It is no JSON, of another format, or a field is missing, unknown or out of range; the message names
-            the file and the field.
+        ValueError: The file is not JSON or of another format, or a field is missing, unknown or out of range; the
+            message names the file and the field.
     """
     content = _json(path)
     readers = _READERS | {name: reader for name, reader in _OPTIONAL.items() if name in content}
@@ -92,14 +92,14 @@ def read_card(path: Path) -> Card:
 
 @contextmanager
 def damaged(path: Path, what: str) -> Iterator[None]:
-    """Turn whatever is raised into one message: fifteen flows and seven embeddings raise what they like.
+    """Turn every exception into one message, because each flow and embedding raises errors of its own.
 
     Args:
-        path: The file to name.
-        what: What is wrong with it then, as a sentence's beginning.
+        path: File to name in the message.
+        what: Fault of the file if an exception is raised, as the beginning of the message.
 
     Raises:
-        ValueError: Anything was raised.
+        ValueError: An exception was raised inside the block.
     """
     try:
         yield
@@ -117,7 +117,7 @@ def _json(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except RecursionError as error:
         raise ValueError(f"{path}: not readable JSON (nested too deeply).") from error
-    except ValueError as error:  # of the decoders, or a number of more digits than Python reads
+    except ValueError as error:  # bad UTF-8 or JSON, or a number with more digits than Python reads
         raise ValueError(f"{path}: not readable JSON ({error}).") from error
     if not isinstance(content, dict):
         raise ValueError(f"{path}: model format {type(content).__name__!r}; this version reads format {FORMAT}.")
@@ -125,7 +125,7 @@ def _json(path: Path) -> dict[str, Any]:
 
 
 def _checked_format(path: Path, content: dict[str, Any]) -> int:
-    """Read the format; refuse one that this version does not know, and name the version that wrote it."""
+    """Read the format, and refuse an unknown one with a message that names the version that wrote it."""
     found = content.get("format")
     if not isinstance(found, bool) and found in (_TEXT_PROVENANCE, FORMAT):
         return int(found)
@@ -154,7 +154,7 @@ def _read(path: Path, name: str, reader: Callable[[Any], T], value: object) -> T
         return reader(value)
 
 
-# ---- a reader for each field: it raises ValueError with what was found -----------------------------------------------
+# ---- a reader for each field, which raises ValueError with the value found -------------------------------------------
 
 
 def _flow(value: object) -> Mapping[str, Any]:
@@ -162,7 +162,7 @@ def _flow(value: object) -> Mapping[str, Any]:
         raise ValueError(f"it needs a name and fields, found {_shown(value)}")
     embedding = value.get("embedding")
     if isinstance(embedding, dict) and embedding.get("name") == "trial_masses":
-        return {**value, "embedding": {"edge": True, **embedding}}  # cards older than this field have the ladder
+        return {**value, "embedding": {"edge": True, **embedding}}  # cards older than this field had it
     return value
 
 
@@ -218,7 +218,7 @@ def _text_provenance(value: object) -> Provenance:
     return estimator_provenance_from_text(from_json(dict[str, str], value))
 
 
-def _digest(value: object) -> str:
+def _checksum(value: object) -> str:
     if not isinstance(value, str) or not fullmatch("[0-9a-f]{64}", value):
         raise ValueError(f"no SHA-256: {_shown(value)}")
     return value
@@ -233,16 +233,16 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "condition_shape": _shape,
     "histories": _histories,
     "provenance": _provenance,
-    "weights_sha256": _digest,
+    "weights_sha256": _checksum,
 }
 _OPTIONAL: dict[str, Callable[[Any], Any]] = {
-    "alarm_sha256": _digest,
+    "alarm_sha256": _checksum,
     "recalibration": lambda value: _dataclass(Recalibration, value),
 }
 
 
 def _dataclass(kind: type[T], value: object, *, finite: bool = True) -> T:
-    """Build a dataclass from a mapping with exactly its fields."""
+    """Build a dataclass from a mapping that has exactly its fields."""
     names = {each.name for each in fields(kind)}  # pyright: ignore[reportArgumentType]
     if not isinstance(value, dict) or value.keys() != names:
         found = ", ".join(map(str, value)) if isinstance(value, dict) else repr(value)

@@ -1,7 +1,7 @@
-"""A trained flow with all it needs to be used rightly: prior, observation settings, training range and provenance.
+"""A trained flow together with its prior, observation settings, training range and provenance.
 
 Masses are M200c [h^-1 Msun] as log10_mass [dex]. A saved estimator is a folder with `estimator.json`,
-`estimator.safetensors` and, where it knows what mocks look like, `alarm.safetensors`.
+`estimator.safetensors` and, if it has an alarm, `alarm.safetensors`.
 """
 
 from dataclasses import dataclass, replace
@@ -36,20 +36,27 @@ _GRID = 256
 @final
 @dataclass(frozen=True)
 class MassEstimator:
-    """A trained density estimator q(log10 M | galaxies). `train` makes one, `load` reads one.
+    """Estimator of cluster masses: a trained conditional density q(log10 M | galaxies) and the data it is valid for.
+
+    `train` makes one from mocks, and `load` reads a saved one. `posterior` infers masses, and `warnings` lists reasons
+    to distrust them.
 
     Attributes:
-        network: The trained network, or several as an ensemble.
-        flow: The choice it was built from.
-        prior: The effective training prior, with its support.
-        observation: How the mocks were observed, the richness cut after any thinning: real clusters are observed the
-            same way.
-        cosmology: Of the mocks.
+        network: Trained network, or an ensemble of several.
+        flow: Settings from which the network was built.
+        prior: Effective training prior; its range is the support of every posterior.
+        observation: Aperture, velocity cut and richness cut of the mocks, which observed clusters must share.
+        cosmology: Cosmology of the mocks.
         richness: Fewest and most galaxies of a training cluster, after any thinning.
-        histories: What happened during the training of each member.
-        provenance: How the mocks were made and how the networks were trained: settings, seeds and versions.
-        alarm: Knows what mocks look like, and so which clusters look like none; None where it was not taught.
-        recalibration: Mends the widths of its posteriors; None where it was not asked for.
+        histories: Losses during the training of each network.
+        provenance: Settings, seeds and software versions of the mocks and the training.
+        alarm: Test of whether a cluster resembles the mocks; None if `with_alarm` was not called.
+        recalibration: Correction of the widths of the posteriors; None if `recalibrated` was not called.
+
+    Example:
+        >>> estimator = train(mocks, seed=1)  # doctest: +SKIP
+        >>> posteriors = estimator.posterior(clusters)  # doctest: +SKIP
+        >>> posteriors.mean, posteriors.std  # doctest: +SKIP
     """
 
     network: EmbedOnce | Ensemble
@@ -71,12 +78,12 @@ class MassEstimator:
 
     @property
     def history(self) -> History:
-        """What happened during training, of the first member."""
+        """History of the training of the first network."""
         return self.histories[0]
 
     @property
     def members(self) -> tuple[Self, ...]:
-        """Each member of an ensemble as an estimator of its own, without alarm and recalibration."""
+        """Each network of an ensemble as an estimator of its own, without alarm and recalibration."""
         networks = self.network.members if isinstance(self.network, Ensemble) else [self.network]
         pairs = zip(networks, self.histories, strict=True)
         own = replace(self, alarm=None, recalibration=None)
@@ -84,30 +91,30 @@ class MassEstimator:
 
     @property
     def counts_galaxies(self) -> bool:
-        """Whether the embedding is told how many galaxies there are."""
+        """Whether the embedding has the number of galaxies as an input."""
         embedding = self.flow.config().get("embedding")
         return isinstance(embedding, dict) and bool(embedding.get("richness"))
 
     @property
     def is_truncated(self) -> bool:
-        """Whether the loss knew the prior's ends, so that to cut the density off there is what was trained."""
+        """Whether the loss was that of the density truncated to the support."""
         return self.provenance.truncated
 
     @property
     def support(self) -> tuple[float, float]:
-        """Lowest and highest log10 mass [dex]; a posterior is zero outside."""
+        """Lowest and highest log10 mass of a posterior [dex]; the density is zero outside."""
         return self.prior.low, self.prior.high
 
     def with_alarm(self, mocks: Catalogue, *, seed: int = 1) -> Self:
-        """Teach it what mocks look like, so that `warnings` names clusters that look like none.
+        """Fit an alarm to mocks, so that `warnings` also names clusters unlike any of them.
 
         Args:
-            mocks: Drawn and observed as the training set was, but not in it: 1000 or more, some thousand to know rare
-                ones.
-            seed: Of what is kept aside for the rate of false alarms.
+            mocks: Clusters drawn and observed as the training set was, but not in it. At least 1000; a few thousand to
+                include rare ones.
+            seed: Seed that chooses the mocks on which the rate of false alarms is measured.
 
         Raises:
-            ValueError: Too few mocks.
+            ValueError: There are too few mocks.
         """
         from sbi_clustermass.estimator.misspecification.alarm import Alarm
 
@@ -115,15 +122,16 @@ class MassEstimator:
         return replace(self, alarm=alarm, provenance=replace(self.provenance, alarm_clusters=len(mocks)))
 
     def recalibrated(self, mocks: Catalogue) -> Self:
-        """Mend the widths of its posteriors by what they are on clusters that no network saw: see `Recalibration`.
+        """Correct the widths of the posteriors by their calibration on held-out mocks; see `Recalibration`.
 
         Args:
-            mocks: Drawn and observed as the training set was, but not in it: 100 or more, some thousand to be exact.
+            mocks: Clusters drawn and observed as the training set was, but not in it. At least 100; a few thousand for
+                an accurate correction.
 
         Raises:
-            ValueError: Too few mocks, or it is recalibrated already, or has an alarm, which comes after.
+            ValueError: There are too few mocks, the estimator is already recalibrated, or it already has an alarm,
+                which must be fitted afterwards.
         """
-
         if self.recalibration is not None:
             raise ValueError("recalibrated: it is already; its map would be fitted to mended posteriors.")
         if self.alarm is not None:
@@ -136,19 +144,22 @@ class MassEstimator:
         return replace(self, recalibration=recalibration, provenance=provenance)
 
     def to(self, device: str) -> Self:
-        """Move the network to a device, in place; "auto" takes CUDA where there is one."""
+        """Move the network to a device, in place; "auto" takes CUDA if it is available."""
         return replace(self, network=self.network.to(resolve_device(device)))
 
     def posterior(self, catalogue: Catalogue, *, grid: Float[np.ndarray, "mass"] | None = None) -> MassPosteriors:
-        """Infer the mass of every cluster: exact on a grid, no sampling, any number of galaxies.
+        """Infer the mass of every cluster.
+
+        The densities are evaluated on a grid, without sampling, and a cluster may have any number of galaxies. You are
+        warned if the catalogue has another richness cut than the training set.
 
         Args:
             catalogue: Mock or observed clusters.
-            grid: Log10 masses [dex]; 256 over the support by default.
+            grid: Rising log10 masses [dex]; 256 over the support by default.
 
         Raises:
-            ValueError: The catalogue was observed with another aperture or velocity cut, has no clusters, or the grid
-            leaves the support.
+            ValueError: The catalogue is empty, has another aperture, velocity cut or cosmology than the training set,
+                or the grid leaves the support.
         """
         self._check(catalogue)
         low, high = self.support
@@ -167,13 +178,15 @@ class MassEstimator:
         return found if self.recalibration is None else self.recalibration.apply(found)
 
     def epistemic_std(self, catalogue: Catalogue) -> Float[np.ndarray, "cluster"]:
-        """Standard deviation between the members' posterior means [dex]: the part that more mocks would take away.
+        """Standard deviation between the members' posterior means [dex], which a larger training set would reduce.
 
-        The variance of the mixture is the square of this plus the mean of the members' own variances. Deep ensembles:
-        Lakshminarayanan, Pritzel & Blundell 2017 (arXiv:1612.01474).
+        Its square plus the mean of the members' variances is the variance of the ensemble's posterior.
 
         Raises:
-            ValueError: There is one network only; or as `posterior` does.
+            ValueError: There is only one network, or `posterior` refuses the catalogue.
+
+        References:
+            Lakshminarayanan, Pritzel & Blundell 2017 (arXiv:1612.01474).
         """
         if len(self.members) == 1:
             raise ValueError("one network cannot disagree with itself: train with members=5, say.")
@@ -181,17 +194,17 @@ class MassEstimator:
         return np.asarray(spread)
 
     def to_sbi(self, *, width: int | None = None) -> "DirectPosterior":
-        """The posterior as sbi's `DirectPosterior`, for sbi's diagnostics (SBC, TARP, LC2ST) and plots.
+        """Return the posterior as sbi's `DirectPosterior`, for sbi's diagnostics (SBC, TARP, LC2ST) and plots.
 
-        Its prior is flat between the support's ends, which is what the network learned only if the effective training
-        prior is flat: test sets for sbi's diagnostics are drawn as the training set was. It knows of no recalibration.
+        Its prior is flat over the support, whereas the network learned the effective training prior: draw test sets for
+        sbi's diagnostics as the training set was drawn. A recalibration is not applied.
 
         Args:
-            width: Number of galaxies that every observation is padded to, as sbi demands: `catalogue.padded(width)`.
-                That of the richest training cluster by default, `richness[1]`.
+            width: Number of galaxies to which every observation is padded, as sbi requires: `catalogue.padded(width)`.
+                By default that of the richest training cluster, `richness[1]`.
 
         Raises:
-            ValueError: `width` is not a positive number.
+            ValueError: `width` is not positive.
 
         Example:
             >>> posterior = estimator.to_sbi()  # doctest: +SKIP
@@ -225,10 +238,17 @@ class MassEstimator:
             )
 
     def warnings(self, catalogue: Catalogue, posteriors: MassPosteriors) -> list[tuple[str, ...]]:
-        """List reasons to distrust each cluster's mass, with numbers; empty where there are none.
+        """List reasons to distrust the mass of each cluster, quantified.
+
+        Args:
+            catalogue: Clusters whose masses were inferred.
+            posteriors: Their posteriors, from `posterior`.
+
+        Returns:
+            A tuple of messages for each cluster, empty if nothing is wrong.
 
         Raises:
-            ValueError: A cluster is so far outside the training that its mass would be off by more than .3 dex.
+            ValueError: A cluster is so unlike the training set that its mass would be biased by more than .3 dex.
         """
         found = self._training_range.warnings(catalogue, posteriors)
         if self.alarm is None:
@@ -248,7 +268,7 @@ class MassEstimator:
         )
 
     def save(self, folder: str | Path) -> None:
-        """Write the estimator into a folder: weights as safetensors, everything else as JSON.
+        """Write the estimator into a folder: arrays as safetensors, everything else as JSON.
 
         Raises:
             OSError: The folder cannot be written.
@@ -268,11 +288,15 @@ class MassEstimator:
 
     @classmethod
     def load(cls, folder: str | Path, *, device: str = "auto") -> Self:
-        """Read an estimator. Nothing is ever unpickled: a file from a stranger can do no harm.
+        """Read a saved estimator. Nothing is unpickled, so that a file from a stranger can do no harm.
+
+        Args:
+            folder: Folder that `save` wrote.
+            device: "auto" takes CUDA if it is available.
 
         Raises:
-            FileNotFoundError: The folder or one of its two files is missing.
-            ValueError: A file is damaged, truncated, of another kind, or the two do not belong together.
+            FileNotFoundError: The folder or a file in it is missing.
+            ValueError: A file is damaged, truncated or of another kind, or the files do not belong together.
         """
         card, flow, network, alarm = storage.load(Path(folder))
         return cls(

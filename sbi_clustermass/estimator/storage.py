@@ -1,7 +1,7 @@
-"""Trained estimators on disk: weights as safetensors, the rest as JSON, nothing ever unpickled.
+"""Trained estimators on disk: arrays as safetensors, the rest as JSON; nothing is unpickled.
 
-Nothing of a folder is believed: the description is checked field by field, the network is built within the bounds of
-the weights' file, and each file's checksum and numbers are looked at.
+Files may come from strangers: the description is checked field by field, the network may be no larger than the weights
+beside it, and each file's checksum and numbers are checked.
 """
 
 from dataclasses import replace
@@ -29,13 +29,13 @@ _BELONGS_TO = "weights_sha256"  # in the alarm's header
 
 
 def save(folder: Path, card: Card, network: EmbedOnce | Ensemble, alarm: "Alarm | None") -> None:
-    """Write all files, or none; the card, which takes its place last, holds the checksums of the others.
+    """Write all files or none. The card holds the checksums of the others and is put in place last.
 
     Args:
-        folder: Folder to write; made where it is absent.
+        folder: Folder to write; created if absent.
         card: Description of the estimator, without checksums.
         network: Trained network.
-        alarm: Fitted alarm.
+        alarm: Fitted alarm; None for an estimator without one.
 
     Raises:
         OSError: The folder cannot be written.
@@ -50,16 +50,18 @@ def save(folder: Path, card: Card, network: EmbedOnce | Ensemble, alarm: "Alarm 
                 _save_alarm(alarm, arrays, card.weights_sha256)
                 write_card(replace(card, alarm_sha256=sha256_of(arrays)), described)
     if alarm is None:
-        (folder / ALARM).unlink(missing_ok=True)  # an alarm of an estimator that was saved here before
+        (folder / ALARM).unlink(missing_ok=True)  # of an estimator that was saved here before
 
 
 def _save_alarm(alarm: "Alarm", path: Path, weights: str) -> None:
-    arrays = {name: np.ascontiguousarray(array) for name, array in alarm.to_arrays().items()}  # raw memory is written
+    arrays = {
+        name: np.ascontiguousarray(array) for name, array in alarm.to_arrays().items()
+    }  # safetensors writes raw memory
     save_arrays(arrays, str(path), metadata={_BELONGS_TO: weights})
 
 
 class Stored(NamedTuple):
-    """The parts of a saved estimator."""
+    """Parts of a saved estimator."""
 
     card: Card
     flow: "Flow"
@@ -72,15 +74,15 @@ def load(folder: Path) -> Stored:
 
     Raises:
         FileNotFoundError: The folder or a file in it is missing.
-        ValueError: A file is damaged or does not belong to the other, or the card is of another format.
+        ValueError: A file is damaged, the files do not belong together, or the card is of another format.
     """
-    _check_there(folder)
+    _check_files(folder)
     card = read_card(folder / CARD)
-    _check_digest(folder / WEIGHTS, card.weights_sha256)
+    _check_checksum(folder / WEIGHTS, card.weights_sha256)
     return Stored(card, *_network(folder, card), _alarm(folder / ALARM, card))
 
 
-def _check_there(folder: Path) -> None:
+def _check_files(folder: Path) -> None:
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder. A model is a folder with {CARD} and {WEIGHTS}.")
     for name in (CARD, WEIGHTS):
@@ -89,7 +91,7 @@ def _check_there(folder: Path) -> None:
 
 
 def _network(folder: Path, card: Card) -> tuple["Flow", EmbedOnce | Ensemble]:
-    """The network with its weights."""
+    """Build the network and load its weights."""
     path = folder / WEIGHTS
     with damaged(path, "holds no weights"):
         header = WeightsHeader.from_file(path)
@@ -103,10 +105,10 @@ def _network(folder: Path, card: Card) -> tuple["Flow", EmbedOnce | Ensemble]:
 
 
 def _template(card: Card, header: WeightsHeader) -> tuple["Flow", EmbedOnce | Ensemble]:
-    """The network without its weights.
+    """Build the network without its weights.
 
     Raises:
-        ValueError: The card describes none, or one that these weights cannot be of.
+        ValueError: The card describes no network, or one larger than these weights.
     """
     if len(card.histories) > header.tensors:
         raise ValueError(f"{len(card.histories)} members, where the weights are {header.tensors} tensors")
@@ -118,24 +120,24 @@ def _template(card: Card, header: WeightsHeader) -> tuple["Flow", EmbedOnce | En
 
 
 def _alarm(path: Path, card: Card) -> "Alarm | None":
-    """The alarm, for estimators that were saved with one."""
+    """Read the alarm; None for an estimator that was saved without one."""
     from sbi_clustermass.estimator.misspecification.alarm import Alarm
 
     if card.alarm_sha256 is None:
         return None
     if not path.is_file():
         raise FileNotFoundError(f"{path.parent}: no {path.name} in it, which {CARD} names. Copy the folder again.")
-    _check_digest(path, card.alarm_sha256)
+    _check_checksum(path, card.alarm_sha256)
     with damaged(path, "holds no alarm"):
         with safe_open(str(path), framework="np") as file:
-            weights = (file.metadata() or {}).get(_BELONGS_TO, card.weights_sha256)  # older files do not say
+            weights = (file.metadata() or {}).get(_BELONGS_TO, card.weights_sha256)  # absent from older files
         if weights != card.weights_sha256:
             raise ValueError("it was learnt with other weights")
         return Alarm.from_arrays(load_arrays(str(path)))
 
 
-def _check_digest(path: Path, digest: str) -> None:
-    if sha256_of(path) != digest:
+def _check_checksum(path: Path, checksum: str) -> None:
+    if sha256_of(path) != checksum:
         raise ValueError(
             f"{path}: damaged or truncated, or of another model: its checksum is not the one in {CARD}.\n"
             "  try:    copy the model folder again, or train anew"

@@ -1,4 +1,4 @@
-"""From a mock catalogue to a trained estimator.
+"""Training of an estimator on a mock catalogue.
 
 Masses are M200c [h^-1 Msun] as log10_mass [dex].
 """
@@ -39,31 +39,31 @@ def train(
     """Train a flow on a mock catalogue.
 
     Args:
-        catalogue: Mock clusters; lines of sight of one host stay on one side of the validation split. Or the parts of
-            a catalogue larger than memory, such as a `StoredCatalogue`: they are read one at a time into files, which
-            are mapped into memory and removed at the end; the result is the same.
-        flow: The architecture, `StackedAffine()` by default.
+        catalogue: Mock clusters, or the parts of a catalogue larger than memory, such as a `StoredCatalogue`. Parts
+            are read one at a time into memory-mapped files, which are removed at the end; the result is the same. All
+            lines of sight through a host halo stay on one side of the validation split.
+        flow: Architecture, `StackedAffine()` by default.
         support: Lowest and highest log10 mass of the prior [dex]; by default the range of the attempted masses,
             rounded outwards to .01.
-        training: The training rule; the one that suits the embedding by default (`default_training`).
-        mirror: Show every cluster a second time with v_los reversed, as likely as the first. With an augmentation its
-            own `mirror` does that.
-        members: Networks to train, as an ensemble: seeds of their weights, splits and batches differ.
-        checkpoint: Folder for the state of the training, written at validations at most every half minute. The same
-            call goes on from it, to the same result; the folder stays.
-        device: "auto" takes CUDA where there is one.
-        seed: Of the weights, the split and the order of the batches, in place of the training rule's own.
+        training: Settings of the training; by default those that suit the embedding (`default_training`).
+        mirror: Whether every cluster is shown a second time with reversed velocities, which are as likely. An
+            augmentation has a `mirror` of its own instead.
+        members: Number of networks, which make an ensemble; they differ in the seeds of weights, split and batches.
+        checkpoint: Folder for the state of the training, saved at validations, at most every half minute. The same
+            call resumes from it, to the same result. The folder is not removed.
+        device: "auto" takes CUDA if it is available.
+        seed: Seed of the weights, the split and the order of the batches; replaces the one in `training`.
         progress: Called at every validation.
 
     Raises:
-        ValueError: The catalogue has no masses, or fewer than 100 clusters inside the support; or the checkpoint is of
-            another training.
-        TypeError: The flow is a builder of something other than `EmbedOnce`.
+        ValueError: The catalogue has no masses or fewer than 100 clusters inside the support, `members` is below 1, or
+            the checkpoint is of another training.
+        TypeError: The flow cannot be saved, or builds something other than an `EmbedOnce`.
     """
     flow = flow or StackedAffine()
     training = training or default_training(flow.embedding)
     training = training if seed is None else replace(training, seed=seed)
-    flow.config()  # refuses what could not be saved before the time is spent
+    flow.config()  # refuses a flow that could not be saved, before the training
     if members < 1:
         raise ValueError(f"members must be at least 1, got {members}.")
     folder = None if checkpoint is None else Path(checkpoint)
@@ -72,10 +72,11 @@ def train(
         clusters = TrainingSet.from_catalogue(catalogue, storage, support).augmented(training.augmentation)
         warn_of_gaps(clusters.clusters, clusters.support)
         training = replace(training, augmentation=clusters.augmentation)
-        even = getattr(flow.embedding, "even", False)  # sees no difference: the same would be shown twice
+        even = getattr(flow.embedding, "even", False)  # sees no difference between a cluster and its mirror image
         shown = clusters.mirrored() if mirror and not even and training.augmentation is None else clusters
-        found = train_members(shown, flow, training, members=members, checkpoint=folder, progress=progress)
-    networks, histories = found
+        networks, histories = train_members(
+            shown, flow, training, members=members, checkpoint=folder, progress=progress
+        )
     mocks, n = clusters.clusters, len(networks)
     return MassEstimator(
         network=networks[0] if n == 1 else Ensemble(networks, clusters.support),

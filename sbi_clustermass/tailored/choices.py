@@ -1,4 +1,4 @@
-"""Mocks and a training that suit the clusters at hand, each choice with its reason.
+"""Settings of mocks and training that suit a survey, each with its reason.
 
 Masses are M200c [h^-1 Msun] as log10_mass [dex], distances comoving [h^-1 Mpc], velocities [km/s].
 """
@@ -13,46 +13,46 @@ from clustermocks.haloes.environment import central_threshold
 from clustermocks.haloes.satellites import HaloGalaxies
 from sbi_clustermass.estimator.mass_bias import redshift_shift
 from sbi_clustermass.tailored import reasons
-from sbi_clustermass.tailored.look import DataLook
 from sbi_clustermass.tailored.settings import Choice, Choices, Wishes
+from sbi_clustermass.tailored.survey_properties import SurveyProperties
 
-UNKNOWN_ERROR = 100.0  # km/s: of the redshifts of SDSS (30) and 2dFGRS (85: Colless et al. 2001, MNRAS 328, 1039)
-SIGNIFICANT = 3.0  # standard errors of a completeness that changes outwards
-_APART = 0.03  # dex that the masses of one shell of redshift are off at its ends, at most
+UNKNOWN_ERROR = 100.0  # km/s: SDSS has errors of 30, 2dFGRS of 85 (Colless et al. 2001, MNRAS 328, 1039)
+SIGNIFICANT = 3.0  # standard errors above which a radial change of completeness is believed
+_APART = 0.03  # largest bias of a mass at the ends of a shell of redshift [dex]
 _MOST_SHELLS = 8  # enough for that from redshift 0 to 2
-_LEAST_HALF = 0.1  # dex of depth: a mass function in place of the flat masses of the mocks shifts it by .06
-_FEW = 5  # fewest galaxies of a cluster that is worth a mass
+_LEAST_HALF = 0.1  # half width of the range of depths [dex]; the mass function of real clusters shifts depth by .06
+_FEW = 5  # fewest galaxies of a cluster whose mass can be inferred
 _DEEPEST = 6.0
 
 
-def choose(look: DataLook, wishes: Wishes | None = None) -> Choices:
-    """Choose settings for clusters that look like this: a pure function of what was measured and wished for."""
+def choose(survey: SurveyProperties, wishes: Wishes | None = None) -> Choices:
+    """Choose settings for clusters with these properties; a pure function of measurements and wishes."""
     wishes = wishes or Wishes()
-    shells, radial = _shells(look), _radial(look, wishes)
-    depth, completeness = _depth(look, radial, wishes, deepest(shells, look.cosmology))
+    shells, radial = _shells(survey), _radial(survey, wishes)
+    depth, completeness = _depth(survey, radial, wishes, deepest(shells, survey.cosmology))
     chosen = Choices(
-        model=_model(look, wishes, radial, depth),
+        model=_model(survey, wishes, radial, depth),
         redshifts=tuple(shells),
         shares=tuple(shells.values()),
         n=wishes.n,
         low=13.0,
         high=15.6,
         completeness=completeness,
-        velocity_error=_errors(look, wishes),
+        velocity_error=_errors(survey, wishes),
         richness=wishes.richness,
         cleaning=wishes.cleaning,
         because=(),
         cautions=(),
     )
-    because = tuple(Choice(*each) for each in reasons.because(look, chosen, wishes))
-    return replace(chosen, because=because, cautions=reasons.cautions(look, chosen))
+    because = tuple(Choice(*each) for each in reasons.because(survey, chosen, wishes))
+    return replace(chosen, because=because, cautions=reasons.cautions(survey, chosen))
 
 
-def _model(look: DataLook, wishes: Wishes, radial: tuple[float, float], depth: float) -> HaloModel:
-    least = _least(look, wishes)
+def _model(survey: SurveyProperties, wishes: Wishes, radial: tuple[float, float], depth: float) -> HaloModel:
+    least = _least(survey, wishes)
     return HaloModel(
-        observation=Observation(redshift=round(look.redshift, 4), aperture=look.aperture, min_galaxies=least),
-        cosmology=look.cosmology,
+        observation=Observation(redshift=round(survey.redshift, 4), aperture=survey.aperture, min_galaxies=least),
+        cosmology=survey.cosmology,
         completeness=1.0 if radial == (1.0, 1.0) else RadialCompleteness(*radial),
         fibre_collision=wishes.fibre_collision,
         galaxies=HaloGalaxies(richness=round(HaloGalaxies.richness * depth, 2)),
@@ -60,28 +60,28 @@ def _model(look: DataLook, wishes: Wishes, radial: tuple[float, float], depth: f
     )
 
 
-def _shells(look: DataLook) -> dict[float, float]:
-    """Redshifts, and the share of the clusters that is nearest to each.
+def _shells(survey: SurveyProperties) -> dict[float, float]:
+    """Redshifts of the shells, and the share of the clusters that is nearest to each.
 
-    Of nine clusters in ten, the middle ones, no mass is off by more than .03 dex for its shell's redshift, or by more
-    where that would take over 8 shells; there is none where no cluster is.
+    For the middle 90 % of the clusters the shell's redshift biases no mass by more than .03 dex, unless that would take
+    more than 8 shells. No shell is without clusters.
     """
-    if not look.redshifts:
-        return {round(look.redshift, 4): 1.0}
-    low, high = np.quantile(look.redshifts, (0.05, 0.95))
-    inside = [z for z in look.redshifts if low <= z <= high]
-    apart = max(_APART, redshift_shift(high, low, look.cosmology) / (2 * _MOST_SHELLS))
+    if not survey.redshifts:
+        return {round(survey.redshift, 4): 1.0}
+    low, high = np.quantile(survey.redshifts, (0.05, 0.95))
+    inside = [z for z in survey.redshifts if low <= z <= high]
+    apart = max(_APART, redshift_shift(high, low, survey.cosmology) / (2 * _MOST_SHELLS))
     shells: list[list[float]] = [[inside[0]]]
     for z in inside[1:]:
-        if redshift_shift(z, shells[-1][0], look.cosmology) <= 2 * apart:
+        if redshift_shift(z, shells[-1][0], survey.cosmology) <= 2 * apart:
             shells[-1].append(z)
         else:
             shells.append([z])
-    return {_middle(shell, apart, look.cosmology): len(shell) / len(inside) for shell in shells}
+    return {_middle(shell, apart, survey.cosmology): len(shell) / len(inside) for shell in shells}
 
 
 def _middle(shell: list[float], apart: float, cosmology: Cosmology) -> float:
-    """The median redshift, or half way between the ends in mass where that is too far from one of them."""
+    """Median redshift, or the one of equal mass bias at both ends if the median is too far from one of them."""
     low, median, high = shell[0], float(np.median(shell)), shell[-1]
     if redshift_shift(high, median, cosmology) <= apart and redshift_shift(median, low, cosmology) <= apart:
         return round(median, 4)
@@ -90,21 +90,21 @@ def _middle(shell: list[float], apart: float, cosmology: Cosmology) -> float:
     return round(float(np.interp(off[-1] / 2, off, grid)), 4)
 
 
-def _radial(look: DataLook, wishes: Wishes) -> tuple[float, float]:
-    """Completeness in the centre and at the edge; what fibres or a cleaning do to the profile is not counted twice."""
-    edge, error = look.compared.edge, look.compared.edge_error
-    cleaned = look.looks_cleaned and wishes.cleaning is None
+def _radial(survey: SurveyProperties, wishes: Wishes) -> tuple[float, float]:
+    """Completeness in the centre and at the edge, unless fibre collisions or a cleaning explain the profile."""
+    edge, error = survey.comparison.edge, survey.comparison.edge_error
+    cleaned = survey.looks_cleaned and wishes.cleaning is None
     if wishes.fibre_collision or cleaned or abs(edge - 1) < SIGNIFICANT * error:
         return 1.0, 1.0
     return (1.0, round(edge, 2)) if edge < 1 else (round(1 / edge, 2), 1.0)
 
 
 def _depth(
-    look: DataLook, radial: tuple[float, float], wishes: Wishes, most: float
+    survey: SurveyProperties, radial: tuple[float, float], wishes: Wishes, most: float
 ) -> tuple[float, tuple[float, float]]:
-    """How many times the default's galaxies the mocks have, and which shares of them are kept."""
-    found, (centre, edge) = look.compared, radial
-    already = np.log10(centre + (edge - centre) * found.mean_R / look.aperture)
+    """Density of galaxies in units of the default mocks', and the range of the shares that are kept."""
+    found, (centre, edge) = survey.comparison, radial
+    already = np.log10(centre + (edge - centre) * found.mean_R / survey.aperture)
     half = max(2 * float(np.hypot(found.depth_error, found.depth_spread)), _LEAST_HALF)
     low, high = (float(10 ** (found.depth - already + side * half)) for side in (-1, 1))
     times = min(max(high, 1.0), most)
@@ -115,9 +115,9 @@ def _depth(
 
 
 def deepest(redshifts: Iterable[float], cosmology: Cosmology) -> float:
-    """How many times the default's galaxies the halo model can have at all these redshifts.
+    """Largest density of galaxies, in units of the default's, that the halo model can have at all these redshifts.
 
-    Centrals of haloes above 10^10.5 are the end: 5.4 times at redshift .1, 5 at .94, 3.8 at 2.
+    It is limited by the number of haloes above 10^10.5: to 5.4 at redshift .1, 5 at .94, 3.8 at 2.
     """
     times = _DEEPEST
     for z in redshifts:
@@ -136,18 +136,18 @@ def _possible(times: float, redshift: float, cosmology: Cosmology) -> bool:
     return True
 
 
-def _errors(look: DataLook, wishes: Wishes) -> tuple[float, float]:
-    """The table's own errors with room on either side, rounding included; up to 100 km/s where it has none."""
+def _errors(survey: SurveyProperties, wishes: Wishes) -> tuple[float, float]:
+    """Range of the table's errors, widened by 30 % and with rounding; up to 100 km/s if the table has none."""
     if wishes.velocity_error is not None:
         return 0.0, wishes.velocity_error
-    if look.velocity_error is None:
-        return round(look.rounding, 1), round(float(np.hypot(UNKNOWN_ERROR, look.rounding)), 1)
-    low, _, high = (float(np.hypot(error, look.rounding)) for error in look.velocity_error)
+    if survey.velocity_error is None:
+        return round(survey.rounding, 1), round(float(np.hypot(UNKNOWN_ERROR, survey.rounding)), 1)
+    low, _, high = (float(np.hypot(error, survey.rounding)) for error in survey.velocity_error)
     return round(0.7 * low, 1), round(1.3 * high, 1)
 
 
-def _least(look: DataLook, wishes: Wishes) -> int:
-    """Ten galaxies, or five where a tenth of the clusters has fewer than ten."""
+def _least(survey: SurveyProperties, wishes: Wishes) -> int:
+    """Fewest galaxies: ten, or five if more than a tenth of the clusters has fewer than ten."""
     if wishes.min_galaxies is not None:
         return wishes.min_galaxies
-    return _FEW if look.poor > 0.1 * look.clusters else Observation.min_galaxies
+    return _FEW if survey.poor > 0.1 * survey.clusters else Observation.min_galaxies

@@ -1,4 +1,4 @@
-"""What of a cluster does not tell how many of its galaxies have a redshift, and what does.
+"""Summary statistics of a cluster: some independent of how many of its galaxies have a redshift, some not.
 
 Distances are comoving [h^-1 Mpc], velocities [km/s].
 """
@@ -13,8 +13,8 @@ from clustermocks.kinematics.dispersion import velocity_dispersion
 
 INNER, CORE = 1 / 3, 1 / 8  # of the aperture: .53 and .2 h^-1 Mpc
 FAST = 2.5  # inner velocity dispersions: 1 % of a Gaussian, a tenth or more where there are interlopers
-_FEWEST = 5  # galaxies for a dispersion of their own
-_SLOWEST = 30.0  # [km/s]: a dispersion below which none is taken, as velocities may all be equal
+_FEWEST = 5  # galaxies in the inner third from which its dispersion is measured
+_SLOWEST = 30.0  # smallest dispersion [km/s], because velocities may all be equal
 _MAD = 1.4826  # standard deviation of a Gaussian over its median absolute deviation
 
 Values = Float[np.ndarray, "cluster"]
@@ -22,16 +22,16 @@ Pair = tuple[np.ndarray, np.ndarray]
 
 
 class Features(NamedTuple):
-    """Numbers of clusters, one row each: (cluster, 3), then (cluster,).
+    """Summary statistics of clusters, one row each: (cluster, 3), then (cluster,).
 
     Attributes:
         speeds: Log10 of three velocity dispersions [dex of km/s]: all galaxies after 3-sigma clipping; all and those in
             the inner third, by the median absolute velocity. Thinning changes them by chance only.
-        number: Galaxies.
-        mean_R: Their mean distance [h^-1 Mpc].
+        number: Number of galaxies.
+        mean_R: Their mean projected distance [h^-1 Mpc].
         mean_R2: Their mean squared distance [h^-2 Mpc^2].
-        core: Galaxies within an eighth of the aperture.
-        fast: Galaxies outside the inner third, faster than 2.5 of its dispersions: mostly interlopers.
+        core: Number of galaxies within an eighth of the aperture.
+        fast: Number of galaxies outside the inner third, faster than 2.5 of its dispersions: mostly interlopers.
     """
 
     speeds: Float[np.ndarray, "cluster 3"]
@@ -46,8 +46,8 @@ def features(clusters: Iterable[Pair], aperture: float) -> Features:
     """Measure clusters.
 
     Args:
-        clusters: R_proj [h^-1 Mpc] and v_los [km/s] of each one's galaxies in the cylinder, two or more.
-        aperture: Of the cylinder [h^-1 Mpc].
+        clusters: R_proj [h^-1 Mpc] and v_los [km/s] of the galaxies of each cluster, two or more.
+        aperture: Radius of the cylinder [h^-1 Mpc].
     """
     rows = [_row(np.asarray(R, float), np.asarray(v, float), aperture) for R, v in clusters]
     table = np.array(rows, float).reshape(-1, 8)

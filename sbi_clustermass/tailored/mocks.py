@@ -1,4 +1,4 @@
-"""The mocks of an estimator that is made for some clusters: shells of redshift in a folder, read as one catalogue.
+"""Mocks for a survey: one folder for each shell of redshift, read as one catalogue.
 
 Masses are M200c [h^-1 Msun] as log10_mass [dex].
 """
@@ -20,12 +20,12 @@ from sbi_clustermass.tailored.settings import Choices
 @final
 @dataclass(frozen=True)
 class TailoredMocks:
-    """Mocks of all shells, part by part, as the clusters at hand are observed.
+    """Mocks of all shells, part by part, observed as the survey's clusters are.
 
     Attributes:
-        shells: A folder for each redshift.
-        choices: How they are observed.
-        seed: Of thinning and errors.
+        shells: Folder of each redshift's mocks.
+        choices: Settings of the observation.
+        seed: Seed of thinning and errors.
     """
 
     shells: tuple[StoredCatalogue, ...]
@@ -37,7 +37,7 @@ class TailoredMocks:
         return sum(len(shell) for shell in self.shells)
 
     def __iter__(self) -> Iterator[Catalogue]:
-        """Yield catalogues of one observation, whose clusters have a column of their redshifts.
+        """Yield catalogues of one observation, with a column `redshift`.
 
         Raises:
             ValueError: A part is missing, truncated or damaged; the message names it.
@@ -63,18 +63,18 @@ class TailoredMocks:
 def simulate(
     choices: Choices, folder: Path, *, seed: int, n_jobs: int, progress: Callable[[int], object]
 ) -> TailoredMocks:
-    """Simulate the shells, each in a folder of its redshift; the same call goes on where one was interrupted.
+    """Simulate the shells, each in a folder of its redshift; the same call resumes an interrupted simulation.
 
     Args:
-        choices: What to simulate.
-        folder: For the folders.
-        seed: Of masses and mocks; each shell has its own after it.
-        n_jobs: Processes.
+        choices: Settings of the mocks.
+        folder: Folder that holds those of the shells.
+        seed: Seed of masses and mocks of the first shell; that of each further shell is one larger.
+        n_jobs: Number of processes.
         progress: Called with the number of mocks done.
 
     Raises:
         ValueError: A folder holds other mocks; the message names the settings that differ.
-        OSError: It cannot be written.
+        OSError: A folder cannot be written.
     """
     shells, done = [], 0
     for i, (redshift, share) in enumerate(zip(choices.redshifts, choices.shares, strict=True)):
@@ -92,5 +92,5 @@ def simulate(
 
 
 def at_redshift(model: HaloModel, redshift: float) -> HaloModel:
-    """The same model at another redshift."""
+    """Return the model with another redshift."""
     return replace(model, observation=replace(model.observation, redshift=redshift))

@@ -1,4 +1,4 @@
-"""Redshifts and velocities that were rounded before they came into a table.
+"""Detection of redshifts and velocities that were rounded before they were tabulated.
 
 Velocities in [km/s].
 """
@@ -10,20 +10,20 @@ from clustermocks.haloes.cosmology import SPEED_OF_LIGHT
 from clustermocks.observation import observed_redshift
 
 _STEPS_Z = (1e-3, 1e-4)  # redshift: 300 and 30 km/s
-_STEPS_V = (100.0, 50.0, 10.0)  # km/s; coarser ones are as wide as a group's dispersion, finer ones do no harm
+_STEPS_V = (100.0, 50.0, 10.0)  # km/s; coarser steps are as wide as a group's dispersion, finer ones are harmless
 _IN_PHASE = 0.95  # mean resultant length; 1 for values on a comb
 _FEWEST = 8  # galaxies: by chance 8 are in phase with probability exp(-8 * .95^2) = .0007
 
 
 def rounding_error(v_los: Float[np.ndarray, "galaxy"], redshift: float) -> float:
-    """Standard deviation that rounding adds to the velocities, step / sqrt(12) [km/s]; 0 where they are not rounded.
+    """Standard deviation that rounding adds to the velocities, step / sqrt(12) [km/s]; 0 if they are not rounded.
 
-    Redshifts, c z or relative velocities that are whole multiples of a step are all in phase with it, wherever the
-    cluster's own velocity was put since (Rayleigh's test: Mardia & Jupp 2000, Directional Statistics, section 6.3).
+    Redshifts, c z or relative velocities that are multiples of a step stay in phase with it when a constant is
+    subtracted (Rayleigh's test: Mardia & Jupp 2000, Directional Statistics, section 6.3).
 
     Args:
-        v_los: Relative to the cluster [km/s].
-        redshift: The cluster's [1]; NaN if unknown.
+        v_los: Velocities relative to the cluster [km/s].
+        redshift: Redshift of the cluster [1]; NaN if unknown.
     """
     v_los = np.asarray(v_los, float)
     if len(v_los) < _FEWEST:

@@ -1,4 +1,4 @@
-"""From tables of clusters to an estimator made for them: look, choose, simulate, train."""
+"""An estimator for given tables of clusters: measure, choose, simulate, train."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -13,34 +13,34 @@ from sbi_clustermass.estimator.training_run import TrainingRun, state_folder
 from sbi_clustermass.observations.tables import ObservedCluster, TableOptions, Unreadable, read_clusters
 from sbi_clustermass.report import Section, Table
 from sbi_clustermass.report.markdown import markdown
-from sbi_clustermass.tailored.look import FEWEST, DataLook, look_at
 from sbi_clustermass.tailored.mocks import simulate
 from sbi_clustermass.tailored.settings import Choices
+from sbi_clustermass.tailored.survey_properties import FEWEST, SurveyProperties, measure_clusters
 
 CHOICES, MOCKS = "choices.md", "mocks"
 
 
-def look_at_tables(
+def measure_tables(
     paths: Sequence[Path],
     options: TableOptions | None = None,
     *,
     cosmology: Cosmology = MDPL2,
     cleaning: Cleaning | None = None,
     seed: int = 1,
-) -> DataLook:
-    """Read every cluster of some tables, as `infer` does, and measure them.
+) -> SurveyProperties:
+    """Read every cluster of the tables, as `infer` does, and measure the survey's properties.
 
     Args:
         paths: Tables of galaxies.
-        options: What the user says about them.
-        cosmology: Of distances and mocks.
-        cleaning: How interlopers were removed from them.
-        seed: Of the mocks that they are held against.
+        options: Units, columns and conventions of the tables.
+        cosmology: Cosmology of distances and mocks.
+        cleaning: How interlopers were removed from the tables.
+        seed: Seed of the mocks with which the clusters are compared.
 
     Raises:
         ValueError: No cluster can be measured; the message gives the first reasons.
     """
-    return look_at(_clusters(paths, options, cosmology), cosmology=cosmology, cleaning=cleaning, seed=seed)
+    return measure_clusters(_clusters(paths, options, cosmology), cosmology=cosmology, cleaning=cleaning, seed=seed)
 
 
 def _clusters(
@@ -51,11 +51,11 @@ def _clusters(
         yield from read_clusters(path, options=options, observation=observation, cosmology=cosmology)
 
 
-def section(look: DataLook, choices: Choices, title: str) -> Section:
-    """What was chosen and why, for the terminal and for `choices.md`."""
+def section(survey: SurveyProperties, choices: Choices, title: str) -> Section:
+    """Show the choices and their reasons, for the terminal and for `choices.md`."""
     rows = tuple(map(tuple, choices.because))
     table = Table(title=f"An estimator for {title}", header=("setting", "chosen", "why"), rows=rows)
-    text = [f"Clusters measured: {look.clusters}; not measured: {look.unreadable}."]
+    text = [f"Clusters measured: {survey.clusters}; not measured: {survey.unreadable}."]
     return Section("What was chosen, and why", text, tables=[table], warnings=choices.cautions)
 
 
@@ -69,20 +69,20 @@ def train_for(
     n_jobs: int = 2,
     checkpoint: Path | None = None,
 ) -> MassEstimator:
-    """Simulate what was chosen and train on it; the same call goes on where it was interrupted.
+    """Simulate mocks and train on them; the same call resumes an interrupted run.
 
     Args:
-        choices: Of `choose`.
+        choices: Settings from `choose`.
         out: Folder for the estimator, its mocks and `choices.md`.
         stage: Shows the progress.
-        run: How to train; `tabulated` on `trial_masses`, three networks and an alarm by default.
-        explanation: Section that is written as `choices.md`.
-        n_jobs: Processes for the simulator.
+        run: Settings of the training; `tabulated` on `trial_masses`, three networks and an alarm by default.
+        explanation: Section to write as `choices.md`.
+        n_jobs: Number of processes for the simulator.
         checkpoint: Folder for the state of the training, in `out` by default.
 
     Raises:
-        ValueError: The folder holds mocks of other choices, and the message names what differs; or it is that for the
-            state as well.
+        ValueError: The folder holds mocks of other choices, which the message names; or it is also the folder for the
+            state.
         OSError: The folder cannot be written.
     """
     run = run or TrainingRun(flow="tabulated", embedding="trial_masses", members=3)

@@ -1,4 +1,4 @@
-"""Settings of mocks and a training for the clusters at hand: what the user asks for, and what was chosen.
+"""Settings of mocks and training for a survey: the user's wishes, and the choices.
 
 Masses are M200c [h^-1 Msun] as log10_mass [dex], velocities [km/s].
 """
@@ -11,7 +11,7 @@ from clustermocks.perturbations import Cleaning
 
 
 class Choice(NamedTuple):
-    """What was chosen, and why, in words."""
+    """A chosen setting, its value and the reason, as text."""
 
     what: str
     value: str
@@ -21,16 +21,16 @@ class Choice(NamedTuple):
 @final
 @dataclass(frozen=True)
 class Wishes:
-    """What the user asks for, whatever the data look like.
+    """Settings that the user fixes, whatever the data.
 
     Attributes:
-        n: Mocks to simulate, all shells together.
-        richness: Whether the number of galaxies may count: the user vouches for the completeness.
-        cleaning: How interlopers were removed from the data, and are to be from the mocks; None for not at all.
-        fibre_collision: Least angle between two galaxies with redshifts [arcsec].
-        completeness: Lowest share of the mocks' galaxies in the training, in place of what the data tell [1].
-        velocity_error: Largest velocity error in the training, in place of what the data tell [km/s].
-        min_galaxies: Fewest galaxies of a cluster, in place of what the data tell.
+        n: Number of mocks in all shells.
+        richness: Whether the network sees the number of galaxies, so that the completeness must be right.
+        cleaning: How interlopers were removed from the data, and are removed from the mocks; None to keep them.
+        fibre_collision: Smallest angle between two galaxies with redshifts [arcsec].
+        completeness: Lowest share of the mocks' galaxies in the training [1]; by default measured from the data.
+        velocity_error: Largest velocity error in the training [km/s]; by default measured from the data.
+        min_galaxies: Fewest galaxies of a cluster; by default measured from the data.
     """
 
     n: int = 40_000
@@ -48,18 +48,18 @@ class Choices:
     """Settings of simulator and training, with their reasons.
 
     Attributes:
-        model: The simulator, at the median redshift.
-        redshifts: Of the shells that are simulated [1].
-        shares: Of the mocks in each shell, as of the clusters [1].
-        n: Mocks, all shells together.
+        model: Simulator, at the median redshift.
+        redshifts: Redshift of each shell [1].
+        shares: Share of the mocks in each shell, equal to that of the clusters [1].
+        n: Number of mocks in all shells.
         low: Lowest log10 mass [dex].
         high: Highest log10 mass [dex].
         completeness: Lowest and highest share of a mock's galaxies in the training [1].
         velocity_error: Smallest and largest velocity error that is added in the training [km/s].
-        richness: Whether the number of galaxies counts.
-        cleaning: How interlopers are removed from the mocks; None for not at all.
+        richness: Whether the network sees the number of galaxies.
+        cleaning: How interlopers are removed from the mocks; None to keep them.
         because: Each choice with its reason.
-        cautions: What no choice could mend.
+        cautions: Sentences about what no choice can correct.
     """
 
     model: HaloModel

@@ -12,22 +12,22 @@ from clustermocks import Catalogue, FlatMasses, HaloModel
 from clustermocks.haloes.cosmology import MDPL2, SPEED_OF_LIGHT
 from clustermocks.observation import observed_redshift
 from sbi_clustermass.observations.tables import TableOptions
-from sbi_clustermass.tailored import look_at_tables
+from sbi_clustermass.tailored import measure_tables
 
 DISTANCES = TableOptions(h=1.0, distance="comoving")
 
 
 class Observer(NamedTuple):
-    """What tests need to write tables."""
+    """Functions that write tables."""
 
     simulated: Callable[..., Catalogue]
     as_distances: Callable[..., Path]
     as_sky: Callable[..., Path]
     options: TableOptions
 
-    def look(self, mocks, path):
-        """Look at mocks by way of a table."""
-        return look_at_tables([self.as_distances(mocks, path)], self.options)
+    def measure(self, mocks, path):
+        """Measure mocks by way of a table."""
+        return measure_tables([self.as_distances(mocks, path)], self.options)
 
 
 def simulated(model=None, *, n=80, seed=11):

@@ -6,7 +6,7 @@ import pytest
 from clustermocks import FlatMasses, HaloModel
 from clustermocks.haloes.satellites import HaloGalaxies
 from sbi_clustermass.estimator.training_run import TrainingRun
-from sbi_clustermass.tailored import Wishes, choose, look_at_tables, train_for
+from sbi_clustermass.tailored import Wishes, choose, measure_tables, train_for
 
 SEEN = {
     "deeper than the mocks": HaloModel(galaxies=HaloGalaxies(richness=2.5 * 28.2), tracer_density=2.5 * 0.0245),
@@ -19,7 +19,7 @@ SEEN = {
 def test_masses_are_unbiased_and_error_bars_right(observer, tmp_path, how):
     clusters = SEEN[how].simulate(FlatMasses(13.0, 15.6).draw(700, 21), seed=22)
     path = observer.as_distances(clusters.select(np.arange(60)), tmp_path / "mine.csv")  # the user's own
-    choices = choose(look_at_tables([path], observer.options), Wishes(n=5000))
+    choices = choose(measure_tables([path], observer.options), Wishes(n=5000))
     run = TrainingRun(flow="tabulated", embedding="trial_masses", max_updates=800, alarm=0, device="cpu")
     estimator = train_for(choices, tmp_path / "run", run=run, n_jobs=1)
     posteriors = estimator.posterior(clusters)

@@ -1,4 +1,4 @@
-"""The simulator stands at whatever redshift it is told: haloes, distances and galaxies around them by other roads."""
+"""The simulator at any redshift: haloes, distances and neighbouring galaxies agree with other libraries."""
 
 from typing import Any
 

@@ -9,7 +9,7 @@ from clustermocks import HaloModel, Observation
 from sbi_clustermass import MassEstimator
 from sbi_clustermass.cli.main import main
 from sbi_clustermass.estimator.training_run import TrainingRun
-from sbi_clustermass.tailored import Wishes, choose, look_at_tables, train_for
+from sbi_clustermass.tailored import Wishes, choose, measure_tables, train_for
 from sbi_clustermass.tailored.mocks import simulate
 
 SMALL = ("--n", "1200", "--max-updates", "20", "--members", "1", "--alarm", "0", "--device", "cpu", "-j", "1")
@@ -55,8 +55,8 @@ def test_the_data_get_masses_from_it(folder, table, capsys):
 
 
 def test_the_training_clusters_are_as_incomplete_as_the_data(observer, table, tmp_path):
-    look = look_at_tables([table])
-    mocks = simulate(choose(look, Wishes(n=400)), tmp_path, seed=1, n_jobs=1, progress=lambda _: None)
+    survey = measure_tables([table])
+    mocks = simulate(choose(survey, Wishes(n=400)), tmp_path, seed=1, n_jobs=1, progress=lambda _: None)
     seen = next(iter(mocks))
     whole = HaloModel(observation=Observation(redshift=0.3)).simulate(seen.log10_mass, seed=9)
     kept = np.log10(np.median(seen.n_galaxies) / np.median(whole.n_galaxies))
@@ -70,7 +70,7 @@ def test_shells_of_redshift_are_one_training_set(observer, tmp_path):
         observer.as_distances(observer.simulated(HaloModel(observation=Observation(redshift=z)), n=6), tmp_path / name)
         for z, name in ((0.05, "near.csv"), (0.6, "far.csv"))
     ]
-    choices = choose(look_at_tables(paths, observer.options), Wishes(n=1000))
+    choices = choose(measure_tables(paths, observer.options), Wishes(n=1000))
     assert len(choices.redshifts) > 1
     how = TrainingRun(flow="tabulated", embedding="trial_masses", max_updates=5, alarm=0, device="cpu")
     estimator = train_for(choices, tmp_path / "run", run=how, n_jobs=1)

@@ -1,4 +1,4 @@
-"""Clusters beside mocks that move like them: their depth, their profile, their interlopers.
+"""Comparison of clusters with mocks of similar velocity dispersion: depth, profile and interlopers.
 
 Distances are comoving [h^-1 Mpc], velocities [km/s], "dex" is log10.
 """
@@ -10,9 +10,9 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from sbi_clustermass.tailored.features import Features
-from sbi_clustermass.tailored.reference import Reference
+from sbi_clustermass.tailored.reference_mocks import ReferenceMocks
 
-_ROUNDS = 4  # of thinning the mocks to the data's depth; two are enough for 2 %
+_ROUNDS = 4  # of thinning the mocks to the depth of the data; two reach 2 %
 _DRAWS = 2000
 _LOWEST, _HIGHEST = 0.05, 20.0  # completeness at the edge over that in the centre
 
@@ -21,21 +21,21 @@ Values = Float[np.ndarray, "cluster"]
 
 @final
 @dataclass(frozen=True)
-class Compared:
-    """How clusters differ from mocks of the same velocity dispersions in which all galaxies have a redshift.
+class MockComparison:
+    """Differences between clusters and mocks of the same velocity dispersions with complete redshifts.
 
     Attributes:
-        depth: Log10 of their galaxies over those of the mocks, median of the clusters [dex].
-        depth_error: Standard error of that [dex]; of one cluster, the mocks' own scatter.
-        depth_spread: Scatter between clusters beyond the mocks' own [dex].
-        edge: Completeness at the aperture over that in the centre, if it is linear in distance [1].
-        edge_error: Its standard error [1].
-        mean_R: Mean distance of the mocks' galaxies [h^-1 Mpc].
-        core: Galaxies within an eighth of the aperture, of all clusters together.
-        core_expected: As many of the mocks would have, thinned to the same numbers of galaxies.
-        fast: Galaxies outside the inner third, faster than 2.5 of its dispersions, of all clusters together.
-        fast_expected: As many of the mocks would have.
-        fast_chance: Share of sets of such mocks with as few fast galaxies [1].
+        depth: Median log10 ratio of the number of galaxies to that of the mocks [dex].
+        depth_error: Standard error of `depth` [dex]; for a single cluster the scatter of the mocks.
+        depth_spread: Scatter of the clusters in excess of that of the mocks [dex].
+        edge: Ratio of the completeness at the aperture to that in the centre, assumed linear in distance [1].
+        edge_error: Standard error of `edge` [1].
+        mean_R: Mean projected distance of the mocks' galaxies [h^-1 Mpc].
+        core: Number of galaxies within an eighth of the aperture, in all clusters.
+        core_expected: The same in mocks, thinned to the same numbers of galaxies.
+        fast: Number of galaxies outside the inner third and faster than 2.5 of its dispersions, in all clusters.
+        fast_expected: The same in mocks.
+        fast_chance: Share of sets of mocks with no more fast galaxies [1].
     """
 
     depth: float
@@ -51,13 +51,13 @@ class Compared:
     fast_chance: float
 
 
-def compare(clusters: Features, reference: Reference, *, seed: int) -> Compared:
-    """Hold clusters against mocks, thinned until they are as deep as the clusters.
+def compare(clusters: Features, reference: ReferenceMocks, *, seed: int) -> MockComparison:
+    """Compare clusters with mocks, thinned until they are as deep as the clusters.
 
     Args:
-        clusters: Of the data.
+        clusters: Features of the clusters.
         reference: Mocks in the same cylinder.
-        seed: Of drawing mocks for the chance.
+        seed: Seed of the draws for `fast_chance`.
     """
     depth, reference = _as_deep(clusters, reference)
     like = reference.like(clusters)
@@ -67,7 +67,7 @@ def compare(clusters: Features, reference: Reference, *, seed: int) -> Compared:
     edge, error, mean_R = _edge(clusters, reference, like)
     fast = _as_many(reference.seen.fast, clusters, reference, reference.as_fast(clusters))
     core = _as_many(reference.seen.core, clusters, reference, like)
-    return Compared(
+    return MockComparison(
         depth=float(np.median(depth)),
         depth_error=scatter if n == 1 else 1.25 * float(np.hypot(scatter, spread) / np.sqrt(n)),  # of a median
         depth_spread=spread,
@@ -82,8 +82,8 @@ def compare(clusters: Features, reference: Reference, *, seed: int) -> Compared:
     )
 
 
-def _as_deep(clusters: Features, reference: Reference) -> tuple[Values, Reference]:
-    """Log10 of each cluster's galaxies over those of complete mocks like it [dex], and the mocks thinned alike."""
+def _as_deep(clusters: Features, reference: ReferenceMocks) -> tuple[Values, ReferenceMocks]:
+    """Depth of each cluster relative to similar complete mocks [dex], and the mocks thinned to the same depth."""
     depth = np.zeros(len(clusters.number))
     for _ in range(_ROUNDS):
         like = reference.like(clusters)
@@ -96,12 +96,12 @@ def _as_deep(clusters: Features, reference: Reference) -> tuple[Values, Referenc
 
 
 def _edge(
-    clusters: Features, reference: Reference, like: Int[np.ndarray, "cluster mock"]
+    clusters: Features, reference: ReferenceMocks, like: Int[np.ndarray, "cluster mock"]
 ) -> tuple[float, float, float]:
-    """Completeness at the edge over the centre's, its error, and the mocks' mean distance.
+    """Ratio t of the completeness at the edge to the centre's, its error, and the mocks' mean distance.
 
-    Weights 1 + (t - 1) R / a turn the mean distance m1 into (m1 + (t - 1) m2 / a) / (1 + (t - 1) m1 / a), m2 the mean
-    squared distance: the t that gives the clusters' own mean.
+    Weights 1 + (t - 1) R / a turn the mean distance m1 into (m1 + (t - 1) m2 / a) / (1 + (t - 1) m1 / a), where m2 is
+    the mean squared distance. The result is the t that gives the clusters' mean distance.
     """
     seen, weight = reference.seen, clusters.number / clusters.number.sum()
     expected = seen.mean_R[like]
@@ -119,14 +119,14 @@ def _tilt(mean: float, m1: float, m2: float, aperture: float) -> float:
 
 
 def _as_many(
-    counted: Values, clusters: Features, reference: Reference, like: Int[np.ndarray, "cluster mock"]
+    counted: Values, clusters: Features, reference: ReferenceMocks, like: Int[np.ndarray, "cluster mock"]
 ) -> Float[np.ndarray, "cluster mock"]:
-    """Galaxies of a kind in mocks like each cluster, if they had as many galaxies in all as the cluster."""
+    """Expected galaxies of a kind in mocks like each cluster, scaled to its number of galaxies."""
     return (counted / reference.seen.number)[like] * clusters.number[:, None]
 
 
 def _chance(found: int, expected: Float[np.ndarray, "cluster mock"], seed: int) -> float:
-    """Share of sets, of one mock like each cluster with Poisson numbers, that have no more such galaxies."""
+    """Share of sets of one mock a cluster, with Poisson numbers, that have no more such galaxies."""
     rng = np.random.default_rng(seed)
     n, like = expected.shape
     few = sum(rng.poisson(expected[np.arange(n), rng.integers(like, size=n)]).sum() <= found for _ in range(_DRAWS))

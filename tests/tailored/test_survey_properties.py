@@ -1,4 +1,4 @@
-"""What is put into mocks is found again in the tables that are made of them."""
+"""Properties put into mocks are measured again from tables made of them."""
 
 from dataclasses import replace
 
@@ -9,7 +9,7 @@ from clustermocks import HaloModel, Observation, RadialCompleteness
 from clustermocks.haloes.satellites import HaloGalaxies
 from clustermocks.perturbations import cleaned, thinned, with_radial_incompleteness, within_aperture
 from sbi_clustermass.observations.tables import ObservedCluster, read_clusters
-from sbi_clustermass.tailored import look_at, look_at_tables
+from sbi_clustermass.tailored import measure_clusters, measure_tables
 from sbi_clustermass.tailored.rounding import rounding_error
 
 DEPTH = 0.05  # dex, beside three standard errors: mocks of another mass range than the reference's
@@ -17,7 +17,7 @@ DEPTH = 0.05  # dex, beside three standard errors: mocks of another mass range t
 
 @pytest.mark.parametrize("share", [1.0, 0.4])
 def test_the_share_of_galaxies_with_a_redshift_is_found(observer, complete, tmp_path, share):
-    found = observer.look(thinned(complete, share, seed=1), tmp_path / "a.csv").compared
+    found = observer.measure(thinned(complete, share, seed=1), tmp_path / "a.csv").comparison
     assert abs(found.depth - np.log10(share)) < 3 * found.depth_error + DEPTH
     assert abs(found.edge - 1) < 3 * found.edge_error
     assert found.depth_spread < 0.15  # none was put in; 80 clusters know a scatter of .2 dex to .016
@@ -25,21 +25,21 @@ def test_the_share_of_galaxies_with_a_redshift_is_found(observer, complete, tmp_
 
 def test_spectroscopy_deeper_than_the_mocks_is_found(observer, tmp_path):
     deep = HaloModel(galaxies=HaloGalaxies(richness=2.5 * 28.2), tracer_density=2.5 * 0.0245)
-    found = observer.look(observer.simulated(deep, n=40), tmp_path / "a.csv").compared
+    found = observer.measure(observer.simulated(deep, n=40), tmp_path / "a.csv").comparison
     assert abs(found.depth - np.log10(2.5)) < 3 * found.depth_error + DEPTH
 
 
 @pytest.mark.parametrize(("centre", "edge"), [(1.0, 0.5), (0.5, 1.0)])
 def test_completeness_that_changes_outwards_is_found(observer, complete, tmp_path, centre, edge):
     seen = with_radial_incompleteness(complete, RadialCompleteness(centre, edge), seed=2)
-    found = observer.look(seen, tmp_path / "a.csv").compared
+    found = observer.measure(seen, tmp_path / "a.csv").comparison
     assert abs(found.edge - edge / centre) < 3 * found.edge_error
     assert abs(found.edge - 1) > 3 * found.edge_error
 
 
 def test_redshift_velocity_errors_and_rounding_are_found_in_a_table_of_the_sky(observer, tmp_path):
     mocks = observer.simulated(HaloModel(observation=Observation(redshift=0.3)), n=15)
-    found = look_at_tables([observer.as_sky(mocks, tmp_path / "a.csv", error=80.0, decimals=3)])
+    found = measure_tables([observer.as_sky(mocks, tmp_path / "a.csv", error=80.0, decimals=3)])
     assert found.clusters == len(mocks)
     # a biweight of 30 to 400 galaxies is known to some 50 km/s, .0002 in redshift
     assert found.redshift == pytest.approx(0.3, abs=0.0005)
@@ -59,38 +59,38 @@ def test_rounded_velocities_are_told_from_others(step):
 
 @pytest.mark.parametrize(("field", "aperture"), [(1.0, 1.0), (1.6, 1.6)])
 def test_fields_that_end_inside_the_aperture_make_it_smaller(observer, complete, tmp_path, field, aperture):
-    found = observer.look(within_aperture(complete, field), tmp_path / "a.csv")
+    found = observer.measure(within_aperture(complete, field), tmp_path / "a.csv")
     assert aperture - 0.1 < found.aperture <= aperture  # the outermost galaxy is inside the edge, steps are .05
     assert (found.narrow > 0) == (field < 1.6)
 
 
 def test_a_table_of_members_looks_cleaned_and_one_of_all_galaxies_does_not(observer, complete, tmp_path):
-    assert not observer.look(complete, tmp_path / "a.csv").looks_cleaned
-    assert observer.look(cleaned(complete, "members"), tmp_path / "b.csv").looks_cleaned
+    assert not observer.measure(complete, tmp_path / "a.csv").looks_cleaned
+    assert observer.measure(cleaned(complete, "members"), tmp_path / "b.csv").looks_cleaned
 
 
 def test_a_cleaned_table_looks_like_mocks_that_were_cleaned_likewise(observer, complete, tmp_path):
     path = observer.as_distances(cleaned(complete, "members"), tmp_path / "a.csv")
-    found = look_at_tables([path], observer.options, cleaning="members")
+    found = measure_tables([path], observer.options, cleaning="members")
     assert not found.looks_cleaned
-    assert abs(found.compared.depth) < 3 * found.compared.depth_error + DEPTH
-    assert abs(found.compared.edge - 1) < 3 * found.compared.edge_error
+    assert abs(found.comparison.depth) < 3 * found.comparison.depth_error + DEPTH
+    assert abs(found.comparison.edge - 1) < 3 * found.comparison.edge_error
 
 
 def test_one_cluster_is_measured_with_the_scatter_of_mocks_as_its_error(observer, complete, tmp_path):
     rich = complete.select(np.array([int(np.argmax(complete.log10_mass))]))
-    found = observer.look(rich, tmp_path / "a.csv")
+    found = observer.measure(rich, tmp_path / "a.csv")
     assert found.clusters == 1
     assert found.redshifts[0] == found.redshifts[-1] == pytest.approx(0.117)
-    assert 0.05 < found.compared.depth_error < 0.3  # scatter of richness at given velocities: .17 dex
-    assert abs(found.compared.depth) < 3 * found.compared.depth_error
+    assert 0.05 < found.comparison.depth_error < 0.3  # scatter of richness at given velocities: .17 dex
+    assert abs(found.comparison.depth) < 3 * found.comparison.depth_error
 
 
 def test_clusters_that_cannot_be_read_are_counted_and_the_others_measured(observer, complete, tmp_path):
     path = observer.as_distances(complete.select(np.arange(8)), tmp_path / "a.csv")
     lines = path.read_text().splitlines()
     path.write_text("\n".join([*lines, *(f"poor,{R},{100 * R},0.117" for R in (0.1, 0.5, 0.9))]) + "\n")
-    found = look_at_tables([path], observer.options)
+    found = measure_tables([path], observer.options)
     assert (found.clusters, found.unreadable) == (8, 1)
     assert "3 galaxies" in found.reasons[0]
 
@@ -100,7 +100,7 @@ def test_a_table_without_a_cluster_is_refused_with_the_reason(observer, tmp_path
     path = tmp_path / "poor.csv"
     path.write_text(text)
     with pytest.raises(ValueError, match="no cluster to fit an estimator to"):
-        look_at_tables([path], observer.options)
+        measure_tables([path], observer.options)
 
 
 def test_velocities_that_are_all_equal_do_no_harm(observer, complete, tmp_path):
@@ -111,14 +111,14 @@ def test_velocities_that_are_all_equal_do_no_harm(observer, complete, tmp_path):
     column = flat.clusters.schema.get_field_index("v_los")
     still = flat.clusters.set_column(column, "v_los", [[[0.0] * int(flat.n_galaxies[0])]])
     still = still.cast(flat.clusters.schema)
-    found = look_at([replace(cluster, catalogue=replace(flat, clusters=still))])
-    assert np.isfinite(found.compared.depth)
+    found = measure_clusters([replace(cluster, catalogue=replace(flat, clusters=still))])
+    assert np.isfinite(found.comparison.depth)
 
 
 @pytest.mark.slow
 def test_ten_thousand_clusters_are_measured(observer, complete, tmp_path):
     path = observer.as_distances(complete, tmp_path / "a.csv")
     read = list(read_clusters(path, options=observer.options))
-    found = look_at(read[i % len(read)] for i in range(10_000))
+    found = measure_clusters(read[i % len(read)] for i in range(10_000))
     assert found.clusters == 10_000
-    assert abs(found.compared.depth) < DEPTH
+    assert abs(found.comparison.depth) < DEPTH

@@ -1,4 +1,4 @@
-"""Mocks to hold data against: how many galaxies, how far out and how fast, in clusters that move like them.
+"""Mocks with which data are compared: number, distances and velocities of galaxies at similar dispersions.
 
 Masses are M200c [h^-1 Msun], distances comoving [h^-1 Mpc], velocities [km/s].
 """
@@ -16,21 +16,21 @@ from clustermocks.perturbations import Cleaning, cleaned, thinned
 from sbi_clustermass.tailored.features import Features, features
 
 _LOW, _HIGH = 13.0, 15.6  # dex
-_LIKE = 40  # mocks that a cluster is held against: 3 % of them, a tenth of a dex in mass
-_FEWEST = 200  # mocks left after a thinning, below which it is not thinned further
+_LIKE = 40  # mocks with which a cluster is compared: 3 % of them, a tenth of a dex in mass
+_FEWEST = 200  # mocks that a thinning must leave
 
 
 @final
 @dataclass(frozen=True, eq=False)
-class Reference:
-    """Mocks in which every galaxy down to the default density has a redshift, and the same thinned.
+class ReferenceMocks:
+    """Mocks with complete redshifts down to the default density, and the same mocks thinned.
 
     Attributes:
-        mocks: All galaxies.
-        cleaning: How interlopers are removed from the thinned ones; None for not at all.
-        share: Of the galaxies in the thinned ones [1].
-        seen: Features of the thinned ones.
-        complete: Number of galaxies of the same clusters, cleaned likewise, before the thinning, (cluster,).
+        mocks: Complete mocks.
+        cleaning: How interlopers are removed; None to keep them.
+        share: Share of the galaxies in the thinned mocks [1].
+        seen: Features of the thinned mocks.
+        complete: Number of galaxies of the same clusters, cleaned but not thinned, (cluster,).
     """
 
     mocks: Catalogue
@@ -44,25 +44,25 @@ class Reference:
     def simulate(
         cls, observation: Observation, cosmology: Cosmology, *, n: int, seed: int, cleaning: Cleaning | None = None
     ) -> Self:
-        """Simulate mocks as `HaloModel()` makes them, flat in log10 mass.
+        """Simulate mocks with `HaloModel()`, flat in log10 mass.
 
         Args:
             observation: Redshift and cylinder.
-            cosmology: Of distances and haloes.
+            cosmology: Cosmology of distances and haloes.
             n: Number of mocks.
-            seed: Of masses and mocks.
-            cleaning: How interlopers are removed, as in `diagnostics.perturb.cleaned`.
+            seed: Seed of masses and mocks.
+            cleaning: How interlopers are removed, as in `clustermocks.perturbations.cleaned`.
         """
-        return cls._of(_simulated(observation, cosmology, n, seed), cleaning, 1.0)
+        return cls._from_mocks(_simulated(observation, cosmology, n, seed), cleaning, 1.0)
 
     @classmethod
-    def _of(cls, mocks: Catalogue, cleaning: Cleaning | None, share: float) -> Self:
+    def _from_mocks(cls, mocks: Catalogue, cleaning: Cleaning | None, share: float) -> Self:
         whole, some = mocks, mocks if share >= 1 else thinned(mocks, share, seed=1)
         if cleaning is not None:
             whole, some = cleaned(whole, cleaning), cleaned(some, cleaning)
             some = some.select(np.flatnonzero(np.isin(some.host_id, whole.host_id)))
         if len(some) < _FEWEST and share < 1:
-            return cls._of(mocks, cleaning, min(1.5 * share, 1.0))
+            return cls._from_mocks(mocks, cleaning, min(1.5 * share, 1.0))
         order = np.argsort(whole.host_id)
         rows = order[np.searchsorted(whole.host_id, some.host_id, sorter=order)]
         pairs = (some.galaxies(i) for i in range(len(some)))
@@ -70,15 +70,15 @@ class Reference:
         return cls(mocks, cleaning, share, seen, whole.n_galaxies[rows].astype(float), KDTree(seen.speeds))
 
     def thinned_to(self, share: float) -> Self:
-        """The same mocks with another share of their galaxies [1]; all of them for 1 and more."""
-        return type(self)._of(self.mocks, self.cleaning, min(share, 1.0))
+        """Return the same mocks with another share of their galaxies [1], at most all of them."""
+        return type(self)._from_mocks(self.mocks, self.cleaning, min(share, 1.0))
 
     def like(self, clusters: Features) -> Int[np.ndarray, "cluster mock"]:
-        """The thinned mocks whose velocity dispersions are nearest to each cluster's."""
+        """Indices of the thinned mocks whose velocity dispersions are nearest to each cluster's."""
         return np.asarray(self._tree.query(clusters.speeds, k=min(_LIKE, len(self.complete)))[1])
 
     def as_fast(self, clusters: Features) -> Int[np.ndarray, "cluster mock"]:
-        """The thinned mocks whose inner dispersions, which know least of interlopers, are nearest to each cluster's."""
+        """Indices of the thinned mocks with the nearest inner dispersions, which interlopers affect least."""
         tree = KDTree(self.seen.speeds[:, 2:])
         return np.asarray(tree.query(clusters.speeds[:, 2:], k=min(_LIKE, len(self.complete)))[1])
 
