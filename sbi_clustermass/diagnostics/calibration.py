@@ -1,7 +1,7 @@
-"""Whether posteriors hold the truth as often as they say: PIT values, and coverage of two kinds of interval.
+"""Calibration of posteriors: PIT values, and coverage of central and highest-density intervals.
 
-Masses are M200c [h^-1 Msun] as log10_mass [dex]. All of it is promised only for clusters drawn from the posteriors' own
-prior (`HeldOut`).
+Masses are M200c [h^-1 Msun] as log10_mass [dex]. Calibration is promised only for clusters drawn from the posteriors'
+own prior (`HeldOut`).
 """
 
 from dataclasses import dataclass
@@ -24,9 +24,9 @@ class Coverage:
     """Share of clusters whose true mass lies in an interval of probability `level`.
 
     Attributes:
-        level: What is promised.
-        central: With as much probability below the interval as above it.
-        highest: In the smallest region of that probability.
+        level: Promised share.
+        central: Share in the interval with equal probability below and above it.
+        highest: Share in the smallest region of that probability.
     """
 
     level: float
@@ -35,12 +35,12 @@ class Coverage:
 
 
 def central_level(posteriors: MassPosteriors, log10_true: Float[np.ndarray, "cluster"]) -> Float[np.ndarray, "cluster"]:
-    """Level of the central interval on whose edge the truth lies [1]: uniform when calibrated, as `hdr_level` is."""
+    """Level of the central interval that ends at the truth [1]: uniform when calibrated, like `hdr_level`."""
     return np.abs(2 * posteriors.pit(log10_true) - 1)
 
 
 def covered(levels: Float[np.ndarray, "cluster"], level: float) -> Measured:
-    """Share of truths inside their interval of probability `level`, with the error that a calibrated share has."""
+    """Share of truths inside their interval of probability `level`, with the error of a calibrated share."""
     return Measured(float(np.mean(levels <= level)), float(np.sqrt(level * (1 - level) / len(levels))))
 
 
@@ -55,19 +55,19 @@ def coverage(posteriors: MassPosteriors, log10_true: Float[np.ndarray, "cluster"
 def coverages(
     posteriors: MassPosteriors, log10_true: Float[np.ndarray, "cluster"], levels: tuple[float, ...] = LEVELS
 ) -> tuple[Coverage, ...]:
-    """Coverage at several levels, by central interval and by highest density."""
+    """Coverage at several levels, of central and of highest-density intervals."""
     central, highest = central_level(posteriors, log10_true), posteriors.hdr_level(log10_true)
     return tuple(Coverage(level, covered(central, level), covered(highest, level)) for level in levels)
 
 
 def largest_deviation(values: Float[np.ndarray, "cluster"]) -> tuple[float, float]:
-    """Kolmogorov-Smirnov: how far the distribution of values is from a uniform one at most, and the p-value of that."""
+    """Kolmogorov-Smirnov statistic of values against a uniform distribution, and its p-value."""
     found = kstest(values, "uniform")
     return float(found.statistic), float(found.pvalue)
 
 
 def curve_band(n: int) -> float:
-    """Half-width around the diagonal that a calibrated coverage curve of n clusters leaves nowhere in 95 % of cases."""
+    """Half-width of the band around the diagonal that contains 95 % of calibrated coverage curves of n clusters."""
     return float(kstwo.ppf(_BAND, n))
 
 
@@ -77,10 +77,10 @@ class PitHistogram:
     """Counts of PIT values, and the range in which all of them lie in 95 % of calibrated test sets.
 
     Attributes:
-        edges: Of the bins, from 0 to 1, (bin + 1,).
+        edges: Edges of the bins, from 0 to 1, (bin + 1,).
         counts: Clusters in each bin, (bin,).
         low: Lower end of the expected range of every bin's count.
-        high: Upper end.
+        high: Upper end of that range.
     """
 
     edges: Float[np.ndarray, "edge"]
@@ -102,9 +102,9 @@ class PitHistogram:
 def pit_histogram(
     posteriors: MassPosteriors, log10_true: Float[np.ndarray, "cluster"], *, bins: int = 20
 ) -> PitHistogram:
-    """Histogram of PIT values: flat when calibrated, a valley when too narrow, a hill when too wide, a slope when off.
+    """Histogram of PIT values: flat when calibrated, U-shaped if too narrow, peaked if too wide, sloped if biased.
 
-    Counts are binomial, and the range of each is taken at .95^(1/bins), so that all of them keep to it in 95 % of
+    Counts are binomial, and the range of each is taken at .95^(1/bins), so that all counts lie inside in 95 % of
     cases (Sidak 1967, JASA 62, 626; counts of one histogram are negatively correlated, which makes it a little more).
     """
     counts, edges = np.histogram(posteriors.pit(log10_true), bins=bins, range=(0, 1))

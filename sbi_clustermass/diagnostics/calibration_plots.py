@@ -20,7 +20,7 @@ _LEVELS = np.linspace(0, 1, 401)
 
 
 def pit(histogram: PitHistogram) -> Figure:
-    """Histogram of PIT values over the range that its bins keep to when calibrated."""
+    """Histogram of PIT values, with the expected range of calibrated counts."""
     figure = Figure(figsize=(5.4, 3.6), layout="constrained")
     axes = figure.subplots()
     expected = histogram.expected
@@ -37,8 +37,8 @@ def pit(histogram: PitHistogram) -> Figure:
 def coverage_curve(clusters: HeldOut) -> Figure:
     """Coverage against its level by central interval and by highest density, and the difference in points below.
 
-    The grey band holds the whole curve of 95 % of calibrated test sets; dotted lines are the promise, where there is
-    one.
+    The grey band contains the whole curve of 95 % of calibrated test sets; dotted lines are the tolerance if
+    calibration is promised.
     """
     figure = Figure(figsize=(5.0, 6.0), layout="constrained")
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(2.2, 1))
@@ -76,7 +76,7 @@ def _bands(top: Axes, bottom: Axes, half: float) -> None:
 
 
 def reliability_diagram(bins: Sequence[SigmaBin]) -> Figure:
-    """Root mean square residual against the error predicted, in bins of the latter."""
+    """Root mean square residual against predicted error, in bins of the latter."""
     figure = Figure(figsize=(4.8, 4.6), layout="constrained")
     axes = figure.subplots()
     predicted = np.array([each.predicted for each in bins])
@@ -104,7 +104,7 @@ def calibration_pictures(clusters: HeldOut, *, name: str = "calibration") -> tup
 
     Args:
         clusters: Posteriors of clusters of known mass.
-        name: Start of the pictures' file names.
+        name: Prefix of the pictures' file names.
 
     Raises:
         ValueError: There are too few clusters for the reliability diagram.

@@ -1,4 +1,4 @@
-"""Tables of calibration, for the terminal and the report. Marks stand only where something was promised.
+"""Tables of calibration, for the terminal and the report. Marks appear only where calibration is promised.
 
 Masses are M200c [h^-1 Msun] as log10_mass [dex]; `log_` is natural.
 """
@@ -38,15 +38,15 @@ def calibration_tables(
 ) -> tuple[Table, ...]:
     """Coverage; residuals, scores, SBC and TARP; bins of posterior mean and of richness; reliability of sigma.
 
-    Each number stands with its Monte Carlo error; the mark's column is there only if calibration is promised. The bins
-    of richness are there if it is known.
+    Numbers have Monte Carlo errors. The column of marks is present only if calibration is promised, the bins of
+    richness only if it is known.
 
     Args:
         clusters: Posteriors of clusters of known mass.
-        title: Put before each title, such as the name of the estimator.
-        bins: Of posterior mean and richness.
-        samples: Of each posterior, for SBC and TARP.
-        seed: Of these samples.
+        title: Prefix of each title, such as the name of the estimator.
+        bins: Number of bins of posterior mean and of richness.
+        samples: Samples of each posterior, for SBC and TARP.
+        seed: Seed of these samples.
 
     Raises:
         ValueError: There are fewer than 100 clusters.
@@ -87,7 +87,7 @@ def _marked(found: Coverage) -> tuple[str, ...]:
 
 def _summary(clusters: HeldOut, title: str, samples: int, seed: int) -> Table:
     mean, _ = residuals(clusters.posteriors.mean, clusters.log10_mass)
-    rows = [*_of_residuals(clusters), *_of_scores(clusters), *_of_uniformity(clusters, samples, seed)]
+    rows = [*_residual_rows(clusters), *_score_rows(clusters), *_uniformity_rows(clusters, samples, seed)]
     header = ("", "found", "if calibrated")
     if clusters.drawn_from_prior:
         header = (*header, "mark")
@@ -96,7 +96,7 @@ def _summary(clusters: HeldOut, title: str, samples: int, seed: int) -> Table:
     return Table(title, header, tuple(rows), _note(clusters))
 
 
-def _of_residuals(clusters: HeldOut) -> Iterator[tuple[str, str, str]]:
+def _residual_rows(clusters: HeldOut) -> Iterator[tuple[str, str, str]]:
     mean, scatter = residuals(clusters.posteriors.mean, clusters.log10_mass)
     shift, width = standardised_residual(clusters)
     yield "mean residual [dex]", f"{mean:.4f}", "0"
@@ -105,14 +105,14 @@ def _of_residuals(clusters: HeldOut) -> Iterator[tuple[str, str, str]]:
     yield "scatter of residual / predicted error", str(width), "1"
 
 
-def _of_scores(clusters: HeldOut) -> Iterator[tuple[str, str, str]]:
+def _score_rows(clusters: HeldOut) -> Iterator[tuple[str, str, str]]:
     given = clusters.posteriors, clusters.log10_mass
     yield "log density at the truth [nats]", str(log_score(*given)), _DASH
     yield "information gained over the prior [nats]", str(information_gain(*given)), _DASH
     yield "CRPS [dex]", f"{crps(*given):.4f}", _DASH
 
 
-def _of_uniformity(clusters: HeldOut, samples: int, seed: int) -> Iterator[tuple[str, str, str]]:
+def _uniformity_rows(clusters: HeldOut, samples: int, seed: int) -> Iterator[tuple[str, str, str]]:
     given = clusters.posteriors, clusters.log10_mass
     histogram, (deviation, pvalue) = pit_histogram(*given), largest_deviation(clusters.posteriors.pit(given[1]))
     ranks, regions = sbc(*given, samples=samples, seed=seed), tarp(*given, samples=samples, seed=seed)

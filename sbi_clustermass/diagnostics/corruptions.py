@@ -1,4 +1,4 @@
-"""What can be wrong with a cluster's table, by name, for the table of alarms.
+"""Errors that a cluster's table can have, by name, for the table of alarms.
 
 Distances are comoving [h^-1 Mpc], velocities [km/s].
 """
@@ -28,7 +28,7 @@ Corruption: TypeAlias = Callable[[Catalogue, int], Catalogue]
 
 
 def _degrees(catalogue: Catalogue) -> float:
-    """Degrees on the sky over the comoving h^-1 Mpc that they span, at the catalogue's redshift in a flat universe."""
+    """Degrees on the sky per comoving h^-1 Mpc, at the catalogue's redshift in a flat universe."""
     return float(180 / np.pi / catalogue.cosmology.comoving_distance(catalogue.observation.redshift))
 
 

@@ -1,4 +1,4 @@
-"""On what an alarm fires, and how often for nothing: detection rates with their Monte Carlo errors.
+"""Detection rates and false-alarm rates of an alarm, with Monte Carlo errors.
 
 Masses are M200c [h^-1 Msun] as log10_mass [dex].
 """
@@ -25,16 +25,16 @@ _DASH = "–"
 @final
 @dataclass(frozen=True)
 class AlarmRate:
-    """How often the tests fired on one kind of clusters.
+    """How often the tests fire on clusters with one corruption.
 
     Attributes:
-        name: What was done to the clusters.
-        n: Clusters with an answer.
-        refused: Share of the clusters left with too few galaxies for an answer [1].
-        fired: Share on which each test fired, by its own p-value [1].
-        any: Share on which the alarm fired, at the same rate [1].
-        residual: Mean residual log10(predicted/true) [dex]; None without answers. What trusting the answer would cost.
-        silent_residual: The same where the alarm was silent.
+        name: Name of the corruption.
+        n: Number of clusters with a posterior.
+        refused: Share of clusters with too few galaxies for a posterior [1].
+        fired: Share on which each test fires, by its own p-value [1].
+        any: Share on which the alarm fires, at the same rate [1].
+        residual: Mean residual log10(predicted/true) [dex], the cost of ignoring the alarm; None without posteriors.
+        silent_residual: Mean residual of the clusters without an alarm [dex].
     """
 
     name: str
@@ -52,9 +52,9 @@ class AlarmRates:
     """Rates of all corruptions, held-out mocks first.
 
     Attributes:
-        rate: The stated rate of false alarms [1].
+        rate: Stated rate of false alarms [1].
         tests: Names of the tests.
-        rows: In the order of the table.
+        rows: Rates, in the order of the table.
     """
 
     rate: float
@@ -62,7 +62,7 @@ class AlarmRates:
     rows: tuple[AlarmRate, ...]
 
     def table(self) -> Table:
-        """As text."""
+        """Format the rates as a table."""
         header = ("clusters", "n", "refused", *self.tests, "alarm", "mean residual [dex]", "where silent [dex]")
         rows = tuple(_cells(row, len(self.tests)) for row in self.rows)
         note = (
@@ -83,15 +83,15 @@ def alarm_rates(
     corruptions: Mapping[str, Corruption | Catalogue] | None = None,
     seed: int = 1,
 ) -> AlarmRates:
-    """How often an alarm fires on held-out mocks, and on the same mocks after each corruption.
+    """Measure how often an alarm fires on held-out mocks, and on the same mocks after each corruption.
 
     Args:
-        alarm: Fitted with other mocks.
-        estimator: The one it was fitted with.
-        held_out: Mocks that neither has seen, drawn as the training set was.
+        alarm: Alarm, fitted to other mocks.
+        estimator: Estimator with which it was fitted.
+        held_out: Mocks unknown to both, drawn like the training set.
         rate: Stated rate of false alarms [1].
-        corruptions: By name, functions of the held-out mocks and a seed, or whole catalogues; `CORRUPTIONS` by default.
-        seed: Of the corruptions.
+        corruptions: Functions of the held-out mocks and a seed, or whole catalogues, by name; `CORRUPTIONS` by default.
+        seed: Seed of the corruptions.
 
     Raises:
         ValueError: `rate` is not between 0 and 1.
@@ -125,7 +125,7 @@ def _measure(
 
 
 def share_of(flags: np.ndarray) -> Measured:
-    """A share and its binomial error, of the share with one more of each (Laplace), so that none is never certain."""
+    """Share and its binomial error, by Laplace's rule, so that the error of a share of 0 is not 0."""
     n, k = len(flags), int(flags.sum())
     smoothed = (k + 1) / (n + 2)
     return Measured(k / n, float(np.sqrt(smoothed * (1 - smoothed) / n)))

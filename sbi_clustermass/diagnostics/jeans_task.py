@@ -19,8 +19,8 @@ from sbi_clustermass.posterior import MassPosteriors
 if TYPE_CHECKING:
     from sbi.utils import BoxUniform
 
-_RARE = -7.0  # least log P(selected) at which clusters are drawn again and again
-_TAIL = 1e-10  # probability of more galaxies than the task's width, at the richest
+_RARE = -7.0  # smallest log P(selected) for rejection sampling
+_TAIL = 1e-10  # probability of more galaxies than the task's width, for the richest clusters
 
 
 @final
@@ -28,13 +28,13 @@ _TAIL = 1e-10  # probability of more galaxies than the task's width, at the rich
 class JeansTask:
     """`SphericalJeans` in sbi's shapes.
 
-    A cluster under the richness cut is drawn again, with the same parameters, until it passes: `reference_posterior` is
-    that of selected clusters, under the flat prior.
+    A cluster below the richness cut is drawn again, with the same parameters, until it passes: `reference_posterior` is
+    the posterior of selected clusters under the flat prior.
 
     Attributes:
-        model: The clusters; its `parameters` are theta's columns.
+        model: Simulator; its `parameters` are the columns of theta.
         low: Lower ends of the flat prior, one for each parameter.
-        high: Upper ends.
+        high: Upper ends of the flat prior.
 
     Example:
         >>> task = JeansTask(SphericalJeans(background=10.0), low=(13.5,), high=(15.3,))
@@ -64,22 +64,22 @@ class JeansTask:
 
     @property
     def prior(self) -> "BoxUniform":
-        """Flat between low and high."""
+        """Uniform prior between low and high."""
         from sbi.utils import BoxUniform
 
         return BoxUniform(low=torch.tensor(self.low), high=torch.tensor(self.high))
 
     @property
     def width(self) -> int:
-        """Number of galaxies that every observation is padded to: with more, at any mass, is one cluster in 10^9."""
+        """Number of galaxies to which every observation is padded; fewer than one cluster in 10^9 has more."""
         mean, shape = float(np.max(self.model.mean_number([self.low[0], self.high[0]]))), self.model.shape
         members = poisson.isf(_TAIL, mean) if np.isinf(shape) else nbinom.isf(_TAIL, shape, shape / (shape + mean))
         return int(members + poisson.isf(_TAIL, self.model.background)) + 1
 
     def simulator(self, theta: Float[Tensor, "batch theta"]) -> Float[Tensor, "batch galaxy 3"]:
-        """Galaxies of one selected cluster for each theta: R_proj, v_los and 1, or zeros for padding; float32.
+        """Simulate one selected cluster for each theta, in float32: R_proj, v_los and 1 per galaxy, zeros for padding.
 
-        Follows `torch.manual_seed`, as sbi's simulators do.
+        The random numbers follow `torch.manual_seed`, as sbi's simulators do.
 
         Raises:
             ValueError: A parameter is out of the model's range.
@@ -97,17 +97,17 @@ class JeansTask:
     def reference_log_prob(
         self, x: Float[Tensor, "batch galaxy 3"], theta: ArrayLike
     ) -> Float[np.ndarray, "batch theta"]:
-        """Natural log of the exact posterior density, up to a constant an observation, at every theta for every x."""
+        """Natural log of the exact posterior density at every theta for every x, up to a constant per observation."""
         rows = self.model.checked(theta)
         log_like = self.model.log_likelihood(np.asarray(x.detach().cpu()), rows) - self.model.log_selected(rows)
         inside = ((rows >= np.asarray(self.low, np.float32)) & (rows <= np.asarray(self.high, np.float32))).all(axis=1)
         return np.where(inside, log_like, -np.inf)
 
     def reference_posterior(self, x: Float[Tensor, "batch galaxy 3"], *, points: int = 256) -> MassPosteriors:
-        """The exact posterior of the mass, further parameters integrated out (12 Gauss-Legendre nodes each).
+        """Compute the exact posterior of the mass, with other parameters integrated out (12 Gauss-Legendre nodes each).
 
         Args:
-            x: Observations, as `simulator` makes them.
+            x: Observations in the format of `simulator`.
             points: Number of masses on the grid.
         """
         grid = np.linspace(self.low[0], self.high[0], points)
@@ -120,7 +120,7 @@ class JeansTask:
 
 
 def _nodes(low: tuple[float, ...], high: tuple[float, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """Gauss-Legendre nodes in a box, (node, parameter), and the log of their weights; one empty node in none."""
+    """Gauss-Legendre nodes in a box, (node, parameter), and log weights; one node without columns in no dimensions."""
     node, weight = np.polynomial.legendre.leggauss(12)
     axes = [a + (b - a) * (node + 1) / 2 for a, b in zip(low, high, strict=True)]
     points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, len(low)) if low else np.zeros((1, 0))

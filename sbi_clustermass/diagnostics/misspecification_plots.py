@@ -1,4 +1,4 @@
-"""Pictures of alarms, of what made them fire, and of robustness.
+"""Pictures of alarm rates and of robustness.
 
 Masses are M200c [h^-1 Msun].
 """
@@ -21,9 +21,9 @@ _COLOURS = (BLUE, GREEN, ORANGE, GREY)
 
 
 def alarms(rates: "AlarmRates") -> Figure:
-    """Share of clusters on which an alarm fires, a bar for each corruption, and its tests as marks.
+    """Share of clusters on which an alarm fires: a bar for each corruption, with its tests as marks.
 
-    Corruptions that leave no cluster an answer are left out.
+    Corruptions without posteriors are omitted.
     """
     rows = [row for row in rates.rows if row.n][::-1]
     figure = Figure(figsize=(7.2, 0.9 + 0.27 * len(rows)), layout="constrained")

@@ -1,8 +1,8 @@
-"""Where error bars are right and where not: in bins of what an observer sees, and of the error itself.
+"""Calibration in bins of observable quantities, and of the predicted error.
 
-Calibration is promised in bins of whatever the posteriors were conditioned on: always in those of posterior mean and
-predicted error, in those of richness only for posteriors that know it (what they did not use, they did not account
-for). It is not in bins of true mass, where a right posterior's mean regresses to the prior's, and none are offered.
+Calibration is promised in bins of quantities on which the posteriors are conditioned: always in bins of posterior mean
+and predicted error, and in bins of richness only for posteriors that use it. It is not promised in bins of true mass,
+where the mean of a calibrated posterior regresses to the prior's; these are not provided.
 Masses are M200c [h^-1 Msun] as log10_mass [dex].
 """
 
@@ -16,22 +16,22 @@ from sbi_clustermass.diagnostics.calibration import central_level, covered
 from sbi_clustermass.diagnostics.residuals import Measured, residuals
 from sbi_clustermass.diagnostics.test_sets import HeldOut
 
-_FEWEST = 10  # clusters a bin: fewer tell nothing
+_FEWEST = 10  # clusters per bin
 
 
 @final
 @dataclass(frozen=True)
 class Bin:
-    """Clusters alike in something that an observer sees.
+    """Clusters in one bin of an observable quantity.
 
     Attributes:
         low: Lowest value in the bin.
         high: Highest value.
         n: Number of clusters.
         coverage_68: Share of true masses in the central 68 % interval.
-        coverage_95: In the central 95 % interval.
+        coverage_95: Share of true masses in the central 95 % interval.
         mean: Mean residual [dex].
-        scatter: Its standard deviation [dex].
+        scatter: Standard deviation of the residual [dex].
     """
 
     low: float
@@ -46,15 +46,15 @@ class Bin:
 @final
 @dataclass(frozen=True)
 class SigmaBin:
-    """Clusters of like predicted error.
+    """Clusters in one bin of predicted error.
 
     Attributes:
         low: Smallest posterior standard deviation in the bin [dex].
-        high: Largest [dex].
+        high: Largest posterior standard deviation in the bin [dex].
         n: Number of clusters.
         predicted: Root mean square of their posterior standard deviations [dex].
         found: Root mean square of their residuals [dex].
-        ratio: Found over predicted [1]: 1 when calibrated, whatever the posteriors' shapes.
+        ratio: Found over predicted [1]: 1 when calibrated, for any shape of the posteriors.
     """
 
     low: float
@@ -66,19 +66,19 @@ class SigmaBin:
 
 
 def by_posterior_mean(clusters: HeldOut, *, bins: int = 5) -> tuple[Bin, ...]:
-    """Coverage and residuals in bins of posterior mean, as many clusters in each.
+    """Coverage and residuals in bins of posterior mean with equal numbers of clusters.
 
     Raises:
-        ValueError: There are fewer than 10 clusters a bin.
+        ValueError: There are fewer than 10 clusters per bin.
     """
     return _binned(clusters, clusters.posteriors.mean, bins)
 
 
 def by_richness(clusters: HeldOut, *, bins: int = 5) -> tuple[Bin, ...]:
-    """Coverage and residuals in bins of the number of galaxies, about as many clusters in each.
+    """Coverage and residuals in bins of the number of galaxies with about equal numbers of clusters.
 
     Raises:
-        ValueError: Richness is not known, or there are fewer than 10 clusters a bin.
+        ValueError: Richness is not known, or there are fewer than 10 clusters per bin.
     """
     if clusters.n_galaxies is None:
         raise ValueError(
@@ -88,12 +88,12 @@ def by_richness(clusters: HeldOut, *, bins: int = 5) -> tuple[Bin, ...]:
 
 
 def reliability(clusters: HeldOut, *, bins: int = 8) -> tuple[SigmaBin, ...]:
-    """Residuals against the errors predicted for them, in bins of predicted error, as many clusters in each.
+    """Residuals against predicted errors, in bins of predicted error with equal numbers of clusters.
 
-    Of calibrated posteriors the mean square residual is the mean posterior variance, in any bin of it.
+    For calibrated posteriors the mean square residual equals the mean posterior variance in each bin.
 
     Raises:
-        ValueError: There are fewer than 10 clusters a bin.
+        ValueError: There are fewer than 10 clusters per bin.
     """
     sigma = clusters.posteriors.std
     square = (clusters.posteriors.mean - clusters.log10_mass) ** 2
@@ -127,7 +127,7 @@ def _bin(values: np.ndarray, levels: np.ndarray, residual: np.ndarray) -> Bin:
 
 
 def _rows(values: Float[np.ndarray, "cluster"], bins: int) -> list[Int[np.ndarray, "some"]]:
-    """Positions of the clusters of each bin, as many in each but where values are equal: they stay together."""
+    """Indices of the clusters in each bin of equal number; clusters of equal values share a bin."""
     if bins < 1 or len(values) < _FEWEST * bins:
         raise ValueError(f"{bins} bins of {len(values)} clusters: it takes one bin and {_FEWEST} clusters in each.")
     edges, done = [], 0

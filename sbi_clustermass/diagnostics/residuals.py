@@ -1,4 +1,4 @@
-"""How far point estimates are from clusters of known mass: residuals, each with its Monte Carlo error.
+"""Residuals of point estimates for clusters of known mass, with Monte Carlo errors.
 
 Masses are M200c [h^-1 Msun] as log10_mass [dex].
 """
@@ -26,12 +26,15 @@ class Measured:
 
     @property
     def percent(self) -> "Measured":
-        """A share in percent."""
+        """The same number in percent."""
         return Measured(100 * self.value, 100 * self.error)
 
 
 def mean_of(values: Float[np.ndarray, "cluster"]) -> Measured:
-    """Mean over independent clusters and its standard error; NaN for fewer than two, the error beside infinities."""
+    """Mean over independent clusters and its standard error.
+
+    Both are NaN for fewer than two clusters; the error is NaN if a value is infinite.
+    """
     if len(values) < 2:
         return Measured(np.nan, np.nan)
     values = np.asarray(values, float)

@@ -1,4 +1,4 @@
-"""How much of a cluster's richness an embedding lets through."""
+"""Information about richness in the features of an embedding."""
 
 from typing import TYPE_CHECKING
 
@@ -12,23 +12,23 @@ if TYPE_CHECKING:
     from torch import nn
 
 _CHUNK = 500
-_PENALTIES = np.logspace(-8, 3, 34)  # of the ridge, over the number of clusters and the features' mean variance
+_PENALTIES = np.logspace(-8, 3, 34)  # ridge penalties over the number of clusters and the features' mean variance
 
 
 def richness_r2(embedding: "nn.Module", catalogue: Catalogue) -> Measured:
-    """R^2 with which a linear regression on an embedding's features predicts log10 N: 0 where they know nothing of it.
+    """R^2 of a linear regression of log10 N on an embedding's features: 0 if they are independent of N.
 
     Ridge regression on features divided by their standard deviation (pixels of an image by a common one), each cluster
-    predicted by a fit to the others; the penalty is the best of 34. What a network could find is at least as much. The
-    paper's image, normalised and scaled with the sample covariance, tells most of log N.
+    is predicted by a fit to the others, with the best of 34 penalties. A network can extract at least as much. The
+    paper's image, normalised and scaled with the sample covariance, determines most of log N.
 
     Args:
-        embedding: One of `EMBEDDINGS`, or any module, (batch, galaxy, 3) -> (batch, feature): a trained network's
-            `embedding_net`, too.
-        catalogue: Clusters; some thousand, because time goes with the cube of their number.
+        embedding: One of `EMBEDDINGS`, or any module, (batch, galaxy, 3) -> (batch, feature): also
+            the `embedding_net` of a trained network.
+        catalogue: Clusters; a few thousand, because time grows as the cube of their number.
 
     Raises:
-        ValueError: Fewer than three clusters, or all have as many galaxies.
+        ValueError: Fewer than three clusters, or all have the same number of galaxies.
     """
     if len(catalogue) < 3 or np.ptp(catalogue.n_galaxies) == 0:
         raise ValueError("richness_r2: needs three clusters or more, of different numbers of galaxies.")
@@ -51,7 +51,7 @@ def _features(embedding: "nn.Module", catalogue: Catalogue) -> Float[np.ndarray,
 
 
 def _left_out_r2(features: Float[np.ndarray, "cluster feature"], y: Float[np.ndarray, "cluster"]) -> Measured:
-    """Best R^2 over the penalties, of residuals (y - Hy) / (1 - diag H), and its error by the delta method."""
+    """Best leave-one-out R^2 over the penalties, from residuals (y - Hy) / (1 - diag H), and its error."""
     n, offset = len(y), y - y.mean()
     left, singular, _ = np.linalg.svd(features, full_matrices=False)
     spread = np.mean(np.var(features, axis=0)) * features.shape[1]
@@ -60,6 +60,6 @@ def _left_out_r2(features: Float[np.ndarray, "cluster feature"], y: Float[np.nda
     hat = shrink @ (left**2).T + 1 / n
     squares = ((offset - fitted) / (1 - hat)) ** 2
     best = squares[squares.sum(axis=1).argmin()]
-    total = (offset * n / (n - 1)) ** 2  # the mean of the others
+    total = (offset * n / (n - 1)) ** 2  # against the mean of the other clusters
     ratio = best.sum() / total.sum()
     return Measured(float(1 - ratio), float(np.std(best - ratio * total) / (total.mean() * np.sqrt(n))))

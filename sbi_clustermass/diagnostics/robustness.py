@@ -1,7 +1,7 @@
-"""What happens to masses when data, or nature, are not as the mocks were: changes of the same clusters' posteriors.
+"""Robustness of masses to data or clusters that differ from the mocks: changes of the same clusters' posteriors.
 
 Masses are M200c [h^-1 Msun] as log10_mass [dex], distances comoving [h^-1 Mpc], velocities [km/s]. Every number is a
-difference between two answers for the same clusters, with the error of that difference: what both share cancels.
+difference between two results for the same clusters, with the error of that paired difference.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -39,10 +39,10 @@ class Family:
     """One kind of change, in several sizes.
 
     Attributes:
-        name: What is changed.
-        unit: Of the size.
-        sizes: How much.
-        change: Catalogue, size and seed -> changed catalogue.
+        name: Name of the change.
+        unit: Unit of the sizes.
+        sizes: Sizes of the change.
+        change: Function of catalogue, size and seed that returns the changed catalogue.
     """
 
     name: str
@@ -67,19 +67,19 @@ FAMILIES: tuple[Family, ...] = (
 @final
 @dataclass(frozen=True)
 class Change:
-    """What one change does to posteriors, over the clusters that have an answer before and after.
+    """Effect of one change on posteriors, over the clusters that have one before and after.
 
     Attributes:
-        family: What was changed.
-        label: How much, with its unit.
-        n: Clusters compared.
-        kept: Share of the clusters that still have an answer [1].
+        family: Name of the change.
+        label: Size of the change, with its unit.
+        n: Number of clusters that are compared.
+        kept: Share of the clusters that still have a posterior [1].
         shift: Mean change of the posterior mean [dex].
-        width: Mean posterior standard deviation after over before [1].
-        scatter: Of the residuals after the change [dex].
-        scatter_change: After less before, of the same clusters [dex].
+        width: Ratio of the mean posterior standard deviations, after over before [1].
+        scatter: Scatter of the residuals after the change [dex].
+        scatter_change: Change of the scatter of the same clusters [dex].
         covered: Share of true masses inside the central 68 % after the change [1].
-        covered_change: After less before, of the same clusters [1].
+        covered_change: Change of that share for the same clusters [1].
     """
 
     family: str
@@ -97,16 +97,16 @@ class Change:
 def robustness(
     estimator: "MassEstimator", mocks: Catalogue, *, families: Sequence[Family] = FAMILIES, seed: int = 1
 ) -> tuple[Change, ...]:
-    """Change the data of mock clusters and ask for their masses again.
+    """Change the data of mock clusters and infer their masses again.
 
     Args:
         estimator: A trained estimator.
-        mocks: Clusters of known mass, drawn as the training set was if coverage is to mean something.
-        families: What to change, and how much.
-        seed: Of the changes: the same for every size, so that sizes are paired, too.
+        mocks: Clusters of known mass; for meaningful coverage drawn like the training set.
+        families: Kinds and sizes of changes.
+        seed: Seed of the changes, the same for every size, so that sizes are paired, too.
 
     Raises:
-        ValueError: A change leaves fewer than two clusters with an answer.
+        ValueError: A change leaves fewer than two clusters with a posterior.
     """
     clusters = _numbered(mocks)
     before = estimator.posterior(clusters)
@@ -115,13 +115,13 @@ def robustness(
         for size in family.sizes:
             changed = family.change(clusters, size, seed)
             label = f"{size:g}" if family.unit == "1" else f"{size:g} {family.unit}"
-            pair = _Pair(before, clusters, estimator.posterior(_some(changed, family.name, label)), changed)
+            pair = _Pair(before, clusters, estimator.posterior(_checked(changed, family.name, label)), changed)
             found.append(_compare(family.name, label, pair))
     return tuple(found)
 
 
 def variants(model: HaloModel) -> dict[tuple[str, str], HaloModel]:
-    """The model with one of its assumptions changed, by what and how."""
+    """Models in which one assumption is changed, by name and value of the change."""
 
     def galaxies(**fields: object) -> HaloModel:
         return replace(model, galaxies=replace(model.galaxies, **fields))  # type: ignore[arg-type]
@@ -151,30 +151,30 @@ def simulator_robustness(
     seed: int = 1,
     n_jobs: int | None = None,
 ) -> tuple[Change, ...]:
-    """Simulate the same hosts with another model than that of the training, and ask for their masses.
+    """Simulate the same hosts with a model other than that of the training, and infer their masses.
 
-    Masses and seeds are the same, so that the halo shapes and, where the number of galaxies does not change, the
-    galaxies' random numbers are; where it does, hosts are paired, and only their masses are alike.
+    Masses and seeds are the same, and so are the halo shapes and, if the number of galaxies does not change, the
+    galaxies' random numbers. Otherwise hosts are paired by mass only.
 
     Args:
         estimator: A trained estimator.
-        log10_masses: Of the hosts [dex].
-        model: Of the training set; `HaloModel()` as the estimator's clusters were observed by default.
-        changed: Models by what is changed and how; `variants(model)` by default.
-        seed: Of the simulations.
-        n_jobs: As for `HaloModel.simulate`.
+        log10_masses: Masses of the hosts [dex].
+        model: Model of the training set; by default `HaloModel()` with the estimator's observation and cosmology.
+        changed: Changed models by name and value of the change; `variants(model)` by default.
+        seed: Seed of the simulations.
+        n_jobs: Number of workers of `HaloModel.simulate`.
     """
     model = model or HaloModel(observation=estimator.observation, cosmology=estimator.cosmology)
     clusters = model.simulate(log10_masses, seed=seed, n_jobs=n_jobs)
     before, found = estimator.posterior(clusters), []
     for (name, label), other in (variants(model) if changed is None else changed).items():
-        after = _some(other.simulate(log10_masses, seed=seed, n_jobs=n_jobs), name, label)
+        after = _checked(other.simulate(log10_masses, seed=seed, n_jobs=n_jobs), name, label)
         found.append(_compare(name, label, _Pair(before, clusters, estimator.posterior(after), after)))
     return tuple(found)
 
 
 def robustness_table(changes: Sequence[Change], title: str = "How masses change with data and mocks") -> Table:
-    """The changes as text."""
+    """Format the changes as a table."""
     header = (
         "change", "size", "still answered", "shift [dex]", "width ratio",
         "scatter [dex]", "its change [dex]", "68 % coverage", "its change",
@@ -198,7 +198,7 @@ class _Pair:
     changed: Catalogue
 
     def rows(self) -> tuple[Int[np.ndarray, "shared"], Int[np.ndarray, "shared"]]:
-        """Where the clusters with two answers are, before and after."""
+        """Indices, before and after, of the clusters with two posteriors."""
         return np.intersect1d(self.clusters.host_id, self.changed.host_id, assume_unique=True, return_indices=True)[1:]
 
 
@@ -229,7 +229,7 @@ def _ratio(after: Float[np.ndarray, "cluster"], before: Float[np.ndarray, "clust
 
 
 def _influence(residual: Float[np.ndarray, "cluster"]) -> Float[np.ndarray, "cluster"]:
-    """What each cluster adds to the standard deviation: ((r - mean)^2 - s^2) / (2 s)."""
+    """Influence of each cluster on the standard deviation, ((r - mean)^2 - s^2) / (2 s)."""
     scatter = residual.std(ddof=1)
     return ((residual - residual.mean()) ** 2 - scatter**2) / (2 * scatter)
 
@@ -244,12 +244,12 @@ def _change_of_scatter(before: Float[np.ndarray, "cluster"], after: Float[np.nda
 
 
 def _numbered(catalogue: Catalogue) -> Catalogue:
-    """The clusters with their positions for host ids, by which they are found again; lines of sight count apart."""
+    """Replace host ids by row numbers, so that each line of sight can be identified after a change."""
     numbers = pa.array(np.arange(len(catalogue)))
     return replace(catalogue, clusters=with_column(catalogue.clusters, "host_id", numbers))
 
 
-def _some(changed: Catalogue, name: str, label: str) -> Catalogue:
+def _checked(changed: Catalogue, name: str, label: str) -> Catalogue:
     if len(changed) < 2:
         raise ValueError(f"robustness: {name} {label} leaves {len(changed)} clusters with enough galaxies.")
     return changed

@@ -1,4 +1,4 @@
-"""Which parts of a cluster's phase space its inferred mass rests on: saliency maps by Gaussian masks.
+"""Saliency maps by Gaussian masks: the parts of a cluster's phase space that determine its inferred mass.
 
 Masses are M200c [h^-1 Msun] as log10_mass [dex], distances comoving [h^-1 Mpc], velocities [km/s].
 """
@@ -19,23 +19,23 @@ from sbi_clustermass.flows import EmbedOnce
 from sbi_clustermass.flows.univariate import MixtureEstimator
 from sbi_clustermass.posterior import MassPosteriors
 
-SIGMA = 2.0  # [pixel] of the paper's masks: .064 h^-1 Mpc and 176 km/s
+SIGMA = 2.0  # [pixel] width of the paper's masks: .064 h^-1 Mpc and 176 km/s
 _GRID = 256
-_GALAXY_SLOTS = 200_000  # galaxies and padding at once
+_GALAXY_SLOTS = 200_000  # galaxies and padding per batch
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class Saliency:
-    """How the inferred mass of one cluster changes when a part of its phase space is masked.
+    """Change of one cluster's inferred mass when a part of its phase space is masked.
 
     Attributes:
-        change: log10(M_mask / M_pred) [dex] for a mask centred on each pixel, (R, v); NaN where no galaxy was left.
+        change: log10(M_mask / M_pred) [dex] for a mask centred on each pixel, (R, v); NaN if no galaxy remains.
         density: Kernel density of the unmasked cluster [h Mpc^-1 (km/s)^-1], (R, v).
         R_centres: Pixel centres [comoving h^-1 Mpc].
         v_centres: Pixel centres [km/s].
-        log10_mass: M_pred: posterior mean of the unmasked cluster [dex].
-        masked: Whether pixels of the image were dimmed or galaxies removed.
+        log10_mass: Posterior mean M_pred of the unmasked cluster [dex].
+        masked: Whether pixels of the image are dimmed or galaxies removed.
     """
 
     change: Float[np.ndarray, "R v"]
@@ -46,7 +46,7 @@ class Saliency:
     masked: Literal["pixels", "galaxies"]
 
     def at(self, R_proj: ArrayLike, v_los: ArrayLike) -> Float[np.ndarray, "*galaxy"]:
-        """Change [dex] for masks on the pixels nearest to some galaxies."""
+        """Look up the change [dex] for masks on the pixels nearest to some galaxies."""
         a, b = (
             np.abs(np.asarray(x, float)[..., None] - centres).argmin(-1)
             for x, centres in ((R_proj, self.R_centres), (v_los, self.v_centres))
@@ -57,7 +57,7 @@ class Saliency:
 def gaussian_masks(bins: int, sigma: float = SIGMA) -> Float[Tensor, "mask pixel"]:
     r"""Masks $1 - \exp(-[(i - a)^2 + (j - b)^2] / 2 \sigma^2)$, one centred on each pixel (a, b) of a square image.
 
-    Kodi Ramanah et al. 2020, eq. 9. Masks and pixels stand in the order of `KDEImage`: row (a, b) is a * bins + b.
+    Kodi Ramanah et al. 2020, eq. 9. Masks and pixels have the order of `KDEImage`: row (a, b) is a * bins + b.
 
     Args:
         bins: Pixels along each axis.
@@ -77,20 +77,20 @@ def saliency(estimator: MassEstimator, catalogue: Catalogue, index: int, *, sigm
     """Mask every part of one cluster's phase space in turn and infer the mass again (Kodi Ramanah et al. 2020, sec. 7).
 
     A network on a `KDEImage` sees the image times each of the Gaussian masks of eq. 9, 2500 of them in one batch. As in
-    the paper, what is left is not scaled to a sum of 1 again: the network has never seen such an image, and the change
-    is how it answers to missing light, not what it would say of a cluster without those galaxies.
+    the paper, masked images are not normalised again. The network was not trained on such images: the change shows its
+    response to missing light, not the mass of a cluster without those galaxies.
 
-    A network on galaxies, or on an image whose kernel is trained, has no fixed image to dim. For it the galaxies are
-    removed that a mask would dim to less than half (nearer than 1.18 sigma), so that it is asked about a cluster that
-    could exist. Masks that remove the same galaxies share one evaluation; a mask far from any changes nothing.
+    A network on galaxies, or on an image whose kernel is trained, has no fixed image to dim. Instead, the galaxies that
+    a mask would dim to less than half (nearer than 1.18 sigma) are removed, so that the network sees a cluster that
+    could exist. Masks that remove the same galaxies share one evaluation.
 
-    The point is the posterior mean here as everywhere, for the paper's maximum; of a Gaussian inside the prior they
-    are one.
+    The point estimate is the posterior mean instead of the paper's maximum; the two agree for a Gaussian inside the
+    prior.
 
     Args:
         estimator: A trained network, or several as an ensemble.
-        catalogue: Where the cluster is.
-        index: Which one.
+        catalogue: Catalogue that contains the cluster.
+        index: Index of the cluster.
         sigma: Width of the masks [pixel].
 
     Raises:
@@ -114,7 +114,7 @@ def saliency(estimator: MassEstimator, catalogue: Catalogue, index: int, *, sigm
 
 
 def _image_of(estimator: MassEstimator) -> KDEImage | None:
-    """The fixed image that the network is shown, on its device; None if there is none."""
+    """Fixed image that is the network's input, on its device; None if there is none."""
     summary = _networks(estimator)[0].summary
     return summary if isinstance(summary, KDEImage) else None
 
@@ -130,7 +130,7 @@ def _networks(estimator: MassEstimator) -> list[EmbedOnce]:
 def _of_pixels(
     estimator: MassEstimator, x: Float[Tensor, "1 galaxy 3"], masks: Float[Tensor, "mask pixel"]
 ) -> Float[np.ndarray, "whole_and_mask"]:
-    """Posterior means of the whole image and of each masked one; numbers after the pixels stay as they are."""
+    """Posterior means of the whole image and of each masked one; numbers after the pixels are unchanged."""
     conditions = []
     for network in _networks(estimator):
         device = next(network.parameters()).device
@@ -148,7 +148,7 @@ def _of_pixels(
 def _of_galaxies(
     estimator: MassEstimator, x: Float[Tensor, "1 galaxy 3"], masks: Float[Tensor, "mask pixel"], pixels: KDEImage
 ) -> Float[np.ndarray, "whole_and_mask"]:
-    """Posterior means of the whole cluster and without the galaxies near each mask; NaN where none is left."""
+    """Posterior means of the whole cluster and without the galaxies near each mask; NaN if none remains."""
     kept, which = np.unique(_kept(x, masks, pixels), axis=0, return_inverse=True)
     some = kept.any(axis=1)
     found = np.full(len(kept), np.nan)
@@ -164,7 +164,7 @@ def _of_galaxies(
 def _kept(
     x: Float[Tensor, "1 galaxy 3"], masks: Float[Tensor, "mask pixel"], pixels: KDEImage
 ) -> Bool[np.ndarray, "whole_and_mask galaxy"]:
-    """Which galaxies each mask leaves: those whose pixel it dims to half or more. Galaxies off the image stay."""
+    """Whether each mask keeps a galaxy: its pixel is dimmed to half or more, or it lies outside the image."""
     R, v = (part.double() for part in (x[0, :, 0], x[0, :, 1]))
     a = torch.floor(R / pixels.pixel[0]).long()
     b = torch.floor((v + pixels.v_max) / pixels.pixel[1]).long()
@@ -181,7 +181,7 @@ def _kept(
 def _means(
     estimator: MassEstimator, networks: list[EmbedOnce], conditions: list[Tensor]
 ) -> Float[np.ndarray, "condition"]:
-    """Posterior means of an estimator's networks, together, each given what it is to be conditioned on [dex]."""
+    """Posterior means of an estimator's ensemble, given the condition of each network [dex]."""
     grid = np.linspace(*estimator.support, _GRID)
     members = [
         MassPosteriors.from_log_prob(grid, _log_prob(network, condition, grid))

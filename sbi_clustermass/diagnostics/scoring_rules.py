@@ -1,7 +1,7 @@
-"""How much posteriors tell: log score, CRPS, information gained, and what is lacking to the exact posterior.
+"""Proper scores of posteriors: log score, CRPS, information gain, and the gap to the exact posterior.
 
-Masses are M200c [h^-1 Msun] as log10_mass [dex]; densities per dex; `log_` is natural, scores in nats. Proper scores
-reward right posteriors under any distribution of test masses, and are best for the prior that these were drawn from.
+Masses are M200c [h^-1 Msun] as log10_mass [dex]; densities per dex; `log_` is natural, scores in nats. They
+reward calibrated posteriors under any distribution of test masses, and are best under the prior of the test masses.
 """
 
 from typing import NamedTuple, Self
@@ -20,9 +20,9 @@ def log_score(posteriors: MassPosteriors, log10_true: Float[np.ndarray, "cluster
 
 
 def information_gain(posteriors: MassPosteriors, log10_true: Float[np.ndarray, "cluster"]) -> Measured:
-    """Mean of log q(truth | data) - log π(truth) [nats]: what the data told beyond the effective prior.
+    """Mean of log q(truth | data) - log π(truth) [nats]: the information of the data beyond the effective prior.
 
-    π is the prior of clusters before the cuts, so that what passing them tells of the mass counts as told.
+    π is the prior of clusters before the cuts, so that the information in passing the cuts is included.
     """
     prior = MassPosteriors.from_log_prob(posteriors.grid, posteriors.log_prior[None])
     of_each = prior[np.zeros(len(posteriors), int)].log_prob_at(log10_true)
@@ -31,13 +31,13 @@ def information_gain(posteriors: MassPosteriors, log10_true: Float[np.ndarray, "
 
 
 def gap(posteriors: MassPosteriors, exact: MassPosteriors, log10_true: Float[np.ndarray, "cluster"]) -> Measured:
-    """What posteriors lack to the exact ones of the same clusters under the same prior [nats], by paired difference.
+    """Mean log score of exact posteriors minus that of others, for the same clusters and prior [nats].
 
     Its expectation is the mean Kullback-Leibler divergence from the exact posterior, never negative, if clusters were
     drawn from that prior.
 
     Raises:
-        ValueError: They are not as many.
+        ValueError: Their numbers differ.
     """
     if len(posteriors) != len(exact):
         raise ValueError(f"gap: {len(posteriors)} posteriors and {len(exact)} exact ones; it needs the same clusters.")
@@ -52,7 +52,7 @@ def crps(posteriors: MassPosteriors, log10_true: Float[np.ndarray, "cluster"]) -
 def crps_of_each(posteriors: MassPosteriors, log10_true: Float[np.ndarray, "cluster"]) -> Float[np.ndarray, "cluster"]:
     r"""$\int (F(x) - [x \geq M])^2 dx$ of each cluster [dex], with F the distribution that `pit` and `sample` follow.
 
-    In a cell F is a parabola, whose square is integrated in closed form; off the grid a truth adds its distance.
+    In a cell F is a parabola, whose square is integrated in closed form; a truth off the grid adds its distance to it.
 
     References:
         Gneiting & Raftery 2007, JASA 102, 359, eq. 20.
@@ -64,7 +64,7 @@ def crps_of_each(posteriors: MassPosteriors, log10_true: Float[np.ndarray, "clus
 
 
 class _Parabola(NamedTuple):
-    """a + b t + c t^2 at the place t in each cell, 0 to 1."""
+    """Coefficients of a + b t + c t^2 at the position t in each cell, 0 to 1."""
 
     a: np.ndarray
     b: np.ndarray
@@ -72,22 +72,22 @@ class _Parabola(NamedTuple):
 
     @classmethod
     def from_density(cls, prob: Float[np.ndarray, "cluster mass"], cdf: Float[np.ndarray, "cluster mass"]) -> Self:
-        """The cumulative distribution in each cell, where the density is linear, scaled to the cell's share."""
+        """Integrate the density, which is linear in each cell and scaled to the cell's probability."""
         low, high, mass = prob[:, :-1], prob[:, 1:], np.diff(cdf)
         ends = low + high
         tilt = np.divide(high - low, ends, out=np.zeros_like(ends), where=ends > 0)
         return cls(cdf[:, :-1], mass * (1 - tilt), mass * tilt)
 
-    def rest(self) -> Self:
-        """One minus it."""
+    def complement(self) -> Self:
+        """One minus the parabola."""
         return type(self)(1 - self.a, -self.b, -self.c)
 
     def at(self, row: np.ndarray, cell: np.ndarray) -> Self:
-        """Of one cell each."""
+        """Select one cell per cluster."""
         return type(self)(*(each[row, cell] for each in self))
 
     def square(self, t: float | np.ndarray = 1.0) -> np.ndarray:
-        """Integral of its square from 0 to t."""
+        """Integral of the square from 0 to t."""
         a, b, c = self
         return t * (a * a + t * (a * b + t * ((b * b + 2 * a * c) / 3 + t * (b * c / 2 + t * (c * c / 5)))))
 
@@ -95,7 +95,7 @@ class _Parabola(NamedTuple):
 def _crps(grid: np.ndarray, prob: np.ndarray, cdf: np.ndarray, masses: np.ndarray) -> Float[np.ndarray, "cluster"]:
     steps, (cell, t) = np.diff(grid), locate(grid, masses)
     below = _Parabola.from_density(prob, cdf)
-    above = below.rest()
+    above = below.complement()
     cells, here, own = np.arange(len(steps)), cell[:, None], (np.arange(len(prob)), cell)
     whole = np.where(cells < here, below.square(), np.where(cells > here, above.square(), 0.0)) @ steps
     last = above.at(*own)

@@ -1,4 +1,4 @@
-"""Simulation-based calibration and TARP, by sbi: of a network through its own samples, or of posteriors on their grid.
+"""Simulation-based calibration and TARP by sbi, for posteriors on their grid.
 
 Masses are M200c [h^-1 Msun] as log10_mass [dex]. Both are promised only for clusters drawn from the posteriors' own
 prior (`HeldOut`). `import sbi` takes seconds, so it is imported where it is used.
@@ -20,22 +20,21 @@ if TYPE_CHECKING:
     import torch
 
 
-_SAMPLES = 1000  # of each posterior
-_CLASSIFIED = 1000  # clusters that sbi's random forests are shown: their time goes with the number
-_ACCEPTED = 0.1  # least share of a network's draws inside the prior
+_SAMPLES = 1000  # samples of each posterior
+_CLASSIFIED = 1000  # clusters for sbi's random forests, whose time grows with the number
 _TARP_BINS = 50
-_TARP_VARIANCE = 5 / 192  # of the integral of a Brownian bridge from 1/2 to 1
+_TARP_VARIANCE = 5 / 192  # variance of the integral of a Brownian bridge from 1/2 to 1
 
 
 @final
 @dataclass(frozen=True)
 class SBC:
-    """What sbi's `check_sbc` finds (Talts et al. 2018, arXiv:1804.06788).
+    """Result of sbi's `check_sbc` (Talts et al. 2018, arXiv:1804.06788).
 
     Attributes:
         ks_pvalue: Kolmogorov-Smirnov p-value of uniform ranks.
-        c2st_ranks: Share of ranks and uniform numbers that a classifier tells apart: .5 when calibrated.
-        c2st_masses: The same of true masses and one sample of each posterior, the data-averaged posterior.
+        c2st_ranks: Accuracy of a classifier of ranks against uniform numbers: .5 when calibrated.
+        c2st_masses: Accuracy for true masses against one sample of each posterior, the data-averaged posterior.
     """
 
     ks_pvalue: float
@@ -46,15 +45,15 @@ class SBC:
 @final
 @dataclass(frozen=True)
 class TARP:
-    """What sbi's `run_tarp` and `check_tarp` find (Lemos et al. 2023, arXiv:2302.03026).
+    """Result of sbi's `run_tarp` and `check_tarp` (Lemos et al. 2023, arXiv:2302.03026).
 
     Attributes:
         credibility: Levels of the regions around random reference masses, (level,).
-        coverage: Share of truths in them, (level,).
-        area: Integral of coverage - credibility above 1/2: negative when too narrow. Its error is that of a Brownian
+        coverage: Share of truths in these regions, (level,).
+        area: Integral of coverage - credibility above 1/2: negative if too narrow. Its error is that of a Brownian
             bridge, sqrt(5 / 192 n).
-        ks_pvalue: Of the largest difference of the two, from the Kolmogorov distribution of n clusters. sbi's own
-            compares the points of the two curves as if they were samples, and hardly ever rejects anything.
+        ks_pvalue: P-value of the largest difference of the two, from the Kolmogorov distribution of n clusters. The
+            p-value of sbi treats the points of the curves as samples, and hardly ever rejects.
     """
 
     credibility: Float[np.ndarray, "level"]
@@ -68,8 +67,8 @@ def sbc_ranks(
 ) -> Int[np.ndarray, "cluster"]:
     """Rank of each true mass among samples of its posterior, 0 to `samples`: uniform when calibrated.
 
-    The number of samples below the truth is binomial, with the PIT value as its probability: it is drawn from that, and
-    no sample is made.
+    The number of samples below the truth is binomial, with the PIT value as its probability. It is drawn directly,
+    without samples.
     """
     pit = np.clip(posteriors.pit(log10_true), 0, 1)
     return np.random.default_rng(seed).binomial(samples, pit)
@@ -78,7 +77,7 @@ def sbc_ranks(
 def sbc(
     posteriors: MassPosteriors, log10_true: Float[np.ndarray, "cluster"], *, samples: int = _SAMPLES, seed: int
 ) -> SBC:
-    """SBC of posteriors on their grid: Kolmogorov-Smirnov of all clusters, classifiers of the first 1000.
+    """SBC of posteriors on their grid: Kolmogorov-Smirnov on all clusters, classifiers on the first 1000.
 
     Raises:
         ValueError: There are fewer than 100 clusters.
@@ -107,7 +106,7 @@ def tarp(
 @final
 @dataclass(frozen=True)
 class _Sampler:
-    """The one method of an sbi posterior that its diagnostics call: samples of each cluster, whatever x says."""
+    """Samples of each cluster through the one method of an sbi posterior that its diagnostics call; x is ignored."""
 
     posteriors: MassPosteriors
     seed: int
@@ -131,10 +130,10 @@ def _tarp(theta: "torch.Tensor", x: "torch.Tensor", posterior: Any, *, samples: 
 
 
 def _checked(ranks: "torch.Tensor", theta: "torch.Tensor", averaged: "torch.Tensor", *, samples: int, seed: int) -> SBC:
-    """sbi's verdicts: of all ranks by Kolmogorov-Smirnov, of some clusters by classifiers.
+    """sbi's checks: Kolmogorov-Smirnov on all ranks, classifiers on some clusters.
 
-    sbi holds ranks against continuous uniform numbers, and its random forests tell whole numbers from those (.71 of
-    right ones, where .5 is meant). With a uniform number added to each, ranks are uniform from 0 to samples + 1.
+    sbi compares ranks with continuous uniform numbers, from which its random forests distinguish integers (accuracy .71
+    for calibrated ranks, instead of .5). With a uniform number added, ranks are uniform from 0 to samples + 1.
     """
     import torch
     from sbi.diagnostics import check_sbc
@@ -144,13 +143,13 @@ def _checked(ranks: "torch.Tensor", theta: "torch.Tensor", averaged: "torch.Tens
     with _seeded(seed):
         ranks = ranks + torch.rand(ranks.shape)
         some = check_sbc(ranks[:n], theta[:n], averaged[:n], num_posterior_samples=samples + 1)
-    error = float(0.5 / np.sqrt(2 * n))  # of the share of 2n told right by chance
-    told = (Measured(float(some[name].mean()), error) for name in ("c2st_ranks", "c2st_dap"))
-    return SBC(float(check_uniformity_frequentist(ranks, samples + 1)[0]), *told)
+    error = float(0.5 / np.sqrt(2 * n))  # of the accuracy of a random classifier of 2n
+    accuracies = (Measured(float(some[name].mean()), error) for name in ("c2st_ranks", "c2st_dap"))
+    return SBC(float(check_uniformity_frequentist(ranks, samples + 1)[0]), *accuracies)
 
 
 def _tensor(values: np.ndarray) -> "torch.Tensor":
-    """Float32 with a last axis for the one parameter, (..., 1); that of (cluster, 1) is there already."""
+    """Convert to float32 with a last axis of length 1 for the one parameter."""
     import torch
 
     found = torch.as_tensor(np.array(values), dtype=torch.float32)
@@ -159,7 +158,7 @@ def _tensor(values: np.ndarray) -> "torch.Tensor":
 
 @contextmanager
 def _seeded(seed: int) -> Iterator[None]:
-    """Torch's global random numbers from a seed, left as they were afterwards: sbi has no other way."""
+    """Seed torch's global generator, which sbi uses, and restore it afterwards."""
     import torch
 
     with torch.random.fork_rng():

@@ -1,4 +1,4 @@
-"""When error bars can be held to their word, and how: test clusters drawn from the prior that the posteriors carry.
+"""Test sets on which calibration is promised: clusters drawn from the prior that the posteriors carry.
 
 Masses are M200c [h^-1 Msun] as log10_mass [dex]; `log_` is natural.
 """
@@ -17,7 +17,7 @@ from sbi_clustermass.posterior import MassPosteriors
 
 COVERAGE_TOLERANCE = 0.015  # share of the clusters
 MEAN_TOLERANCE = 0.01  # dex
-_SAME = 1e-9  # dex: a limit on a mass of the grid, but for rounding
+_SAME = 1e-9  # dex: rounding of a limit that lies on the grid
 
 
 class MassDistribution(Protocol):
@@ -34,7 +34,7 @@ class MassDistribution(Protocol):
         ...
 
     def density(self, log10_mass: ArrayLike) -> np.ndarray:
-        """Number per dex, in any unit."""
+        """Evaluate the number per dex, in any unit."""
         ...
 
 
@@ -43,20 +43,21 @@ def reweighted(posteriors: MassPosteriors, masses: MassDistribution) -> MassPost
 
     Test clusters are drawn from a density φ(M) and kept if their data d pass the training set's cuts. That cut is a
     function of d, so a cluster that passed has $p(M | d, \mathrm{selected}) \propto \varphi(M)\,p(d | M)$: the right
-    prior is φ itself, not the density $\varphi(M)\,P(\mathrm{selected} | M)$ of the masses that are left. The
-    likelihood is $p(d | M) \propto q(M | d) / \pi(M)$ with the effective prior $\pi = n_\mathrm{train} /
-    P_\mathrm{train}(\mathrm{selected} | M)$, where P is divided out already. So $q \varphi / \pi$, and P never enters.
+    prior is φ itself, not the density $\varphi(M)\,P(\mathrm{selected} | M)$ of the selected masses. The likelihood is
+    $p(d | M) \propto q(M | d) / \pi(M)$ with the effective prior $\pi = n_\mathrm{train} /
+    P_\mathrm{train}(\mathrm{selected} | M)$, where P is already divided out. The result is $q \varphi / \pi$, without
+    P.
 
-    A set thinned by mass after the cuts, or one drawn otherwise, has a prior that `fit_effective_prior` measures:
+    The prior of any other set, such as one thinned by mass after the cuts, is measured by `fit_effective_prior`:
     `posteriors.with_prior(fit_effective_prior(test_set, support).log_density(posteriors.grid))`.
 
     Args:
-        posteriors: Under any prior.
-        masses: What the test masses were drawn from. Its limits cut the posteriors off, between masses of the grid too;
-            beyond the grid a posterior says nothing, and test clusters from there must be left out (`HeldOut.under`).
+        posteriors: Posteriors under any prior.
+        masses: Distribution from which the test masses were drawn. Its limits truncate the posteriors, also between
+            points of the grid. Test clusters beyond the grid must be excluded (`HeldOut.under`).
 
     Raises:
-        ValueError: The limits leave nothing of the grid.
+        ValueError: The limits and the grid do not overlap.
     """
     grid = posteriors.grid
     low, high = max(grid[0], masses.low), min(grid[-1], masses.high)
@@ -82,16 +83,16 @@ def reweighted(posteriors: MassPosteriors, masses: MassDistribution) -> MassPost
 class HeldOut:
     """Posteriors of test clusters of known mass, and whether calibration is promised for these clusters.
 
-    It is promised where masses were drawn from the prior that the posteriors carry, and clusters passed the training
-    set's cuts: held-out clusters of the training draw, or any others after `under`. Posteriors trained on flat masses
-    promise nothing for a test set drawn from the mass function, however good they are: that is the published protocol
-    (Kodi Ramanah et al. 2020, section 4), reported here without marks.
+    It is promised if masses were drawn from the prior that the posteriors carry, and clusters passed the training set's
+    cuts: for held-out clusters of the training draw, or for any others after `under`. It is not promised for posteriors
+    trained on flat masses and a test set drawn from the mass function, however good they are. That is the published
+    protocol (Kodi Ramanah et al. 2020, section 4), which is reported without marks.
 
     Attributes:
-        posteriors: Of the test clusters.
-        log10_mass: Their true masses [dex], (cluster,). Errors take clusters as independent: one line of sight a host.
-        n_galaxies: Their numbers of galaxies, where they are known, (cluster,).
-        drawn_from_prior: Whether calibration is promised. There is no default: only who drew the clusters knows.
+        posteriors: Posteriors of the test clusters.
+        log10_mass: True masses [dex], (cluster,). Errors assume independent clusters: one line of sight per host.
+        n_galaxies: Numbers of galaxies, if known, (cluster,).
+        drawn_from_prior: Whether calibration is promised. There is no default, because only the caller knows.
     """
 
     posteriors: MassPosteriors
@@ -114,20 +115,20 @@ class HeldOut:
 
     @classmethod
     def from_catalogue(cls, posteriors: MassPosteriors, clusters: Catalogue, *, drawn_from_prior: bool) -> Self:
-        """Posteriors of mock clusters, with what the catalogue knows of them."""
+        """Take true masses and numbers of galaxies from the catalogue of the clusters."""
         return cls(posteriors, clusters.log10_mass, clusters.n_galaxies, drawn_from_prior=drawn_from_prior)
 
     def __len__(self) -> int:
         return len(self.posteriors)
 
     def under(self, masses: MassDistribution) -> Self:
-        """The same clusters, drawn from `masses`, with their posteriors `reweighted` to that: calibration is promised.
+        """Declare that the masses were drawn from `masses`, and reweight the posteriors to it: calibration is promised.
 
-        Clusters whose true mass lies outside the posteriors' grid are left out, and the rest is a draw from `masses`
-        cut off there.
+        Clusters whose true mass lies outside the posteriors' grid are excluded; the others are a draw from `masses`
+        truncated there.
 
         Raises:
-            ValueError: There is no such cluster, or a mass inside the grid lies outside the limits of `masses`.
+            ValueError: No cluster is left, or a mass inside the grid lies outside the limits of `masses`.
         """
         grid = self.posteriors.grid
         known = np.flatnonzero((self.log10_mass >= grid[0]) & (self.log10_mass <= grid[-1]))
@@ -139,7 +140,7 @@ class HeldOut:
 
 
 class Mark(StrEnum):
-    """Whether a promise was kept."""
+    """Verdict on a promise."""
 
     PASSES = "passes"
     FAILS = "fails"
@@ -147,12 +148,12 @@ class Mark(StrEnum):
 
 
 def mark(found: Measured, promised: float, tolerance: float) -> Mark:
-    """Hold a measured number against a promise, with its Monte Carlo error allowed for.
+    """Compare a measured number with its promised value, allowing for its Monte Carlo error.
 
-    It fails if it is off by more than the tolerance and two errors: a number that is right does so in less than one of
-    20 test sets. It passes if it is off by no more than the tolerance, known to half of that: one that is off by twice
-    the tolerance does so in less than one of 40. Between, there are too few clusters to tell: at 50 % coverage that
-    takes 4445.
+    It fails if the deviation exceeds the tolerance plus two errors; a correct number fails in fewer than one of 20 test
+    sets. It passes if the deviation is within the tolerance and the error is at most half of it; a number that is off
+    by twice the tolerance passes in fewer than one of 40. Otherwise there are too few clusters: coverage of 50 % needs
+    4445.
     """
     off = abs(found.value - promised)
     if off > tolerance + 2 * found.error:

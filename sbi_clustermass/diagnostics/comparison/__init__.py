@@ -1,4 +1,4 @@
-"""Flows and embeddings against each other: trained on the same clusters, scored on the same others, one table."""
+"""Comparison of flows and embeddings, trained and scored on the same clusters, in one table."""
 
 from sbi_clustermass.diagnostics.comparison.run import compare
 from sbi_clustermass.diagnostics.comparison.score import Entry, Failure

@@ -7,7 +7,7 @@ from sbi_clustermass.report.style import BLUE
 
 
 def comparison(found: Comparison) -> Figure:
-    """What each combination of flow and embedding lacks to the exact posterior, or to the best of them [nats]."""
+    """Difference of each combination from the exact posterior, or from the best combination [nats]."""
     rows = found.rows[::-1]
     figure = Figure(figsize=(6.4, 1.2 + 0.34 * len(rows)), layout="constrained")
     axes = figure.subplots()

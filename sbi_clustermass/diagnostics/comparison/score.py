@@ -1,4 +1,4 @@
-"""What one combination of flow and embedding reached on the test clusters; kept on disk beside its estimator.
+"""Scores of one combination of flow and embedding on the test clusters, stored with its estimator.
 
 Masses are M200c [h^-1 Msun] as log10_mass [dex]; densities are per dex; `log_` is natural.
 """
@@ -35,13 +35,13 @@ _CHUNK = 500
 @final
 @dataclass(frozen=True)
 class PosteriorScore:
-    """How good posteriors of the test clusters are.
+    """Scores of posteriors of the test clusters.
 
     Attributes:
         log_prob: Natural log of each posterior density at the true mass [1/dex], (cluster,).
-        residual_mean: Of posterior mean - truth [dex].
-        residual_scatter: Its standard deviation [dex].
-        coverage_error: Share of true masses in the central 68 % interval, less .68.
+        residual_mean: Mean of posterior mean - truth [dex].
+        residual_scatter: Standard deviation of that residual [dex].
+        coverage_error: Share of true masses in the central 68 % interval, minus .68.
     """
 
     log_prob: Float[np.ndarray, "cluster"]
@@ -65,17 +65,17 @@ class PosteriorScore:
 @final
 @dataclass(frozen=True)
 class Entry:
-    """A combination that was trained.
+    """A trained combination.
 
     Attributes:
         flow: Name of the flow.
         embedding: Name of the embedding.
-        score: On the test clusters.
-        weights: Numbers that were trained.
-        updates: Weight updates, of all members.
-        training_seconds: Time of the training, summaries and validations included.
-        inference_seconds: Time a test cluster, from galaxies to a normalised posterior on 256 masses.
-        rule: How it was trained: learning rate, clusters an update, patience.
+        score: Scores on the test clusters.
+        weights: Number of trained parameters.
+        updates: Number of weight updates, of all members.
+        training_seconds: Time of the training, with summaries and validations.
+        inference_seconds: Time per test cluster, from galaxies to a normalised posterior on 256 masses.
+        rule: Learning rate, clusters per update, and patience.
     """
 
     flow: str
@@ -112,7 +112,7 @@ class Entry:
         )
 
     def save(self, folder: Path, digest: str) -> None:
-        """Write the entry, with what it belongs to."""
+        """Write the entry with the digest of its setup, flow and embedding."""
         content = asdict(self)
         content["score"]["log_prob"] = self.score.log_prob.tolist()
         with replacing(folder / _FILE) as temporary:
@@ -120,7 +120,7 @@ class Entry:
 
     @classmethod
     def load(cls, folder: Path, digest: str) -> Self | None:
-        """Read an entry back; None where there is none, or one that belongs to something else."""
+        """Read an entry; None if there is none, or its digest differs."""
         path = folder / _FILE
         content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
         if content.pop("digest", None) != digest:
@@ -133,7 +133,7 @@ class Entry:
 @final
 @dataclass(frozen=True)
 class Failure:
-    """A combination that could not be trained or scored, and why."""
+    """A combination that could not be trained or scored, with the reason."""
 
     flow: str
     embedding: str
@@ -147,7 +147,7 @@ class Failure:
 
 @torch.no_grad()
 def log_prob_of_truth(estimator: MassEstimator, clusters: Catalogue) -> Float[np.ndarray, "cluster"]:
-    """Natural log of each normalised posterior density at the cluster's own true mass [1/dex], not read off a grid."""
+    """Natural log of each normalised posterior density at the cluster's own true mass [1/dex], without a grid."""
     network = estimator.network
     members = network.members if isinstance(network, Ensemble) else [network]
     rows = np.arange(len(clusters))

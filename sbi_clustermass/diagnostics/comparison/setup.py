@@ -1,4 +1,4 @@
-"""What all combinations of a comparison share: clusters to train and to be tested on, and the training rule.
+"""Setup of a comparison: training and test clusters, and the training rule.
 
 Masses are M200c [h^-1 Msun] as log10_mass [dex].
 """
@@ -31,18 +31,18 @@ JEANS_SETTINGS = {
 @final
 @dataclass(frozen=True)
 class ComparisonSetup:
-    """One split and one training rule.
+    """One split of clusters and one training rule.
 
-    A score is an expectation over the test set: its clusters should come from the same draw as those trained on, as
-    `Catalogue.split` and `from_jeans` make them, because that draw is what fixes the best possible score.
+    A score is an expectation over the test set. Its clusters should come from the same draw as the training set, as in
+    `Catalogue.split` and `from_jeans`, because that draw determines the best possible score.
 
     Attributes:
         train_set: Clusters of known mass.
         test_set: Clusters of known mass and other hosts.
         support: Lowest and highest log10 mass of the prior [dex].
-        training: The rule; its seed is that of every combination's weights, validation split and batches.
+        training: Training rule; its seed sets every combination's weights, validation split and batches.
         by_embedding: Whether each embedding is trained by its `default_training`, with the seed of `training`.
-        exact: The test clusters' exact posteriors under the same prior, where they are known.
+        exact: The test clusters' exact posteriors under the same prior, if known.
         members: Networks of each combination, as an ensemble.
         device: "auto" takes CUDA where there is one.
     """
@@ -78,16 +78,16 @@ class ComparisonSetup:
     def from_mocks(
         cls, mocks: Catalogue, n: int | None = None, *, training: Training | None = None, device: str = "auto"
     ) -> Self:
-        """A quarter of a catalogue's hosts for the test, the others for training; the support is what was attempted.
+        """Hold out a quarter of a catalogue's hosts for the test; the support is the range of attempted masses.
 
         Args:
             mocks: Clusters of known mass.
-            n: Use so many of them only.
-            training: The rule; its seed is also that of the split.
+            n: Number of clusters to use; None for all.
+            training: Training rule; its seed also sets the split.
             device: "auto" takes CUDA where there is one.
 
         Raises:
-            ValueError: There are not so many clusters.
+            ValueError: There are fewer clusters.
         """
         if n is not None and n > len(mocks):
             raise ValueError(f"{n} clusters asked for, {len(mocks)} in the catalogue.")
@@ -100,12 +100,12 @@ class ComparisonSetup:
     def from_jeans(
         cls, model: SphericalJeans, n: int = 16_000, *, training: Training | None = None, device: str = "auto"
     ) -> Self:
-        """Clusters whose likelihood is known, masses flat in 13.5 to 15.3, with the test clusters' exact posteriors.
+        """Draw clusters of known likelihood, flat in mass from 13.5 to 15.3, with exact posteriors for the test.
 
         Args:
-            model: The simulator; the mass is its only parameter.
-            n: Clusters in all, a quarter of them for the test; those that fail the richness cut are drawn on top.
-            training: The rule; its seed is also that of the clusters.
+            model: Simulator; the mass is its only parameter.
+            n: Number of selected clusters, a quarter of them for the test.
+            training: Training rule; its seed also sets the clusters.
             device: "auto" takes CUDA where there is one.
         """
         training = training or Training()
@@ -128,7 +128,7 @@ class ComparisonSetup:
 
     @property
     def digest(self) -> str:
-        """Fingerprint of clusters, support and training: what a finished entry belongs to."""
+        """Fingerprint of clusters, support and training, by which a finished entry is recognised."""
         parts = hashlib.sha256(f"{self.support} {self.training} {self.members}".encode())
         for clusters in (self.train_set, self.test_set):
             columns = (clusters.log10_mass, *(clusters.galaxy_column(name) for name in ("R_proj", "v_los")))
@@ -138,7 +138,7 @@ class ComparisonSetup:
 
 
 def _selected(model: SphericalJeans, n: int, seed: int) -> Catalogue:
-    """Exactly n selected clusters of flat attempted masses, all attempts remembered."""
+    """Draw exactly n selected clusters of flat attempted masses; all attempts are stored."""
     selected = np.exp(model.log_selected(np.linspace(*_SUPPORT, 200))).mean()
     attempts = ceil(n / selected + 5 * np.sqrt(n / selected) + 10)  # too few in one of a million seeds
     mocks = model.simulate(FlatMasses(*_SUPPORT).draw(attempts, seed=seed), seed=seed)

@@ -31,10 +31,10 @@ class Row:
     """One combination in numbers.
 
     Attributes:
-        entry: What it reached.
+        entry: The trained combination and its scores.
         log_prob: Mean natural log posterior density at the true mass [nats].
-        below_best: What it lacks to the best combination [nats], with the error of the paired difference.
-        gap: What it lacks to the exact posterior [nats], likewise; None where that is not known.
+        below_best: Difference from the best combination [nats], with the error of the paired difference.
+        gap: Difference from the exact posterior [nats], with such an error; None if that is unknown.
     """
 
     entry: Entry
@@ -49,8 +49,8 @@ class Comparison:
     """All combinations of a setup.
 
     Attributes:
-        results: What each reached, or why it failed.
-        exact: The score of the exact posteriors, where they are known.
+        results: Entry or failure of each combination.
+        exact: Scores of the exact posteriors, if known.
     """
 
     results: tuple[Entry | Failure, ...]
@@ -58,19 +58,19 @@ class Comparison:
 
     @classmethod
     def joined(cls, *parts: Self) -> Self:
-        """Comparisons on the same test clusters as one, such as those under several training rules."""
+        """Join comparisons on the same test clusters, such as those with several training rules."""
         return cls(sum((part.results for part in parts), ()), parts[0].exact)
 
     @property
     def rows(self) -> tuple[Row, ...]:
-        """The trained combinations, the best first."""
+        """Trained combinations, best first."""
         entries = [each for each in self.results if isinstance(each, Entry)]
         entries.sort(key=lambda entry: -entry.score.log_prob.mean())
         return tuple(self._row(entry, entries[0]) for entry in entries)
 
     @property
     def failures(self) -> tuple[Failure, ...]:
-        """The others."""
+        """Combinations that failed."""
         return tuple(each for each in self.results if isinstance(each, Failure))
 
     def _row(self, entry: Entry, best: Entry) -> Row:
@@ -79,7 +79,7 @@ class Comparison:
         return Row(entry, mean_of(log_prob), mean_of(best.score.log_prob - log_prob), gap)
 
     def markdown(self) -> str:
-        """As a padded Markdown table, failures below it."""
+        """Format as a padded Markdown table, with failures below it."""
         cells = [_HEADER, *self._cells()]
         widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
         lines = ["| " + " | ".join(map(_pad, row, widths)) + " |" for row in cells]
@@ -107,7 +107,7 @@ class Comparison:
             )
 
     def as_table(self) -> "Table":
-        """One row a combination, failures included, each measured column with its standard error, with units."""
+        """Convert to a table with units: one row per combination, failures included, with standard errors."""
         from astropy.table import Column, Table
 
         table = Table(rows=[*map(_numbers, self.rows), *map(_empty, self.failures)])

@@ -1,4 +1,4 @@
-"""Flows and their rivals on the same clusters, in one table."""
+"""Comparison of estimators and baselines on the same clusters, in one table."""
 
 from sbi_clustermass.diagnostics.validation.evaluate import Result, check_disjoint, score_baselines, score_estimator
 from sbi_clustermass.diagnostics.validation.scores import Scores

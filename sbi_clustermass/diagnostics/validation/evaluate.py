@@ -1,4 +1,4 @@
-"""Every method on the same clusters: rivals fitted to the training mocks, estimators as they were trained.
+"""Evaluation of every method on the same clusters: estimators as trained, baselines fitted to the training mocks.
 
 Masses are M200c [h^-1 Msun] as log10_mass [dex].
 """
@@ -22,14 +22,14 @@ TRAINED, TEST_SET = "as trained", "test set's"  # priors under which masses are 
 @final
 @dataclass(frozen=True)
 class Result:
-    """One method.
+    """Result of one method.
 
     Attributes:
-        name: Of the method.
-        prior: Under which prior its masses are: `TRAINED` or `TEST_SET`.
-        scores: On the test clusters; None where it failed.
-        prediction: Its masses; None where it failed.
-        failure: Why it failed.
+        name: Name of the method.
+        prior: Prior of its masses: `TRAINED` or `TEST_SET`.
+        scores: Scores on the test clusters; None if it failed.
+        prediction: Predicted masses; None if it failed.
+        failure: Reason for the failure.
     """
 
     name: str
@@ -42,13 +42,13 @@ class Result:
 def score_estimator(
     name: str, estimator: MassEstimator, test_set: Catalogue, *, masses: MassDistribution | None = None
 ) -> tuple[Result, ...]:
-    """Score an estimator under its own prior and, where the test set was drawn from another, under that.
+    """Score an estimator under its own prior and, if the test set was drawn from another, under that, too.
 
     Args:
-        name: Of the estimator.
+        name: Name of the estimator.
         estimator: A trained one.
         test_set: Clusters of known mass inside the estimator's support, of hosts that it was not trained on.
-        masses: What the test masses were drawn from; None where that is what the training masses were drawn from.
+        masses: Distribution from which the test masses were drawn; None if it is that of the training masses.
     """
     start = perf_counter()
     posteriors = estimator.posterior(test_set)
@@ -68,14 +68,14 @@ def score_baselines(
     seed: int = 1,
     announce: Callable[[str], None] = lambda name: None,
 ) -> tuple[Result, ...]:
-    """Fit and score baselines; one that cannot be fitted or used says why in its row, and the others go on.
+    """Fit and score baselines; a failure is reported in its row and does not stop the others.
 
     Args:
-        baselines: By name.
+        baselines: Baselines by name.
         train_set: Clusters of known mass to fit them on.
         test_set: Clusters of known mass.
-        seed: Of everything random in them.
-        announce: Called with the name of each before its work.
+        seed: Seed of the fits.
+        announce: Called with the name of each baseline before its fit.
     """
     found = []
     for name, baseline in baselines.items():

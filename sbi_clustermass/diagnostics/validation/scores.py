@@ -1,4 +1,4 @@
-"""How one method did on clusters of known mass, in numbers with their Monte Carlo errors.
+"""Scores of one method on clusters of known mass, with Monte Carlo errors.
 
 Masses are M200c [h^-1 Msun] as log10_mass [dex]; a residual is log10(M_predicted / M_true); log densities are natural.
 """
@@ -17,13 +17,13 @@ MIDDLE = (14.0, 15.0)  # dex: the range of the paper's .089
 MASSIVE = (14.8, 15.2)  # dex: the range of the paper's |epsilon| = .067
 OUTLIER = 0.3  # dex
 LEVEL = 0.68
-_FEWEST = 10  # clusters that make a number
+_FEWEST = 10  # clusters for a score
 
 
 @final
 @dataclass(frozen=True)
 class Scores:
-    """One method on one test set. Numbers of fewer than ten clusters are None.
+    """Scores of one method on one test set. Scores of fewer than ten clusters are None.
 
     Attributes:
         mean: Mean residual [dex].
@@ -31,10 +31,10 @@ class Scores:
         middle: Scatter for 14 <= log10 M <= 15 [dex].
         massive: Mean absolute residual for 14.8 <= log10 M <= 15.2 [dex].
         outliers: Share of residuals beyond .3 dex.
-        answered: Share of clusters that got a mass; the other numbers are of these.
-        log_prob: Mean log density of the true mass [nats, per dex], where the method has densities or errors.
-        coverage: Share of true masses in the central 68 % interval, likewise.
-        seconds: Time a cluster.
+        answered: Share of clusters with a mass, to which the other scores refer.
+        log_prob: Mean log density of the true mass [nats, per dex], if the method has posteriors or errors.
+        coverage: Share of true masses in the central 68 % interval, under the same condition.
+        seconds: Time per cluster.
     """
 
     mean: Measured | None
@@ -52,9 +52,9 @@ class Scores:
         """Score a prediction.
 
         Args:
-            found: Masses of the clusters.
-            log10_true: Their true log10 masses [dex].
-            seconds: What the prediction took, for all of them.
+            found: Predicted masses.
+            log10_true: True log10 masses [dex].
+            seconds: Time of the prediction for all clusters.
 
         Raises:
             ValueError: A true mass is unknown.
@@ -81,7 +81,7 @@ class Scores:
 def _density(
     found: Prediction, log10_true: np.ndarray, known: Bool[np.ndarray, "cluster"]
 ) -> tuple[Float[np.ndarray, "known"] | None, Bool[np.ndarray, "known"] | None]:
-    """Log density at the truth, and whether it lies in the central interval; of posteriors, else of a Gaussian."""
+    """Log density at the truth, and whether it lies in the central interval, of posteriors or else Gaussians."""
     if found.posteriors is not None:
         some = found.posteriors[known]
         return some.log_prob_at(log10_true[known]), np.abs(some.pit(log10_true[known]) - 0.5) <= LEVEL / 2
@@ -92,7 +92,7 @@ def _density(
 
 
 def within(values: np.ndarray, ends: tuple[float, float]) -> Bool[np.ndarray, "cluster"]:
-    """Which values lie between two ends, both included."""
+    """Whether values lie between two ends, both included."""
     return (values >= ends[0]) & (values <= ends[1])
 
 
@@ -105,7 +105,7 @@ def _mean(values: np.ndarray) -> Measured | None:
 
 
 def _share(hits: np.ndarray, expected: float | None = None) -> Measured | None:
-    """A share and its binomial error: at the expected share, or at (hits + 1) / (n + 2), which is never 0."""
+    """Share and its binomial error, at the expected share or at (hits + 1) / (n + 2), which is never 0."""
     n = len(hits)
     if n < _FEWEST:
         return None

@@ -1,4 +1,4 @@
-"""What a validation found, as sections of a report.
+"""Sections of the report on a validation.
 
 Masses are M200c [h^-1 Msun] as log10_mass [dex].
 """
@@ -31,7 +31,7 @@ _POSITIONS_AND_NUMBERS = (
 
 
 def rivals_section(results: Sequence[Result], *, test_set: Catalogue) -> Section:
-    """The table over all methods."""
+    """Build the section with the table of all methods."""
     title = f"{len(test_set)} test clusters of {test_set.observation.min_galaxies} galaxies or more"
     return Section(
         "Flows and their rivals, on the same clusters",
@@ -43,13 +43,13 @@ def rivals_section(results: Sequence[Result], *, test_set: Catalogue) -> Section
 def calibration_section(
     name: str, posteriors: MassPosteriors, test_set: Catalogue, *, masses: MassDistribution | None = None
 ) -> Section:
-    """Are the error bars of an estimator true: tables and pictures, with marks where calibration is promised.
+    """Build the section on an estimator's calibration: tables and pictures, with marks if calibration is promised.
 
     Args:
-        name: Of the estimator.
-        posteriors: Of the test clusters, under the prior of the training.
-        test_set: The clusters.
-        masses: What their masses were drawn from; None where they were drawn as the training set's.
+        name: Name of the estimator.
+        posteriors: Posteriors of the test clusters under the training prior.
+        test_set: Test clusters.
+        masses: Distribution from which their masses were drawn; None if it is that of the training masses.
     """
     own = HeldOut.from_catalogue(posteriors, test_set, drawn_from_prior=masses is None)
     if masses is None:
@@ -61,7 +61,7 @@ def calibration_section(
 
 def _calibration(name: str, clusters: HeldOut, tables: Sequence) -> Section:
     pictures = calibration_pictures(clusters, name=_file_name(name))
-    failed = [row[0] for row in tables[0].rows if str(Mark.FAILS) in row]  # of coverage; no mark, no failure
+    failed = [row[0] for row in tables[0].rows if str(Mark.FAILS) in row]  # of coverage, if marked
     warnings = (f"Coverage fails at {', '.join(failed)} %: the error bars of {name} are not true.",) if failed else ()
     title = f"Are the error bars of {name} true?"
     return Section(title, warnings=warnings, tables=tables, pictures=pictures)
@@ -70,15 +70,15 @@ def _calibration(name: str, clusters: HeldOut, tables: Sequence) -> Section:
 def trust_section(
     name: str, estimator: MassEstimator, held_out: Catalogue, *, seed: int = 1, model: HaloModel | None = None
 ) -> Section:
-    """When not to trust an answer: what the alarm fires on, and how masses change with the data and with the mocks.
+    """Build the section on trust: what the alarm fires on, and how masses change with the data and with the mocks.
 
     Args:
-        name: Of the estimator.
-        estimator: A trained one.
-        held_out: Mocks drawn as its training set was, that it was not trained on: two thirds teach the alarm, the rest
-            tests it. At least 1500; some thousand to know a rate of 1 %.
-        seed: Of the parts and the changes.
-        model: That made the mocks, to change it; None leaves out the changes that need new mocks.
+        name: Name of the estimator.
+        estimator: A trained estimator.
+        held_out: Mocks drawn like its training set, but not in it: the alarm is fitted to two thirds and tested on the
+            rest. At least 1500; a few thousand to measure a rate of 1 %.
+        seed: Seed of the split and of the changes.
+        model: Model of the mocks, to be changed; None omits the changes that need new mocks.
     """
     from sbi_clustermass.diagnostics.false_alarms import alarm_rates
     from sbi_clustermass.diagnostics.robustness import robustness, robustness_table, simulator_robustness
@@ -114,14 +114,14 @@ def _trust_pictures(name: str, rates: "AlarmRates", changes: Sequence["Change"])
                 f"Shift of the posterior mean and ratio of widths, against the size of each change of {of}.",
                 "The same clusters before and after.",
             )
-            for what, of, some in _parted(changes)
+            for what, of, some in _by_origin(changes)
             if some
         ),
     )
 
 
-def _parted(changes: Sequence["Change"]) -> Iterator[tuple[str, str, list["Change"]]]:
-    """Changes of the data, and of the simulator."""
+def _by_origin(changes: Sequence["Change"]) -> Iterator[tuple[str, str, list["Change"]]]:
+    """Separate changes of the data from those of the simulator."""
     from sbi_clustermass.diagnostics.robustness import FAMILIES
 
     data = {family.name for family in FAMILIES}
@@ -130,7 +130,7 @@ def _parted(changes: Sequence["Change"]) -> Iterator[tuple[str, str, list["Chang
 
 
 def inside(clusters: Catalogue, support: tuple[float, float]) -> Catalogue:
-    """Clusters whose mass lies inside a support: about others, posteriors say nothing.
+    """Select clusters with masses inside a support; posteriors are undefined for others.
 
     Raises:
         ValueError: There are none, or a mass is unknown.

@@ -1,4 +1,4 @@
-"""The table over all methods."""
+"""The table of all methods."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ from sbi_clustermass.diagnostics.validation.evaluate import Result
 from sbi_clustermass.diagnostics.validation.scores import Scores
 from sbi_clustermass.report import Table
 
-REFERENCE = "m_sigma"  # the forward relation inverted, as published
+REFERENCE = "m_sigma"  # the published method: the inverted forward relation
 _HEADER = (
     *("method", "prior", "mean [dex]", "scatter [dex]", "14 to 15 [dex]", "|res.| 14.8 to 15.2", "beyond .3 dex [%]"),
     *("times better than M-sigma", "log q [nats]", "in 68 % [%]", "answered [%]", "ms/cluster"),
@@ -20,12 +20,12 @@ _NOTE = (
 
 
 def validation_table(results: Sequence[Result], *, title: str, note: str = "") -> Table:
-    """One row a method, the best scatter first; failures at the end, with their reason.
+    """Format results as a table: one row per method, by increasing scatter; failures in the note, with reasons.
 
     Args:
-        results: Of `score_estimator` and `score_baselines`.
-        title: Says on which clusters.
-        note: More that a reader must know.
+        results: Results of `score_estimator` and `score_baselines`.
+        title: Title, which names the clusters.
+        note: Additional text below the table.
     """
     scored = sorted((each for each in results if each.scores), key=lambda each: _scatter(each.scores))
     reference = next((each.scores.middle for each in scored if each.scores and each.name == REFERENCE), None)

@@ -1,4 +1,4 @@
-"""A whole validation: estimators, rivals, calibration, and when not to trust an answer.
+"""A whole validation: scores of estimators and baselines, calibration, and trust.
 
 Masses are M200c [h^-1 Msun] as log10_mass [dex].
 """
@@ -25,17 +25,17 @@ from sbi_clustermass.report import Section
 @final
 @dataclass(frozen=True)
 class Validation:
-    """What is put to the test, on what.
+    """Estimators and baselines, and the clusters on which they are tested.
 
     Attributes:
-        estimators: By name.
+        estimators: Estimators by name.
         test_set: Clusters of known mass, of hosts that no estimator was trained on; those outside an estimator's
-            support are left out for all.
-        masses: What the test masses were drawn from; None where they were drawn as the training masses.
-        train_set: Clusters to fit the rivals on; None for no rivals.
-        baselines: The rivals, by name.
-        held_out: Mocks drawn as the training set was, for alarms and robustness; None for neither.
-        seed: Of all that is random.
+            support are excluded for all.
+        masses: Distribution from which the test masses were drawn; None if it is that of the training masses.
+        train_set: Clusters to which the baselines are fitted; None for no baselines.
+        baselines: Baselines by name.
+        held_out: Mocks drawn like the training set, for alarms and robustness; None for neither.
+        seed: Seed of all random numbers.
     """
 
     estimators: Mapping[str, MassEstimator]
@@ -47,10 +47,10 @@ class Validation:
     seed: int = 1
 
     def clusters(self) -> Catalogue:
-        """The test clusters inside every estimator's support.
+        """Select the test clusters inside every estimator's support.
 
         Raises:
-            ValueError: There are none, or some are in the training set, too.
+            ValueError: There are none, or some are also in the training set.
         """
         clusters = self.test_set
         for estimator in self.estimators.values():
@@ -60,10 +60,10 @@ class Validation:
         return clusters
 
     def results(self, announce: Callable[[str], None] = lambda what: None) -> tuple[Result, ...]:
-        """Every method's scores.
+        """Score every method.
 
         Args:
-            announce: Called with what is done next.
+            announce: Called with the name of each step before it starts.
         """
         return self._results(self.clusters(), announce)
 
@@ -77,7 +77,11 @@ class Validation:
         return tuple(found)
 
     def sections(self, announce: Callable[[str], None] = lambda what: None) -> list[Section]:
-        """All of it as a report: the table of methods, calibration, and trust."""
+        """Build the report: the table of methods, calibration, and trust.
+
+        Args:
+            announce: Called with the name of each step before it starts.
+        """
         clusters = self.clusters()
         results = self._results(clusters, announce)
         sections = [rivals_section(results, test_set=clusters)]
