@@ -13,7 +13,6 @@ from sbi_clustermass.diagnostics.test_sets import HeldOut, Mark, mark, reweighte
 from sbi_clustermass.estimator.misspecification.alarm import Alarm
 from sbi_clustermass.estimator.misspecification.feature_distance import FeatureDistance
 from sbi_clustermass.estimator.misspecification.preprocessing_checks import PreprocessingChecks
-from sbi_clustermass.estimator.misspecification.set_tests import marginal_p_value, set_mmd
 from sbi_clustermass.estimator.misspecification.summary_checks import SummaryChecks
 
 __all__ = [
@@ -36,7 +35,6 @@ __all__ = [
     "gap",
     "information_gain",
     "log_score",
-    "marginal_p_value",
     "mark",
     "mean_of",
     "pit_histogram",
@@ -47,7 +45,6 @@ __all__ = [
     "robustness_table",
     "sbc",
     "sbc_ranks",
-    "set_mmd",
     "simulator_robustness",
     "standardised",
     "tarp",

@@ -155,7 +155,7 @@ class FeatureDistance:
     def whitened(self, network: Network, catalogue: Catalogue) -> Float[np.ndarray, "cluster position"]:
         """Positions of clusters, transformed such that mocks with similar richness have mean 0 and unit covariance.
 
-        Suitable for tests of whole sets, such as `set_mmd`.
+        Suitable for tests of whole sets, such as `sbi.diagnostics.misspecification.calc_misspecification_mmd`.
         """
         offset, bins = self._offset(network, catalogue)
         root = np.linalg.cholesky(self.precision)  # precision = root @ root.T

@@ -109,7 +109,7 @@ class SummaryChecks:
     def standardised(self, catalogue: Catalogue, posteriors: MassPosteriors) -> Float[np.ndarray, "cluster statistic"]:
         """Each statistic, on its scale, minus its mean among the mocks, in units of their spread.
 
-        Suitable for tests of whole sets, such as `set_mmd`.
+        Suitable for tests of whole sets, such as `sbi.diagnostics.misspecification.calc_misspecification_mmd`.
         """
         return self.percentiles.standardised(*_seen(catalogue, posteriors)).T
 
