@@ -49,8 +49,8 @@ FAST = bool(os.environ.get("CLUSTERMASS_FAST"))  # a smaller version, to see tha
 # test.
 
 # %%
-rule = Training(max_updates=100 if FAST else 600, seed=1)
-setup = ComparisonSetup.from_jeans(SphericalJeans(background=10.0), 800 if FAST else 6000, training=rule)
+rule = Training(max_updates=50 if FAST else 600, seed=1)
+setup = ComparisonSetup.from_jeans(SphericalJeans(background=10.0), 500 if FAST else 6000, training=rule)
 assert setup.exact is not None
 print(f"{len(setup.train_set)} clusters to train on, {len(setup.test_set)} for the test")
 
