@@ -53,7 +53,7 @@ class PosteriorScore:
     def from_posteriors(
         cls, posteriors: MassPosteriors, log10_true: Float[np.ndarray, "cluster"], log_prob: np.ndarray | None = None
     ) -> Self:
-        """PosteriorScore posteriors; log densities at the truth are read off their grid where none are given."""
+        """Score posteriors; log densities at the truth are interpolated on the grid if they are not given."""
         if log_prob is None:
             rows = zip(log10_true, posteriors.prob, strict=True)
             log_prob = np.log([np.interp(mass, posteriors.grid, row) for mass, row in rows])
