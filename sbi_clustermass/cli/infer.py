@@ -189,5 +189,5 @@ def _lines(answer: "ClusterResult", *, estimator: "MassEstimator", stamp: "Model
     from sbi_clustermass.observations.assumptions import explain_cluster
     from sbi_clustermass.observations.cluster_summary import summary_lines
 
-    said = summary_lines(answer, stamp)
-    return [*said, *explain_cluster(answer, estimator, stamp)] if explain else said
+    lines = summary_lines(answer, stamp)
+    return [*lines, *explain_cluster(answer, estimator, stamp)] if explain else lines

@@ -31,5 +31,5 @@ def report(
     warnings = sum(len(section.warnings) for section in sections)
     console = Console(soft_wrap=True, highlight=False)
     size = path.stat().st_size / 1e6
-    said = {0: "no warnings", 1: "1 warning"}.get(warnings, f"{warnings} warnings")
-    console.print(f"Wrote {path}: {len(sections)} sections, {said}, {size:.1f} MB.", markup=False)
+    count = {0: "no warnings", 1: "1 warning"}.get(warnings, f"{warnings} warnings")
+    console.print(f"Wrote {path}: {len(sections)} sections, {count}, {size:.1f} MB.", markup=False)

@@ -144,9 +144,9 @@ def train(
     plain = replace(TableOptions(), redshift=redshift, h=h, Om=Om, distance=distance, table=table)
     options = table_options(plain, centre=centre, column=column, id=id, clusters=clusters)
     wishes = _wishes(n, fibre_collision, richness, *spectroscopy)
-    choices, said = _chosen(data, options, wishes, seed)
+    choices, explanation = _chosen(data, options, wishes, seed)
     if not dry_run:
-        _train_for(choices, said, out, run, (n_jobs, checkpoint))
+        _train_for(choices, explanation, out, run, (n_jobs, checkpoint))
 
 
 def _check(ctx: typer.Context, mocks: Path | None, data: list[Path] | None) -> None:
@@ -221,24 +221,24 @@ def _chosen(data: list[Path], options: "TableOptions", wishes: "Wishes", seed: i
 
     survey = measure_tables(data, options, cleaning=wishes.cleaning, seed=seed)
     choices = choose(survey, wishes)
-    said = section(survey, choices, ", ".join(path.name for path in data))
+    explanation = section(survey, choices, ", ".join(path.name for path in data))
     console = Console(highlight=False, soft_wrap=True)
     rows = [f"  {what:<17}{value}: {why}" for what, value, why in choices.because]
-    for line in (said.tables[0].title, *said.text, *rows):
+    for line in (explanation.tables[0].title, *explanation.text, *rows):
         console.print(line, markup=False)
-    for warning in said.warnings:
+    for warning in explanation.warnings:
         console.print(f"  {'warning':<17}{warning}", markup=False)
-    return choices, said
+    return choices, explanation
 
 
 def _train_for(
-    choices: "Choices", said: "Section", out: Path | None, run: "TrainingRun", where: tuple[int, Path | None]
+    choices: "Choices", explanation: "Section", out: Path | None, run: "TrainingRun", where: tuple[int, Path | None]
 ) -> None:
     from sbi_clustermass.tailored import train_for
 
     console, folder = Console(), _folder(out)
     estimator = train_for(
-        choices, folder, console_stage(console), run=run, explanation=said, n_jobs=where[0], checkpoint=where[1]
+        choices, folder, console_stage(console), run=run, explanation=explanation, n_jobs=where[0], checkpoint=where[1]
     )
     _print_result(estimator, folder, console)
     console.print(f"What was chosen and why: {folder / 'choices.md'}; the mocks: {folder / 'mocks'}/.", soft_wrap=True)

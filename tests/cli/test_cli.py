@@ -225,7 +225,7 @@ def test_simulate_train_and_infer_are_one_chain(capsys, tmp_path):
     )
     assert status == 0
     assert "of 300 clusters" in out
-    status, out, _ = run(capsys, "train", mocks, "--out", folder, "--device", "cpu", "--max-updates", 100)
+    status, out, _ = run(capsys, "train", mocks, "--out", folder, "--device", "cpu", "--max-updates", 20)
     assert status == 0
     assert "weight updates" in out
     assert run(capsys, "infer", write(phase_space(), tmp_path / "a.csv"), "--model", folder, *KNOWN)[0] == 0
