@@ -18,10 +18,11 @@ from sbi_clustermass.posterior.prior import mass_prior
 
 
 class ExactLeakage(DirectPosterior):
-    """sbi's `DirectPosterior` of one mass, with the network's probability inside the prior computed, not sampled.
+    """sbi's `DirectPosterior` of one mass, with the leakage correction computed exactly instead of sampled.
 
-    sbi 0.27 draws 10 000 samples for it, which leaves an error of .01 nats or more, takes forever where hardly any
-    falls inside, and keeps the first observation's value after `set_default_x` with another. Everything else is sbi's.
+    sbi 0.27 estimates the network's probability inside the prior from 10 000 samples. That has an error of .01 nats or
+    more, never ends if hardly any sample falls inside, and after `set_default_x` keeps the value of the first
+    observation. Nothing else is changed.
     """
 
     @torch.no_grad()
@@ -33,37 +34,35 @@ class ExactLeakage(DirectPosterior):
         show_progress_bars: bool = False,
         rejection_sampling_batch_size: int = 10_000,
     ) -> Float[Tensor, " batch"]:
-        """Probability of the network's density inside the prior, (batch,); sbi's options have nothing to do."""
+        """Probability of the network's density inside the prior, (batch,); sbi's sampling options have no effect."""
         network, prior = cast(EmbedOnce, self.posterior_estimator), cast(BoxUniform, self.prior)
         batch = reshape_to_batch_event(x, event_shape=network.condition_shape)
         return network.log_mass_within(batch, float(prior.low), float(prior.high)).exp()
 
 
 def direct_posterior(network: EmbedOnce | Ensemble, support: tuple[float, float], *, width: int) -> ExactLeakage:
-    """The network under a box prior, for observations padded to `width` galaxies, (batch, width, 3), float32.
-
-    It shares the network's weights.
+    """Wrap a network as a posterior under a box prior; the two share their weights.
 
     Args:
-        network: A trained network, or an ensemble of them.
+        network: Trained network, or an ensemble of them.
         support: Lowest and highest log10 mass [dex].
-        width: Number of galaxies that every observation is padded to: sbi takes no other.
+        width: Number of galaxies to which every observation is padded, (batch, width, 3), float32.
 
     Raises:
-        ValueError: `width` is not a positive number.
+        ValueError: `width` is not positive.
     """
     if width < 1:
         raise ValueError(f"an observation is padded to at least one galaxy; found width={width!r}.")
-    fixed = _of_width(network, width).eval()
+    padded = _with_width(network, width).eval()
     device = str(next(network.parameters()).device)
-    return ExactLeakage(fixed, mass_prior(*support, device=device), device=device)
+    return ExactLeakage(padded, mass_prior(*support, device=device), device=device)
 
 
-def _of_width(network: EmbedOnce | Ensemble, width: int) -> EmbedOnce | Ensemble:
+def _with_width(network: EmbedOnce | Ensemble, width: int) -> EmbedOnce | Ensemble:
     if isinstance(network, Ensemble):
-        return Ensemble([_one_of_width(member, width) for member in network.members], network.support)
-    return _one_of_width(network, width)
+        return Ensemble([_member_with_width(member, width) for member in network.members], network.support)
+    return _member_with_width(network, width)
 
 
-def _one_of_width(network: EmbedOnce, width: int) -> EmbedOnce:
+def _member_with_width(network: EmbedOnce, width: int) -> EmbedOnce:
     return EmbedOnce(network.summary, network.embedding, network.net, (width, 3))

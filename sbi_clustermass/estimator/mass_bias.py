@@ -1,4 +1,4 @@
-"""What a mass is off where a cluster stands at another redshift, or has other velocity errors, than the mocks.
+"""Bias of the inferred mass of a cluster whose redshift or velocity errors differ from those of the mocks.
 
 Masses are M200c [h^-1 Msun], velocities [km/s].
 """
@@ -9,21 +9,30 @@ from clustermocks import Cosmology
 
 
 def redshift_shift(redshift: float, trained_at: float, cosmology: Cosmology) -> float:
-    r"""Inferred less true log10 mass [dex] of a cluster at another redshift than the mocks'.
+    r"""Inferred minus true log10 mass of a cluster whose redshift differs from that of the mocks [dex].
 
-    A velocity dispersion scales as $(E(z) M)^{1/3}$ (Evrard et al. 2008, ApJ 672, 122, eq. 6), so an estimator that
-    reads it at $z_0$ finds $E(z) M / E(z_0)$. Measured with `tabulated` on `trial_masses`, trained at .117 without
-    richness, on mocks at .0235, .2, .3, .5 and .8 (+- .01): -.02, +.02, +.05, +.07, +.15; this says -.02, +.02, +.04,
-    +.09, +.17.
+    A velocity dispersion scales as $(E(z) M)^{1/3}$, so that an estimator trained at $z_0$ finds $E(z) M / E(z_0)$.
+    For `tabulated` on `trial_masses`, trained at .117 without richness, the bias on mocks at redshifts .0235, .2, .3,
+    .5 and .8 is -.02, +.02, +.05, +.07 and +.15 (+- .01); this function gives -.02, +.02, +.04, +.09 and +.17.
+
+    References:
+        Evrard et al. 2008, ApJ 672, 122, eq. 6.
     """
     return float(np.log10(cosmology.hubble(redshift) / cosmology.hubble(trained_at)))
 
 
 def error_shift(sigma: float, error: float, trained: float) -> float:
-    """Inferred less true log10 mass [dex] where velocity errors [km/s] are larger than any in the training.
+    """Inferred minus true log10 mass of a cluster with larger velocity errors than any in the training [dex].
 
-    Errors add to a dispersion in quadrature and mass goes with its third power; sigma is the measured dispersion
-    [km/s]. Infinite where the errors are all of it.
+    Errors add to the dispersion in quadrature, and the mass scales with its third power.
+
+    Args:
+        sigma: Measured velocity dispersion [km/s].
+        error: Velocity error of the cluster's galaxies [km/s].
+        trained: Largest velocity error in the training [km/s].
+
+    Returns:
+        The bias; infinite if the errors account for the whole dispersion.
     """
     own = sigma**2 - error**2 + trained**2
     return 0.0 if error <= trained else np.inf if own <= trained**2 else float(1.5 * np.log10(sigma**2 / own))

@@ -1,4 +1,4 @@
-"""What a trained estimator tells of itself, as sections: on what it was trained, how, and when not to trust it.
+"""Sections that describe a trained estimator: its training set, its training, its prior and its limits.
 
 Masses are M200c [h^-1 Msun] as log10_mass [dex], lengths comoving [h^-1 Mpc], velocities [km/s].
 """
@@ -30,7 +30,7 @@ _UNITS = {
 
 
 def estimator_sections(estimator: "MassEstimator") -> list[Section]:
-    """In brief; then the training, the prior, the training set and the network in full."""
+    """Describe an estimator: a summary, then training, prior, training set and network in detail."""
     return [
         Section("In brief", list(_brief(estimator)), warnings=list(_warnings(estimator))),
         _training(estimator),
@@ -41,20 +41,20 @@ def estimator_sections(estimator: "MassEstimator") -> list[Section]:
 
 
 def versions(estimator: "MassEstimator", here: Mapping[str, str]) -> Table:
-    """Versions of the packages at training beside those now installed."""
+    """Tabulate the versions of the packages at training and those now installed."""
     then = estimator.provenance.versions
     rows = tuple((name, then.get(name, ""), here.get(name, "")) for name in dict.fromkeys([*then, *here]))
     return Table("Versions", ("package", "at training", "at this report"), rows, f"Model format {FORMAT}.")
 
 
 def _brief(estimator: "MassEstimator") -> Iterator[str]:
-    (low, high), (fewest, most), many = estimator.support, estimator.richness, len(estimator.histories)
+    (low, high), (fewest, most), members = estimator.support, estimator.richness, len(estimator.histories)
     clusters, simulator = estimator.provenance.training_clusters or "?", estimator.provenance.mocks.simulator or "?"
     flow = f"`{estimator.flow.name}` on `{_embedding(estimator).get('name', '?')}`"
     yield (
-        f"{'A network' if many == 1 else f'An ensemble of {many} networks'}, {flow}, of "
-        f"{_spaced(_weights(estimator))} weights, trained on {_spaced(clusters)} mock clusters of `{simulator}` with "
-        f"{fewest} to {most} galaxies each. It answers with a posterior of the mass between 10^{low:g} and "
+        f"{'A network' if members == 1 else f'An ensemble of {members} networks'}, {flow}, of "
+        f"{_grouped(_n_weights(estimator))} weights, trained on {_grouped(clusters)} mock clusters of `{simulator}` "
+        f"with {fewest} to {most} galaxies each. It answers with a posterior of the mass between 10^{low:g} and "
         f"10^{high:g} h^-1 Msun."
     )
     yield (
@@ -88,11 +88,13 @@ def _training_set(estimator: "MassEstimator") -> Section:
     choices = [(name.replace("_", " "), text.strip("'")) for name, text in facts.items()]
     tables = [
         _table("Simulator", choices, "As the mock catalogue tells of itself."),
-        _table("Observation of the mocks", _named(asdict(estimator.observation)), "Real clusters are observed so too."),
-        _table("Cosmology of the mocks", _named(asdict(estimator.cosmology)), "Flat, without radiation."),
+        _table(
+            "Observation of the mocks", _with_units(asdict(estimator.observation)), "Real clusters are observed so too."
+        ),
+        _table("Cosmology of the mocks", _with_units(asdict(estimator.cosmology)), "Flat, without radiation."),
     ]
     fewest, most = estimator.richness
-    clusters = _spaced(estimator.provenance.training_clusters or "?")
+    clusters = _grouped(estimator.provenance.training_clusters or "?")
     text = f"{clusters} mock clusters, with {fewest} to {most} galaxies each."
     return Section("Training set", [text], tables)
 
@@ -101,42 +103,35 @@ def _network(estimator: "MassEstimator") -> Section:
     flow = {name: value for name, value in estimator.flow.config().items() if name != "embedding"}
     text = (
         f"An embedding turns the galaxies' projected distances and velocities into features, and a flow turns these "
-        f"into a density of the mass. Together they have {_spaced(_weights(estimator))} weights."
+        f"into a density of the mass. Together they have {_grouped(_n_weights(estimator))} weights."
     )
     tables = [_table("Flow", flow.items()), _table("Embedding", _embedding(estimator).items())]
     return Section("Network", [text], tables)
 
 
 def _training(estimator: "MassEstimator") -> Section:
-    rule, records = estimator.provenance.training, estimator.histories
+    settings, records = estimator.provenance.training, estimator.histories
     last = min(min(record.validation_loss) for record in records)
-    many = "" if len(records) == 1 else f", a line for each of {len(records)} networks"
+    members = "" if len(records) == 1 else f", a line for each of {len(records)} networks"
     picture = Picture(
         "training_history",
         history(*records),
-        f"Training and validation loss against weight updates{many}; the lowest validation loss is {last:.3f} nats.",
+        f"Training and validation loss against weight updates{members}; the lowest validation loss is {last:.3f} nats.",
         "Mean negative log density of the true mass, in nats, on the clusters shown and on those held back.",
     )
-    tables = [_outcomes(records, rule)]
-    if rule is not None:
-        tables.append(_table("Training rule", ((each.name, getattr(rule, each.name)) for each in fields(rule))))
+    tables = [_outcomes(records, settings)]
+    if settings is not None:
+        tables.append(_table("Training rule", ((each.name, getattr(settings, each.name)) for each in fields(settings))))
     text = "The weights are those with the lowest loss on clusters held back from training, hosts apart."
     return Section("Training", [text], tables, [picture])
 
 
-def _outcomes(records: Iterable[History], rule: Training | None) -> Table:
-    header = (
-        "network",
-        "weight updates",
-        "weights kept at",
-        "training loss",
-        "validation loss",
-        "ended by",
-    )
+def _outcomes(records: Iterable[History], settings: Training | None) -> Table:
+    header = ("network", "weight updates", "weights kept at", "training loss", "validation loss", "ended by")
     rows = []
     for i, record in enumerate(records):
         best = record.updates.index(record.best_update)
-        limited = rule is not None and record.updates[-1] >= rule.max_updates
+        limited = settings is not None and record.updates[-1] >= settings.max_updates
         losses = (f"{record.training_loss[best]:.4f}", f"{record.validation_loss[best]:.4f}")
         counts = (str(record.updates[-1]), str(record.best_update))
         rows.append((str(i + 1), *counts, *losses, "its limit of updates" if limited else "no more improvement"))
@@ -160,21 +155,21 @@ def _prior(estimator: "MassEstimator") -> Section:
 
 
 def _table(title: str, rows: Iterable[tuple[str, object]], note: str = "") -> Table:
-    return Table(title, ("setting", "value"), tuple((name, _said(value)) for name, value in rows), note)
+    return Table(title, ("setting", "value"), tuple((name, _as_text(value)) for name, value in rows), note)
 
 
-def _named(values: Mapping[str, object]) -> Iterator[tuple[str, object]]:
+def _with_units(values: Mapping[str, object]) -> Iterator[tuple[str, object]]:
     return ((_UNITS.get(name, name), value) for name, value in values.items())
 
 
-def _said(value: object) -> str:
+def _as_text(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"
-    return ", ".join(map(_said, value)) if isinstance(value, list | tuple) else str(value)
+    return ", ".join(map(_as_text, value)) if isinstance(value, list | tuple) else str(value)
 
 
-def _spaced(number: int | str) -> str:
-    """A count with its thousands apart; other text as it is."""
+def _grouped(number: int | str) -> str:
+    """Write a count with spaces between its thousands; other text is unchanged."""
     return f"{int(number):,}".replace(",", "\u202f") if str(number).isdecimal() else str(number)
 
 
@@ -183,5 +178,5 @@ def _embedding(estimator: "MassEstimator") -> Mapping[str, object]:
     return config if isinstance(config, dict) else {}
 
 
-def _weights(estimator: "MassEstimator") -> int:
+def _n_weights(estimator: "MassEstimator") -> int:
     return sum(each.numel() for each in estimator.network.parameters())

@@ -16,11 +16,11 @@ class Provenance:
 
     Attributes:
         mocks: How the training set was made.
-        training: Settings of the training; None where they are not known.
+        training: Settings of the training; None if unknown.
         truncated: Whether the loss was that of the density truncated to the prior's range.
-        mirror: Whether every cluster was shown a second time with its velocities reversed.
+        mirror: Whether every cluster was shown a second time with reversed velocities.
         training_clusters: Number of clusters in the training set.
-        held_out: Number of mocks that were to be held out of the training, for alarm and recalibration.
+        held_out: Number of mocks requested to be held out of the training, for alarm and recalibration.
         alarm_clusters: Number of mocks that the alarm was fitted to.
         recalibration_clusters: Number of mocks that the recalibration was fitted to.
         versions: Versions of packages at training, by name.
@@ -39,7 +39,7 @@ class Provenance:
     notes: Mapping[str, str] = field(default_factory=dict)
 
     def as_text(self) -> dict[str, str]:
-        """List all facts but the settings of the training and the versions, by name, as text for a reader."""
+        """List all facts except the settings of the training and the versions, by name, as text for a reader."""
         facts = {
             **provenance_as_text(self.mocks),
             "alarm_clusters": self.alarm_clusters,

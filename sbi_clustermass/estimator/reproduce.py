@@ -1,4 +1,4 @@
-"""The command that trains an estimator again: `clustermass train` where it has options for all of it, else Python."""
+"""The command that repeats the training of an estimator: `clustermass train` if its options suffice, else Python."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -33,65 +33,64 @@ mocks, held_out = split_held_out(mocks, {n}, seed={seed})
 
 
 def training_command(estimator: "MassEstimator", mocks: str, out: str) -> str:
-    """The shell command that trains the same estimator on the same mocks.
+    """Write the shell command that trains the same estimator on the same mocks.
 
-    `clustermass train` where it can say all that was chosen, which is checked by building its choices again; a few
-    lines of Python otherwise.
+    It calls `clustermass train` if the options of that give the same settings, and runs a few lines of Python if not.
 
     Args:
-        estimator: The trained one.
-        mocks: Name of the mocks' file, to be put in.
-        out: Name of the folder, to be put in.
+        estimator: Trained estimator.
+        mocks: Name of the mocks' file in the command.
+        out: Name of the folder in the command.
 
     Raises:
         ValueError: The settings of the training are not known.
     """
-    rule = estimator.provenance.training
-    if rule is None:
+    training = estimator.provenance.training
+    if training is None:
         raise ValueError("the settings of the estimator's training are not known.")
-    run = _run(estimator, rule)
-    if _says_all(run, estimator, rule):
-        return " ".join(_words(run, mocks, out))
-    return _script(estimator, rule, mocks, out)
+    run = _run(estimator, training)
+    if _is_equivalent(run, estimator, training):
+        return " ".join(_options(run, mocks, out))
+    return _script(estimator, training, mocks, out)
 
 
-def _run(estimator: "MassEstimator", rule: Training) -> TrainingRun:
-    """The nearest that the command line can say."""
-    usual, changed = default_training(estimator.flow.embedding), rule.augmentation
-    given = {name: getattr(rule, name) for name in ("learning_rate", "patience", "max_updates")}
-    least, config = estimator.observation.min_galaxies, estimator.flow.config()["embedding"]
+def _run(estimator: "MassEstimator", training: Training) -> TrainingRun:
+    """Return the settings closest to the estimator's that `clustermass train` has options for."""
+    default, augmentation = default_training(estimator.flow.embedding), training.augmentation
+    given = {name: getattr(training, name) for name in ("learning_rate", "patience", "max_updates")}
+    min_galaxies, config = estimator.observation.min_galaxies, estimator.flow.config()["embedding"]
     return TrainingRun(
         flow=estimator.flow.name,
         embedding=str(config["name"]) if isinstance(config, dict) else "",
         richness=estimator.counts_galaxies,
         members=len(estimator.histories),
-        completeness=changed.completeness[0] if changed else 1.0,
-        velocity_error=changed.velocity_error[1] if changed else 0.0,
-        min_galaxies=None if least == Observation.min_galaxies else least,
+        completeness=augmentation.completeness[0] if augmentation else 1.0,
+        velocity_error=augmentation.velocity_error[1] if augmentation else 0.0,
+        min_galaxies=None if min_galaxies == Observation.min_galaxies else min_galaxies,
         pure=estimator.provenance.mocks.sample == "members",
-        truncated=rule.truncated,
+        truncated=training.truncated,
         alarm=estimator.provenance.held_out or 0,
-        seed=rule.seed,
-        **{name: value for name, value in given.items() if value != getattr(usual, name)},
+        seed=training.seed,
+        **{name: value for name, value in given.items() if value != getattr(default, name)},
     )
 
 
-def _says_all(run: TrainingRun, estimator: "MassEstimator", rule: Training) -> bool:
-    training = run.training
-    if training.augmentation is not None:
+def _is_equivalent(run: TrainingRun, estimator: "MassEstimator", training: Training) -> bool:
+    repeated = run.training
+    if repeated.augmentation is not None:
         recentred = estimator.provenance.mocks.settings.get("recentre") is not False
-        changed = training.augmentation.within(estimator.observation, recentred=recentred)
-        training = replace(training, augmentation=changed)
-    same = run.builder.config() == estimator.flow.config() and training == rule
+        augmentation = repeated.augmentation.within(estimator.observation, recentred=recentred)
+        repeated = replace(repeated, augmentation=augmentation)
+    same = run.builder.config() == estimator.flow.config() and repeated == training
     return same and estimator.provenance.mirror
 
 
-def _words(run: TrainingRun, mocks: str, out: str) -> Iterator[str]:
-    """The command, without the options that would say what is so by default."""
+def _options(run: TrainingRun, mocks: str, out: str) -> Iterator[str]:
+    """Yield the parts of the command, without options that have their default."""
     yield f"clustermass train {quote(mocks)} --out {quote(out)} --flow {run.flow} --embedding {run.embedding}"
-    usual = TrainingRun()
+    default = TrainingRun()
     for name in ("members", "completeness", "velocity_error", "learning_rate", "patience", "max_updates", "alarm"):
-        if getattr(run, name) != getattr(usual, name):
+        if getattr(run, name) != getattr(default, name):
             yield f"--{name.replace('_', '-')} {getattr(run, name)}"
     if run.min_galaxies is not None:
         yield f"--min-galaxies {run.min_galaxies}"
@@ -101,17 +100,17 @@ def _words(run: TrainingRun, mocks: str, out: str) -> Iterator[str]:
     yield f"--seed {run.seed}"
 
 
-def _script(estimator: "MassEstimator", rule: Training, mocks: str, out: str) -> str:
-    least, pure = estimator.observation.min_galaxies, estimator.provenance.mocks.sample == "members"
-    cut = "" if least == Observation.min_galaxies else f".with_min_galaxies({least})"
-    kept, seed = estimator.provenance.held_out or 0, rule.seed
+def _script(estimator: "MassEstimator", training: Training, mocks: str, out: str) -> str:
+    min_galaxies, pure = estimator.observation.min_galaxies, estimator.provenance.mocks.sample == "members"
+    cut = "" if min_galaxies == Observation.min_galaxies else f".with_min_galaxies({min_galaxies})"
+    kept, seed = estimator.provenance.held_out or 0, training.seed
     return _SCRIPT.format(
         mocks=mocks,
         held_out=_HELD_OUT.format(n=kept, seed=seed) if kept else "",
         alarm=f".with_alarm(held_out, seed={seed})" if estimator.alarm is not None else "",
         view=(".pure()" if pure else "") + cut,
         flow=estimator.flow.config(),
-        training=rule,
+        training=training,
         support=estimator.support,
         mirror=estimator.provenance.mirror,
         members=len(estimator.histories),

@@ -1,4 +1,4 @@
-"""A run's folder as sections: the estimator, its posteriors, and what other commands left beside it."""
+"""Sections of a run's folder: the estimator, its posteriors, and results that other commands saved there."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 MASSES = "masses.parquet"
 _PACKAGES = ("sbi-clustermass", "sbi", "torch", "nflows", "numpy", "scipy", "astropy", "colossus")
-_PICTURES = {  # of `clustermass demo`: what is to be seen, and what it means
+_PICTURES = {  # pictures of `clustermass demo`: alternative text and caption
     "clusters": (
         "Three test clusters: galaxies in projected phase space above, mass posterior and true mass below.",
         "Members in blue, interlopers in orange, over the kernel density that the network sees.",
@@ -31,16 +31,16 @@ _PICTURES = {  # of `clustermass demo`: what is to be seen, and what it means
 
 
 def sections_of_run(folder: str | Path) -> list[Section]:
-    """All that a run's folder holds.
+    """Read all sections of a run's folder.
 
-    The estimator; `masses.parquet`, if there; pictures of `clustermass demo`; and the sections that other commands
-    saved in subfolders, such as `validation/`, by the names of these.
+    They show the estimator, the posteriors in `masses.parquet`, the pictures of `clustermass demo`, and the sections
+    that other commands saved in subfolders such as `validation/`, in alphabetical order.
 
     Args:
-        folder: Written by `clustermass train`, `clustermass demo` or `MassEstimator.save`.
+        folder: Folder that `clustermass train`, `clustermass demo` or `MassEstimator.save` wrote.
 
     Raises:
-        FileNotFoundError: This is no run's folder.
+        FileNotFoundError: The folder holds no estimator.
         ValueError: A file in it is damaged.
     """
     from sbi_clustermass.estimator.mass_estimator import MassEstimator
@@ -56,7 +56,7 @@ def sections_of_run(folder: str | Path) -> list[Section]:
         ) from error
     saved = (each for path in sorted(folder.glob(f"*/{FILE}")) for each in load_sections(path.parent))
     brief, *details = estimator_sections(estimator)
-    return [brief, *saved, *_masses(folder), *_pictures(folder), *details, _again(estimator, folder)]
+    return [brief, *saved, *_masses(folder), *_pictures(folder), *details, _reproduction(estimator, folder)]
 
 
 def _masses(folder: Path) -> Iterator[Section]:
@@ -78,7 +78,7 @@ def _pictures(folder: Path) -> Iterator[Section]:
         yield Section("The demonstration", pictures=pictures)
 
 
-def _again(estimator: "MassEstimator", folder: Path) -> Section:
+def _reproduction(estimator: "MassEstimator", folder: Path) -> Section:
     from sbi_clustermass.estimator.model_sections import versions
     from sbi_clustermass.estimator.reproduce import training_command
 

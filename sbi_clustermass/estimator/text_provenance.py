@@ -30,11 +30,14 @@ def estimator_provenance_from_text(texts: Mapping[str, str]) -> Provenance:
 
 
 def _training(text: str) -> Training | None:
-    """Read the `repr` of the settings; None where it is not that of this version's fields."""
+    """Read the `repr` of the settings; None if it does not have this version's fields."""
     try:
         fields = literal(text)
         if fields.get("augmentation"):
-            fields["augmentation"] = {"recentre": False, **fields["augmentation"]}  # versions before it did not
+            fields["augmentation"] = {
+                "recentre": False,
+                **fields["augmentation"],
+            }  # absent from older versions, which did not recentre
         return from_json(Training, fields)
     except (ValueError, SyntaxError, AttributeError):
         return None

@@ -80,10 +80,10 @@ class TrainingRun:
 
     @property
     def builder(self) -> Flow:
-        """Flow and embedding."""
+        """Flow with its embedding."""
         embedding = {"name": self.embedding, "richness": self.richness}
         if self.embedding == "trial_masses":
-            embedding["edge"] = self.pure  # only true members end somewhere
+            embedding["edge"] = self.pure  # only true members have an edge
         return flow_from_config({"name": self.flow, "embedding": embedding})
 
     @property

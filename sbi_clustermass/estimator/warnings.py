@@ -1,4 +1,4 @@
-"""Reasons to distrust the mass of an observed cluster: it is unlike those that the network was trained on.
+"""Reasons to distrust the mass of an observed cluster, because it differs from those of the training set.
 
 Masses are M200c [h^-1 Msun] as log10_mass [dex], velocities [km/s].
 """
@@ -24,17 +24,17 @@ _CURE = "clustermass train --for TABLE makes an estimator for such clusters"
 @final
 @dataclass(frozen=True)
 class TrainingRange:
-    """The clusters that an estimator was trained on.
+    """Range of the clusters on which an estimator was trained.
 
     Attributes:
         support: Lowest and highest log10 mass [dex].
-        observation: How they were observed.
-        cosmology: Their cosmology.
+        observation: How the clusters were observed.
+        cosmology: Cosmology of the clusters.
         richness: Fewest and most galaxies of a cluster.
-        redshifts: Their redshifts, rising [1].
-        velocity_error: Largest velocity error of any of them [km/s].
-        cleaning: How interlopers were removed from them; empty where they were not.
-        members_only: Whether they have true members only.
+        redshifts: Redshifts of the clusters, rising [1].
+        velocity_error: Largest velocity error of any cluster [km/s].
+        cleaning: How interlopers were removed; empty if they were kept.
+        members_only: Whether the clusters have true members only.
         counts_galaxies: Whether the network sees the number of galaxies.
     """
 
@@ -59,7 +59,7 @@ class TrainingRange:
         richness: tuple[int, int],
         counts_galaxies: bool,
     ) -> Self:
-        """Complete what an estimator holds by facts of its provenance; unknown ones are the simulator's defaults."""
+        """Combine fields of an estimator with its provenance; unknown facts take the simulator's defaults."""
         return cls(
             support=support,
             observation=observation,
@@ -73,27 +73,27 @@ class TrainingRange:
         )
 
     def warnings(self, catalogue: Catalogue, posteriors: MassPosteriors) -> list[tuple[str, ...]]:
-        """List the warnings for each cluster, with numbers; empty where there are none.
+        """List the warnings for each cluster, quantified; a tuple is empty if there are none.
 
         Raises:
-            ValueError: A cluster is so far outside the training that its mass would be off by more than .3 dex.
+            ValueError: A cluster is so unlike the training set that its mass would be biased by more than .3 dex.
         """
         low, high = self.support
         below = posteriors.pit(np.full(len(posteriors), low + _EDGE))
         above = 1 - posteriors.pit(np.full(len(posteriors), high - _EDGE))
-        redshift, error = (_optional(catalogue, name) for name in ("redshift", "velocity_error"))
+        redshift, error = (_column_or_nan(catalogue, name) for name in ("redshift", "velocity_error"))
         return [
             (
-                *self._of_training(),
-                *self._of_number(int(n)),
-                *self._of_redshift(float(redshift[i])),
-                *self._of_errors(float(error[i]), catalogue.galaxies(i)[1]),
-                *self._of_edges(below[i], above[i]),
+                *self._training_warnings(),
+                *self._richness_warnings(int(n)),
+                *self._redshift_warnings(float(redshift[i])),
+                *self._error_warnings(float(error[i]), catalogue.galaxies(i)[1]),
+                *self._prior_edge_warnings(below[i], above[i]),
             )
             for i, n in enumerate(catalogue.n_galaxies)
         ]
 
-    def _of_training(self) -> Iterator[str]:
+    def _training_warnings(self) -> Iterator[str]:
         if self.members_only:
             yield "trained on true members only; galaxies of an observed cluster include interlopers"
         if self.cleaning:
@@ -101,7 +101,7 @@ class TrainingRange:
         if self.counts_galaxies:
             yield "the number of galaxies counts: right only for spectroscopy as complete as that of the mocks"
 
-    def _of_number(self, n_galaxies: int) -> Iterator[str]:
+    def _richness_warnings(self, n_galaxies: int) -> Iterator[str]:
         fewest, most = self.richness
         found = f"{n_galaxies} galaxies; the training clusters had {fewest} to {most}"
         if n_galaxies < fewest:
@@ -110,8 +110,8 @@ class TrainingRange:
             depth = n_galaxies / most
             yield f"{found}: the redshifts go {depth:.1f} times deeper than the mocks', or more; {_CURE}"
 
-    def _of_redshift(self, redshift: float) -> Iterator[str]:
-        """Warn of the bias at another redshift, by self-similar scaling."""
+    def _redshift_warnings(self, redshift: float) -> Iterator[str]:
+        """Warn of the bias at another redshift, from self-similar scaling."""
         if not redshift > -1:  # unknown
             return
         low, high = self.redshifts[0], self.redshifts[-1]
@@ -126,8 +126,8 @@ class TrainingRange:
             inside = low <= redshift <= high and low < high
             yield f"{found}, as it is not told where the cluster stands" if inside else found
 
-    def _of_errors(self, error: float, v_los: Float[np.ndarray, "galaxy"]) -> Iterator[str]:
-        """Warn of what larger velocity errors than in the training add to the dispersion, and so to the mass."""
+    def _error_warnings(self, error: float, v_los: Float[np.ndarray, "galaxy"]) -> Iterator[str]:
+        """Warn of the bias from velocity errors larger than those in the training, which increase the dispersion."""
         from clustermocks.kinematics.dispersion import velocity_dispersion
 
         if not error > self.velocity_error:
@@ -141,7 +141,7 @@ class TrainingRange:
         if shift >= _NOTICEABLE:
             yield found
 
-    def _of_edges(self, below: float, above: float) -> Iterator[str]:
+    def _prior_edge_warnings(self, below: float, above: float) -> Iterator[str]:
         low, high = self.support
         for share, edge, side in ((below, low, "low"), (above, high, "high")):
             if share > _EDGE:
@@ -149,12 +149,12 @@ class TrainingRange:
 
 
 def _largest_error(provenance: Provenance) -> float:
-    """Errors of the simulator and those that were added, in quadrature [km/s]."""
+    """Quadratic sum of the errors in the simulator and those added later, at their largest [km/s]."""
     training, simulated = provenance.training, provenance.mocks.settings.get("velocity_error", 0.0)
     added = provenance.mocks.velocity_error or (0.0, 0.0)
     augmented = training.augmentation.velocity_error if training and training.augmentation else (0.0, 0.0)
     return hypot(simulated, added[1], augmented[1])
 
 
-def _optional(catalogue: Catalogue, name: str) -> Float[np.ndarray, "cluster"]:
+def _column_or_nan(catalogue: Catalogue, name: str) -> Float[np.ndarray, "cluster"]:
     return catalogue.column(name) if name in catalogue.columns else np.full(len(catalogue), np.nan)

@@ -1,4 +1,4 @@
-"""The simulators by name, and a catalogue's provenance in their terms."""
+"""Registry of the simulators, and the provenance of a catalogue as a simulator or as text."""
 
 from dataclasses import fields
 from types import MappingProxyType
@@ -16,7 +16,7 @@ def simulator_of(provenance: Provenance) -> HaloModel | SphericalJeans | BoxView
     """Build the simulator that made a catalogue, with default observation and cosmology.
 
     Returns:
-        None where the simulator is not one of ours, or its settings are of another version.
+        The simulator; None if it is unknown, or if its settings are of another version.
     """
     kind = SIMULATORS.get(provenance.simulator)
     try:
@@ -26,7 +26,7 @@ def simulator_of(provenance: Provenance) -> HaloModel | SphericalJeans | BoxView
 
 
 def provenance_as_text(provenance: Provenance) -> dict[str, str]:
-    """List all facts of a provenance by name, as text for a reader; only what is known."""
+    """List all known facts of a provenance by name, as text for a reader."""
     model = simulator_of(provenance)
     stored = {f.name: getattr(model, f.name) for f in fields(model)} if model else provenance.settings
     facts = {

@@ -1,4 +1,4 @@
-"""Training sets in which the number of galaxies says nothing about the mass.
+"""Training sets in which the number of galaxies is independent of the mass.
 
 Masses are M200c [h^-1 Msun] as log10_mass [dex].
 """
@@ -11,32 +11,31 @@ from jaxtyping import Int
 from clustermocks.catalogue.catalogue import Catalogue
 from clustermocks.haloes.mass_distributions import flatten
 
-LEVELS = 12  # numbers of galaxies to thin to
+LEVELS = 12  # different numbers of galaxies after the thinning
 
 
 def without_richness(catalogue: Catalogue, *, fewest: int, most: int, low: float, high: float, seed: int) -> Catalogue:
-    """Thin every cluster to a number of galaxies n that is drawn without regard to its mass.
+    """Thin every cluster to a number of galaxies n that is drawn independently of its mass.
 
-    To leave richness out of a network's input is not enough: an image or an average of few galaxies is noisier than one
-    of many, so that it still tells their number. Here n is one of up to 12 whole numbers, evenly spaced in log n
-    between `fewest` and `most` and equally likely. Clusters with fewer than their n are dropped, the others keep n
-    galaxies at random, and at each n clusters are dropped until the masses are flat. Then n and mass are independent.
+    Leaving richness out of a network's input is not enough, because the noise of an image or an average of galaxies
+    reveals their number. Here n is one of up to 12 whole numbers, evenly spaced in log n between `fewest` and `most`
+    and equally likely. Clusters with fewer than n galaxies are dropped, the others keep n random galaxies, and for each
+    n clusters are dropped until the masses are flat. Then n and mass are independent.
 
-    The result counts as a set drawn flat of which all was observed: its attempts are its own clusters, and its
-    effective prior is flat. What the posterior's likelihood describes is the distances and velocities of n galaxies of
-    a cluster, not the number itself, nor a cut on it.
+    The attempts of the result are its own clusters, so that its effective prior is flat. The likelihood of a posterior
+    trained on it describes the distances and velocities of n galaxies, but neither n nor a cut on it.
 
     Args:
         catalogue: Clusters with known masses.
-        fewest: Least n.
-        most: Largest n. The poorest clusters of the lowest mass limit it.
+        fewest: Smallest n.
+        most: Largest n, limited by the poorest clusters of the lowest mass.
         low: Lower end of the mass range [dex].
-        high: Upper end [dex].
-        seed: Of the numbers, the galaxies and the clusters that are kept.
+        high: Upper end of the mass range [dex].
+        seed: Seed of n, and of the galaxies and clusters that are kept.
 
     Raises:
-        ValueError: `fewest` and `most` are not whole numbers that rise from at least 1, or at one n a mass bin of 0.1
-        dex is left without clusters.
+        ValueError: `fewest` and `most` are not whole numbers with 1 <= fewest <= most, or for some n a mass bin of 0.1
+            dex is without clusters.
     """
     if not 1 <= fewest <= most or fewest != int(fewest) or most != int(most):
         raise ValueError(f"without_richness: needs whole numbers 1 <= fewest <= most, found {fewest!r} and {most!r}.")
@@ -56,7 +55,7 @@ def without_richness(catalogue: Catalogue, *, fewest: int, most: int, low: float
 def _flat(
     catalogue: Catalogue, rows: Int[np.ndarray, "cluster"], n: int, *, seed: int, support: tuple[float, float]
 ) -> Int[np.ndarray, "kept"]:
-    """Those of the rows, which all have n galaxies, that make a set flat in mass."""
+    """Select rows of clusters, thinned to n galaxies, that make a set flat in mass."""
     try:
         return rows[flatten(catalogue.log10_mass[rows], seed, low=support[0], high=support[1])]
     except ValueError as error:
@@ -66,7 +65,7 @@ def _flat(
 
 
 def _thinned(catalogue: Catalogue, n: Int[np.ndarray, "cluster"], rng: np.random.Generator) -> Catalogue:
-    """n galaxies of each cluster, at random, in their order."""
+    """Keep n random galaxies of each cluster, in their order."""
     cluster = catalogue.cluster_of_galaxy
     shuffled = np.lexsort((rng.random(len(cluster)), cluster))
     first = np.cumsum(catalogue.n_galaxies) - catalogue.n_galaxies

@@ -3,8 +3,8 @@
 Masses are M200c [h^-1 Msun] as log10_mass [dex], lengths comoving [h^-1 Mpc], velocities [km/s]. Arrow holds the
 columns; NumPy arrays come out.
 
-A catalogue also remembers every cluster that was *attempted*, selected or not, because P(selected | mass) is measured
-on all of them and both the effective training prior and a survey's selection function need it.
+A catalogue also lists every *attempted* cluster, selected or not, because P(selected | mass), from which the effective
+training prior and a survey's selection function follow, is measured on all of them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,15 +29,15 @@ from clustermocks.observation import Observation
 @final
 @dataclass(frozen=True)
 class Catalogue:
-    """Clusters that passed the richness cut, with the galaxies that an observer would see.
+    """Clusters that passed the richness cut, with their observed galaxies.
 
-    Build one with `from_arrays`, `from_parquet` or a simulator rather than by hand.
+    Build one with `from_arrays`, `from_parquet` or a simulator.
 
     Attributes:
         clusters: Arrow table, a row for each selected cluster.
         attempts: Arrow table, a row for each attempted cluster: host_id, log10_mass, n_galaxies, n_members, eligible.
         observation: How the clusters were observed.
-        cosmology: The cosmology behind distances and masses.
+        cosmology: Cosmology of distances and masses.
         provenance: How the catalogue was made: simulator, settings, seed, changes.
     """
 
@@ -58,21 +58,21 @@ class Catalogue:
         offsets: Int[np.ndarray, "cluster_and_one"],
         provenance: Provenance | None = None,
     ) -> Self:
-        """Put flat arrays into a catalogue; clusters under the minimum richness are kept as attempts only.
+        """Build a catalogue from flat arrays; clusters below the minimum richness are kept as attempts only.
 
         Args:
-            observation: Settings; `min_galaxies` decides which clusters are selected.
-            cosmology: The cosmology behind distances and masses.
+            observation: Settings of the observation; `min_galaxies` is the richness cut.
+            cosmology: Cosmology of distances and masses.
             clusters: `log10_mass` [dex] (NaN where unknown), `host_id`, and any further per-cluster column, each
-                (cluster,); `eligible` (bool) is False where something other than richness rules a cluster out.
+                (cluster,); `eligible` (bool) is False for clusters excluded for a reason other than richness.
             galaxies: `R_proj` [h^-1 Mpc], `v_los` [km/s] and, for mocks, `is_member` and `in_cylinder` (bool), each
                 (galaxy,).
             offsets: Galaxies of cluster i are `offsets[i]:offsets[i + 1]`.
             provenance: How the catalogue was made.
 
         Raises:
-            ValueError: A column is missing, has the wrong length, or holds a negative or non-finite distance or
-            velocity.
+            ValueError: A column is missing or unknown or has the wrong length, a distance is negative, or a distance
+                or velocity is not finite.
         """
         check_columns(clusters, galaxies, np.asarray(offsets))
         eligible = np.asarray(clusters.get("eligible", np.ones(len(clusters["log10_mass"]), bool)))
@@ -97,7 +97,7 @@ class Catalogue:
         """Return one per-cluster column, (cluster,).
 
         Raises:
-            KeyError: No such column; the message lists those that are there.
+            KeyError: There is no such column; the message lists the existing ones.
         """
         if name not in self.clusters.column_names or name in GALAXY_TYPES:
             known = [n for n in self.clusters.column_names if n not in GALAXY_TYPES]
@@ -111,12 +111,12 @@ class Catalogue:
 
     @property
     def host_id(self) -> Int[np.ndarray, "cluster"]:
-        """Identifier of the host halo: two lines of sight through one halo share it."""
+        """Identifier of the host halo, which all lines of sight through it share."""
         return self.column("host_id")
 
     @property
     def names(self) -> tuple[str, ...]:
-        """A name for each cluster: its `name` column, or its position."""
+        """Name of each cluster: its `name` column, or its position."""
         if "name" in self.clusters.column_names:
             return tuple(str(name) for name in self.clusters["name"].to_pylist())
         return tuple(str(i) for i in range(len(self)))
@@ -128,7 +128,7 @@ class Catalogue:
 
     @property
     def is_recentred(self) -> bool:
-        """Whether velocities are relative to the mean measured from the galaxies, as those of data are."""
+        """Whether velocities are relative to a centre measured from the galaxies, as those of data are."""
         return self.provenance.settings.get("recentre") is not False
 
     # ---- galaxies ---------------------------------------------------------------------------------------------------
@@ -138,7 +138,7 @@ class Catalogue:
         return Ragged(self.clusters)
 
     def galaxy_column(self, name: str) -> np.ndarray:
-        """All galaxies of all clusters on end, (galaxy,): R_proj [h^-1 Mpc], v_los [km/s], is_member."""
+        """One column of the galaxies of all clusters, (galaxy,): R_proj [h^-1 Mpc], v_los [km/s] or is_member."""
         return self._galaxies.columns[name]
 
     def galaxies(self, index: int) -> tuple[Float32[np.ndarray, "galaxy"], Float32[np.ndarray, "galaxy"]]:
@@ -148,7 +148,7 @@ class Catalogue:
 
     @property
     def galaxy_columns(self) -> dict[str, np.ndarray]:
-        """All galaxies of all clusters: R_proj, v_los and, for mocks, is_member, each (galaxy,)."""
+        """Columns of the galaxies of all clusters: R_proj, v_los and, for mocks, is_member, each (galaxy,)."""
         return dict(self._galaxies.columns)
 
     @property
@@ -160,7 +160,7 @@ class Catalogue:
         """True for the galaxies of one mock cluster that lie within R_vir of its centre.
 
         Raises:
-            ValueError: The catalogue holds observed clusters, whose members nobody knows.
+            ValueError: The catalogue holds observed clusters, whose members are unknown.
         """
         self._check_membership()
         return self.galaxy_column("is_member")[self._part(index)]
@@ -174,13 +174,13 @@ class Catalogue:
         return slice(int(self._galaxies.offsets[index]), int(self._galaxies.offsets[index + 1]))
 
     def padded(self, width: int | None = None) -> Float32[np.ndarray, "cluster galaxy 3"]:
-        """All clusters as one array: R_proj, v_los and 1 for a galaxy, zeros for padding.
+        """Pack all clusters into one array: R_proj, v_los and 1 for a galaxy, zeros for padding.
 
         Args:
             width: Number of galaxies to pad to; the richest cluster's by default.
 
         Raises:
-            ValueError: A cluster has more than `width` galaxies. Nothing is ever truncated.
+            ValueError: A cluster has more than `width` galaxies; nothing is truncated.
         """
         richest = int(self.n_galaxies.max(initial=0))
         width = richest if width is None else width
@@ -196,7 +196,11 @@ class Catalogue:
     # ---- other catalogues from this one -----------------------------------------------------------------------------
 
     def select(self, which: Bool[np.ndarray, "cluster"] | Int[np.ndarray, "some"]) -> Self:
-        """Keep some clusters, by mask or by index (repeats allowed); the attempts, and so P(selected | mass), stay."""
+        """Keep clusters, by mask or by index (repeats allowed); attempts, and so P(selected | mass), do not change.
+
+        Raises:
+            ValueError: A mask has another length than the catalogue.
+        """
         which = np.asarray(which)
         rows = np.flatnonzero(which) if which.dtype == bool else which
         if which.dtype == bool and len(which) != len(self):
@@ -211,7 +215,7 @@ class Catalogue:
         """Raise the richness cut; P(selected | mass) then follows the new cut.
 
         Raises:
-            ValueError: The new cut is lower than the present one, under which no galaxies were kept.
+            ValueError: The new cut is lower than the present one, below which no galaxies were kept.
         """
         if minimum < self.observation.min_galaxies:
             now = self.observation.min_galaxies
@@ -220,12 +224,12 @@ class Catalogue:
         return stricter._select_rows(self.n_galaxies >= minimum)
 
     def pure(self) -> Self:
-        """The same clusters with their true members only, the richness cut applied to the members.
+        """Keep the true members only, and apply the richness cut to them.
 
         Members lie within the Bryan & Norman (1998) virial radius in three dimensions, in the cylinder or not.
 
         Raises:
-            ValueError: The catalogue holds observed clusters, whose members nobody knows.
+            ValueError: The catalogue holds observed clusters, whose members are unknown.
         """
         self._check_membership()
         minimum, passed = self.observation.min_galaxies, pa.array(self._attempted_selected())
@@ -249,8 +253,8 @@ class Catalogue:
             galaxies: `R_proj` [h^-1 Mpc], `v_los` [km/s] and, for mocks, `is_member`, each (galaxy,).
             cluster: Index of each galaxy's cluster, rising.
             change: Entry in the provenance.
-            keep_failed: Whether attempts that failed the cuts before stay attempts that fail. They stay only where the
-                catalogue holds all its selected clusters: a subset (`select`) has its own clusters as attempts.
+            keep_failed: Whether failed attempts are kept. They are dropped in any case after `select`, so that the
+                attempts of the result are its own clusters.
         """
         count = np.bincount(cluster, minlength=len(self))
         changed = self.from_arrays(
@@ -268,7 +272,7 @@ class Catalogue:
         return replace(changed, attempts=pa.concat_tables([changed.attempts, failed]).combine_chunks())
 
     def split(self, fraction: float, seed: int) -> tuple[Self, Self]:
-        """Divide by host: no host halo has lines of sight on both sides.
+        """Split by host, so that no host halo has lines of sight on both sides.
 
         Args:
             fraction: Share of the hosts that goes to the first catalogue, in (0, 1).
@@ -290,7 +294,7 @@ class Catalogue:
 
     @classmethod
     def concatenate(cls, catalogues: Sequence[Self]) -> Self:
-        """Put catalogues of one cosmology and one kind of observation end to end.
+        """Concatenate catalogues of one cosmology, one observation and one sample.
 
         Raises:
             ValueError: The list is empty, or settings or columns differ.
@@ -322,16 +326,16 @@ class Catalogue:
     # ---- files ------------------------------------------------------------------------------------------------------
 
     def to_parquet(self, path: str | Path) -> None:
-        """Write everything to one Parquet file; it appears whole or not at all."""
+        """Write the catalogue to one Parquet file, which appears whole or not at all."""
         parquet.write(Path(path), self.clusters, self.attempts, self.observation, self.cosmology, self.provenance)
 
     @classmethod
     def from_parquet(cls, path: str | Path) -> Self:
-        """Read what `to_parquet` wrote, or a whole folder that `HaloModel.simulate_to` wrote.
+        """Read a file that `to_parquet` wrote, or a folder that `HaloModel.simulate_to` wrote.
 
         Raises:
-            FileNotFoundError: No such file.
-            ValueError: Not a catalogue, damaged, or a folder whose simulation is not finished; the message says which.
+            FileNotFoundError: The file does not exist.
+            ValueError: It is not a catalogue, is damaged, or is a folder whose simulation is not finished.
         """
         if Path(path).is_dir():
             folder = PartFolder.open(path).whole()

@@ -1,4 +1,4 @@
-"""A catalogue as a folder of Parquet files, written part by part and resumed where it broke off."""
+"""A catalogue as a folder of Parquet files, written part by part; an interrupted simulation can be resumed."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,16 +11,16 @@ from clustermocks.catalogue.part_folder import PartFolder
 @final
 @dataclass(frozen=True)
 class StoredCatalogue(PartFolder):
-    """A folder of catalogues, larger than memory if need be.
+    """A catalogue in a folder of parts, which may be larger than memory.
 
-    Iterate over it for a catalogue at a time, in memory that does not grow with their number; `load` reads all.
+    Iterating yields one part at a time, so that memory does not grow with their number; `load` reads all of them.
     """
 
     def write(self, index: int, part: Catalogue) -> None:
         """Write one part; it appears whole or not at all.
 
         Raises:
-            OSError: The disk is full, or not writable. Parts that are there stay.
+            OSError: The disk is full or not writable. Existing parts are kept.
         """
         try:
             part.to_parquet(self.path(index))
@@ -39,7 +39,7 @@ class StoredCatalogue(PartFolder):
         return (self.read(index, Catalogue.from_parquet) for index in range(len(self.counts)))
 
     def load(self) -> Catalogue:
-        """Read all of it into memory.
+        """Read all parts into memory.
 
         Raises:
             ValueError: Parts are missing, truncated or damaged; the message says which.

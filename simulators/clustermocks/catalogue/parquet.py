@@ -50,8 +50,8 @@ def read(path: Path) -> tuple[pa.Table, pa.Table, Observation, Cosmology, Proven
     """Read the parts of a catalogue.
 
     Raises:
-        FileNotFoundError: No such file.
-        ValueError: Not Parquet, truncated, or Parquet of another kind.
+        FileNotFoundError: The file does not exist.
+        ValueError: The file is not Parquet, is truncated, or is no catalogue.
     """
     table = _table(path)
     header = _header(path, (table.schema.metadata or {}).get(_KEY))
@@ -78,7 +78,7 @@ def _table(path: Path) -> pa.Table:
 
 
 def _header(path: Path, raw: bytes | None) -> dict[str, Any]:
-    """What `write` put into the schema's metadata."""
+    """Read the settings that `write` put into the schema's metadata."""
     if raw is None:
         raise ValueError(f"{path}: a Parquet file, but not a catalogue: it has no clustermocks metadata.")
     try:
@@ -92,7 +92,7 @@ def _header(path: Path, raw: bytes | None) -> dict[str, Any]:
 
 
 def counts(path: Path) -> tuple[int, int] | None:
-    """Number of selected and of attempted clusters of a catalogue file, from its end; None if it is not whole."""
+    """Number of selected and of attempted clusters, from the file's footer; None if the file is incomplete."""
     try:
         metadata = pq.read_metadata(path)
         attempted = int(json.loads((metadata.metadata or {})[_KEY])["n_attempts"])

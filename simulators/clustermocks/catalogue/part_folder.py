@@ -1,4 +1,4 @@
-"""The files of a catalogue that is stored in parts: which there are, and which are missing or truncated."""
+"""Files of a catalogue that is stored in parts, some of which may be missing or truncated."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -24,7 +24,7 @@ class PartFolder:
     Attributes:
         folder: The folder.
         counts: Number of clusters attempted in each part.
-        settings: What made the catalogue, by name: model, seed, masses.
+        settings: Settings of the simulation by name: model, seed, masses.
     """
 
     folder: Path
@@ -36,8 +36,8 @@ class PartFolder:
         """Open a folder, finished or not.
 
         Raises:
-            FileNotFoundError: No such folder.
-            ValueError: It is not a stored catalogue, or of a later format.
+            FileNotFoundError: The folder does not exist.
+            ValueError: It is not a stored catalogue, or is of a later format.
         """
         what, names = "a folder that simulate_to wrote", ("counts", "settings")
         counts, settings = read_header(Path(folder), HEADER, form=FORMAT, what=what, fields=names)
@@ -48,9 +48,9 @@ class PartFolder:
         """Begin a folder, or open one that was begun with the same settings.
 
         Args:
-            folder: A new or empty folder, or one to go on with.
+            folder: New or empty folder, or one to resume.
             counts: Number of clusters attempted in each part.
-            settings: What makes the catalogue.
+            settings: Settings of the simulation by name.
 
         Raises:
             ValueError: The folder holds something else, or was begun with other settings; the message names them.
@@ -81,7 +81,7 @@ class PartFolder:
         return self
 
     def is_whole(self, counts: Sequence[int], settings: Mapping[str, str]) -> bool:
-        """Whether this is the catalogue of these settings and no part of it is missing."""
+        """Whether the folder has these settings and no part is missing."""
         return self.counts == tuple(counts) and self.settings == settings and not self.missing()
 
     def path(self, index: int) -> Path:
@@ -89,14 +89,14 @@ class PartFolder:
         return self.folder / f"part-{index:05d}.parquet"
 
     def missing(self) -> list[int]:
-        """Parts that are not there, or truncated."""
+        """Indices of the parts that are missing or truncated."""
         found = [parquet.counts(self.path(index)) for index in range(len(self.counts))]
         return [
             i for i, (part, count) in enumerate(zip(found, self.counts, strict=True)) if not part or part[1] != count
         ]
 
     def __len__(self) -> int:
-        """Number of clusters in all parts that are there."""
+        """Number of clusters in all existing parts."""
         found = (parquet.counts(self.path(index)) for index in range(len(self.counts)))
         return sum(part[0] for part in found if part)
 
@@ -114,7 +114,7 @@ class PartFolder:
             ) from error
 
     def whole(self) -> Self:
-        """This folder, once no part of it is missing.
+        """Return the folder, after checking that no part is missing.
 
         Raises:
             ValueError: Parts are missing or truncated; the message says which.

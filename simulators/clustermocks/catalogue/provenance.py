@@ -1,4 +1,4 @@
-"""The provenance of a catalogue: the simulator, its settings, and what was changed since.
+"""The provenance of a catalogue: its simulator, the settings, and the changes since.
 
 Velocities are in [km/s].
 """
@@ -37,7 +37,7 @@ class Provenance:
     """How a catalogue was made.
 
     Attributes:
-        simulator: Name of the simulator, such as "HaloModel"; empty where it is unknown.
+        simulator: Name of the simulator, such as "HaloModel"; empty if unknown.
         settings: Fields of the simulator in JSON's types, as `clustermocks.simulators.simulator_of` reads them, without
             observation and cosmology, which a catalogue stores as its own.
         revision: Revision of the simulator's code.
@@ -47,7 +47,7 @@ class Provenance:
         changes: Changes since the simulation, in their order.
         completeness: Lowest and highest share of a cluster's galaxies that were kept [1].
         velocity_error: Smallest and largest standard deviation of the velocity errors that were added [km/s].
-        redshifts: Redshifts of the simulated shells, rising, where there are several.
+        redshifts: Redshifts of the simulated shells, rising; empty if there is only one.
         thinned_to: Fewest and most galaxies of clusters whose richness was drawn independently of their mass.
         notes: Further facts by name, as text for a reader.
     """
@@ -79,14 +79,14 @@ class Provenance:
         return cls(name, settings, seed=int(seed), **facts)
 
     def changed(self, change: Change) -> Self:
-        """Add a change."""
+        """Return the provenance with a further change."""
         return replace(self, changes=(*self.changes, change))
 
     @property
     def cleaning(self) -> str:
-        """How interlopers were removed, such as "clipping"; empty where they were not."""
+        """How interlopers were removed, such as "clipping"; empty if they were not."""
         return next((change.settings["how"] for change in self.changes if change.name == "cleaned"), "")
 
     def same_sample(self, other: Self) -> bool:
-        """Whether two catalogues differ in seeds and lines of sight at most."""
+        """Whether two catalogues differ at most in their seeds and lines of sight."""
         return replace(self, seed=other.seed, lines_of_sight=other.lines_of_sight) == other

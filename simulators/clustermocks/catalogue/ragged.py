@@ -1,4 +1,4 @@
-"""The galaxies of all clusters on end: ragged columns of an Arrow table as flat NumPy arrays.
+"""Galaxies of all clusters: ragged columns of an Arrow table as flat NumPy arrays.
 
 R_proj is comoving [h^-1 Mpc], v_los in [km/s].
 """
@@ -15,7 +15,7 @@ from clustermocks.catalogue.schema import GALAXY_TYPES
 
 @final
 class Ragged:
-    """Galaxies of a table of clusters: those in the cylinder, which an observer sees, and stored members outside it."""
+    """Galaxies of a table of clusters: those observed, in the cylinder, and for mocks also the members outside it."""
 
     def __init__(self, clusters: pa.Table) -> None:
         self._clusters = clusters
@@ -39,17 +39,17 @@ class Ragged:
 
     @cached_property
     def offsets(self) -> Int[np.ndarray, "cluster_and_one"]:
-        """Galaxies of cluster i that an observer sees are offsets[i] to offsets[i + 1] of `columns`."""
+        """Offsets into `columns`: the galaxies of cluster i are offsets[i] to offsets[i + 1]."""
         return self._offsets_of(self._visible)
 
     @cached_property
     def columns(self) -> dict[str, np.ndarray]:
-        """R_proj, v_los and, of mocks, is_member of all galaxies that an observer sees, (galaxy,)."""
+        """Columns R_proj, v_los and, for mocks, is_member of all observed galaxies, (galaxy,)."""
         names = [n for n in ("R_proj", "v_los", "is_member") if n in self._clusters.column_names]
         return {name: self._stored(name)[self._visible] for name in names}
 
     def members_only(self) -> pa.Table:
-        """The clusters with their true members, in the cylinder or not."""
+        """Return the clusters with their true members only, in the cylinder or not."""
         keep = self._stored("is_member")
         offsets, table = pa.array(self._offsets_of(keep), pa.int64()), self._clusters
         for name in ("R_proj", "v_los", "is_member"):
@@ -59,5 +59,5 @@ class Ragged:
 
 
 def with_column(table: pa.Table, name: str, column: pa.Array | pa.ChunkedArray) -> pa.Table:
-    """The table with one of its columns replaced."""
+    """Return the table with one column replaced."""
     return table.set_column(table.column_names.index(name), name, column)

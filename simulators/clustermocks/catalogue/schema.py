@@ -1,4 +1,4 @@
-"""Which columns a catalogue has, and what they must hold. R_proj is comoving [h^-1 Mpc], v_los in [km/s]."""
+"""Columns of a catalogue and their valid values. R_proj is comoving [h^-1 Mpc], v_los in [km/s]."""
 
 from collections.abc import Mapping
 
@@ -14,7 +14,7 @@ def check_columns(clusters: Mapping[str, np.ndarray], galaxies: Mapping[str, np.
     """Refuse columns that do not make a catalogue.
 
     Raises:
-        ValueError: A column is missing, unknown or of the wrong length, offsets do not rise, or a value is impossible.
+        ValueError: A column is missing, unknown or of the wrong length, offsets do not rise, or a value is invalid.
     """
     missing = [n for n in CLUSTER_COLUMNS if n not in clusters] + [n for n in ("R_proj", "v_los") if n not in galaxies]
     if missing:
@@ -40,7 +40,7 @@ def attempted(
     offsets: Int[np.ndarray, "cluster_and_one"],
     eligible: Bool[np.ndarray, "cluster"],
 ) -> pa.Table:
-    """The table of attempts: a row for each cluster, selected or not, with its numbers of galaxies and members."""
+    """Build the table of attempts: a row for each cluster, selected or not, with its number of galaxies and members."""
     inside = galaxies.get("in_cylinder", np.ones(len(galaxies["R_proj"]), bool))
     members = galaxies.get("is_member", np.zeros(len(inside), bool))
     return pa.table(

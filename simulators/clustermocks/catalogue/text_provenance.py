@@ -16,7 +16,7 @@ _NAMES = (
 def provenance_from_text(texts: Mapping[str, str]) -> Provenance:
     """Read a catalogue's provenance from texts by name.
 
-    What cannot be read as a setting becomes a note. "A; B" describes a mixture, of which A is the setting.
+    Text that is not a setting becomes a note. "A; B" describes a mixture, of which A is the setting.
     """
     settings, notes = {}, {}
     for name, text in texts.items():
@@ -49,8 +49,8 @@ def literal(text: str) -> Any:
     """Read the `repr` of a literal, or of a dataclass as the mapping of its fields; nothing is evaluated.
 
     Raises:
-        ValueError: It is neither.
-        SyntaxError: It is no expression.
+        ValueError: The text is neither.
+        SyntaxError: The text is not an expression.
     """
     return _value(ast.parse(text.strip(), mode="eval").body)
 

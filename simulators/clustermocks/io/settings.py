@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import msgspec
 import numpy as np
 
-REVISION = 2  # of HaloModel: raise it with every change after which the same settings and seed give other clusters
+REVISION = 2  # of HaloModel: raised with every change that gives other clusters for the same settings and seed
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 T = TypeVar("T")
@@ -31,7 +31,7 @@ def to_json(settings: object) -> Any:
 
 
 def from_json(kind: type[T], value: object) -> T:
-    """Build settings of one kind from what `to_json` made of them; fields that are absent take their defaults.
+    """Build settings of one kind from the output of `to_json`; absent fields take their defaults.
 
     Raises:
         ValueError: A value has another type than its field, a field is unknown, or the dataclass refuses a value.
@@ -68,7 +68,7 @@ def as_text(value: object) -> str:
 
 
 def installed_version(package: str) -> str:
-    """Version of an installed package; "unknown" where it runs from a source tree that is not installed."""
+    """Version of an installed package; "unknown" if it is not installed."""
     try:
         return version(package)
     except PackageNotFoundError:
@@ -76,7 +76,7 @@ def installed_version(package: str) -> str:
 
 
 def _check_known(given: object, kept: object) -> None:
-    """Refuse keys that did not become a field."""
+    """Refuse keys that are not the name of a field."""
     if isinstance(given, dict) and isinstance(kept, dict):
         for name, value in given.items():
             if name not in kept:
