@@ -50,6 +50,12 @@ def some(mocks) -> Catalogue:
     return mocks.select(np.arange(200))
 
 
+@pytest.fixture(scope="module")
+def strict(mocks) -> Catalogue:
+    """A fifth of the mocks, with the attempts of their hosts, after a cut that many fail."""
+    return mocks.split(0.2, seed=1)[0].with_min_galaxies(60)
+
+
 def catalogue_of(n, R_proj, v_los, member=None, **observation) -> Catalogue:
     """Clusters of n[i] galaxies, on end."""
     columns = {"R_proj": R_proj, "v_los": v_los}
@@ -75,8 +81,7 @@ def test_every_change_stays_in_the_cylinder_above_the_cut_and_repeats_with_its_s
 
 
 @pytest.mark.parametrize("name", [name for name in CHANGES if name != "merged"])
-def test_clusters_that_failed_before_still_count_as_attempts(name, mocks):
-    strict = mocks.with_min_galaxies(60)
+def test_clusters_that_failed_before_still_count_as_attempts(name, strict):
     changed = CHANGES[name](strict, 7)
     assert len(strict) < strict.attempts.num_rows  # or nothing would be tested
     masses, selected = changed.attempted()
@@ -88,7 +93,7 @@ def test_attempts_of_chosen_clusters_are_the_clusters(mocks):
     assert thinned(mocks.select(np.arange(100)), 0.5, 1).attempts.num_rows == 100
 
 
-def test_changes_are_told_in_order(some):
+def test_changes_are_listed_in_order(some):
     twice = with_redshift_offset(thinned(some, 0.5, 1), 100)
     assert "; ".join(map(str, twice.provenance.changes)) == "thinned to 0.5; redshift off by 100 km/s"
 

@@ -1,5 +1,6 @@
 """Simulations of any size: the same catalogue whoever works, written part by part, resumed, nothing half-written."""
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -36,9 +37,17 @@ def whole():
     return MODEL.simulate(MASSES, seed=3)
 
 
+@pytest.fixture(scope="module")
+def original(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(clustermocks.mocks.run, "PART", 2)
+        return MODEL.simulate_to(tmp_path_factory.mktemp("original") / "mocks", MASSES, seed=3).folder
+
+
 @pytest.fixture
-def stored(tmp_path):
-    return MODEL.simulate_to(tmp_path / "mocks", MASSES, seed=3)
+def stored(original, tmp_path):
+    """A copy of the folder, to be damaged."""
+    return StoredCatalogue.open(shutil.copytree(original, tmp_path / "mocks"))
 
 
 def test_a_folder_holds_what_simulate_returns(stored, whole):
@@ -86,7 +95,7 @@ HaloModel.ho2019().simulate_to(sys.argv[1], masses, seed=3)
 """
 
 
-def test_a_run_that_was_killed_goes_on_with_the_missing_parts(tmp_path, whole):
+def test_a_run_that_was_killed_resumes_with_the_missing_parts(tmp_path, whole):
     folder = tmp_path / "mocks"
     first, last = (folder / f"part-0000{index}.parquet" for index in (0, 2))
     process = subprocess.Popen([sys.executable, "-c", SCRIPT.format(n=len(MASSES)), folder])
