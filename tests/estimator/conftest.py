@@ -1,6 +1,8 @@
-"""Mocks on which the shared estimator was not trained."""
+"""Mocks on which the shared estimator was not trained, and a run's folder."""
 
 import pytest
+
+from tests.report.conftest import run_folder, sections  # noqa: F401, fixtures
 
 
 @pytest.fixture(scope="session")

@@ -83,9 +83,9 @@ def test_a_table_of_trial_masses_from_before_the_edge_was_a_choice_has_it(mocks,
     estimator = train(mocks, flow=Tabulated(embedding=embedding), training=Training(max_updates=2), device="cpu")
     estimator.save(tmp_path)
     card = tmp_path / "estimator.json"
-    said = json.loads(card.read_text())
-    del said["flow"]["embedding"]["edge"]
-    card.write_text(json.dumps(said))
+    content = json.loads(card.read_text())
+    del content["flow"]["embedding"]["edge"]
+    card.write_text(json.dumps(content))
     again = MassEstimator.load(tmp_path, device="cpu")
     some = mocks.select(np.arange(5))
     np.testing.assert_array_equal(again.posterior(some).prob, estimator.posterior(some).prob)
@@ -121,7 +121,7 @@ def test_training_on_observed_clusters_is_refused():
         train(catalogue, flow=StackedAffine())
 
 
-def test_a_cluster_outside_the_training_range_is_doubted_with_numbers(estimator, mocks):
+def test_a_cluster_outside_the_training_range_gets_quantified_warnings(estimator, mocks):
     rich = Catalogue.from_arrays(
         mocks.observation,
         MDPL2,
@@ -132,9 +132,9 @@ def test_a_cluster_outside_the_training_range_is_doubted_with_numbers(estimator,
         },
         offsets=np.array([0, 3000]),
     )
-    doubts = estimator.warnings(rich, estimator.posterior(rich))[0]
-    assert any("3000 galaxies" in d for d in doubts)
-    assert any("redshift 0.500" in d for d in doubts)
+    found = estimator.warnings(rich, estimator.posterior(rich))[0]
+    assert any("3000 galaxies" in d for d in found)
+    assert any("redshift 0.500" in d for d in found)
     middle = mocks.select(np.abs(mocks.log10_mass - 14.3) < 0.1)
     assert estimator.warnings(middle, estimator.posterior(middle))[0] == ()
 
@@ -144,12 +144,12 @@ def test_a_flow_that_could_not_be_saved_is_refused_before_training(mocks):
         train(mocks, flow=StackedAffine(embedding=torch.nn.Flatten()))
 
 
-def test_a_model_of_members_says_so_and_is_doubted_on_observed_clusters(mocks, estimator):
+def test_a_model_of_members_warns_on_observed_clusters(mocks, estimator):
     pure = mocks.pure()
     assert pure.provenance.sample == "members"
     members = replace(estimator, provenance=replace(estimator.provenance, mocks=pure.provenance))
-    doubts = members.warnings(mocks.select(np.array([0])), estimator.posterior(mocks.select(np.array([0]))))
-    assert "true members only" in doubts[0][0]
+    found = members.warnings(mocks.select(np.array([0])), estimator.posterior(mocks.select(np.array([0]))))
+    assert "true members only" in found[0][0]
 
 
 def test_clusters_placed_with_another_cosmology_and_tiny_training_sets_are_refused(mocks, estimator):

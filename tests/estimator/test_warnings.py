@@ -1,4 +1,4 @@
-"""How far outside the training a cluster lies is said in dex, and where that is hopeless it gets no mass."""
+"""Warnings quantify the bias of clusters unlike the training set, and a hopeless cluster gets no mass."""
 
 from dataclasses import replace
 from typing import Any
@@ -35,7 +35,7 @@ def with_mocks(estimator, **facts):
     return replace(estimator, provenance=replace(estimator.provenance, mocks=mocks))
 
 
-def told(estimator, cluster):
+def warnings_of(estimator, cluster):
     return estimator.warnings(cluster, estimator.posterior(cluster))[0]
 
 
@@ -54,28 +54,28 @@ def test_the_shift_with_velocity_errors_is_that_of_a_dispersion_with_other_error
     assert error_shift(200.0, 250.0, 0.0) == np.inf
 
 
-def test_another_redshift_is_told_with_its_shift_and_a_far_one_gets_no_mass(estimator, mocks):
-    assert not any("redshift" in text for text in told(estimator, observed(mocks, redshift=0.15)))
-    (text,) = [text for text in told(estimator, observed(mocks, redshift=0.5)) if "redshift" in text]
+def test_another_redshift_is_reported_with_its_bias_and_a_far_one_gets_no_mass(estimator, mocks):
+    assert not any("redshift" in text for text in warnings_of(estimator, observed(mocks, redshift=0.15)))
+    (text,) = [text for text in warnings_of(estimator, observed(mocks, redshift=0.5)) if "redshift" in text]
     assert f"{np.log10(SKY.efunc(0.5) / SKY.efunc(0.117)):+.2f} dex" in text
     with pytest.raises(ValueError, match=r"redshift 1\.600.*too much for a mass"):
-        told(estimator, observed(mocks, redshift=1.6))
-    assert not any("redshift" in text for text in told(estimator, observed(mocks, redshift=np.nan)))
+        warnings_of(estimator, observed(mocks, redshift=1.6))
+    assert not any("redshift" in text for text in warnings_of(estimator, observed(mocks, redshift=np.nan)))
 
 
-def test_inside_shells_of_redshift_a_cluster_is_told_what_its_own_is_off(estimator, mocks):
+def test_inside_shells_of_redshift_the_bias_of_a_clusters_own_is_reported(estimator, mocks):
     shells = with_mocks(estimator, redshifts=(0.05, 0.1, 0.3))
-    (text,) = [text for text in told(shells, observed(mocks, redshift=0.29)) if "redshift" in text]
+    (text,) = [text for text in warnings_of(shells, observed(mocks, redshift=0.29)) if "redshift" in text]
     assert "0.050 to 0.300" in text
     assert "not told" in text
 
 
-def test_velocity_errors_larger_than_any_in_the_training_are_told_or_refused(estimator, mocks):
-    assert not any("errors" in text for text in told(estimator, observed(mocks, velocity_error=50.0)))
-    (text,) = [text for text in told(estimator, observed(mocks, velocity_error=300.0)) if "errors" in text]
+def test_velocity_errors_larger_than_any_in_the_training_are_reported_or_refused(estimator, mocks):
+    assert not any("errors" in text for text in warnings_of(estimator, observed(mocks, velocity_error=50.0)))
+    (text,) = [text for text in warnings_of(estimator, observed(mocks, velocity_error=300.0)) if "errors" in text]
     assert "300 km/s" in text
     with pytest.raises(ValueError, match="too much for a mass"):
-        told(estimator, observed(mocks, sigma=400.0, velocity_error=390.0))
+        warnings_of(estimator, observed(mocks, sigma=400.0, velocity_error=390.0))
     drawn = replace(estimator.provenance, training=Training(augmentation=Augmentation(velocity_error=(0.0, 310.0))))
     in_mocks = {**estimator.provenance.mocks.settings, "velocity_error": 200.0}
     for trained in (
@@ -83,12 +83,12 @@ def test_velocity_errors_larger_than_any_in_the_training_are_told_or_refused(est
         with_mocks(estimator, velocity_error=(0.0, 310.0)),
         with_mocks(estimator, settings=in_mocks, velocity_error=(0.0, 240.0)),  # in quadrature: 312
     ):
-        assert not any("errors" in text for text in told(trained, observed(mocks, velocity_error=300.0)))
+        assert not any("errors" in text for text in warnings_of(trained, observed(mocks, velocity_error=300.0)))
 
 
-def test_more_galaxies_than_any_mock_has_are_told_with_both_numbers(estimator, mocks):
+def test_more_galaxies_than_any_mock_has_are_reported_with_both_numbers(estimator, mocks):
     most = estimator.richness[1]
-    (text,) = [text for text in told(estimator, observed(mocks, n=2 * most)) if "galaxies" in text]
+    (text,) = [text for text in warnings_of(estimator, observed(mocks, n=2 * most)) if "galaxies" in text]
     assert f"{2 * most} galaxies" in text
     assert "2.0 times deeper" in text
 
@@ -96,4 +96,4 @@ def test_more_galaxies_than_any_mock_has_are_told_with_both_numbers(estimator, m
 def test_an_estimator_of_cleaned_mocks_says_so(estimator, mocks):
     changes = (Change("recentred", "recentred"), Change("cleaned", "cleaned by {how}", {"how": "clipping"}))
     cleaned = with_mocks(estimator, changes=changes)
-    assert any("cleaned of interlopers by clipping" in text for text in told(cleaned, observed(mocks)))
+    assert any("cleaned of interlopers by clipping" in text for text in warnings_of(cleaned, observed(mocks)))

@@ -1,4 +1,4 @@
-"""A run's folder as a report: the facts in it, its warnings, and the command that trains it again."""
+"""Reports of a run: facts and warnings, and the command that repeats the training."""
 
 import re
 import shlex
@@ -29,8 +29,8 @@ from sbi_clustermass.report import Section
 from sbi_clustermass.report.style import save
 
 
-def told(sections: list[Section]) -> str:
-    """All that stands in texts, tables and commands."""
+def text_of(sections: list[Section]) -> str:
+    """Texts, tables and commands of sections, a line each."""
     lines = []
     for each in sections:
         lines += [each.title, *each.text, *each.warnings, *each.commands]
@@ -40,12 +40,12 @@ def told(sections: list[Section]) -> str:
 
 @pytest.fixture(scope="module")
 def run_sections(run_folder) -> list[Section]:
-    """Of the run with posteriors and saved results."""
+    """Sections of a run with posteriors and saved results."""
     return sections_of_run(run_folder)
 
 
 def test_a_report_names_what_was_trained_on_what(run_sections, estimator):
-    text = told(run_sections)
+    text = text_of(run_sections)
     weights = sum(each.numel() for each in estimator.network.parameters())
     for fact in (
         *("stacked_affine", "`kde`", "HaloModel", f"{weights:,}".replace(",", "\u202f"), "hidden | 32, 16"),
@@ -107,9 +107,9 @@ def test_a_mistyped_folder_is_refused_with_a_cure(tmp_path):
         (Provenance(MockProvenance("SphericalJeans")), "idealised spherical"),
     ],
 )
-def test_a_report_warns_of_what_an_estimator_is_not_for(estimator, provenance, warning):
+def test_a_report_warns_of_what_an_estimator_is_not_for(estimator, run_sections, provenance, warning):
     changed = replace(estimator, provenance=provenance)
-    assert not estimator_sections(estimator)[0].warnings
+    assert not run_sections[0].warnings
     (found,) = estimator_sections(changed)[0].warnings
     assert warning in found
 
@@ -128,7 +128,7 @@ def test_one_posterior_makes_a_section():
     assert section.text[0].startswith("1 cluster, posterior means from 14.00 to 14.00")
 
 
-# ---- the command that trains it again ---------------------------------------------------------------------------
+# ---- the command that repeats the training ------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -195,7 +195,7 @@ def test_a_training_of_unknown_settings_gives_no_command(estimator):
 
 
 @pytest.mark.parametrize("embedding", EMBEDDINGS)
-def test_every_embedding_of_the_command_line_is_told_by_its_command(estimator, embedding):
+def test_the_command_names_every_embedding(estimator, embedding):
     run = TrainingRun(embedding=embedding, richness=True)
     provenance = replace(estimator.provenance, training=run.training)
     command = training_command(replace(estimator, flow=run.builder, provenance=provenance), "mocks.parquet", "run")
@@ -204,7 +204,7 @@ def test_every_embedding_of_the_command_line_is_told_by_its_command(estimator, e
 
 
 @pytest.mark.parametrize("flow", FLOWS)
-def test_every_flow_of_the_command_line_is_told_by_its_command(estimator, flow):
+def test_the_command_names_every_flow(estimator, flow):
     run = TrainingRun(flow=flow, seed=7)
     provenance = replace(estimator.provenance, training=run.training)
     command = training_command(replace(estimator, flow=run.builder, provenance=provenance), "mocks.parquet", "run")
@@ -228,8 +228,8 @@ def test_the_command_writes_a_page_into_the_run_and_says_so(run_folder, capsys):
     assert re.search(r"Wrote .*report\.html: \d+ sections, \d+ warnings?, \d\.\d MB", capsys.readouterr().out)
 
 
-def test_the_command_takes_a_file_and_a_title(run_folder, tmp_path):
-    run_report(run_folder, "--out", tmp_path / "deep" / "page.html", "--title", "<Coma>")
+def test_the_command_takes_a_file_and_a_title(model, tmp_path):
+    run_report(model, "--out", tmp_path / "deep" / "page.html", "--title", "<Coma>")
     assert "<h1>&lt;Coma&gt;</h1>" in (tmp_path / "deep" / "page.html").read_text()
 
 
