@@ -1,4 +1,4 @@
-"""The card of a saved estimator, checked field by field: a file of unknown origin may hold anything.
+"""The card of a saved estimator, read with a check of every field because its origin may be unknown.
 
 Masses are M200c [h^-1 Msun] as log10_mass [dex].
 """

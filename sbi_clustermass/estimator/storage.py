@@ -1,7 +1,7 @@
 """Trained estimators on disk: arrays as safetensors, the rest as JSON; nothing is unpickled.
 
-Files may come from strangers: the description is checked field by field, the network may be no larger than the weights
-beside it, and each file's checksum and numbers are checked.
+Files may come from strangers: the description is checked field by field, the network may be no larger than its weights,
+and each file's checksum and numbers are checked.
 """
 
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Limits on the network that a description may ask for, from the header of the weights beside it.
+"""Limits on the network that a description may ask for, from the header of its file of weights.
 
 A network is built before its weights are loaded. A description from a stranger must not make that cost more memory or
 time than a network of these weights: integers are capped, and parameters are counted as they appear.

@@ -19,31 +19,31 @@ def estimator(mocks):
 
 
 @pytest.fixture(scope="module")
-def mended(estimator, others):
+def recalibrated(estimator, others):
     return estimator.recalibrated(others.select(np.arange(1300)))
 
 
-def test_masses_of_fresh_clusters_get_likelier(estimator, mended, others):
+def test_masses_of_fresh_clusters_get_likelier(estimator, recalibrated, others):
     """A short training has biased and wrongly sized posteriors; the correction also holds for fresh clusters."""
     fresh = others.select(np.arange(1300, len(others)))
-    before, after = (each.posterior(fresh).log_prob_at(fresh.log10_mass) for each in (estimator, mended))
+    before, after = (each.posterior(fresh).log_prob_at(fresh.log10_mass) for each in (estimator, recalibrated))
     gain = after - before
     assert gain.mean() > 3 * gain.std() / np.sqrt(len(gain))  # three errors of the mean gain above none
-    applied = mended.recalibration.apply(estimator.posterior(fresh))
-    np.testing.assert_array_equal(mended.posterior(fresh).log_prob, applied.log_prob)
+    applied = recalibrated.recalibration.apply(estimator.posterior(fresh))
+    np.testing.assert_array_equal(recalibrated.posterior(fresh).log_prob, applied.log_prob)
 
 
-def test_it_is_saved_with_the_estimator_and_its_members_are_bare(mended, others, tmp_path):
-    mended.save(tmp_path)
+def test_a_recalibration_is_saved_and_members_have_none(recalibrated, others, tmp_path):
+    recalibrated.save(tmp_path)
     again, some = MassEstimator.load(tmp_path, device="cpu"), others.select(np.arange(20))
-    assert again.recalibration == mended.recalibration
-    np.testing.assert_array_equal(again.posterior(some).log_prob, mended.posterior(some).log_prob)
-    assert all(member.recalibration is None for member in mended.members)
+    assert again.recalibration == recalibrated.recalibration
+    np.testing.assert_array_equal(again.posterior(some).log_prob, recalibrated.posterior(some).log_prob)
+    assert all(member.recalibration is None for member in recalibrated.members)
 
 
-def test_it_is_done_once_and_on_enough_clusters(estimator, mended, others):
+def test_a_recalibration_is_done_once_and_on_enough_clusters(estimator, recalibrated, others):
     with pytest.raises(ValueError, match="already"):
-        mended.recalibrated(others.select(np.arange(200)))
+        recalibrated.recalibrated(others.select(np.arange(200)))
     with pytest.raises(ValueError, match="alarm=None"):
         estimator.with_alarm(others.select(np.arange(1200))).recalibrated(others)
     with pytest.raises(ValueError, match="100 clusters"):
@@ -51,8 +51,8 @@ def test_it_is_done_once_and_on_enough_clusters(estimator, mended, others):
 
 
 @pytest.mark.parametrize("change", [{"width": -1.0}, {"width": None}, {"width": float("nan")}, {"more": 1.0}])
-def test_a_card_with_a_map_that_is_none_is_refused(mended, tmp_path, change):
-    mended.save(tmp_path)
+def test_a_card_with_an_invalid_recalibration_is_refused(recalibrated, tmp_path, change):
+    recalibrated.save(tmp_path)
     path = tmp_path / "estimator.json"
     card = json.loads(path.read_text())
     card["recalibration"] |= change

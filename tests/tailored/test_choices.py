@@ -63,7 +63,7 @@ def test_data_like_the_mocks_get_the_default_mocks_nearly_unthinned():
     assert found.cautions == ()
 
 
-def test_clusters_of_several_shells_are_told_that_no_redshift_counts():
+def test_several_shells_come_with_the_caution_that_no_redshift_counts():
     found = choose(replace(SURVEY, redshifts=tuple(np.linspace(0.05, 0.6, 41).tolist())))
     assert len(found.redshifts) > 1
     assert any("told no redshift" in caution for caution in found.cautions)
@@ -95,7 +95,7 @@ def test_errors_of_the_table_lie_inside_those_of_the_training_and_rounding_is_ad
     assert choose(SURVEY).velocity_error == (0.0, 100.0)
 
 
-def test_what_the_user_says_is_taken():
+def test_wishes_of_the_user_are_taken():
     wishes = Wishes(n=5000, richness=True, completeness=0.3, velocity_error=250.0, min_galaxies=20)
     found = choose(SURVEY, wishes)
     assert (found.n, found.richness, found.completeness[0]) == (5000, True, 0.3)
@@ -103,7 +103,7 @@ def test_what_the_user_says_is_taken():
     assert found.model.observation.min_galaxies == 20
 
 
-def test_data_deeper_than_any_mocks_are_told_so():
+def test_data_deeper_than_any_mocks_come_with_a_caution():
     found = choose(replace(SURVEY, comparison=replace(LIKE, depth=1.0)))
     assert 4 < factor(found) < 6
     assert "leave out the faintest" in found.cautions[0]

@@ -82,7 +82,7 @@ def mean_radius(z):
 
 
 @pytest.mark.parametrize("z", [0.03, 0.8])
-def test_far_from_a_light_cluster_stand_as_many_galaxies_as_the_comoving_density_has(z):
+def test_far_from_a_light_cluster_are_as_many_galaxies_as_the_comoving_density_has(z):
     observation = Observation(redshift=z, aperture=10.0, min_galaxies=0)
     model = HaloModel(observation=observation, centre_error=0.0, recentre=False)
     mocks = model.simulate(np.full(60, 12.5), seed=2)

@@ -12,7 +12,7 @@ from sbi_clustermass.observations.tables import ObservedCluster, read_clusters
 from sbi_clustermass.tailored import measure_clusters, measure_tables
 from sbi_clustermass.tailored.rounding import rounding_error
 
-DEPTH = 0.05  # dex, beside three standard errors: mocks of another mass range than the reference's
+DEPTH = 0.05  # dex, added to three standard errors: the mass range differs from the reference mocks'
 
 
 @pytest.fixture(scope="module")
