@@ -53,6 +53,12 @@ def folder(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.fixture(autouse=True)
+def few_draws(monkeypatch):
+    """A tenth of the command's draws."""
+    monkeypatch.setitem(SAMPLERS, "laplace", partial(Laplace, num_samples=100))
+
+
 def options(folder: Path) -> list[object]:
     """Options of every run: masses, selection, volume and a quick sampler."""
     mocks = ("--mocks", folder / "mocks.parquet", "--min-galaxies", CUT)
@@ -75,8 +81,7 @@ def test_mass_function_is_fitted_and_written(capsys, folder, tmp_path):
     assert np.all(shrunk.std < 1.2 * before.std)
 
 
-def test_cosmology_is_another_form_of_the_masses(capsys, monkeypatch, folder, tmp_path):
-    monkeypatch.setitem(SAMPLERS, "laplace", partial(Laplace, num_samples=200))  # a fifth of the command's draws
+def test_cosmology_is_another_form_of_the_masses(capsys, folder, tmp_path):
     status, _, err = run(capsys, *options(folder), "--cosmology", "--truth", "tinker08", "--out", tmp_path)
     assert status == 0, err
     table = Table.read(tmp_path / "parameters.ecsv")
