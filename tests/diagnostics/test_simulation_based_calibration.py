@@ -36,12 +36,12 @@ def test_ranks_of_right_posteriors_are_uniform():
 
 
 def test_sbc_passes_right_posteriors_and_fails_wrong_ones():
-    right = sbc(*gaussian_set(400, seed=6), samples=300, seed=7)
+    right = sbc(*gaussian_set(200, seed=6), samples=300, seed=7)
     assert right.ks_pvalue > FAILURE_RATE
     # 4 errors, once in 8000 seeds each: stock sbi finds .7 here, whole numbers told from continuous ones
     assert abs(right.c2st_ranks.value - 0.5) < 4 * right.c2st_ranks.error
     assert abs(right.c2st_masses.value - 0.5) < 4 * right.c2st_masses.error
-    wrong = sbc(*gaussian_set(400, seed=6, width=0.5), samples=300, seed=7)
+    wrong = sbc(*gaussian_set(200, seed=6, width=0.5), samples=300, seed=7)
     assert wrong.ks_pvalue < FAILURE_RATE
     assert wrong.c2st_ranks.value > 0.5 + 4 * wrong.c2st_ranks.error
 
@@ -59,7 +59,7 @@ def test_tarp_has_no_area_below_right_posteriors_and_its_sign_tells_narrow_from_
 
 
 def test_errors_of_the_area_are_those_of_repeated_sets():
-    found = [tarp(*gaussian_set(300, seed=100 + i), samples=100, seed=i) for i in range(100)]
+    found = [tarp(*gaussian_set(200, seed=100 + i), samples=100, seed=i) for i in range(100)]
     # 100 repeats fix a standard deviation to 7 %; three of those
     assert np.std([each.area.value for each in found]) == pytest.approx(found[0].area.error, rel=0.22)
     assert stats.kstest([each.ks_pvalue for each in found], "uniform").pvalue > FAILURE_RATE

@@ -135,7 +135,7 @@ def test_one_posterior_makes_a_section():
 def small(tmp_path_factory) -> Path:
     """Few mocks, on disk."""
     path = tmp_path_factory.mktemp("mocks") / "a b.parquet"  # a name to be quoted
-    HaloModel(dominant=True).simulate(FlatMasses(13.0, 15.6).draw(400, seed=3), seed=3).to_parquet(path)
+    HaloModel(dominant=True).simulate(FlatMasses(13.0, 15.6).draw(250, seed=3), seed=3).to_parquet(path)
     return path
 
 

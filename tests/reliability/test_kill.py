@@ -94,10 +94,15 @@ def check_resumed(folder: Path, arguments: tuple, whole: Catalogue, command) -> 
 
 
 def test_a_killed_simulation_into_a_folder_goes_on_to_the_same_clusters(tmp_path, start, command, simulated):
-    for files in (1, 3):  # while the first file, the folder's header, has no name yet; and the second part
-        first = PARTS + UNNAMED.format(files=files)
-        killed = start("simulate", f"{tmp_path / str(files)}/", *simulated[0], "--jobs", 1, first=first)
-        assert ended(killed) == -signal.SIGKILL
+    killed = {  # while the first file, the folder's header, has no name yet; and the second part
+        files: start(
+            *("simulate", f"{tmp_path / str(files)}/", *simulated[0], "--jobs", 1),
+            first=PARTS + UNNAMED.format(files=files),
+        )
+        for files in (1, 3)
+    }
+    for files, process in killed.items():
+        assert ended(process) == -signal.SIGKILL
         assert len(unnamed(tmp_path / str(files))) == 3  # the claim, its owner, the file
         check_resumed(tmp_path / str(files), *simulated, command)
 
@@ -141,10 +146,10 @@ def test_a_simulation_into_a_file_may_be_killed_at_any_moment(tmp_path, start, c
 @pytest.fixture
 def training(tmp_path, mocks) -> Callable[[Path], tuple]:
     """The arguments of a short training."""
-    mocks.select(np.arange(400)).to_parquet(tmp_path / "mocks.parquet")
+    mocks.select(np.arange(300)).to_parquet(tmp_path / "mocks.parquet")
     return lambda out: (
         *("train", tmp_path / "mocks.parquet", "--out", out, "--embedding", "summary", "--flow", "mdn"),
-        *("--max-updates", 150, "--device", "cpu"),
+        *("--max-updates", 120, "--alarm", 0, "--device", "cpu"),
     )
 
 
@@ -156,9 +161,11 @@ def check_trained(out: Path, arguments: tuple, whole: dict[str, bytes], command)
 
 
 def test_a_killed_training_ends_in_the_same_files_bit_for_bit(tmp_path, start, command, training):
+    out = tmp_path / "model"
+    killed = start(*training(out), first=AT_A_LOOK.format(look=1))
     assert command(*training(tmp_path / "whole"))[0] == 0
-    whole, out = content(tmp_path / "whole"), tmp_path / "model"
-    assert ended(start(*training(out), first=AT_A_LOOK.format(look=1))) == -signal.SIGKILL
+    whole = content(tmp_path / "whole")
+    assert ended(killed) == -signal.SIGKILL
     assert (out / "checkpoint" / "member-0.safetensors").exists()  # to go on from
     check_trained(out, training(out), whole, command)
 

@@ -146,7 +146,7 @@ def counts():
     )
     theta, x = torch.tensor(mocks.log10_mass, dtype=torch.float32)[:, None], torch.from_numpy(mocks.padded())
     changed = Augmentation(completeness=(SHARE, SHARE), velocity_error=(0, 0), min_galaxies=CUT)
-    rule = Training(learning_rate=1e-2, max_updates=400, patience=400, seed=1, augmentation=changed)
+    rule = Training(learning_rate=1e-2, max_updates=250, patience=250, seed=1, augmentation=changed)
     return inference, inference.append_simulations(theta, x).train(rule)
 
 

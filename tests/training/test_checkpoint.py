@@ -49,7 +49,7 @@ def run(rule: Training, checkpoint: Checkpoint | None = None, stop_at: int | Non
     """Weights, history and reports."""
     theta, x = clusters()
     torch.manual_seed(0)
-    network = StackedAffine(blocks=2, hidden=(8,), embedding=Spread(learned))(theta, x)
+    network = StackedAffine(blocks=1, hidden=(8,), embedding=Spread(learned))(theta, x)
     data, looks = TrainingData(DenseDataset(theta, x), Split(torch.arange(250), torch.arange(250, 300))), []
 
     def progress(look: ValidationStep) -> None:

@@ -83,8 +83,9 @@ PLAIN = ["R in h^-1 Mpc, read as Mpc", "true members only", "two equal clusters,
 @pytest.fixture(scope="module")
 def rates(alarm, estimator, held_out):
     chosen = [*GROSS, *PLAIN, "R in kpc, read as Mpc", "a fifth of the galaxies"]
-    some, corruptions = held_out.select(np.arange(300)), {name: CORRUPTIONS[name] for name in chosen}
-    few = held_out.select(np.arange(60))  # gross errors are seen in most clusters
+    some = held_out.select(np.arange(300))
+    corruptions = {name: CORRUPTIONS[name](held_out.select(np.arange(100)), 1) for name in chosen}
+    few = held_out.select(np.arange(40))  # gross errors are seen in most clusters, the others in a tenth or more
     corruptions |= {name: CORRUPTIONS[name](few, 1) for name in GROSS}
     return alarm_rates(alarm, estimator, some, rate=0.01, corruptions=corruptions)
 

@@ -31,13 +31,18 @@ def wide(n, seed):
 
 
 @pytest.fixture(scope="module")
-def complete():
-    return within_velocity(wide(1700, 31), V_CUT)
+def beyond():
+    return wide(1700, 31)
 
 
 @pytest.fixture(scope="module")
-def observed():
-    return within_velocity(as_observed(wide(1700, 41), (0.2, 1.0), (0.0, 150.0), seed=41), V_CUT)
+def complete(beyond):
+    return within_velocity(beyond, V_CUT)
+
+
+@pytest.fixture(scope="module")
+def observed(beyond):
+    return within_velocity(as_observed(beyond, (0.2, 1.0), (0.0, 150.0), seed=41), V_CUT)
 
 
 @pytest.fixture(scope="module")
@@ -178,7 +183,9 @@ def test_a_narrower_velocity_window_keeps_what_is_inside_and_counts_the_rest():
 
 
 def test_an_estimator_saved_and_loaded_says_the_same(preparation, estimator, complete, mocks, tmp_path):
-    alarm = Alarm.fit(estimator.network, estimator.posterior, mocks, seed=1)
+    alarm = Alarm.fit(
+        estimator.network, estimator.posterior, mocks.select(np.arange(1000)), seed=1, spaces=("embedding",)
+    )
     taught = replace(estimator, alarm=replace(alarm, preprocessing_checks=preparation))
     taught.save(tmp_path)
     few = fresh(with_outside(complete, np.zeros(len(complete), int))).select(np.arange(100))
