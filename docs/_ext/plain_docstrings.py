@@ -12,7 +12,7 @@ from sphinx.domains.python import PythonDomain
 _PIECE = re.compile(r"(``[^`]+``|`[^`]+`|\$[^$]+\$)")
 _SPECIAL = re.compile(r"^(\s*\* )|([|*\\])", re.MULTILINE)  # a bullet stays one
 _COLON = "\ue000"
-_TRAILING = re.compile(r"(?<=\w)_(?!\w)")
+_TRAILING = re.compile(r"(?<=\w)_+(?!\w)")  # `R_` and `R__` would be links
 
 
 def converted(lines: list[str]) -> list[str]:
@@ -59,7 +59,7 @@ def _piece(piece: str) -> str:
     if piece.startswith("`"):
         return piece
     escaped = _SPECIAL.sub(lambda found: found[1] or f"\\{found[2]}", piece)
-    return _TRAILING.sub(r"\\_", escaped)
+    return _TRAILING.sub(lambda found: r"\_" * len(found[0]), escaped)
 
 
 def _before(app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:

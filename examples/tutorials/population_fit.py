@@ -52,11 +52,11 @@ FAST = bool(os.environ.get("CLUSTERMASS_FAST"))  # a smaller version, to see tha
 
 # %%
 MODEL, CUT = replace(HaloModel.ho2019(), dominant=True), 20
-attempts = PowerLawMasses(12.5, 15.6).draw(4000 if FAST else 40_000, seed=1)
+attempts = PowerLawMasses(12.5, 15.6).draw(3000 if FAST else 40_000, seed=1)
 mocks = MODEL.simulate(attempts, seed=1).with_min_galaxies(CUT)
 
 truth = HaloMassFunction(low=12.5, high=15.6)  # Tinker et al. 2008
-N_HALOES = 8000 if FAST else 60_000
+N_HALOES = 5000 if FAST else 60_000
 volume = N_HALOES / truth.number_density()  # [h^-3 Mpc^3]
 sky = MODEL.simulate(truth.draw(N_HALOES, seed=2), seed=2).with_min_galaxies(CUT)
 print(f"{len(mocks)} clusters to train on, {len(sky)} in a survey of {volume:.2g} h^-3 Mpc^3")
@@ -65,7 +65,7 @@ print(f"{len(mocks)} clusters to train on, {len(sky)} in a survey of {volume:.2g
 # ## Posteriors
 
 # %%
-rule = Training(learning_rate=5e-3, batch_size=200, max_updates=100 if FAST else 800, seed=1)
+rule = Training(learning_rate=5e-3, batch_size=200, max_updates=50 if FAST else 800, seed=1)
 estimator = train(
     mocks, flow=Tabulated(embedding=TrialMasses(richness=True)), support=(12.5, 15.6), training=rule, device="cpu"
 )

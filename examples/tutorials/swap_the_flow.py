@@ -49,8 +49,8 @@ FAST = bool(os.environ.get("CLUSTERMASS_FAST"))  # a smaller version, to see tha
 # test.
 
 # %%
-rule = Training(max_updates=50 if FAST else 600, seed=1)
-setup = ComparisonSetup.from_jeans(SphericalJeans(background=10.0), 500 if FAST else 6000, training=rule)
+rule = Training(max_updates=20 if FAST else 600, seed=1)
+setup = ComparisonSetup.from_jeans(SphericalJeans(background=10.0), 300 if FAST else 6000, training=rule)
 assert setup.exact is not None
 print(f"{len(setup.train_set)} clusters to train on, {len(setup.test_set)} for the test")
 
@@ -128,7 +128,7 @@ beside_the_truth(chosen)
 theta, x = as_tensors(setup.train_set)
 inference = ClusterNPE(mass_prior(*setup.support), density_estimator=StackedAffine(hidden=(64, 16, 64)))
 inference.append_simulations(theta, x)
-inference.train(replace(rule, max_updates=100))
+inference.train(replace(rule, max_updates=20 if FAST else 100))
 samples = inference.build_posterior().sample((500,), x=x[:1], show_progress_bars=False)
 print(f"log10 M200c {samples.mean():.2f} ± {samples.std():.2f}, truth {theta[0].item():.2f}")
 

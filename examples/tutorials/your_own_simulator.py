@@ -105,7 +105,7 @@ print(mocks)
 # model.
 
 # %%
-rule = Training(learning_rate=5e-3, batch_size=200, max_updates=60 if FAST else 800, seed=1)
+rule = Training(learning_rate=5e-3, batch_size=200, max_updates=20 if FAST else 800, seed=1)
 estimator = train(
     train_set, flow=Tabulated(embedding=TrialMasses(richness=True)), support=(13.5, 15.3), training=rule, device="cpu"
 )

@@ -47,7 +47,7 @@ def outcome(prediction: Prediction):
 # fields that cost time and change nothing of the contract; networks on the CPU, because a GPU adds up in another order
 QUICK = {
     JeansLikelihood: {"step": 0.1},
-    SupportDistribution: {"clusters": 120},
+    SupportDistribution: {"clusters": 80},
     RandomForest: {"trees": 20},
     BoostedTrees: {"most": 60},
     KernelRidge: {"gammas": (1e-2, 0.1)},

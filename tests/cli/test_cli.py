@@ -199,11 +199,11 @@ def test_a_model_folder_that_is_missing_or_truncated_is_named(capsys, model, tmp
 
 def test_simulate_into_a_folder_goes_on_with_it_and_train_takes_it(capsys, tmp_path):
     folder = f"{tmp_path / 'mocks.v1'}/"  # the slash makes it a folder, whatever its name
-    command = ("simulate", folder, "--n", 300, "--low", 13.5, "--high", 15.3, "--jobs", 1)
+    command = ("simulate", folder, "--n", 150, "--low", 13.5, "--high", 15.3, "--jobs", 1)
     status, out, err = run(capsys, *command)
     assert status == 0, err
     assert f"Wrote {folder}: " in out
-    assert "of 300 clusters have 10 galaxies or more" in out
+    assert "of 150 clusters have 10 galaxies or more" in out
     status, again, err = run(capsys, *command)
     assert status == 0, err
     assert again.splitlines()[-1] == out.splitlines()[-1]
@@ -221,11 +221,11 @@ def test_simulate_into_a_folder_goes_on_with_it_and_train_takes_it(capsys, tmp_p
 def test_simulate_train_and_infer_are_one_chain(capsys, tmp_path):
     mocks, folder = tmp_path / "mocks.parquet", tmp_path / "run"
     status, out, _ = run(
-        capsys, "simulate", mocks, "--n", 300, "--preset", "ho2019", "--low", 13.5, "--high", 15.3, "--jobs", 1
+        capsys, "simulate", mocks, "--n", 200, "--preset", "ho2019", "--low", 13.5, "--high", 15.3, "--jobs", 1
     )
     assert status == 0
-    assert "of 300 clusters" in out
-    status, out, _ = run(capsys, "train", mocks, "--out", folder, "--device", "cpu", "--max-updates", 20)
+    assert "of 200 clusters" in out
+    status, out, _ = run(capsys, "train", mocks, "--out", folder, "--device", "cpu", "--max-updates", 3)
     assert status == 0
     assert "weight updates" in out
     assert run(capsys, "infer", write(phase_space(), tmp_path / "a.csv"), "--model", folder, *KNOWN)[0] == 0

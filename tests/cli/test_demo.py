@@ -1,11 +1,13 @@
 """The demonstration in a smaller version: it writes the files it lists, and its folder is a model."""
 
 import warnings
+from functools import partial
 
 import pytest
 from rich.console import Console
 
-from sbi_clustermass import MassEstimator, MassPosteriors
+from sbi_clustermass import MassEstimator, MassPosteriors, StackedAffine, train
+from sbi_clustermass.cli import demo_chain
 from sbi_clustermass.cli.demo_chain import Demo, run
 from sbi_clustermass.cli.progress import console_stage
 
@@ -14,10 +16,12 @@ from sbi_clustermass.cli.progress import console_stage
 def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "demo"
     console = Console(record=True, width=100)
-    with warnings.catch_warnings():
+    small = partial(train, flow=StackedAffine(hidden=(64, 64)))  # the paper's widths cost ten times as much
+    with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(demo_chain, "train", small)
         warnings.filterwarnings("ignore", message="population fit")  # 60 clusters do not pin four parameters down
         summary = run(
-            folder, Demo(n_clusters=1500, n_survey=6000, max_updates=60, draws=80, n_jobs=1), console_stage(console)
+            folder, Demo(n_clusters=1500, n_survey=6000, max_updates=100, draws=40, n_jobs=1), console_stage(console)
         )
     console.print(summary.table().rich())
     return folder, summary, console.export_text()

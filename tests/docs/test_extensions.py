@@ -4,7 +4,7 @@ import re
 
 import pytest
 from docutils.core import publish_doctree
-from hypothesis import given, strategies as st
+from hypothesis import example, given, strategies as st
 
 from tests.paths import ROOT
 
@@ -18,6 +18,7 @@ def parsed(lines: list[str]):
 
 
 @given(st.lists(WORDS, min_size=1, max_size=4))
+@example(["R__", "R___", "_R_"])  # links, were they not escaped
 def test_plain_text_comes_out_of_restructuredtext_as_it_went_in(extension, words):
     converted = extension("plain_docstrings").converted
     text = f"a {' b '.join(words)} c"  # a mark at the ends of a line would be a bullet, a title or a literal block

@@ -18,7 +18,7 @@ def example():
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(EXAMPLES))
         names = runpy.run_path(str(EXAMPLES / "paper.py"))
-    return names, names["Size"](300, 120, 300, hidden=(16,), max_updates=100, learning_rate=1e-3)
+    return names, names["Size"](150, 60, 150, hidden=(16,), max_updates=20, learning_rate=1e-3)
 
 
 @pytest.fixture(scope="module")

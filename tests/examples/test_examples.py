@@ -24,7 +24,7 @@ def test_nbody(tmp_path, capsys):
 
 
 def test_exact_posterior(capsys):
-    small = {"n_clusters": 300, "hidden": (16,), "max_updates": 30}
+    small = {"n_clusters": 160, "hidden": (16,), "max_updates": 10}
     runpy.run_path(str(EXAMPLES / "exact_posterior.py"))["main"](**small)
     assert "nats below the exact posterior" in capsys.readouterr().out
 

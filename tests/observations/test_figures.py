@@ -2,6 +2,7 @@
 
 import gc
 import warnings
+import weakref
 from dataclasses import replace
 
 import matplotlib.pyplot as plt
@@ -34,6 +35,7 @@ def named(mass, name):
 
 def test_the_page_shows_galaxies_saliency_posterior_and_published_masses(estimator, results, stamp):
     mass = named(results[0], "Abell $119$ Ωμέγα \\alpha_{")  # no formula, whatever it looks like
+    before = plt.get_fignums()
     figure = cluster_figure(ClusterPage.from_result(mass, estimator, stamp, OTHERS))
     figure.canvas.draw()
     texts = [text.get_text() for axes in figure.axes for text in axes.texts]
@@ -43,6 +45,11 @@ def test_the_page_shows_galaxies_saliency_posterior_and_published_masses(estimat
     words = next(text for text in texts if "M200c" in text)
     assert stamp.checksum in words
     assert f"{mass.mean:.2f}" in words
+    kept = weakref.ref(figure)
+    del figure
+    gc.collect()
+    assert kept() is None  # the process of a survey draws thousands
+    assert plt.get_fignums() == before
 
 
 def test_the_statistics_among_the_mocks_are_those_of_the_alarms_checks(estimator, mocks, results, stamp):
@@ -85,17 +92,21 @@ def test_every_cluster_has_a_file_of_its_own_whatever_its_name(estimator, poores
         Image.open(path).verify()
 
 
-def test_a_figure_may_be_a_pdf_and_is_not_kept_in_memory(estimator, poorest, stamp, tmp_path):
-    def held() -> int:
-        gc.collect()
-        return sum(type(each) is Figure for each in gc.get_objects())
+def test_a_figure_may_be_a_pdf_and_is_not_kept_in_memory(estimator, poorest, stamp, tmp_path, monkeypatch):
+    drawn, before = [], plt.get_fignums()
 
-    before = held()
+    def recorded(page):
+        figure = titled(page)
+        drawn.append(weakref.ref(figure))
+        return figure
+
+    monkeypatch.setattr(figure_folder, "cluster_figure", recorded)
     path = FigureFolder(tmp_path, estimator, stamp, form="pdf")(poorest)
     assert path.suffix == ".pdf"
     assert path.read_bytes().startswith(b"%PDF")
-    assert held() == before
-    assert plt.get_fignums() == []
+    gc.collect()
+    assert [figure() for figure in drawn] == [None]
+    assert plt.get_fignums() == before
 
 
 def test_a_cluster_without_a_mass_gets_no_figure_and_one_that_fails_stops_no_other(estimator, results, stamp, tmp_path):
