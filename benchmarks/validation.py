@@ -41,7 +41,7 @@ class Setting:
     """Which mocks.
 
     Attributes:
-        name: Of the preset.
+        name: Name of the preset.
         model: The simulator.
         low: Lowest log10 mass [dex].
         high: Highest log10 mass [dex].
@@ -56,7 +56,7 @@ class Setting:
 
     @property
     def middle(self) -> float:
-        """Of the range [dex]."""
+        """Middle of the range [dex]."""
         return 0.5 * (self.low + self.high)
 
     def flows(self) -> dict[str, Flow]:

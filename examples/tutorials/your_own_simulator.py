@@ -129,7 +129,7 @@ plots.masses(posteriors, test_set.log10_mass)
 
 # %%
 def log_likelihood(catalogue: Catalogue, index: int, grid: np.ndarray) -> np.ndarray:
-    """Of one cluster's galaxies at each mass, (mass,)."""
+    """Log likelihood of one cluster's galaxies at each mass, (mass,)."""
     R, v = catalogue.galaxies(index)
     surface = 2 * R / (R**2 + CORE**2) / np.log1p((APERTURE / CORE) ** 2)
     members = mean_number(grid) * surface[:, None] * norm.pdf(v[:, None], scale=sigma_v(grid))

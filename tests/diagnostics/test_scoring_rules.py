@@ -13,7 +13,7 @@ FINE = np.linspace(12, 17, 500)
 
 
 def closed_crps(mean, sigma, truth):
-    """Of a Gaussian (Gneiting et al. 2005, Mon. Wea. Rev. 133, 1098, eq. 5)."""
+    """Score of a Gaussian (Gneiting et al. 2005, Mon. Wea. Rev. 133, 1098, eq. 5)."""
     z = (truth - mean) / sigma
     return sigma * (z * (2 * stats.norm.cdf(z) - 1) + 2 * stats.norm.pdf(z) - 1 / np.sqrt(np.pi))
 

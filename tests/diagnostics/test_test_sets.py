@@ -154,7 +154,7 @@ def test_a_promise_is_never_made_by_default_and_not_for_masses_off_the_prior():
 
 
 def test_marks_at_the_rates_that_are_stated():
-    """Of binomial shares at 50 %, over 4000 test sets of each size; rates are those of the normal distribution."""
+    """Marks of binomial shares at 50 %, over 4000 test sets of each size; the rates are those of a normal one."""
     rng = np.random.default_rng(4)
 
     def rates(truth, n):

@@ -50,11 +50,11 @@ class Compared:
         return float(np.sqrt((share * centred**2).sum(axis=1).mean()))
 
     def from_exact(self) -> dict[str, float]:
-        """Of each training set's likelihood."""
+        """Errors of each training set's likelihood."""
         return {kind: self.rms(each.log_likelihood() - self.exact) for kind, each in self.found.items()}
 
     def among_themselves(self) -> dict[tuple[str, str], tuple[float, float]]:
-        """Of each pair: posteriors, and likelihoods."""
+        """Differences of each pair: posteriors, and likelihoods."""
         return {
             (a, b): (
                 self.rms(self.found[a].log_prob - self.found[b].log_prob),

@@ -99,7 +99,7 @@ def shifting_gapper(
         R_proj: Distances from the centre [comoving h^-1 Mpc]; the paper's bins are physical, 12 % wider at z = .117.
         v_los: Velocities relative to the cluster [km/s].
         gap: Widest gap inside the main body [km/s].
-        width: Of a bin [h^-1 Mpc].
+        width: Width of a bin [h^-1 Mpc].
         fewest: GalaxyColumn in a bin.
 
     References:

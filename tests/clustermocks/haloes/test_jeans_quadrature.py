@@ -24,7 +24,7 @@ def nfw(y):
 
 
 def density(x, edge):
-    """Of one galaxy in space."""
+    """Density of one galaxy in space."""
     return C_GALAXY**2 / (4 * np.pi * nfw(C_GALAXY * edge)) / x / (1 + C_GALAXY * x) ** 2
 
 
@@ -40,7 +40,7 @@ def dispersion(c, edge):
 
 
 def phase_space_density(X, u, edge, sigma):
-    """Of one galaxy on the sky and in velocity; along the line of sight z = X sinh w."""
+    """Density of one galaxy on the sky and in velocity; along the line of sight z = X sinh w."""
     if edge <= X:
         return 0.0
 
