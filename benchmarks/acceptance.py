@@ -104,7 +104,7 @@ class _Clusters(NamedTuple):
 
 def dispersions(catalogue: Catalogue) -> Values:
     """Unbiased standard deviation of each cluster's line-of-sight velocities [km/s]."""
-    cluster = np.repeat(np.arange(len(catalogue)), catalogue.n_galaxies)
+    cluster = catalogue.cluster_of_galaxy
     v_los = catalogue.galaxy_column("v_los").astype(float)
     mean = np.bincount(cluster, v_los) / catalogue.n_galaxies
     squares = np.bincount(cluster, (v_los - mean[cluster]) ** 2)
@@ -261,7 +261,7 @@ def _abundance_check() -> Iterator[Check]:
 
 def _members(catalogue: Catalogue) -> Values:
     """Number of true members in each cluster's cylinder."""
-    cluster = np.repeat(np.arange(len(catalogue)), catalogue.n_galaxies)
+    cluster = catalogue.cluster_of_galaxy
     return np.bincount(cluster, catalogue.galaxy_column("is_member"), minlength=len(catalogue))
 
 

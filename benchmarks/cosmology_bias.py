@@ -56,7 +56,7 @@ def observed(observatory: Observatory, cosmology: Cosmology, masses: np.ndarray,
     stretch = float(MDPL2.comoving_distance(z) / cosmology.comoving_distance(z))
     R_proj = mocks.galaxy_column("R_proj") * stretch
     inside = R_proj < assumed.aperture
-    cluster = np.repeat(np.arange(len(mocks)), mocks.n_galaxies)
+    cluster = mocks.cluster_of_galaxy
     counts = np.bincount(cluster[inside], minlength=len(mocks))
     return Catalogue.from_arrays(
         replace(assumed, min_galaxies=MIN_GALAXIES),

@@ -114,7 +114,7 @@ def _massive(mocks: Catalogue) -> Catalogue:
 
 def _by_caustic(mocks: Catalogue) -> Catalogue:
     keep = caustic_members(mocks)
-    cluster = np.repeat(np.arange(len(mocks)), mocks.n_galaxies)
+    cluster = mocks.cluster_of_galaxy
     left = np.bincount(cluster[keep], minlength=len(mocks))
     return Catalogue.from_arrays(
         mocks.observation,

@@ -62,7 +62,7 @@ def write_survey(path: Path, n: int) -> np.ndarray:
     """Write a table of n clusters on the sky; return the log10 masses of those in it [dex]."""
     mocks = HaloModel().simulate(MASSES.draw(n, seed=1), seed=1)
     rng, redshift = np.random.default_rng(1), mocks.observation.redshift
-    cluster = np.repeat(np.arange(len(mocks)), mocks.n_galaxies)
+    cluster = mocks.cluster_of_galaxy
     ra0, dec0 = rng.uniform(0, 360, len(mocks)), rng.uniform(-FARTHEST, FARTHEST, len(mocks))
     angle, R = rng.uniform(0, 2 * np.pi, len(cluster)), mocks.galaxy_column("R_proj")
     reach = np.rad2deg(R / MDPL2.comoving_distance(redshift))

@@ -63,7 +63,7 @@ def n_members(clusters: Catalogue) -> Int[np.ndarray, "cluster"]:
     Raises:
         KeyError: The clusters were observed: their members are unknown.
     """
-    cluster = np.repeat(np.arange(len(clusters)), clusters.n_galaxies)
+    cluster = clusters.cluster_of_galaxy
     return np.bincount(cluster[clusters.galaxy_column("is_member")], minlength=len(clusters))
 
 

@@ -34,7 +34,7 @@ def _degrees(catalogue: Catalogue) -> float:
 
 def _dispersion(catalogue: Catalogue) -> Float[np.ndarray, "cluster"]:
     """Root mean square velocity of each cluster's true members, (cluster,) [km/s]."""
-    cluster, member = np.repeat(np.arange(len(catalogue)), catalogue.n_galaxies), catalogue.galaxy_column("is_member")
+    cluster, member = catalogue.cluster_of_galaxy, catalogue.galaxy_column("is_member")
     number, squares = (
         np.bincount(cluster[member], weights, minlength=len(catalogue))
         for weights in (None, catalogue.galaxy_column("v_los")[member].astype(float) ** 2)

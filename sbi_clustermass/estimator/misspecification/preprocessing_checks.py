@@ -203,7 +203,7 @@ def within_velocity(wide: Catalogue, v_cut: float) -> Catalogue:
         v_cut: Velocity cut of the narrower window [km/s].
     """
     inside = np.abs(wide.galaxy_column("v_los")) < v_cut
-    cluster = np.repeat(np.arange(len(wide)), wide.n_galaxies)
+    cluster = wide.cluster_of_galaxy
     left = np.bincount(cluster[inside], minlength=len(wide))
     return Catalogue.from_arrays(
         replace(wide.observation, v_cut=v_cut),
@@ -222,7 +222,7 @@ def count_fast_galaxies(catalogue: Catalogue, log10_mass: Values) -> Int[np.ndar
         catalogue: Mock or observed clusters.
         log10_mass: Their inferred masses [dex].
     """
-    cluster = np.repeat(np.arange(len(catalogue)), catalogue.n_galaxies)
+    cluster = catalogue.cluster_of_galaxy
     scale = 10 ** ((log10_mass[cluster] - 14) / 3)
     centre, slope, least = _EDGE
     edge = np.maximum(centre - slope * catalogue.galaxy_column("R_proj") / (RADIUS * scale), least)
