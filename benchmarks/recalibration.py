@@ -1,10 +1,10 @@
-"""What recalibration mends, and what not: coverage and log scores of trained flows before and after it.
+"""Coverage and log scores of trained flows before and after recalibration.
 
     python benchmarks/recalibration.py [ho2019] [realistic] [--seed 1] [--out runs/validation]
 
-Takes the estimators that validation.py trained from its --out. The map is fitted to 6000 held-out clusters, flat in
-log10 mass as the training set, and applied to the 20 000 test clusters before they are reweighted to their own prior,
-the mass function, where calibration is promised.
+The estimators are those that validation.py trained, from its --out. The map is fitted to 6000 held-out clusters, flat
+in log10 mass as the training set, and applied to the 20 000 test clusters before they are reweighted to their own
+prior, the mass function, for which calibration is promised.
 """
 
 import argparse

@@ -4,9 +4,9 @@
 
 `ho2019` are the published mocks' choices, masses 10^13.5 to 10^15.3; `realistic` all galaxies, 10^13.0 to 10^15.6. For
 each: 20 000 clusters to train on, flat in log10 mass, 20 000 for the test, drawn from the mass function, both
-contaminated; and sets in which the number of galaxies says nothing (`clustermocks.without_richness`). An hour on two
-cores; what is done is kept in --out, and the same command goes on. `--quick` takes a twentieth of the clusters and 100
-updates: it shows that all runs, not how good anything is.
+contaminated; and sets in which the number of galaxies is independent of the mass (`clustermocks.without_richness`). An
+hour on two cores; finished steps are kept in --out, and the same command continues. `--quick` takes a twentieth of the
+clusters and 100 updates, which tests that everything runs, not how good it is.
 """
 
 import argparse
@@ -29,23 +29,23 @@ from sbi_clustermass.report import Section, markdown, save_sections
 from sbi_clustermass.training.defaults import default_training
 
 CONSOLE = Console(soft_wrap=True, highlight=False)
-FEW = 10  # galaxies, at least, that clusters are thinned to where their number must say nothing
+FEW = 10  # galaxies: least number to which clusters are thinned
 SMALLER = 20
 BEST, PAPER = "tabulated+trial_masses", "stacked_affine+kde"
-BLIND = ("constant", "m_sigma", "m_sigma_inverse", "richness", "aperture")  # rivals beside those that must not count
+BLIND = ("constant", "m_sigma", "m_sigma_inverse", "richness", "aperture")  # rivals on members and on thinned clusters
 
 
 @final
 @dataclass(frozen=True)
 class Setting:
-    """Which mocks.
+    """Preset of the mocks, with the settings that depend on it.
 
     Attributes:
         name: Name of the preset.
         model: The simulator.
         low: Lowest log10 mass [dex].
         high: Highest log10 mass [dex].
-        most: Galaxies, at most, that clusters are thinned to: those of the lowest masses must have them.
+        most: Largest number of galaxies to which clusters are thinned; clusters of the lowest masses must have as many.
     """
 
     name: str
@@ -60,7 +60,7 @@ class Setting:
         return 0.5 * (self.low + self.high)
 
     def flows(self) -> dict[str, Flow]:
-        """The paper's flow, with either reading of its bandwidth, and the best of ours."""
+        """Flows of the paper, with either reading of its bandwidth, and the best of ours."""
         trials = TrialMasses(
             self.middle, self.high - self.low, trials=round((self.high - self.low) / 0.025) + 1, edge=True
         )
@@ -81,7 +81,7 @@ SETTINGS = {
 @final
 @dataclass(frozen=True)
 class Sets:
-    """Clusters of one setting: what is simulated is kept in `folder`."""
+    """Sets of clusters of one setting; simulated ones are kept in `folder`."""
 
     setting: Setting
     folder: Path
@@ -89,22 +89,22 @@ class Sets:
     shrink: int
 
     def flat(self, stream: int = 0, n: int = 40_000) -> Catalogue:
-        """Flat in attempted mass."""
+        """Clusters with attempted masses flat in log10."""
         masses = FlatMasses(self.setting.low, self.setting.high).draw(n // self.shrink, 10 * self.seed + stream)
         return self._kept(f"flat-{stream}", lambda: self._simulate(masses, stream))
 
     def train_set(self) -> Catalogue:
-        """20 000 flat clusters."""
+        """20 000 clusters, flat in log10 mass."""
         return some(self.flat(0), 20_000 // self.shrink)
 
     def test_set(self) -> Catalogue:
-        """20 000 from the mass function, between the ends of the training prior."""
+        """20 000 clusters from the mass function, between the ends of the training prior."""
         low, high = self.setting.low, self.setting.high
         masses = HaloMassFunction(low=low, high=high).draw(60_000 // self.shrink, 10 * self.seed + 5)
         return some(self._kept("test", lambda: self._simulate(masses, 5)), 20_000 // self.shrink)
 
     def thinned(self, stream: int) -> Catalogue:
-        """In which the number of galaxies says nothing about the mass."""
+        """Clusters in which the number of galaxies is independent of the mass."""
         low, high = self.setting.low, self.setting.high
         many = self.flat(stream, 120_000)
         return without_richness(many, fewest=FEW, most=self.setting.most, low=low, high=high, seed=self.seed + stream)
@@ -154,31 +154,31 @@ def with_everything(sets: Sets) -> list[Section]:
 
 
 def of_members(sets: Sets) -> Section:
-    """What the truth about membership would allow: the same on true members only."""
+    """Section on true members only: what known membership would allow."""
     setting, name = sets.setting, f"{BEST}, members"
     train_set, test_set = sets.train_set().pure(), sets.test_set().pure()
     estimator = trained(sets, name, setting.flows()[BEST], train_set)
     masses = HaloMassFunction(low=setting.low, high=setting.high)
     rivals = {each: RIVALS[each] for each in (*BLIND, "richness_prior", "jeans_members")}
     results = Validation({name: estimator}, test_set, masses, train_set, rivals).results()
-    note = "Members end at the virial radius, which positions alone announce: see aperture."
+    note = "Members end at the virial radius, so their positions alone reveal much of the mass: see aperture."
     return Section(
         "The same clusters, true members only", tables=(validation_table(results, title="members", note=note),)
     )
 
 
 def without_number(sets: Sets) -> Section:
-    """Clusters thinned so that the number of galaxies says nothing, as many of every mass."""
+    """Section on thinned clusters, as many of every mass, whose number of galaxies is independent of it."""
     train_set, test_set, flows = sets.thinned(1), sets.thinned(2), sets.setting.flows()
     estimators = {
         f"{name}, thinned": trained(sets, f"{name}, thinned", flows[name], train_set) for name in (BEST, PAPER)
     }
     results = Validation(estimators, test_set, None, train_set, {each: RIVALS[each] for each in BLIND}).results()
-    told = {name: richness_r2(each.network.embedding_net, some(test_set, 1500)) for name, each in estimators.items()}
+    r2 = {name: richness_r2(each.network.embedding_net, some(test_set, 1500)) for name, each in estimators.items()}
     note = (
         f"{len(train_set)} clusters to train on, {len(test_set)} for the test, flat in mass, thinned to {FEW} to "
-        f"{sets.setting.most} galaxies whatever their mass. R^2 of log N from what the flow sees: "
-        f"{', '.join(f'{name} {each}' for name, each in told.items())}; N itself says nothing of the mass here."
+        f"{sets.setting.most} galaxies whatever their mass. R^2 of a linear regression of log N on what the flow sees: "
+        f"{', '.join(f'{name} {each}' for name, each in r2.items())}; N itself carries no information about the mass."
     )
     return Section("Without the number of galaxies", tables=(validation_table(results, title="thinned", note=note),))
 

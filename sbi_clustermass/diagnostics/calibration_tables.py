@@ -60,7 +60,7 @@ def calibration_tables(
         ),
     ]
     if clusters.n_galaxies is not None:
-        note = f"{_SHARES} Of posteriors that were not told the number of galaxies, nothing is promised in bins of it."
+        note = f"{_SHARES} In bins of richness, calibration is promised only for posteriors that use it."
         tables.append(_bins(by_richness(clusters, bins=bins), f"{start}by richness", "galaxies", ".0f", note))
     return (*tables, _reliability(reliability(clusters), f"{start}predicted error against residual"))
 
@@ -119,8 +119,8 @@ def _uniformity_rows(clusters: HeldOut, samples: int, seed: int) -> Iterator[tup
     yield "PIT bins outside their range", f"{histogram.outside} of {len(histogram.counts)}", "0 in 95 % of cases"
     yield "PIT, largest deviation from uniform", f"{deviation:.4f}, p = {pvalue:.2g}", "p uniform"
     yield "SBC ranks, Kolmogorov-Smirnov", f"p = {ranks.ks_pvalue:.2g}", "p uniform"
-    yield "SBC ranks, told from uniform", str(ranks.c2st_ranks), "0.5"
-    yield "SBC masses, told from samples", str(ranks.c2st_masses), "0.5"
+    yield "SBC ranks, C2ST against uniform", str(ranks.c2st_ranks), "0.5"
+    yield "SBC masses, C2ST against samples", str(ranks.c2st_masses), "0.5"
     yield "TARP, area above the diagonal", f"{regions.area:.4f}", "0"
     yield "TARP, Kolmogorov-Smirnov", f"p = {regions.ks_pvalue:.2g}", "p uniform"
 
