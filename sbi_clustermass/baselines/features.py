@@ -39,13 +39,7 @@ ARMITAGE_2019 = (
     "kurtosis of R",
     *WITH_RICHNESS,
 )
-CALDERON_BERLIND_2019 = (
-    "log10 standard deviation of v",
-    "median R",
-    "largest R",
-    *GROUP,
-    "log10 N",
-)
+CALDERON_BERLIND_2019 = ("log10 standard deviation of v", "median R", "largest R", *GROUP, "log10 N")
 
 
 @final

@@ -142,13 +142,7 @@ def _bins(bins: Sequence[Bin], title: str, name: str, form: str, note: str) -> T
 def _reliability(bins: Sequence[SigmaBin], title: str) -> Table:
     header = ("predicted [dex]", "clusters", "rms predicted [dex]", "rms residual [dex]", "residual / predicted")
     rows = tuple(
-        (
-            f"{each.low:.3f} to {each.high:.3f}",
-            str(each.n),
-            f"{each.predicted:.3f}",
-            str(each.found),
-            str(each.ratio),
-        )
+        (f"{each.low:.3f} to {each.high:.3f}", str(each.n), f"{each.predicted:.3f}", str(each.found), str(each.ratio))
         for each in bins
     )
     return Table(title, header, rows, "The ratio is 1 when calibrated: below, errors are too wide; above, too narrow.")

@@ -2,10 +2,7 @@ from .attention import SetTransformer as SetTransformer
 from .cnn import ImageCNN as ImageCNN
 from .deep_sets import DeepSets as DeepSets
 from .galaxies import stages as stages
-from .kde import (
-    KDEImage as KDEImage,
-    LearnedKDE as LearnedKDE,
-)
+from .kde import KDEImage as KDEImage, LearnedKDE as LearnedKDE
 from .registry import (
     EMBEDDINGS as EMBEDDINGS,
     embedding_config as embedding_config,

@@ -43,13 +43,7 @@ class DeepSets(nn.Module):
     """
 
     def __init__(
-        self,
-        width: int = 64,
-        depth: int = 2,
-        *,
-        features: int = 32,
-        mirror: bool = True,
-        richness: bool = True,
+        self, width: int = 64, depth: int = 2, *, features: int = 32, mirror: bool = True, richness: bool = True
     ) -> None:
         super().__init__()
         check_counts("DeepSets", width=width, depth=depth, features=features)

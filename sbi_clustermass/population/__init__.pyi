@@ -8,30 +8,11 @@ from .masses import (
     MassFunction as MassFunction,
     NormalMasses as NormalMasses,
 )
-from .model import (
-    Population as Population,
-    Problem as Problem,
-    population_model as population_model,
-)
+from .model import Population as Population, Problem as Problem, population_model as population_model
 from .observables import Observable as Observable
 from .relation import ScalingRelation as ScalingRelation
-from .sampling import (
-    NUTS as NUTS,
-    SAMPLERS as SAMPLERS,
-    SVI as SVI,
-    Laplace as Laplace,
-)
-from .selection import (
-    AboveCut as AboveCut,
-    Everything as Everything,
-    KnownSelection as KnownSelection,
-)
-from .shrinkage import (
-    mass_function_band as mass_function_band,
-    shrink as shrink,
-)
+from .sampling import NUTS as NUTS, SAMPLERS as SAMPLERS, SVI as SVI, Laplace as Laplace
+from .selection import AboveCut as AboveCut, Everything as Everything, KnownSelection as KnownSelection
+from .shrinkage import mass_function_band as mass_function_band, shrink as shrink
 from .significance import Significance as Significance
-from .survey import (
-    Shell as Shell,
-    Survey as Survey,
-)
+from .survey import Shell as Shell, Survey as Survey

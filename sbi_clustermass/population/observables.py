@@ -6,7 +6,7 @@ Observables are in their relation's unit, usually [dex].
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import log, pi
-from typing import NamedTuple, Protocol, Self, final
+from typing import NamedTuple, Protocol, Self, TypeAlias, final
 
 import numpy as np
 import torch
@@ -18,14 +18,18 @@ from sbi_clustermass.population.joint_calibration import JointCalibration
 
 _UNKNOWN = 1e6  # error of a value that was not measured
 
+OfClusters: TypeAlias = Float[Tensor, "*draw cluster"]
+AtMasses: TypeAlias = Float[Tensor, "*draw row mass"]  # a row for each cluster or shell
+Scatter: TypeAlias = Float[Tensor, "*draw #row #mass"]
+
 
 class Observed(Protocol):
     """One observable of all clusters."""
 
     @property
     def same_galaxies(self) -> bool:
-        """Whether it was measured from the galaxies that the mass posterior was inferred from."""
-        ...
+        """Whether it was measured from the galaxies that the mass posterior was inferred from; by default not."""
+        return False
 
     def __len__(self) -> int: ...
 
@@ -49,25 +53,16 @@ class Observed(Protocol):
         """
         ...
 
-    def log_likelihood(
-        self, mean: Float[Tensor, "*draw cluster mass"], std: Float[Tensor, "*draw #cluster #mass"]
-    ) -> Float[Tensor, "*draw cluster mass"]:
+    def log_likelihood(self, mean: AtMasses, std: Scatter) -> AtMasses:
         """Natural log of p(observed | mass), given the mean and scatter of the quantity itself at each mass."""
         ...
 
-    def predict(
-        self, mean: Float[Tensor, "*draw cluster"], std: Float[Tensor, "*draw cluster"], generator: torch.Generator
-    ) -> Float[Tensor, "*draw cluster"]:
+    def predict(self, mean: OfClusters, std: OfClusters, generator: torch.Generator) -> OfClusters:
         """Draw observed values from their predictive distribution."""
         ...
 
     @staticmethod
-    def log_exceeds(
-        cut: float,
-        mean: Float[Tensor, "*draw shell mass"],
-        std: Float[Tensor, "*draw #shell #mass"],
-        error: float = 0.0,
-    ) -> Float[Tensor, "*draw shell mass"]:
+    def log_exceeds(cut: float, mean: AtMasses, std: Scatter, error: float = 0.0) -> AtMasses:
         """Natural log of P(observed > cut | mass), given the mean and scatter of the quantity itself at each mass."""
         ...
 
@@ -174,44 +169,35 @@ class Observable:
     def _by_device(self) -> dict[torch.device, _Tensors]:
         return {}
 
-    def residual(self, mean: Float[Tensor, "*draw cluster mass"]) -> Float[Tensor, "*draw cluster mass"]:
+    def residual(self, mean: AtMasses) -> AtMasses:
         """Observed value minus mean."""
         return self.tensors(mean.device).value - mean
 
-    def log_likelihood(
-        self, mean: Float[Tensor, "*draw cluster mass"], std: Float[Tensor, "*draw #cluster #mass"]
-    ) -> Float[Tensor, "*draw cluster mass"]:
+    def log_likelihood(self, mean: AtMasses, std: Scatter) -> AtMasses:
         """Natural log of N(value | mean, scatter^2 + error^2), or of the density of `JointCalibration`."""
         known = self.tensors(std.device)
         variance = (std**2 + known.variance) * self.narrowing**2  # one column if it is constant
         height = known.constant - 0.5 * (variance.log() + log(2 * pi))
         return height - 0.5 / variance * self.residual(mean) ** 2
 
-    def predict(
-        self, mean: Float[Tensor, "*draw cluster"], std: Float[Tensor, "*draw cluster"], generator: torch.Generator
-    ) -> Float[Tensor, "*draw cluster"]:
+    def predict(self, mean: OfClusters, std: OfClusters, generator: torch.Generator) -> OfClusters:
         """Draw values with scatter and error, NaN where none was measured."""
         noise = torch.randn(mean.shape, generator=generator, dtype=mean.dtype)
         known = torch.as_tensor(np.asarray(self.measured))
         return torch.where(known, mean + noise * (std**2 + self.tensors(mean.device).variance[:, 0]).sqrt(), torch.nan)
 
     @staticmethod
-    def log_exceeds(
-        cut: float,
-        mean: Float[Tensor, "*draw shell mass"],
-        std: Float[Tensor, "*draw #shell #mass"],
-        error: float = 0.0,
-    ) -> Float[Tensor, "*draw shell mass"]:
+    def log_exceeds(cut: float, mean: AtMasses, std: Scatter, error: float = 0.0) -> AtMasses:
         """Natural log of P(value > cut | mass), with scatter and error in quadrature."""
         return torch.special.log_ndtr((mean - cut) / (std**2 + error**2).sqrt())
 
 
 def log_correlated(
     observables: list[Observable],
-    means: list[Float[Tensor, "*draw cluster mass"]],
-    stds: list[Float[Tensor, "*draw #cluster #mass"]],
+    means: list[AtMasses],
+    stds: list[Scatter],
     factor: Float[Tensor, "*draw observable observable"],
-) -> Float[Tensor, "*draw cluster mass"]:
+) -> AtMasses:
     """Natural log of the joint density of several observables whose intrinsic scatter is correlated.
 
     The covariance is S R S + diag(errors^2), where S is the diagonal matrix of the scatters at the mass.

@@ -14,12 +14,7 @@ from jaxtyping import Float
 from pyro.distributions.torch_distribution import TorchDistribution
 from torch import Tensor
 from torch.distributions import biject_to
-from torch.distributions.transforms import (
-    AffineTransform,
-    ComposeTransform,
-    CumulativeDistributionTransform,
-    Transform,
-)
+from torch.distributions.transforms import AffineTransform, ComposeTransform, CumulativeDistributionTransform, Transform
 
 Priors = Mapping[str, TorchDistribution]
 Parameters = Mapping[str, Tensor]

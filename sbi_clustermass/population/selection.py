@@ -23,24 +23,23 @@ from sbi_clustermass.population.relation import ScalingRelation
 from sbi_clustermass.population.survey import Survey
 
 LogProbability = Callable[[Parameters], Float[Tensor, "*draw #shell mass"]]
+Relations = Mapping[str, ScalingRelation]
 
 
 class SelectionModel(Protocol):
-    """P(selected | mass), which may have uncertain parameters."""
+    """P(selected | mass): by default a cut on data, without parameters of its own."""
 
     @property
     def of_data(self) -> bool:
         """Whether it is a cut on data that the mass posteriors or observables are conditioned on."""
-        ...
+        return True
 
     @property
     def priors(self) -> Priors:
         """Priors of its own parameters, by the name of their Pyro site."""
-        ...
+        return {}
 
-    def bind(
-        self, log10_mass: Float[np.ndarray, "mass"], survey: Survey, relations: Mapping[str, ScalingRelation]
-    ) -> LogProbability:
+    def bind(self, log10_mass: Float[np.ndarray, "mass"], survey: Survey, relations: Relations) -> LogProbability:
         """Return natural log of P(selected | mass) in each shell, as a function of the parameters.
 
         Raises:
@@ -51,22 +50,10 @@ class SelectionModel(Protocol):
 
 @final
 @dataclass(frozen=True)
-class Everything:
+class Everything(SelectionModel):
     """No cluster is lost: a complete sample, or one whose selection is part of its own distribution of masses."""
 
-    @property
-    def of_data(self) -> bool:
-        """True: no cluster is lost for another reason."""
-        return True
-
-    @property
-    def priors(self) -> Priors:
-        """No priors: it has no parameters of its own."""
-        return {}
-
-    def bind(
-        self, log10_mass: Float[np.ndarray, "mass"], survey: Survey, relations: Mapping[str, ScalingRelation]
-    ) -> LogProbability:
+    def bind(self, log10_mass: Float[np.ndarray, "mass"], survey: Survey, relations: Relations) -> LogProbability:
         """Return zero everywhere."""
         zero = torch.zeros(1, len(log10_mass), dtype=torch.float64)
         return lambda parameters: zero
@@ -74,7 +61,7 @@ class Everything:
 
 @final
 @dataclass(frozen=True)
-class KnownSelection:
+class KnownSelection(SelectionModel):
     """P(selected | mass) as a function, such as a `clustermocks.Selection` fitted to a simulator's attempts.
 
     Attributes:
@@ -88,14 +75,7 @@ class KnownSelection:
     of_redshift: bool = False
     of_data: bool = True
 
-    @property
-    def priors(self) -> Priors:
-        """No priors: it has no parameters of its own."""
-        return {}
-
-    def bind(
-        self, log10_mass: Float[np.ndarray, "mass"], survey: Survey, relations: Mapping[str, ScalingRelation]
-    ) -> LogProbability:
+    def bind(self, log10_mass: Float[np.ndarray, "mass"], survey: Survey, relations: Relations) -> LogProbability:
         """Return natural log of the function at the masses, and at the redshifts of the shells if it depends on them.
 
         Raises:
@@ -115,7 +95,7 @@ class KnownSelection:
 
 @final
 @dataclass(frozen=True)
-class AboveCut:
+class AboveCut(SelectionModel):
     """Cut on the observed value of one of the model's observables.
 
     In each shell of the survey the mean of the observable is shifted by the offset of its field.
@@ -142,19 +122,7 @@ class AboveCut:
                 f"AboveCut: needs a finite cut and an error of at least 0, found {self.cut} and {self.error}."
             )
 
-    @property
-    def of_data(self) -> bool:
-        """True: it cuts on an observable."""
-        return True
-
-    @property
-    def priors(self) -> Priors:
-        """No priors: it has no parameters of its own."""
-        return {}
-
-    def bind(
-        self, log10_mass: Float[np.ndarray, "mass"], survey: Survey, relations: Mapping[str, ScalingRelation]
-    ) -> LogProbability:
+    def bind(self, log10_mass: Float[np.ndarray, "mass"], survey: Survey, relations: Relations) -> LogProbability:
         """Return natural log of P(observed > cut | mass) in each shell.
 
         Raises:

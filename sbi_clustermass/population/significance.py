@@ -18,6 +18,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from sbi_clustermass.population.observables import AtMasses, Observed, OfClusters, Scatter
+
 _FREE = 3.0  # numbers over which the significance of a detection is maximised
 _LOW, _HIGH, _STEP = -4.0, 6.0, 0.01  # grid of ln zeta; sums are exact for scatters of .02 and more
 _LEAST = 2.0  # least zeta of a halo that stands out of the noise
@@ -26,7 +28,7 @@ _FLOOR = 1e-16  # precision of a Fourier transform of numbers up to 1
 
 @final
 @dataclass(frozen=True, eq=False)
-class Significance:
+class Significance(Observed):
     """Observed significances xi, with errors of 1.
 
     Attributes:
@@ -53,11 +55,6 @@ class Significance:
         object.__setattr__(self, "offset", np.broadcast_to(offset, values.shape))
 
     @property
-    def same_galaxies(self) -> bool:
-        """False: it is measured from the gas."""
-        return False
-
-    @property
     def observed_values(self) -> Float[np.ndarray, "cluster"]:
         """Significances."""
         return np.asarray(self.values)
@@ -74,9 +71,7 @@ class Significance:
         """Select some of the clusters."""
         return Significance(self.values[rows], np.asarray(self.offset)[rows])
 
-    def log_likelihood(
-        self, mean: Float[Tensor, "*draw cluster mass"], std: Float[Tensor, "*draw #cluster #mass"]
-    ) -> Float[Tensor, "*draw cluster mass"]:
+    def log_likelihood(self, mean: AtMasses, std: Scatter) -> AtMasses:
         """Natural log of p(xi | mass), for a normal ln zeta whose scatter is the same at every mass."""
         given_zeta, offset = self._tensors(mean.device)
         return _interpolated(torch.log(_averaged(given_zeta, std)), mean + offset)
@@ -93,20 +88,13 @@ class Significance:
     def _by_device(self) -> dict[torch.device, tuple[Tensor, Tensor]]:
         return {}
 
-    def predict(
-        self, mean: Float[Tensor, "*draw cluster"], std: Float[Tensor, "*draw cluster"], generator: torch.Generator
-    ) -> Float[Tensor, "*draw cluster"]:
+    def predict(self, mean: OfClusters, std: OfClusters, generator: torch.Generator) -> OfClusters:
         """Draw significances from their predictive distribution."""
         scatter, noise = (torch.randn(mean.shape, generator=generator, dtype=mean.dtype) for _ in range(2))
         return _mean_xi(mean + self._tensors(mean.device)[1][:, 0] + std * scatter) + noise
 
     @staticmethod
-    def log_exceeds(
-        cut: float,
-        mean: Float[Tensor, "*draw shell mass"],
-        std: Float[Tensor, "*draw 1 1"],
-        error: float = 0.0,
-    ) -> Float[Tensor, "*draw shell mass"]:
+    def log_exceeds(cut: float, mean: AtMasses, std: Scatter, error: float = 0.0) -> AtMasses:
         """Natural log of P(xi > cut | mass).
 
         Raises:

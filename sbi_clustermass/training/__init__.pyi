@@ -20,8 +20,4 @@ from .loop import (
     fit as fit,
 )
 from .precompute import precompute_summaries as precompute_summaries
-from .settings import (
-    Split as Split,
-    Training as Training,
-    split_by_group as split_by_group,
-)
+from .settings import Split as Split, Training as Training, split_by_group as split_by_group

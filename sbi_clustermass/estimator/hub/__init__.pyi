@@ -1,17 +1,4 @@
-from .archive import (
-    pack as pack,
-    unpack as unpack,
-)
-from .download import (
-    cache_folder as cache_folder,
-    fetch as fetch,
-)
-from .model_card import (
-    CardMetadata as CardMetadata,
-    publish as publish,
-)
-from .shipped import (
-    SHIPPED as SHIPPED,
-    resolve_model as resolve_model,
-    shipped_note as shipped_note,
-)
+from .archive import pack as pack, unpack as unpack
+from .download import cache_folder as cache_folder, fetch as fetch
+from .model_card import CardMetadata as CardMetadata, publish as publish
+from .shipped import SHIPPED as SHIPPED, resolve_model as resolve_model, shipped_note as shipped_note

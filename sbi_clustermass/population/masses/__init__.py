@@ -3,15 +3,14 @@
 Masses are M200c [h^-1 Msun] as log10_mass [dex]; densities are comoving [h^3 Mpc^-3], per dex; `log_` is natural.
 """
 
-from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import fields
 from typing import Any, ClassVar, Protocol
 
 from jaxtyping import Float
 from torch import Tensor
 
-from clustermocks import Cosmology
 from clustermocks.io.registry import check_fields, lookup, split_name
+from clustermocks.io.settings import from_json, to_json
 from sbi_clustermass.population.masses.cosmology import CosmologyMassFunction
 from sbi_clustermass.population.masses.mrp import MassFunction
 from sbi_clustermass.population.masses.normal import NormalMasses
@@ -61,7 +60,7 @@ def masses_config(masses: Masses) -> dict[str, Any]:
     """
     if MASSES.get(masses.name) is not type(masses):
         raise TypeError(f"{type(masses).__name__} is not one of MASSES ({', '.join(sorted(MASSES))}).")
-    return {"name": masses.name, **{each.name: _to_json(getattr(masses, each.name)) for each in fields(masses)}}  # pyright: ignore
+    return {"name": masses.name, **to_json(masses)}
 
 
 def masses_from_config(config: object) -> Masses:
@@ -73,16 +72,4 @@ def masses_from_config(config: object) -> Masses:
     name, values = split_name("mass function", config)
     kind = lookup("mass function", name, MASSES)
     check_fields(f"mass function {name!r}", values, tuple(each.name for each in fields(kind)))  # pyright: ignore
-    return kind(**{key: _from_json(value) for key, value in values.items()})
-
-
-def _to_json(value: Any) -> Any:
-    if isinstance(value, Cosmology):
-        return asdict(value)
-    return list(value) if isinstance(value, tuple) else value
-
-
-def _from_json(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return Cosmology(**value)
-    return tuple(value) if isinstance(value, list) else value
+    return from_json(kind, values)

@@ -14,13 +14,7 @@ from pyro.infer import MCMC, NUTS as Kernel
 from torch import Tensor
 
 from clustermocks.io.progress import Advance
-from sbi_clustermass.population.sampling.draws import (
-    Draws,
-    Potential,
-    Whitened,
-    check_at_least,
-    own_random_state,
-)
+from sbi_clustermass.population.sampling.draws import Draws, Potential, Whitened, check_at_least, own_random_state
 
 
 @final
