@@ -9,15 +9,15 @@
 # %% [markdown]
 # # Your first mass
 #
-# From a table of galaxies with right ascension, declination and redshift to the cluster's mass, its error, and the
-# reasons to doubt it. On the command line all of this is one line,
+# This tutorial turns a table of galaxies, with right ascension, declination and redshift, into the mass of their
+# cluster, its error, and reasons to doubt it. On the command line, one command does all of this:
 #
 # ```sh
 # clustermass infer cluster.csv
 # ```
 #
-# and here is what it does, step by step. Masses are $M_{200c}$ in $h^{-1} M_\odot$, distances comoving
-# $h^{-1}$ Mpc, velocities km/s, as everywhere in this package ([the glossary](../glossary.md) explains each).
+# Here it is done step by step. Masses are $M_{200c}$ in $h^{-1} M_\odot$, distances comoving $h^{-1}$ Mpc, velocities
+# km/s, as everywhere in this package ([the glossary](../glossary.md) explains each).
 
 # %%
 # %matplotlib inline
@@ -36,9 +36,9 @@ from sbi_clustermass.posterior import plots
 # %% [markdown]
 # ## A table
 #
-# You have one; this page makes one, so that the true mass is known. A mock cluster of $10^{14.7}\,h^{-1} M_\odot$
-# stands at redshift 0.117, among its neighbours, and we look at a field around it that is wider and deeper than what
-# is used in the end, as spectroscopic surveys do. Nothing in the table says which galaxy is a member.
+# You have a table; this page makes one, so that the true mass is known. It is of a mock cluster of
+# $10^{14.7}\,h^{-1} M_\odot$ at redshift 0.117, among its neighbours. As in spectroscopic surveys, the field is wider and
+# deeper than the part that is used in the end. Nothing in the table says which galaxy is a member.
 
 # %%
 TRUTH, REDSHIFT, CENTRE = 14.7, 0.117, (150.0, 20.0)
@@ -58,9 +58,9 @@ print(*table.read_text().splitlines()[:4], f"... {len(z)} rows", sep="\n")
 # %% [markdown]
 # ## Read it
 #
-# Columns are recognised by their names, units and UCDs; `TableOptions` says what the table does not. We know where this
-# cluster's centre is and say so. Its redshift is left to be estimated: a biweight of its galaxies, by the function that
-# also centred the mocks on which the network was trained.
+# Columns are recognised by their names, units and UCDs; `TableOptions` holds the facts that the table does not contain.
+# We know the centre of this cluster and give it. Its redshift is estimated, as the biweight of its galaxies, by the
+# function that also centred the mocks on which the network was trained.
 
 # %%
 options = TableOptions(centre=CENTRE)
@@ -73,7 +73,7 @@ print(f"centre   {cluster.ra:.3f} {cluster.dec:+.3f}, {cluster.centre_source}")
 # ## Infer the mass
 #
 # `resolve_model(None)` is the small estimator that ships with the package. It was trained for spectroscopy of mixed
-# quality, so that the number of galaxies does not count.
+# quality and therefore does not use the number of galaxies.
 
 # %%
 estimator = MassEstimator.load(resolve_model(None), device="cpu")
@@ -88,9 +88,9 @@ print(f"velocity dispersion {mass.dispersion.value:.0f} km/s, from which M-sigma
 print(*(f"warning: {text}" for text in mass.warnings), sep="\n")
 
 # %% [markdown]
-# Above, the galaxies in the cylinder over the kernel density of the cluster; below, the posterior: everything that the
-# galaxies and the training prior say about the mass. Quote its mean and its 16th and 84th percentiles, or keep it
-# whole.
+# The upper panel shows the galaxies in the cylinder over the kernel density of the cluster. The lower panel shows the
+# posterior: everything that the galaxies and the training prior say about the mass. Quote its mean and its 16th and
+# 84th percentiles, or keep the whole posterior.
 
 # %% mystnb={"image": {"alt": "Galaxies in phase space over their kernel density; below, the mass posterior."}}
 plots.clusters(mass.cluster.catalogue, mass.posterior, [0])
@@ -98,9 +98,9 @@ plots.clusters(mass.cluster.catalogue, mass.posterior, [0])
 # %% [markdown]
 # ## Doubt it
 #
-# A posterior answers for clusters like the mocks. What if the table is not what it seems? Suppose that somebody had
-# kept the bright galaxies only, or cleaned the sample, or cut the field: the answer may move by more than its error
-# bar. Try each on your own table. Here half of the galaxies are gone, at random, then all beyond 0.8 $h^{-1}$ Mpc.
+# A posterior is right for clusters like the mocks. If somebody kept only the bright galaxies, removed interlopers, or
+# cut the field, the mass may shift by more than its error bar. Try each on your own table. Here half of the galaxies
+# are removed at random, then all beyond 0.8 $h^{-1}$ Mpc.
 
 # %%
 inside = R_proj < 0.8

@@ -9,10 +9,10 @@
 # %% [markdown]
 # # Reproduce the paper
 #
-# Kodi Ramanah et al. 2020, ["Dynamical mass inference of galaxy clusters with neural
-# flows"](https://arxiv.org/abs/2003.05951), in small: the paper's sets, flow, loss and stopping rule, with fewer
-# clusters and a narrower network. `python examples/paper.py` does all of it at full size, with every figure and table;
-# [Validation, measured](../validation.md) has what that gave.
+# This tutorial reproduces Kodi Ramanah et al. 2020, ["Dynamical mass inference of galaxy clusters with neural
+# flows"](https://arxiv.org/abs/2003.05951), on a small scale: the paper's sets, flow, loss and stopping rule, with
+# fewer clusters and a narrower network. `python examples/paper.py` does all of it at full size, with every figure and
+# table; the results are in [Validation, measured](../validation.md).
 
 # %%
 # %matplotlib inline
@@ -31,10 +31,10 @@ FAST = bool(os.environ.get("CLUSTERMASS_FAST"))  # a smaller version, to see tha
 # %% [markdown]
 # ## The sets (section 2)
 #
-# Training masses are flat in log10 M *after* the cut at 10 galaxies: three lines of sight a halo, then as many
-# clusters in every bin of mass (`flatten`). The test set follows the mass function. `HaloModel.ho2019()` makes the
-# choices of the published mocks, in which interlopers are satellites of other haloes. It is another simulator than the
-# paper's N-body one, which is the first thing to keep in mind when numbers differ.
+# Training masses are flat in log10 M *after* the cut at 10 galaxies: each halo is observed along three lines of sight,
+# then `flatten` selects as many clusters in every bin of mass. The test set follows the mass function.
+# `HaloModel.ho2019()` makes the choices of the published mocks, in which interlopers are satellites of other haloes. It
+# is not the paper's N-body simulation, which is the first thing to keep in mind when numbers differ.
 
 # %%
 LOW, HIGH = 13.5, 15.3
@@ -48,11 +48,11 @@ print(f"{len(training_set)} clusters to train on, {len(test_set)} for the test")
 # %% [markdown]
 # ## The network (sections 3 and 4)
 #
-# A stack of three conditional affine blocks on the image of the kernel density. The paper's conditioners have layers of
-# 512, 64 and 512 neurons; these are narrower. The rule is the paper's: the plain loss, early stopping counted in weight
-# updates, no cool-down, every cluster shown as it is.
+# The flow is a stack of three conditional affine blocks on the image of the kernel density. The paper's conditioners
+# have layers of 512, 64 and 512 neurons; these are narrower. Training follows the paper: the plain loss, early stopping
+# counted in weight updates, no cool-down, and no mirror images of the clusters.
 #
-# In one dimension that flow is a Gaussian: each block is affine in the mass, and so is their composition. See the
+# In one dimension this flow is a Gaussian: each block is affine in the mass, and so is their composition. See the
 # docstring of `StackedAffine`.
 
 # %%
@@ -93,8 +93,8 @@ print(f"{'scatter':<26}{scatter!s:<18}{paper.scatter}")
 print(f"{'scatter, 10^14 to 10^15':<26}{medium_scatter!s:<18}{paper.intermediate}")
 
 # %% [markdown]
-# The rival of the paper's introduction is the M-sigma relation, here fitted to the same training set and inverted, as
-# it was there. In the paper the network's scatter is nearly four times smaller.
+# The paper compares its network with the M-sigma relation, which is fitted to the same training set and inverted, here
+# as there. In the paper the network's scatter is nearly four times smaller.
 
 # %%
 m_sigma = MSigma(direction="inverted").fit(training_set).predict(test_set)
@@ -104,9 +104,9 @@ print(f"M-sigma scatters by {rival:.3f} dex, {rival.value / medium_scatter.value
 # %% [markdown]
 # ## Are the error bars true?
 #
-# Not by this protocol, and not by the network's fault: a posterior is calibrated for the prior it was trained with,
-# flat in log mass, and this test set follows the mass function. Coverage belongs on a test set of the training prior,
-# or after reweighting to the test set's.
+# Under this protocol they are not, and this is no fault of the network: a posterior is calibrated for its training
+# prior, which is flat in log mass, but this test set follows the mass function. Measure coverage on a test set drawn
+# from the training prior, or after reweighting the posteriors to the prior of the test set.
 
 # %%
 drawn_from = HaloMassFunction(low=LOW, high=HIGH)

@@ -9,15 +9,15 @@
 # %% [markdown]
 # # Fit a population
 #
-# Many clusters, each with its own posterior, and one question: what is the mass function behind them? A histogram of
-# point estimates answers another one. It is bent by the errors (Eddington bias: there are more light haloes that look
-# heavy than heavy ones that look light), by the prior of the training set, and by the survey's selection. A
+# This tutorial infers the mass function behind many clusters, each with its own posterior. A histogram of point
+# estimates is not that mass function: it is distorted by the errors (Eddington bias: there are more light haloes that
+# look heavy than heavy ones that look light), by the prior of the training set, and by the survey's selection. A
 # hierarchical fit takes all three into account.
 #
 # $$\ln\mathcal{L} = \sum_i \ln\int L_i(m)\,\phi(m)\,V\,dm - \int \phi(m)\,V\,P(\mathrm{selected}|m)\,dm$$
 #
-# $L_i$ is cluster i's posterior with the *training prior divided out*, which an estimator of this package carries with
-# it for that purpose.
+# $L_i$ is the posterior of cluster i with the *training prior divided out*. Estimators of this package store their
+# training prior for this purpose.
 
 # %%
 # %matplotlib inline
@@ -46,9 +46,9 @@ FAST = bool(os.environ.get("CLUSTERMASS_FAST"))  # a smaller version, to see tha
 # %% [markdown]
 # ## The survey and its training set
 #
-# Both are cut in the same way: 20 galaxies or more, and a cluster counts only where no heavier halo is in its cylinder
-# (`dominant`), as cluster finders do. Training masses reach below what the survey selects, and fall with mass, because
-# most of a survey's clusters are near its threshold.
+# Survey and training set are cut in the same way: a cluster needs 20 galaxies or more, and no heavier halo in its
+# cylinder (`dominant`), as cluster finders require. Training masses reach below those that the survey selects, and
+# become rarer with mass, because most of a survey's clusters are near its threshold.
 
 # %%
 MODEL, CUT = replace(HaloModel.ho2019(), dominant=True), 20
@@ -76,7 +76,7 @@ print(posteriors)
 # ## The fit
 #
 # The selection is measured on all clusters that were *attempted*, kept or not. `MassFunction` is the
-# Murray-Robotham-Power form, a power law with a cut-off. `Laplace` is fast and says how exact it was; `NUTS()`, the
+# Murray-Robotham-Power form, a power law with a cut-off. `Laplace` is fast and reports its accuracy; `NUTS()`, the
 # default, is exact up to the number of draws.
 
 # %%
@@ -93,13 +93,13 @@ print(f"put in         {density[1]:.3f} and {(density[2] - density[0]) / (2 * st
 
 
 # %% [markdown]
-# Orange are point estimates taken for masses. Below the threshold they miss what was not selected; the fit knows how
-# much that was.
+# The orange histogram takes point estimates for masses. Below the threshold it lacks the clusters that were not
+# selected; the fit accounts for them.
 
 
 # %%
 def beside_the_truth() -> Figure:
-    """The fitted mass function over the one put in and the naive histogram."""
+    """Draw the fitted mass function over the true one and the histogram of point estimates."""
     grid = np.linspace(13.5, 15.2, 80)
     band = mass_function_band(idata, grid)
     return plots.mass_function(grid, band, truth=truth.density(grid), points=posteriors.mean, volume=volume)
@@ -112,13 +112,14 @@ beside_the_truth()
 plots.corner(idata, ["log10_density", "slope"], truth={"log10_density": density[1]})
 
 # %% [markdown]
-# ## What else
+# ## Further possibilities
 #
 # - Cosmology: `Population(CosmologyMassFunction(), ...)` fits Om and sigma8 instead of a shape.
 # - Scaling relations: `Population(relations=(ScalingRelation("log_sigma"),), ...)` with `ObservedClusters`. An
 #   observable from the galaxies that gave the masses is refused unless its joint calibration is given.
-# - Other masses: `MassPosteriors.from_normal(mean, std, grid)` brings masses of lensing or X-rays in the same way.
+# - Other masses: `MassPosteriors.from_normal(mean, std, grid)` makes posteriors of masses from lensing or X-rays, which
+#   are fitted in the same way.
 # - The command line: `clustermass posteriors`, then `clustermass population`.
 #
-# [Populations, measured](../population.md) says how true the error bars are and where a network's own errors begin to
-# matter, which is sooner than one might hope: some thousand clusters.
+# [Populations, measured](../population.md) shows how accurate the error bars are, and from how many clusters a
+# network's own errors matter: several thousand.

@@ -10,8 +10,8 @@
 # # Swap the flow
 #
 # A neural posterior has two parts to choose: an **embedding**, which turns a set of galaxies into numbers, and a
-# **flow**, which turns those numbers into a density over mass. Any flow goes with any embedding. This tutorial swaps
-# both on clusters whose exact posterior is known, so that "better" has a scale: nats below the truth.
+# **flow**, which turns those numbers into a density over mass. Any flow works with any embedding. This tutorial
+# compares three combinations on clusters whose exact posterior is known, so that each has a distance from it, in nats.
 
 # %%
 # %matplotlib inline
@@ -45,8 +45,8 @@ FAST = bool(os.environ.get("CLUSTERMASS_FAST"))  # a smaller version, to see tha
 # ## Clusters with a known answer
 #
 # `SphericalJeans` draws spherical clusters in equilibrium over a uniform background. Its likelihood is a formula, so a
-# `ComparisonSetup` made from it carries the exact posterior of every test cluster. A quarter of the clusters is for the
-# test.
+# `ComparisonSetup` made from it contains the exact posterior of every test cluster. A quarter of the clusters are test
+# clusters.
 
 # %%
 rule = Training(max_updates=20 if FAST else 600, seed=1)
@@ -57,13 +57,13 @@ print(f"{len(setup.train_set)} clusters to train on, {len(setup.test_set)} for t
 # %% [markdown]
 # ## Three ways to see a cluster, three ways to write a density
 #
-# - `StackedAffine` on `KDEImage` is the paper's: an image of the kernel density, and a flow that is a Gaussian in one
-#   dimension;
+# - `StackedAffine` on `KDEImage` is the paper's choice: an image of the kernel density, and a flow that is a Gaussian
+#   in one dimension;
 # - `MDN` on `SummaryStatistics` sees dispersions, moments and radii, and answers with a mixture of Gaussians;
 # - `Tabulated` on `TrialMasses` measures every galaxy in the units of each trial mass, and tabulates the log density.
 #
-# `FLOWS` and `EMBEDDINGS` name all that there are. Each pair learns at the rate that suits its embedding, and is kept
-# in a folder: the same call does not train it again.
+# `FLOWS` and `EMBEDDINGS` list all of them. Each pair is trained at the learning rate that suits its embedding and is
+# kept in a folder, so that the same call does not train it again.
 
 # %%
 pairs = {
@@ -82,9 +82,9 @@ for row in found.rows:
     print(f"{row.entry.name:<24} {row.gap:.2f} nats below the exact posterior, scatter {scatter:.3f} dex")
 
 # %% [markdown]
-# A gap of 0.1 nats means: at the true mass the network's density is on average a factor $e^{-0.1}$ below the best that
-# anyone could do with these galaxies. These are small networks, trained for seconds;
-# [Flows and embeddings, measured](../flows.md) has all pairs, trained to the end. From the command line,
+# A gap of 0.1 nats means that, at the true mass, the network's density is on average a factor $e^{-0.1}$ below the best
+# that is possible with these galaxies. These are small networks, trained for seconds; [Flows and embeddings,
+# measured](../flows.md) has all pairs, fully trained. From the command line,
 # `clustermass compare --jeans mass+background --out runs/compare` does the same.
 
 # %% mystnb={"image": {"alt": "Each pair of flow and embedding with its distance from the exact posterior in nats."}}
@@ -93,7 +93,8 @@ plots.comparison(found)
 # %% [markdown]
 # ## Look at one cluster
 #
-# Numbers over a test set hide what a posterior looks like. Here the networks stand over the exact answer.
+# Averages over a test set hide the shapes of posteriors. These are the posteriors of three clusters, by the networks
+# and exact.
 
 # %%
 names = {"paper's": "stacked_affine+kde", "tabulated": "tabulated+trial_masses"}
@@ -102,7 +103,7 @@ answers["exact"] = setup.exact
 
 
 def beside_the_truth(which: tuple[int, ...]) -> Figure:
-    """Posteriors of some test clusters, from both networks and exact."""
+    """Draw posteriors of some test clusters, from both networks and exact."""
     figure = Figure(figsize=(9.5, 2.9), layout="constrained")
     for axes, i in zip(figure.subplots(1, len(which)), which, strict=True):
         for (name, found), colour in zip(answers.items(), (GREY, BLUE, "k"), strict=True):
@@ -121,8 +122,9 @@ beside_the_truth(chosen)
 # %% [markdown]
 # ## The same flow in stock sbi
 #
-# A flow of ours is a *builder*, which is what sbi's `NPE` takes as `density_estimator`; `ClusterNPE` is sbi's `NPE`
-# with the paper's stopping rule and a loss that knows where the prior ends. Nothing else of this package is needed.
+# A flow of this package is a *builder*, which is what sbi's `NPE` takes as `density_estimator`; `ClusterNPE` is sbi's
+# `NPE` with the paper's stopping rule and a loss for the density truncated to the prior's range. Nothing else of this
+# package is needed.
 
 # %%
 theta, x = as_tensors(setup.train_set)
@@ -133,5 +135,5 @@ samples = inference.build_posterior().sample((500,), x=x[:1], show_progress_bars
 print(f"log10 M200c {samples.mean():.2f} ± {samples.std():.2f}, truth {theta[0].item():.2f}")
 
 # %% [markdown]
-# [Write a flow, an embedding, a baseline](../howto/write-your-own.md) says what your own must offer;
-# [Use it from stock sbi](../howto/stock-sbi.md) goes both ways.
+# [Write a flow, an embedding, a baseline](../howto/write-your-own.md) describes what your own must provide. [Use it
+# from stock sbi](../howto/stock-sbi.md) shows how to use our flows in sbi, and our estimators as sbi posteriors.

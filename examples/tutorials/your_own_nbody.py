@@ -9,12 +9,12 @@
 # %% [markdown]
 # # Your own N-body catalogue
 #
-# Whoever has an N-body simulation with galaxies in it trains on that instead of on our mocks. Two files go in, haloes
-# and galaxies of one snapshot; out comes a `Catalogue` of clusters as an observer sees them, along as many lines of
-# sight as you like. The functions that project, cut and recentre are those that read observed tables.
+# If you have an N-body simulation with galaxies, you can train on it instead of on our mocks. Two files go in, haloes
+# and galaxies of one snapshot; the result is a `Catalogue` of clusters as an observer sees them, along as many lines of
+# sight as you like. The same functions project, cut and recentre observed tables.
 #
-# This page writes a toy box in the format of consistent-trees first, since no simulation ships with a package. With
-# files of your own, go on from "Read it". `examples/nbody.py` does the same with UniverseMachine's binary files.
+# No simulation ships with the package, so this page first writes a toy box in the format of consistent-trees. With
+# files of your own, begin at "Read it". `examples/nbody.py` does the same with UniverseMachine's binary files.
 
 # %%
 # %matplotlib inline
@@ -36,8 +36,9 @@ FAST = bool(os.environ.get("CLUSTERMASS_FAST"))  # a smaller version, to see tha
 # %% [markdown]
 # ## A toy box
 #
-# Haloes at random places, as many of each mass as in Tinker et al. 2008 above a limit; in each a central galaxy at rest
-# and satellites that follow an NFW profile. They do not cluster, so this is a format to practise on, not a simulation.
+# The box has haloes at random places, as many of each mass as in Tinker et al. 2008 above a limit. Each has a central
+# galaxy at rest and satellites that follow an NFW profile. The haloes do not cluster, so the box is for practising the
+# format; it is not a simulation.
 
 # %%
 REDSHIFT, SIDE, N_HOSTS = 0.117, 250.0, 300 if FAST else 900
@@ -58,7 +59,7 @@ satellites = haloes[host] + np.column_stack([radius[:, None] * direction, motion
 print(f"{N_HOSTS} haloes, {len(host)} satellites in a box of {SIDE:g} h^-1 Mpc")
 
 # %% [markdown]
-# The haloes go into a file as consistent-trees writes it: a header that names the columns, radii in kpc/h.
+# The haloes go into a file as consistent-trees writes it, with a header that names the columns, and radii in kpc/h.
 
 # %%
 ids = 1000 + np.arange(N_HOSTS)
@@ -84,8 +85,7 @@ print(*READERS, sep="\n")
 hosts = convert(RockstarHlist(), hlist, folder / "haloes", kind="haloes", side=SIDE)
 
 # %% [markdown]
-# Arrays that you already hold need no file: `ArrayBox`. Galaxies say in whose halo they are; centrals, too, are
-# galaxies.
+# Arrays in memory need no file: use `ArrayBox`. Each galaxy has the id of its host halo. Centrals are galaxies, too.
 
 # %%
 everything = np.concatenate([haloes, satellites])
@@ -105,7 +105,7 @@ tracers = ArrayBox.from_arrays(
 # ## Observe it
 #
 # `BoxView` holds the choices of the observation: redshift, cylinder, richness cut, errors of centres and velocities,
-# fibre collisions, completeness. Three lines of sight a halo make three clusters that share its `host_id`.
+# fibre collisions, completeness. Three lines of sight through a halo give three clusters that share its `host_id`.
 
 # %%
 mocks = observe_box(hosts, tracers, lines_of_sight(3), view=BoxView(min_log10_mass=13.2))
@@ -116,9 +116,10 @@ print(f"{len(mocks)} clusters of {len(set(mocks.host_id))} haloes; {len(shared)}
 # %% [markdown]
 # ## Train
 #
-# A few hundred haloes are few. Real boxes have ten thousands, and a folder that is larger than memory can be trained on
-# part by part. Masses that follow the mass function are mostly low ones: the training prior is measured and kept, and a
-# population fit divides it out. For single clusters, `flatten` chooses as many clusters of every mass.
+# A few hundred haloes are a small training set. Real boxes have tens of thousands, and a folder that is larger than
+# memory can be trained on part by part. Masses that follow the mass function are mostly low ones; the training prior is
+# measured and stored, and a population fit divides it out. For single clusters, `flatten` selects as many clusters of
+# every mass.
 
 # %%
 rule = Training(learning_rate=5e-3, batch_size=100, max_updates=100 if FAST else 500, seed=1)

@@ -9,11 +9,12 @@
 # %% [markdown]
 # # Your own simulator
 #
-# Nothing here depends on where the mocks come from. Whatever draws clusters of a given mass, and says how far each
-# galaxy is from the centre and how fast it moves, can train an estimator: put its arrays into a `Catalogue`.
+# Any simulator can train an estimator if it draws clusters of a given mass, with each galaxy's distance from the centre
+# and velocity: put its arrays into a `Catalogue`.
 #
-# The simulator of this page is a toy of a few lines, so simple that its exact posterior can be written down beside the
-# network's. Yours will not be, and that is the point of inference by simulation.
+# The simulator of this page is a toy of a few lines, so simple that its exact posterior can be written down and
+# compared with the network's. For your simulator that will not be possible, which is the reason for simulation-based
+# inference.
 
 # %%
 # %matplotlib inline
@@ -36,9 +37,9 @@ FAST = bool(os.environ.get("CLUSTERMASS_FAST"))  # a smaller version, to see tha
 # %% [markdown]
 # ## The simulator
 #
-# Members of a cluster of mass M: $30\,(M/10^{14})^{0.9}$ of them on average, their surface density falling as
-# $1/(R^2+R_c^2)$, their velocities Gaussian with the dispersion that Evrard et al. 2008 give to M. Over them a
-# uniform background of 8 galaxies in the cylinder. Numbers are Poisson.
+# A cluster of mass M has $30\,(M/10^{14})^{0.9}$ members on average. Their surface density falls as $1/(R^2+R_c^2)$;
+# their velocities are Gaussian, with the dispersion of Evrard et al. 2008 for M. A uniform background adds 8 galaxies
+# to the cylinder on average. Numbers are Poisson.
 
 # %%
 OBSERVATION = Observation()  # redshift, aperture, velocity cut and least number of galaxies
@@ -70,11 +71,12 @@ def draw(log10_mass: float, rng: np.random.Generator) -> tuple[np.ndarray, np.nd
 # %% [markdown]
 # ## Into a catalogue
 #
-# All galaxies of all clusters stand on end, and `offsets` says where each cluster begins. Pass *every* cluster that was
-# drawn, also those with too few galaxies: the catalogue keeps them as attempts and measures P(selected | mass) on them,
-# which is what makes the training prior known and a population fit possible.
+# The galaxies of all clusters are concatenated, and `offsets` gives the start of each cluster. Pass *every* cluster
+# that was drawn, also those with too few galaxies: the catalogue keeps them as attempts and measures P(selected | mass)
+# on them. Only so is the training prior known and a population fit possible.
 #
-# `host_id` is the halo: two lines of sight through one share it, and are never split between training and test.
+# `host_id` identifies the halo: clusters of one halo, seen along different lines of sight, share it and are never split
+# between training and test.
 
 
 # %%
@@ -100,9 +102,8 @@ print(mocks)
 # %% [markdown]
 # ## Train
 #
-# From here on nothing knows whose simulator it was. `train` makes the paper's flow by default; `Tabulated` on
-# `TrialMasses` needs fewer clusters. `richness=True` lets the number of galaxies count, since here it is part of the
-# model.
+# From here on, nothing depends on the simulator. `train` uses the paper's flow by default; `Tabulated` on `TrialMasses`
+# needs fewer clusters. `richness=True` lets the network use the number of galaxies, which here is part of the model.
 
 # %%
 rule = Training(learning_rate=5e-3, batch_size=200, max_updates=20 if FAST else 800, seed=1)
@@ -119,12 +120,12 @@ print(f"68 % intervals hold the truth for {share:.0f} % of the clusters")
 plots.masses(posteriors, test_set.log10_mass)
 
 # %% [markdown]
-# ## Beside the exact posterior
+# ## Comparison with the exact posterior
 #
-# Galaxies of this toy are a Poisson process, whose likelihood is $\ln L(M) = -\lambda(M) F(M) + \sum_i
-# \ln[\lambda(M)\,p(R_i)\,p(v_i|M)+B\,p_B]$ with F the share of members inside the velocity cut. The prior is flat
-# between 13.5 and 15.3, so this is the posterior, up to a constant. (Selection by number is a cut on the data, and
-# changes nothing for the clusters that pass.)
+# The galaxies of this toy are a Poisson process with the likelihood $\ln L(M) = -\lambda(M) F(M) + \sum_i
+# \ln[\lambda(M)\,p(R_i)\,p(v_i|M)+B\,p_B]$, where F is the share of members inside the velocity cut. The prior is flat
+# between 13.5 and 15.3, so this is the posterior, up to a constant. (Selection by number is a cut on the data; it
+# does not change the posteriors of the clusters that pass.)
 
 
 # %%
@@ -155,7 +156,7 @@ print(f"the network is {gap.mean():.3f} ± {gap.std() / np.sqrt(len(gap)):.3f} n
 
 # %%
 def draw_three(chosen: tuple[int, ...]) -> Figure:
-    """The network's posterior over the exact one."""
+    """Draw the network's posterior over the exact one."""
     figure = Figure(figsize=(9.5, 2.9), layout="constrained")
     for axes, i in zip(figure.subplots(1, len(chosen)), chosen, strict=True):
         axes.plot(posteriors.grid, posteriors.prob[i], color=BLUE, label="network")
@@ -174,8 +175,8 @@ draw_three(nearest)
 # %% [markdown]
 # ## Use it
 #
-# `estimator.save(folder)` writes a model that `clustermass infer --model FOLDER` takes. What it must be told to be
-# right for real data is in the `Catalogue`: the observation (aperture, cuts, redshift), the cosmology behind
-# distances, and, in the simulator, everything that a spectroscopic survey does to its galaxies. The mocks of this
-# package go through `HaloModel(completeness=..., velocity_error=..., centre_error=..., recentre=True)`; a simulator of
-# your own has to do the same, or say in its model card that it does not.
+# `estimator.save(folder)` writes a model that `clustermass infer --model FOLDER` takes. To be right for real data, its
+# `Catalogue` must state the observation (aperture, cuts, redshift) and the cosmology behind distances, and its
+# simulator must do to galaxies everything that a spectroscopic survey does. In the mocks of this package,
+# `HaloModel(completeness=..., velocity_error=..., centre_error=..., recentre=True)` does this; a simulator of your own
+# has to do the same, or state in its model card that it does not.
