@@ -1,7 +1,7 @@
-"""Observed clusters compared with published masses: a standing test to which nothing is tuned.
+"""Comparison of observed clusters with published masses.
 
 `python benchmarks/real_clusters.py --data FOLDER` with a folder of the four tables named below; by default
-shared/data/clusters beside the repository. Published masses are M200c, converted to log10 M200c [h^-1 Msun] with the h
+shared/data/clusters next to the repository. Published masses are M200c, converted to log10 M200c [h^-1 Msun] with the h
 that each assumes. The pull is our mass minus theirs over both errors in quadrature. Dynamical masses come from galaxies
 like ours, often the same ones: agreement with these shows consistency, with lensing and X-ray masses accuracy.
 """
@@ -148,9 +148,9 @@ def table(observed: Observed, mass: MassResult) -> Table:
     ours = ("ours", f"{mass.mean:.2f} ± {mass.std:.2f}", "", f"{mass.cluster.n_galaxies} galaxies, {sigma}")
     rows = (ours, *(_row(each, mass) for each in observed.published))
     logs = [each.log10_mass for each in observed.published]
-    span = f"Published: a factor {10 ** (max(logs) - min(logs)):.1f} between the least and the largest. "
+    span = f"Published: a factor {10 ** (max(logs) - min(logs)):.1f} between the smallest and the largest. "
     warnings = "; ".join(mass.warnings) or "none"
-    note = f"{span if len(logs) > 1 else ''}How it was selected: {observed.known}. Warnings: {warnings}."
+    note = f"{span if len(logs) > 1 else ''}Selection of the galaxies: {observed.known}. Warnings: {warnings}."
     return Table(observed.name, ("mass", "log10 M200c [h^-1 Msun]", "pull", "from"), rows, note)
 
 
@@ -162,7 +162,7 @@ def _row(each: Published, mass: MassResult) -> tuple[str, ...]:
 
 
 def span(observed: Observed) -> tuple[float, float]:
-    """Least and largest published log10 mass [dex]."""
+    """Smallest and largest published log10 mass [dex]."""
     logs = [each.log10_mass for each in observed.published]
     return min(logs), max(logs)
 

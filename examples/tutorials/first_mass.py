@@ -37,8 +37,8 @@ from sbi_clustermass.posterior import plots
 # ## A table
 #
 # You have a table; this page makes one, so that the true mass is known. It is of a mock cluster of
-# $10^{14.7}\,h^{-1} M_\odot$ at redshift 0.117, among its neighbours. As in spectroscopic surveys, the field is wider and
-# deeper than the part that is used in the end. Nothing in the table says which galaxy is a member.
+# $10^{14.7}\,h^{-1} M_\odot$ at redshift 0.117, among its neighbours. As in spectroscopic surveys, the field is wider
+# and deeper than the part that is used in the end. Nothing in the table says which galaxy is a member.
 
 # %%
 TRUTH, REDSHIFT, CENTRE = 14.7, 0.117, (150.0, 20.0)
