@@ -23,6 +23,7 @@ from .regression import (
     LinearRegression as LinearRegression,
     NeuralNetwork as NeuralNetwork,
     RandomForest as RandomForest,
+    Regression as Regression,
     RidgeRegression as RidgeRegression,
 )
 from .richness import Richness as Richness

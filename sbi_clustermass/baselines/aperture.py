@@ -6,19 +6,16 @@ pure catalogues is therefore meaningful only when compared with this one. Masses
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, final
+from typing import final
 
 import numpy as np
 from jaxtyping import Float
 
 from clustermocks.catalogue.catalogue import Catalogue
 from clustermocks.io.registry import lookup
-from sbi_clustermass.baselines.baseline import Prediction
 from sbi_clustermass.baselines.mass_function_prior import PRIORS, Prior, training_weights
+from sbi_clustermass.baselines.regression import FittedRegression
 from sbi_clustermass.baselines.virial import NEAREST
-
-if TYPE_CHECKING:
-    from sklearn.linear_model import LinearRegression
 
 QUANTILES = (0.25, 0.5, 0.75)
 _FEATURES = 3 + len(QUANTILES)
@@ -42,28 +39,6 @@ def _statistics(R_proj: Float[np.ndarray, "galaxy"]) -> list[float]:
 
 @final
 @dataclass(frozen=True)
-class FittedAperture:
-    """A linear regression of log10 mass on `radial_statistics`.
-
-    Attributes:
-        regression: The fit of scikit-learn.
-        scatter: Standard deviation of log10 mass about the fit [dex].
-    """
-
-    regression: "LinearRegression"
-    scatter: float
-
-    def predict(self, clusters: Catalogue) -> Prediction:
-        """Predict masses, with the scatter as their error."""
-        statistics = radial_statistics(clusters)
-        found, mass = np.isfinite(statistics).all(axis=1), np.full(len(clusters), np.nan)
-        if found.any():
-            mass[found] = self.regression.predict(statistics[found])
-        return Prediction(mass, np.where(found, self.scatter, np.nan))
-
-
-@final
-@dataclass(frozen=True)
 class Aperture:
     """Linear least squares of log10 M on `radial_statistics`.
 
@@ -76,7 +51,7 @@ class Aperture:
     def __post_init__(self) -> None:
         lookup("prior", self.prior, PRIORS)
 
-    def fit(self, mocks: Catalogue, *, seed: int = 1) -> FittedAperture:
+    def fit(self, mocks: Catalogue, *, seed: int = 1) -> FittedRegression:
         """Fit the regression to mocks of known mass; nothing is random.
 
         Raises:
@@ -92,4 +67,5 @@ class Aperture:
         weights = training_weights(mocks, self.prior)[known]
         regression = LinearRegression().fit(statistics[known], mass[known], sample_weight=weights)
         squares = (mass[known] - regression.predict(statistics[known])) ** 2
-        return FittedAperture(regression, float(np.sqrt(np.average(squares, weights=weights) * n / (n - free))))
+        scatter = float(np.sqrt(np.average(squares, weights=weights) * n / (n - free)))
+        return FittedRegression(regression, radial_statistics, scatter)

@@ -29,6 +29,11 @@ class Prediction:
     posteriors: MassPosteriors | None = None
 
     @classmethod
+    def from_points(cls, log10_mass: Float[np.ndarray, "cluster"], scatter: float) -> Self:
+        """Give all points the same error."""
+        return cls(log10_mass, np.where(np.isfinite(log10_mass), scatter, np.nan))
+
+    @classmethod
     def from_posteriors(cls, posteriors: MassPosteriors) -> Self:
         """Take means and standard deviations from posteriors."""
         return cls(posteriors.mean, posteriors.std, posteriors)

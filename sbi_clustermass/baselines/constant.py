@@ -29,7 +29,7 @@ class ConstantMass:
 
     def predict(self, clusters: Catalogue) -> Prediction:
         """Repeat the mean and the error for each cluster."""
-        return Prediction(np.full(len(clusters), self.mean), np.full(len(clusters), self.std))
+        return Prediction.from_points(np.full(len(clusters), self.mean), self.std)
 
 
 @final

@@ -106,13 +106,12 @@ class FittedDistribution:
         Raises:
             ValueError: The cylinder is larger than that of the training clusters.
         """
-        known = clusters.n_galaxies > self.distances.neighbours
-        mass, rows = np.full(len(clusters), np.nan), np.flatnonzero(known)
+        mass, rows = np.full(len(clusters), np.nan), np.flatnonzero(clusters.n_galaxies > self.distances.neighbours)
         for block in np.split(rows, range(BLOCK, len(rows), BLOCK)):
             if len(block):
                 distance = self.distances.between(self.distances.bags(clusters.select(block)), self.train)
                 mass[block] = _kernel(distance, self.width) @ self.coefficient + self.intercept
-        return Prediction(mass, np.where(known, self.scatter, np.nan))
+        return Prediction.from_points(mass, self.scatter)
 
 
 def _fit(distances: SampleDistances, nu: float, some: Catalogue) -> FittedDistribution:

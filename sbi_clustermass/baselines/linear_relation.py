@@ -74,40 +74,25 @@ class Line:
 
 @final
 @dataclass(frozen=True)
-class Inverted:
-    """Masses from the inverted line of an observable on mass.
+class PointMasses:
+    """Masses from a line between an observable and log10 mass, with its scatter as their error.
 
     Attributes:
         observable: Computes the observable [dex].
-        line: Line of the observable on log10 mass.
+        line: Line of log10 mass on the observable; or of the observable on log10 mass, to be inverted.
+        inverted: Whether the line is inverted; the error is then scatter over slope.
     """
 
     observable: Observable
     line: Line
+    inverted: bool
 
     def predict(self, clusters: Catalogue) -> Prediction:
-        """Predict masses, with scatter over slope as their error."""
-        mass = self.line.inverse(self.observable(clusters))
-        return Prediction(mass, np.where(np.isfinite(mass), self.line.scatter / abs(self.line.slope), np.nan))
-
-
-@final
-@dataclass(frozen=True)
-class Inverse:
-    """Masses from the line of mass on an observable.
-
-    Attributes:
-        observable: Computes the observable [dex].
-        line: Line of log10 mass on the observable.
-    """
-
-    observable: Observable
-    line: Line
-
-    def predict(self, clusters: Catalogue) -> Prediction:
-        """Predict masses, with the scatter as their error."""
-        mass = self.line(self.observable(clusters))
-        return Prediction(mass, np.where(np.isfinite(mass), self.line.scatter, np.nan))
+        """Predict masses; NaN for clusters without the observable."""
+        x, line = self.observable(clusters), self.line
+        if self.inverted:
+            return Prediction.from_points(line.inverse(x), line.scatter / abs(line.slope))
+        return Prediction.from_points(line(x), line.scatter)
 
 
 @final
@@ -132,7 +117,7 @@ class Bayesian:
         return self.abundance.prediction(-0.5 * offset**2, clusters, np.isfinite(x))
 
 
-FittedRelation = Inverted | Inverse | Bayesian
+FittedRelation = PointMasses | Bayesian
 
 
 @final
@@ -169,10 +154,6 @@ class LinearRelation:
         line = Line.fit(*pairs, weights=np.ones(len(pairs[0])))  # refuses clusters on which no prior can be measured
         if self.prior == "mass-function":
             line = Line.fit(*pairs, weights=training_weights(mocks, self.prior)[known])
-        if self.direction == "inverse":
-            return Inverse(observable, line)
-        return (
-            Inverted(observable, line)
-            if self.prior == "flat"
-            else Bayesian(observable, line, MassFunctionPrior.from_mocks(mocks))
-        )
+        if self.prior == "mass-function" and self.direction == "inverted":
+            return Bayesian(observable, line, MassFunctionPrior.from_mocks(mocks))
+        return PointMasses(observable, line, inverted=self.direction == "inverted")
