@@ -1,7 +1,7 @@
 """Make the estimator that ships with the package: simulate, train, measure, publish.
 
-`python benchmarks/ship.py --work FOLDER` takes about half an hour of one core; given again it goes on with what is
-done. It writes sbi_clustermass/estimator/hub/default, and an archive of it into the working folder.
+`python benchmarks/ship.py --work FOLDER` takes about half an hour of one core; the same command continues an
+interrupted run. It writes sbi_clustermass/estimator/hub/default, and an archive of it into the working folder.
 """
 
 import argparse
@@ -31,7 +31,7 @@ ABOUT = CardMetadata(
     author="The sbi_clustermass developers",
     licence="BSD-3-Clause",
     limits=(
-        "Mocks are of one redshift. The table under 'How good it is' says what another one does.",
+        "Mocks are of one redshift. The table under 'How good it is' shows the effect of another redshift.",
         "20 to 100 % of the galaxies have velocities, whatever their distance from the centre: spectroscopy that thins "
         "out with radius is not in the mocks. Brightness is not in them either: bright galaxies are as fast as others.",
     ),
@@ -39,7 +39,7 @@ ABOUT = CardMetadata(
 
 
 def train(work: Path, n: int, console: Console) -> Path:
-    """Simulate and train, unless that is done; the folder of the estimator."""
+    """Simulate and train, unless that is done; return the folder of the estimator."""
     mocks, model = work / "mocks.parquet", work / "model"
     if not mocks.exists():
         clusters = drawn(n, seed=1)
@@ -51,7 +51,7 @@ def train(work: Path, n: int, console: Console) -> Path:
 
 
 def taught(model: Path, folder: Path) -> MassEstimator:
-    """The estimator with an alarm that also says how a table was prepared, unless that is done."""
+    """Teach the alarm how tables are prepared, unless that is done; return the estimator."""
     if (folder / "estimator.json").exists():
         return MassEstimator.load(folder, device="cpu")
     estimator = MassEstimator.load(model, device="cpu")
@@ -64,7 +64,7 @@ def taught(model: Path, folder: Path) -> MassEstimator:
 
 
 def main(work: Path, out: Path, n: int) -> None:
-    """All of it."""
+    """Train, measure and publish the estimator."""
     console = Console(width=190)
     taught_folder, measured, published = (work / each for each in ("taught", "measured", SHIPPED.name))
     estimator = taught(train(work, n, console), taught_folder)

@@ -58,7 +58,7 @@ def _brief(estimator: "MassEstimator") -> Iterator[str]:
         f"10^{high:g} h^-1 Msun."
     )
     yield (
-        f"The number of galaxies {'counts' if estimator.counts_galaxies else 'is not told to the network'}. Masses are "
+        f"The network {'uses' if estimator.counts_galaxies else 'does not see'} the number of galaxies. Masses are "
         "M200c [h^-1 Msun] as log10 mass [dex], lengths comoving [h^-1 Mpc], velocities physical [km/s]."
     )
 
@@ -67,7 +67,7 @@ def _warnings(estimator: "MassEstimator") -> Iterator[str]:
     mocks = estimator.provenance.mocks
     if not estimator.is_truncated:
         yield (
-            "Trained with the paper's loss, which does not know the prior's ends: what lies beyond them is cut off "
+            "Trained with the paper's loss, which ignores the prior's ends: the density beyond them is cut off "
             "afterwards, and coverage near the ends is wrong."
         )
     if mocks.sample == "members":
@@ -87,9 +87,11 @@ def _training_set(estimator: "MassEstimator") -> Section:
     facts = estimator.provenance.as_text()
     choices = [(name.replace("_", " "), text.strip("'")) for name, text in facts.items()]
     tables = [
-        _table("Simulator", choices, "As the mock catalogue tells of itself."),
+        _table("Simulator", choices, "As recorded in the mock catalogue."),
         _table(
-            "Observation of the mocks", _with_units(asdict(estimator.observation)), "Real clusters are observed so too."
+            "Observation of the mocks",
+            _with_units(asdict(estimator.observation)),
+            "Real clusters are observed the same way.",
         ),
         _table("Cosmology of the mocks", _with_units(asdict(estimator.cosmology)), "Flat, without radiation."),
     ]
@@ -117,12 +119,12 @@ def _training(estimator: "MassEstimator") -> Section:
         "training_history",
         history(*records),
         f"Training and validation loss against weight updates{members}; the lowest validation loss is {last:.3f} nats.",
-        "Mean negative log density of the true mass, in nats, on the clusters shown and on those held back.",
+        "Mean negative log density of the true mass, in nats, on the clusters shown and on those held out.",
     )
     tables = [_outcomes(records, settings)]
     if settings is not None:
         tables.append(_table("Training rule", ((each.name, getattr(settings, each.name)) for each in fields(settings))))
-    text = "The weights are those with the lowest loss on clusters held back from training, hosts apart."
+    text = "The weights are those with the lowest loss on clusters held out from training, split by host halo."
     return Section("Training", [text], tables, [picture])
 
 
@@ -135,7 +137,7 @@ def _outcomes(records: Iterable[History], settings: Training | None) -> Table:
         losses = (f"{record.training_loss[best]:.4f}", f"{record.validation_loss[best]:.4f}")
         counts = (str(record.updates[-1]), str(record.best_update))
         rows.append((str(i + 1), *counts, *losses, "its limit of updates" if limited else "no more improvement"))
-    return Table("Outcome", header, tuple(rows), "Losses in nats, where the weights were kept.")
+    return Table("Outcome", header, tuple(rows), "Losses are in nats, at the update whose weights were kept.")
 
 
 def _prior(estimator: "MassEstimator") -> Section:
@@ -149,7 +151,7 @@ def _prior(estimator: "MassEstimator") -> Section:
     )
     rows = [("lowest log10 mass [dex]", low), ("highest log10 mass [dex]", high)]
     rows += [(f"Legendre coefficient {i} of its log", value) for i, value in enumerate(prior.coefficients, 1)]
-    text = "Coverage is promised for clusters whose masses follow this prior; other samples need their own."
+    text = "Coverage is promised for clusters whose masses follow this prior; other samples need a prior of their own."
     picture = Picture("effective_prior", prior_picture(prior), alt, caption)
     return Section("Effective training prior", [text], [_table("Prior", rows)], [picture])
 

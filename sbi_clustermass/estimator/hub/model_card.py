@@ -107,13 +107,13 @@ def _limits(estimator: "MassEstimator", metadata: CardMetadata) -> Section:
     observation, (low, high), (fewest, most) = estimator.observation, estimator.support, estimator.richness
     cosmology = estimator.cosmology
     text = [
-        f"Masses between 10^{low:g} and 10^{high:g} h^-1 Msun; a posterior that leans on either end gets a warning.",
+        f"Masses between 10^{low:g} and 10^{high:g} h^-1 Msun; a posterior near either end gets a warning.",
         f"Galaxies within {observation.aperture:g} comoving h^-1 Mpc and {observation.v_cut:g} km/s of the cluster, "
         f"interlopers included, {fewest} to {most} of them. Clusters with fewer than {observation.min_galaxies} are "
         "refused, and so is a catalogue that was observed with other cuts; other numbers get a warning.",
         f"Mocks at redshift {observation.redshift:g}, in a flat universe with Om = {cosmology.Om0:g}; redshifts far "
         "from that get a warning.",
-        "An alarm names clusters that look like no mock."
+        "An alarm warns of clusters that look like no mock."
         if estimator.alarm is not None
         else "No alarm: a cluster that looks like no mock gets a mass without a warning.",
         *map(escaped, metadata.limits),
