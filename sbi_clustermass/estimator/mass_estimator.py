@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from sbi_clustermass.estimator.misspecification.alarm import Alarm
 
 _GRID = 256
+# fields that an estimator and its card share
+_IN_CARD = ("prior", "observation", "cosmology", "richness", "histories", "provenance", "recalibration")
 
 
 @final
@@ -250,22 +252,13 @@ class MassEstimator:
         Raises:
             ValueError: A cluster is so unlike the training set that its mass would be biased by more than .3 dex.
         """
-        found = self._training_range.warnings(catalogue, posteriors)
+        found = TrainingRange(
+            self.support, self.observation, self.cosmology, self.richness, self.counts_galaxies, self.provenance
+        ).warnings(catalogue, posteriors)
         if self.alarm is None:
             return found
         unlike = self.alarm.warnings(self.network, catalogue, posteriors)
         return [(*outside, *more) for outside, more in zip(found, unlike, strict=True)]
-
-    @property
-    def _training_range(self) -> TrainingRange:
-        return TrainingRange.from_provenance(
-            self.provenance,
-            support=self.support,
-            observation=self.observation,
-            cosmology=self.cosmology,
-            richness=self.richness,
-            counts_galaxies=self.counts_galaxies,
-        )
 
     def save(self, folder: str | Path) -> None:
         """Write the estimator into a folder: arrays as safetensors, everything else as JSON.
@@ -273,17 +266,9 @@ class MassEstimator:
         Raises:
             OSError: The folder cannot be written.
         """
-        card = Card(
-            flow=self.flow.config(),
-            prior=self.prior,
-            observation=self.observation,
-            cosmology=self.cosmology,
-            richness=self.richness,
-            condition_shape=(self.network.condition_shape[0], self.network.condition_shape[1]),
-            histories=self.histories,
-            provenance=self.provenance,
-            recalibration=self.recalibration,
-        )
+        shape = (self.network.condition_shape[0], self.network.condition_shape[1])
+        shared = {name: getattr(self, name) for name in _IN_CARD}
+        card = Card(flow=self.flow.config(), condition_shape=shape, **shared)
         storage.save(Path(folder), card, self.network, self.alarm)
 
     @classmethod
@@ -299,15 +284,5 @@ class MassEstimator:
             ValueError: A file is damaged, truncated or of another kind, or the files do not belong together.
         """
         card, flow, network, alarm = storage.load(Path(folder))
-        return cls(
-            network=network,
-            flow=flow,
-            prior=card.prior,
-            observation=card.observation,
-            cosmology=card.cosmology,
-            richness=card.richness,
-            histories=card.histories,
-            provenance=card.provenance,
-            alarm=alarm,
-            recalibration=card.recalibration,
-        ).to(device)
+        shared = {name: getattr(card, name) for name in _IN_CARD}
+        return cls(network=network, flow=flow, alarm=alarm, **shared).to(device)

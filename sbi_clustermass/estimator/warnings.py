@@ -6,7 +6,7 @@ Masses are M200c [h^-1 Msun] as log10_mass [dex], velocities [km/s].
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import hypot
-from typing import Self, final
+from typing import final
 
 import numpy as np
 from jaxtyping import Float
@@ -24,53 +24,23 @@ _CURE = "clustermass train --for TABLE makes an estimator for such clusters"
 @final
 @dataclass(frozen=True)
 class TrainingRange:
-    """Range of the clusters on which an estimator was trained.
+    """Range of the clusters on which an estimator was trained. Unknown redshifts are taken to be that of `observation`.
 
     Attributes:
         support: Lowest and highest log10 mass [dex].
         observation: How the clusters were observed.
         cosmology: Cosmology of the clusters.
         richness: Fewest and most galaxies of a cluster.
-        redshifts: Redshifts of the clusters, rising [1].
-        velocity_error: Largest velocity error of any cluster [km/s].
-        cleaning: How interlopers were removed; empty if they were kept.
-        members_only: Whether the clusters have true members only.
         counts_galaxies: Whether the network sees the number of galaxies.
+        provenance: How the clusters were made.
     """
 
     support: tuple[float, float]
     observation: Observation
     cosmology: Cosmology
     richness: tuple[int, int]
-    redshifts: tuple[float, ...]
-    velocity_error: float
-    cleaning: str
-    members_only: bool
     counts_galaxies: bool
-
-    @classmethod
-    def from_provenance(
-        cls,
-        provenance: Provenance,
-        *,
-        support: tuple[float, float],
-        observation: Observation,
-        cosmology: Cosmology,
-        richness: tuple[int, int],
-        counts_galaxies: bool,
-    ) -> Self:
-        """Combine fields of an estimator with its provenance; unknown facts take the simulator's defaults."""
-        return cls(
-            support=support,
-            observation=observation,
-            cosmology=cosmology,
-            richness=richness,
-            redshifts=provenance.mocks.redshifts or (observation.redshift,),
-            velocity_error=_largest_error(provenance),
-            cleaning=provenance.mocks.cleaning,
-            members_only=provenance.mocks.sample == "members",
-            counts_galaxies=counts_galaxies,
-        )
+    provenance: Provenance
 
     def warnings(self, catalogue: Catalogue, posteriors: MassPosteriors) -> list[tuple[str, ...]]:
         """List the warnings for each cluster, quantified; a tuple is empty if there are none.
@@ -94,10 +64,11 @@ class TrainingRange:
         ]
 
     def _training_warnings(self) -> Iterator[str]:
-        if self.members_only:
+        cleaning = self.provenance.mocks.cleaning
+        if self.provenance.mocks.sample == "members":
             yield "trained on true members only; galaxies of an observed cluster include interlopers"
-        if self.cleaning:
-            yield f"trained on clusters cleaned of interlopers by {self.cleaning}: right for tables that are"
+        if cleaning:
+            yield f"trained on clusters cleaned of interlopers by {cleaning}: right for tables that are"
         if self.counts_galaxies:
             yield "the number of galaxies counts: right only for spectroscopy as complete as that of the mocks"
 
@@ -114,7 +85,8 @@ class TrainingRange:
         """Warn of the bias at another redshift, from self-similar scaling."""
         if not redshift > -1:  # unknown
             return
-        low, high = self.redshifts[0], self.redshifts[-1]
+        redshifts = self.provenance.mocks.redshifts or (self.observation.redshift,)
+        low, high = redshifts[0], redshifts[-1]
         at = f"at {low:.3f}" if low == high else f"at {low:.3f} to {high:.3f}"
         shift = redshift_shift(redshift, self.observation.redshift, self.cosmology)
         found = (
@@ -130,11 +102,12 @@ class TrainingRange:
         """Warn of the bias from velocity errors larger than those in the training, which increase the dispersion."""
         from clustermocks.kinematics.dispersion import velocity_dispersion
 
-        if not error > self.velocity_error:
+        trained = _largest_error(self.provenance)
+        if not error > trained:
             return
         sigma = float(velocity_dispersion([v_los], method="clipped")[0])
-        shift = error_shift(sigma, error, self.velocity_error)
-        most = f"the training clusters' were {self.velocity_error:.0f} at most"
+        shift = error_shift(sigma, error, trained)
+        most = f"the training clusters' were {trained:.0f} at most"
         found = f"velocity errors of {error:.0f} km/s, {most}: the mass is off by {shift:+.2f} dex"
         if shift > _TOO_FAR:
             raise ValueError(f"{found}, too much for a mass.\n  try:    {_CURE}")

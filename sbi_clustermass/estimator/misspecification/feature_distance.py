@@ -152,15 +152,6 @@ class FeatureDistance:
             p[here] = (1 + beyond) / (1 + len(held_out))
         return p
 
-    def whitened(self, network: Network, catalogue: Catalogue) -> Float[np.ndarray, "cluster position"]:
-        """Positions of clusters, transformed such that mocks with similar richness have mean 0 and unit covariance.
-
-        Suitable for tests of whole sets, such as `sbi.diagnostics.misspecification.calc_misspecification_mmd`.
-        """
-        offset, bins = self._offset(network, catalogue)
-        root = np.linalg.cholesky(self.precision)  # precision = root @ root.T
-        return np.einsum("ni,nij->nj", offset, root[bins])
-
     def _distance(
         self, network: Network, catalogue: Catalogue
     ) -> tuple[Float[np.ndarray, "cluster"], Int[np.ndarray, "cluster"]]:

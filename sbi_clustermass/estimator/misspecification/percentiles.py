@@ -5,7 +5,8 @@ galaxies; the residuals, in units of the spread, are assumed to have the same di
 at each mass are therefore known from all mocks. Masses are M200c [h^-1 Msun] as log10_mass [dex].
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from typing import Self, TypeAlias, final
 
 import numpy as np
@@ -56,15 +57,15 @@ class Percentiles:
         return cls(location, log_spread, quantiles, _tails(left, quantiles), reach)
 
     @staticmethod
-    def shapes(n: int) -> dict[str, tuple[int, ...]]:
-        """Shape of each field for `n` statistics."""
-        one_each = {
-            "location": (n, _N_TERMS),
-            "log_spread": (n, _N_TERMS),
-            "quantiles": (n, len(LEVELS)),
-            "tails": (n, 2),
-        }
-        return {**one_each, "reach": (2, 2)}
+    def shapes(n: int, prefix: str = "") -> dict[str, tuple[int, ...]]:
+        """Shape of each field for `n` statistics, by the name of its array."""
+        sizes = {"location": (_N_TERMS,), "log_spread": (_N_TERMS,), "quantiles": (len(LEVELS),), "tails": (2,)}
+        return {**{f"{prefix}{name}": (n, *size) for name, size in sizes.items()}, f"{prefix}reach": (2, 2)}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray], prefix: str = "") -> Self:
+        """Read the fields from arrays with these names and a prefix."""
+        return cls(**{each.name: np.asarray(arrays[prefix + each.name], float) for each in fields(cls)})
 
     def standardised(self, scaled: Scaled, where: MassAndRichness) -> Scaled:
         """Distance of each statistic from its mean, in units of its spread."""

@@ -6,7 +6,7 @@ Masses are M200c [h^-1 Msun] as log10_mass [dex], distances comoving [h^-1 Mpc],
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Self, TypeAlias, final
 
 import numpy as np
@@ -160,11 +160,10 @@ class PreprocessingChecks:
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """All fields as arrays in float32, for safetensors."""
-        parts = {"complete": self.complete, "observed": self.observed}
         inner = {
-            f"{part}.{each.name}": getattr(percentiles, each.name)
-            for part, percentiles in parts.items()
-            for each in fields(Percentiles)
+            f"{part}.{name}": values
+            for part, percentiles in (("complete", self.complete), ("observed", self.observed))
+            for name, values in vars(percentiles).items()
         }
         own = {"edges": self.edges, "aside": self.aside, "reach": np.array([self.reach])}
         return {name: np.asarray(values, np.float32) for name, values in (own | inner).items()}
@@ -176,23 +175,21 @@ class PreprocessingChecks:
         Raises:
             ValueError: An array is missing, or of another shape.
         """
-        sizes, shapes = {"complete": 1, "observed": len(CHECKS)}, {"reach": (1,), "edges": (_BINS - 1,)}
-        for part, n in sizes.items():
-            shapes |= {f"{part}.{name}": shape for name, shape in Percentiles.shapes(n).items()}
+        inner = Percentiles.shapes(1, "complete.") | Percentiles.shapes(len(CHECKS), "observed.")
+        shapes = {"reach": (1,), "edges": (_BINS - 1,)} | inner
         aside = np.asarray(arrays.get("aside", np.zeros((0, 0))), float)
         wrong = [name for name, shape in shapes.items() if np.shape(arrays.get(name, ())) != shape]
         if wrong or aside.shape[:2] != (len(CHECKS), _BINS) or aside.size == 0:
             raise ValueError(
                 f"PreprocessingChecks: {', '.join(wrong) or 'aside'} missing, or not of this version's shape."
             )
-        parts = {
-            part: Percentiles(
-                **{each.name: np.asarray(arrays[f"{part}.{each.name}"], float) for each in fields(Percentiles)}
-            )
-            for part in sizes
-        }
-        edges = np.asarray(arrays["edges"], float)
-        return cls(edges=edges, aside=aside, reach=float(arrays["reach"][0]), **parts)
+        return cls(
+            complete=Percentiles.from_arrays(arrays, "complete."),
+            observed=Percentiles.from_arrays(arrays, "observed."),
+            edges=np.asarray(arrays["edges"], float),
+            aside=aside,
+            reach=float(arrays["reach"][0]),
+        )
 
 
 def within_velocity(wide: Catalogue, v_cut: float) -> Catalogue:

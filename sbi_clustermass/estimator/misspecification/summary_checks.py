@@ -4,7 +4,7 @@ Masses are M200c [h^-1 Msun] as log10_mass [dex].
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Self, TypeAlias, final
 
 import numpy as np
@@ -29,6 +29,7 @@ from sbi_clustermass.posterior import MassPosteriors
 Infer: TypeAlias = Callable[[Catalogue], MassPosteriors]
 _MIN_MOCKS = 1000  # both halves
 _STATISTICS = list(STATISTICS.values())
+_OWN = ("middle", "precision", "least", "together", "either")  # arrays besides those of the percentiles
 _EMPTY = np.zeros(0)
 _MAX_SHARE = 0.999  # larger shares are written as "more than" this
 _MIN_P = 1e-12
@@ -153,9 +154,8 @@ class SummaryChecks:
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """All arrays in float32, for safetensors."""
-        own = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "percentiles"}
-        inner = {each.name: getattr(self.percentiles, each.name) for each in fields(Percentiles)}
-        return {name: values.astype(np.float32) for name, values in (own | inner).items()}
+        arrays = {**vars(self.percentiles), **{name: getattr(self, name) for name in _OWN}}
+        return {name: values.astype(np.float32) for name, values in arrays.items()}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Self:
@@ -165,13 +165,12 @@ class SummaryChecks:
             ValueError: An array is missing, or has a shape that does not fit the statistics of this version.
         """
         n, held_out = len(STATISTICS), (len(arrays.get("least", ())),)
-        inner = Percentiles.shapes(n)
-        own = {"middle": (n,), "precision": (n, n), "least": held_out, "together": held_out, "either": held_out}
-        wrong = [name for name, shape in (inner | own).items() if np.shape(arrays.get(name, _EMPTY)) != shape]
+        own = dict(zip(_OWN, ((n,), (n, n), held_out, held_out, held_out), strict=True))
+        shapes = Percentiles.shapes(n) | own
+        wrong = [name for name, shape in shapes.items() if np.shape(arrays.get(name, _EMPTY)) != shape]
         if wrong or not held_out[0]:
             raise ValueError(f"SummaryChecks: {', '.join(wrong) or 'least'} missing, or not of this version's shape.")
-        parts = ({name: np.asarray(arrays[name], float) for name in names} for names in (inner, own))
-        return cls(Percentiles(**next(parts)), **next(parts))
+        return cls(Percentiles.from_arrays(arrays), **{name: np.asarray(arrays[name], float) for name in own})
 
 
 def _seen(catalogue: Catalogue, posteriors: MassPosteriors) -> tuple[Scaled, MassAndRichness]:

@@ -170,55 +170,6 @@ def test_distance_and_p_value_by_another_road(alarm, estimator, reference, held_
     np.testing.assert_allclose(distance.p_value(estimator.network, held_out), p, atol=2.1 / 800)
 
 
-def test_positions_of_held_out_mocks_have_mean_0_and_covariance_1(alarm, estimator, held_out):
-    positions = alarm.feature_distances[0].whitened(estimator.network, held_out)
-    # shrinkage and 800 mocks for some 40 directions: 10 %, and the first directions are best known
-    np.testing.assert_allclose(positions.mean(0), 0, atol=0.25)
-    assert np.median(positions.var(0)) == pytest.approx(1, abs=0.2)
-    np.testing.assert_allclose(
-        (positions**2).sum(1), alarm.feature_distances[0].distance(estimator.network, held_out) ** 2, rtol=1e-6
-    )
-
-
-def test_bins_of_richness_appear_with_more_mocks(estimator, reference):
-    many = Catalogue.concatenate([reference, replace(simulated(600, 23), provenance=reference.provenance)])
-    distance = FeatureDistance.fit(estimator.network, many, seed=2)
-    assert len(distance.centre) == 2
-    assert distance.first[-1] == len(distance.distances)
-
-
-def test_the_image_sees_signs_whatever_the_network_sees(estimator, held_out):
-    some = held_out.select(np.arange(10))
-    own, image = (features_of(estimator.network, some, space) for space in ("embedding", "image"))
-    np.testing.assert_allclose(own, image, atol=1e-6)  # this network looks at the image
-    with pytest.raises(ValueError, match="unknown space 'pixels'"):
-        features_of(estimator.network, some, "pixels")  # type: ignore[arg-type]
-
-
-# ---- files and mistakes ---------------------------------------------------------------------------------------------
-
-
-def test_arrays_bring_an_alarm_back(alarm, estimator, held_out, answers):
-    arrays = alarm.to_arrays()
-    assert all(isinstance(values, np.ndarray) and values.dtype != object for values in arrays.values())
-    assert sum(values.nbytes for values in arrays.values()) < 2e6
-    back = Alarm.from_arrays(arrays)
-    assert back.tests == alarm.tests
-    before, after = (each.p_values(estimator.network, held_out, answers) for each in (alarm, back))
-    np.testing.assert_allclose(before, after, atol=3.1 / 800)  # float32 moves a rank or three
-
-
-def test_damaged_arrays_are_refused(alarm):
-    arrays = alarm.to_arrays()
-    for name in ("embedding.axes", "checks.tails", "checks.least"):
-        with pytest.raises(ValueError, match=r"FeatureDistance|SummaryChecks"):
-            Alarm.from_arrays({key: values for key, values in arrays.items() if key != name})
-    with pytest.raises(ValueError, match="inconsistent"):
-        Alarm.from_arrays({**arrays, "embedding.scale": arrays["embedding.scale"][:-1]})
-    with pytest.raises(ValueError, match="quantiles"):
-        Alarm.from_arrays({**arrays, "checks.quantiles": arrays["checks.quantiles"][:, 1:]})
-
-
 def test_mistakes_are_named(alarm, estimator, held_out):
     with pytest.raises(ValueError, match="600 mocks; needs at least 1000"):
         FeatureDistance.fit(estimator.network, held_out, seed=1)
