@@ -93,8 +93,7 @@ def _summary(each: object) -> str:
 
 def _entry(name: str, each: object) -> Iterator[str]:
     if inspect.isclass(each):
-        # sbi documents its own builders
-        yield f".. autoclass:: {name}\n   :members:\n   :exclude-members: sbi_builder\n"
+        yield f".. autoclass:: {name}\n   :members:\n"
     elif inspect.isroutine(each):
         yield f".. autofunction:: {name}\n"
     elif isinstance(each, Mapping):

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from typing import final
 
 from clustermocks.catalogue.provenance import Provenance as MockProvenance
-from clustermocks.simulators import provenance_as_text
 from sbi_clustermass.training import Training
 
 
@@ -40,6 +39,8 @@ class Provenance:
 
     def as_text(self) -> dict[str, str]:
         """List all facts except the settings of the training and the versions, by name, as text for a reader."""
+        from clustermocks.simulators import provenance_as_text  # every simulator, which an inference does not need
+
         facts = {
             **provenance_as_text(self.mocks),
             "alarm_clusters": self.alarm_clusters,

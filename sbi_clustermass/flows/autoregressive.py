@@ -8,12 +8,10 @@ from copy import deepcopy
 from dataclasses import dataclass
 from typing import ClassVar, final
 
-from sbi.neural_nets.estimators.nflows_flow import NFlowsFlow
-from sbi.neural_nets.net_builders import build_maf, build_maf_rqs, build_nsf
-from sbi.neural_nets.net_builders.flow import ContextSplineMap
 from torch import Tensor, nn
 
 from sbi_clustermass.flows.base import SbiFlow
+from sbi_clustermass.flows.density_estimator import DensityEstimator
 
 
 @final
@@ -30,7 +28,6 @@ class MAF(SbiFlow):
     """
 
     name: ClassVar[str] = "maf"
-    sbi_builder: ClassVar = staticmethod(build_maf)
 
     hidden_features: int = 50
     num_transforms: int = 5
@@ -57,7 +54,6 @@ class MAFRQS(SbiFlow):
     """
 
     name: ClassVar[str] = "maf_rqs"
-    sbi_builder: ClassVar = staticmethod(build_maf_rqs)
 
     hidden_features: int = 50
     num_transforms: int = 5
@@ -88,7 +84,6 @@ class NSF(SbiFlow):
     """
 
     name: ClassVar[str] = "nsf"
-    sbi_builder: ClassVar = staticmethod(build_nsf)
 
     hidden_features: int = 50
     num_transforms: int = 5
@@ -97,9 +92,11 @@ class NSF(SbiFlow):
     hidden_layers_spline_context: int = 1
     num_blocks: int = 2
 
-    def inner(self, theta: Tensor, features: Tensor) -> NFlowsFlow:
+    def inner(self, theta: Tensor, features: Tensor) -> DensityEstimator:
         """Build sbi's flow, with the layers untied."""
-        flow: NFlowsFlow = self.stock(theta, features)
+        from sbi.neural_nets.net_builders.flow import ContextSplineMap  # takes seconds: only a build waits
+
+        flow = self.stock(theta, features)
         for module in flow.modules():
             if isinstance(module, ContextSplineMap):
                 module.spline_predictor = nn.Sequential(*map(deepcopy, module.spline_predictor))

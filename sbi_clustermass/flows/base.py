@@ -14,13 +14,13 @@ from typing import Any, ClassVar, Protocol, Self
 
 import torch
 from jaxtyping import Float
-from sbi.neural_nets.estimators.base import ConditionalDensityEstimator
 from torch import Tensor, nn
 
 from clustermocks.io.registry import check_fields, lookup
 from sbi_clustermass.embeddings.galaxies import stages
 from sbi_clustermass.embeddings.kde import KDEImage
 from sbi_clustermass.embeddings.registry import EMBEDDINGS, embedding_config, embedding_from_config
+from sbi_clustermass.flows.density_estimator import DensityEstimator
 from sbi_clustermass.flows.embed_once import EmbedOnce
 from sbi_clustermass.flows.mlp import ACTIVATIONS, trunk
 
@@ -130,8 +130,6 @@ class SbiFlow(BaseFlow):
         activation: Activation between the trunk's layers: elu, gelu, relu, silu or tanh.
     """
 
-    sbi_builder: ClassVar[Callable[..., Any]]
-
     embedding: nn.Module = field(default_factory=KDEImage)
     trunk: tuple[int, ...] = (256, 64)
     activation: str = "relu"
@@ -154,17 +152,18 @@ class SbiFlow(BaseFlow):
 
         return assemble(self.embedding, theta, x, head=head, inner=self.inner)
 
-    def inner(
-        self, theta: Float[Tensor, "batch theta"], features: Float[Tensor, "rows feature"]
-    ) -> ConditionalDensityEstimator:
+    def inner(self, theta: Float[Tensor, "batch theta"], features: Float[Tensor, "rows feature"]) -> DensityEstimator:
         """Build the estimator of the parameters given the trunk's features: sbi's own, unless a flow mends it."""
         return self.stock(theta, features)
 
     def stock(self, theta: Float[Tensor, "batch theta"], features: Float[Tensor, "rows feature"]) -> Any:
-        """Build sbi's own estimator of the parameters given the trunk's features."""
+        """Build sbi's own estimator of the parameters given the trunk's features, by `build_` and the flow's name."""
+        from sbi.neural_nets import net_builders  # takes seconds, and `Tabulated` does not need it
+
         with warnings.catch_warnings():  # that a flow of one parameter is Gaussian: false of splines, else documented
             warnings.filterwarnings("ignore", message="In one-dimensional output space")
-            return self.sbi_builder(theta, features, z_score_x="independent", z_score_y="none", **self.options())
+            build = getattr(net_builders, f"build_{self.name}")
+            return build(theta, features, z_score_x="independent", z_score_y="none", **self.options())
 
     def options(self) -> dict[str, Any]:
         """The options of sbi's builder: the fields other than embedding, trunk and activation, under sbi's names."""
@@ -178,7 +177,7 @@ def assemble(
     x: Float[Tensor, "batch *event"],
     *,
     head: Callable[[Tensor, int], nn.Module],
-    inner: Callable[[Tensor, Tensor], ConditionalDensityEstimator],
+    inner: Callable[[Tensor, Tensor], DensityEstimator],
 ) -> EmbedOnce:
     """Build embedding, head and inner estimator on one batch of pairs.
 

@@ -8,15 +8,14 @@ from typing import final
 
 import torch
 from jaxtyping import Float
-from sbi.neural_nets.estimators.base import ConditionalDensityEstimator
-from sbi.neural_nets.estimators.nflows_flow import NFlowsFlow
 from torch import Tensor, nn
 
+from sbi_clustermass.flows.density_estimator import DensityEstimator
 from sbi_clustermass.flows.univariate import Density, density_at, floored_log_mass, has_normal_base
 
 
 @final
-class EmbedOnce(ConditionalDensityEstimator):
+class EmbedOnce(DensityEstimator):
     """q(theta | x) = inner.log_prob(theta, embedding(summary(x))), with the embedding evaluated once per condition.
 
     It takes sbi's shapes: input (sample, batch, theta) or (batch, theta), condition (batch, *event) or
@@ -32,11 +31,11 @@ class EmbedOnce(ConditionalDensityEstimator):
         self,
         summary: nn.Module,
         embedding: nn.Module,
-        inner: ConditionalDensityEstimator,
+        inner: DensityEstimator,
         condition_shape: torch.Size | tuple[int, ...],
     ) -> None:
         super().__init__(inner, input_shape=inner.input_shape, condition_shape=torch.Size(condition_shape))
-        self.net: ConditionalDensityEstimator
+        self.net: DensityEstimator
         self.summary = summary
         self.embedding = embedding
 
@@ -121,6 +120,8 @@ class EmbedOnce(ConditionalDensityEstimator):
         Raises:
             TypeError: The inner estimator is not a flow from Gaussian noise.
         """
+        from sbi.neural_nets.estimators.nflows_flow import NFlowsFlow  # takes seconds, and a posterior needs none of it
+
         transform = getattr(self.net, "inverse_transform", None)
         if transform is None or (isinstance(self.net, NFlowsFlow) and not has_normal_base(self.net)):
             raise TypeError(f"{type(self.net).__name__} is not a flow from Gaussian noise: it has no transform to it.")

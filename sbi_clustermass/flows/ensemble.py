@@ -9,14 +9,14 @@ from typing import final
 
 import torch
 from jaxtyping import Float
-from sbi.neural_nets.estimators.base import ConditionalDensityEstimator
 from torch import Tensor, nn
 
+from sbi_clustermass.flows.density_estimator import DensityEstimator
 from sbi_clustermass.flows.embed_once import EmbedOnce
 
 
 @final
-class Ensemble(ConditionalDensityEstimator):
+class Ensemble(DensityEstimator):
     r"""Mean of the members' densities of one parameter, each normalised on the prior's support before mixing.
 
     Member k has the density $q_k$ and puts $Z_k(x) = \int_\mathrm{support} q_k$ on the support. As an estimator for sbi

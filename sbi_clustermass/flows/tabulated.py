@@ -5,10 +5,10 @@ from typing import ClassVar, final
 
 import torch
 from jaxtyping import Float
-from sbi.neural_nets.estimators.base import ConditionalDensityEstimator
 from torch import Tensor, nn
 
 from sbi_clustermass.flows.base import SbiFlow, assemble
+from sbi_clustermass.flows.density_estimator import DensityEstimator
 from sbi_clustermass.flows.embed_once import EmbedOnce
 
 _TAIL = 30.0  # e-folds of the exponential tails that are counted, one per knot's distance: the rest is 1e-13
@@ -63,7 +63,7 @@ def _check_one_column(theta: Tensor) -> None:
 
 
 @final
-class TabulatedEstimator(ConditionalDensityEstimator):
+class TabulatedEstimator(DensityEstimator):
     """sbi's estimator of one parameter on a table; a condition is features, (batch, feature)."""
 
     def __init__(self, ends: Float[Tensor, "2"], net: nn.Module, knots: int, *, features: int) -> None:

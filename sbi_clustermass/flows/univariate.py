@@ -2,22 +2,25 @@
 
 The mass within bounds has a closed form for a mixture of Gaussians. For a flow from Gaussian noise u = T(theta), T
 monotone, it is Phi(T(high)) - Phi(T(low)): two evaluations, exact. Any other density is integrated.
+
+sbi, nflows and zuko take seconds to import, and a closed form needs none of them: functions import them.
 """
 
 from dataclasses import dataclass
 from functools import lru_cache
 from math import log, pi, sqrt
-from typing import Protocol, cast, final, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, cast, final, runtime_checkable
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from nflows.distributions.normal import StandardNormal
-from sbi.neural_nets.estimators.base import ConditionalDensityEstimator
-from sbi.neural_nets.estimators.nflows_flow import NFlowsFlow
-from sbi.neural_nets.estimators.zuko_flow import ZukoFlow
 from torch import Tensor
-from zuko.distributions import DiagNormal, NormalizingFlow
+
+from sbi_clustermass.flows.density_estimator import DensityEstimator
+
+if TYPE_CHECKING:
+    from sbi.neural_nets.estimators.nflows_flow import NFlowsFlow
+    from zuko.distributions import NormalizingFlow
 
 _QUADRATURE_NODES = 256
 _LEAST_MASS = log(0.01)  # floor of the log mass in the truncated loss of a flow
@@ -89,7 +92,7 @@ class ClosedFormEstimator(Protocol):
 class NFlowsDensity:
     """An nflows flow of one parameter from Gaussian noise."""
 
-    inner: NFlowsFlow
+    inner: "NFlowsFlow"
     features: Float[Tensor, "batch feature"]
 
     def log_prob(self, values: Float[Tensor, "#batch value"]) -> Float[Tensor, "batch value"]:
@@ -108,7 +111,7 @@ class NFlowsDensity:
 class ZukoDensity:
     """A zuko flow of one parameter from Gaussian noise; its networks have run once for each condition."""
 
-    distribution: NormalizingFlow
+    distribution: "NormalizingFlow"
     features: Float[Tensor, "batch feature"]
 
     def log_prob(self, values: Float[Tensor, "#batch value"]) -> Float[Tensor, "batch value"]:
@@ -131,7 +134,7 @@ class QuadratureDensity:
     It is accurate for features wider than a hundredth of the interval.
     """
 
-    inner: ConditionalDensityEstimator
+    inner: DensityEstimator
     features: Float[Tensor, "batch feature"]
 
     def log_prob(self, values: Float[Tensor, "#batch value"]) -> Float[Tensor, "batch value"]:
@@ -144,12 +147,16 @@ class QuadratureDensity:
         return (self.log_prob(low + (high - low) * nodes[None]) + log_weights).logsumexp(-1) + log(high - low)
 
 
-def density_at(inner: ConditionalDensityEstimator, features: Float[Tensor, "batch feature"]) -> Density:
+def density_at(inner: DensityEstimator, features: Float[Tensor, "batch feature"]) -> Density:
     """Density of one parameter at each row of features, in the form with the most accurate mass within bounds."""
     if isinstance(inner, MixtureEstimator):
         return inner.mixture(features)
     if isinstance(inner, ClosedFormEstimator):
         return inner.density(features)
+    from sbi.neural_nets.estimators.nflows_flow import NFlowsFlow
+    from sbi.neural_nets.estimators.zuko_flow import ZukoFlow
+    from zuko.distributions import DiagNormal
+
     if isinstance(inner, ZukoFlow):
         distribution = inner.net(inner.embedding_net(features))
         if isinstance(distribution.base, DiagNormal):
@@ -175,7 +182,7 @@ def floored_log_mass(density: Density, low: float, high: float) -> Float[Tensor,
     return log_mass
 
 
-def check_one_parameter(estimator: ConditionalDensityEstimator) -> None:
+def check_one_parameter(estimator: DensityEstimator) -> None:
     """Refuse an estimator of several parameters.
 
     Raises:
@@ -187,8 +194,10 @@ def check_one_parameter(estimator: ConditionalDensityEstimator) -> None:
         )
 
 
-def has_normal_base(inner: NFlowsFlow) -> bool:
+def has_normal_base(inner: "NFlowsFlow") -> bool:
     """Whether the flow's base distribution is N(0, 1)."""
+    from nflows.distributions.normal import StandardNormal
+
     return any(isinstance(module, StandardNormal) for module in inner.net.children())
 
 

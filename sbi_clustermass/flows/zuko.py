@@ -9,17 +9,6 @@ period of 2 pi standard deviations, which suits an angle, but would make the lea
 from dataclasses import dataclass
 from typing import ClassVar, final
 
-from sbi.neural_nets.net_builders import (
-    build_zuko_bpf,
-    build_zuko_gf,
-    build_zuko_maf,
-    build_zuko_naf,
-    build_zuko_nice,
-    build_zuko_nsf,
-    build_zuko_sospf,
-    build_zuko_unaf,
-)
-
 from sbi_clustermass.flows.base import SbiFlow
 
 
@@ -35,7 +24,6 @@ class ZukoMAF(SbiFlow):
     """
 
     name: ClassVar[str] = "zuko_maf"
-    sbi_builder: ClassVar = staticmethod(build_zuko_maf)
 
     hidden_features: tuple[int, ...] = (50, 50)
     num_transforms: int = 5
@@ -54,7 +42,6 @@ class ZukoNICE(SbiFlow):
     """
 
     name: ClassVar[str] = "zuko_nice"
-    sbi_builder: ClassVar = staticmethod(build_zuko_nice)
 
     hidden_features: tuple[int, ...] = (50, 50)
     num_transforms: int = 5
@@ -76,7 +63,6 @@ class ZukoNSF(SbiFlow):
     """
 
     name: ClassVar[str] = "zuko_nsf"
-    sbi_builder: ClassVar = staticmethod(build_zuko_nsf)
 
     hidden_features: tuple[int, ...] = (50, 50)
     num_transforms: int = 5
@@ -98,7 +84,6 @@ class ZukoGF(SbiFlow):
     """
 
     name: ClassVar[str] = "zuko_gf"
-    sbi_builder: ClassVar = staticmethod(build_zuko_gf)
 
     hidden_features: tuple[int, ...] = (50, 50)
     num_transforms: int = 3
@@ -121,7 +106,6 @@ class ZukoSOSPF(SbiFlow):
     """
 
     name: ClassVar[str] = "zuko_sospf"
-    sbi_builder: ClassVar = staticmethod(build_zuko_sospf)
 
     hidden_features: tuple[int, ...] = (50, 50)
     num_transforms: int = 5
@@ -144,7 +128,6 @@ class ZukoNAF(SbiFlow):
     """
 
     name: ClassVar[str] = "zuko_naf"
-    sbi_builder: ClassVar = staticmethod(build_zuko_naf)
 
     hidden_features: tuple[int, ...] = (50, 50)
     num_transforms: int = 5
@@ -167,7 +150,6 @@ class ZukoUNAF(SbiFlow):
     """
 
     name: ClassVar[str] = "zuko_unaf"
-    sbi_builder: ClassVar = staticmethod(build_zuko_unaf)
 
     hidden_features: tuple[int, ...] = (50, 50)
     num_transforms: int = 5
@@ -190,7 +172,6 @@ class ZukoBPF(SbiFlow):
     """
 
     name: ClassVar[str] = "zuko_bpf"
-    sbi_builder: ClassVar = staticmethod(build_zuko_bpf)
 
     hidden_features: tuple[int, ...] = (50, 50)
     num_transforms: int = 3

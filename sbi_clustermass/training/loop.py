@@ -8,10 +8,10 @@ from typing import Any, final
 import numpy as np
 import torch
 from jaxtyping import Float
-from sbi.neural_nets.estimators.base import ConditionalDensityEstimator
 from torch import Tensor, nn
 
 from sbi_clustermass.flows import EmbedOnce
+from sbi_clustermass.flows.density_estimator import DensityEstimator
 from sbi_clustermass.training.batches import Batches
 from sbi_clustermass.training.checkpoint import Checkpoint
 from sbi_clustermass.training.dataset import Dataset, Storage, chunks
@@ -39,7 +39,7 @@ class TrainingData:
     storage: Storage | None = None
 
 
-def build_network(builder: Callable, theta: Tensor, x: Tensor, *, seed: int) -> ConditionalDensityEstimator:
+def build_network(builder: Callable, theta: Tensor, x: Tensor, *, seed: int) -> DensityEstimator:
     """Build an untrained network on the CPU, with the weights of this seed; torch's global generator is unchanged."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -47,7 +47,7 @@ def build_network(builder: Callable, theta: Tensor, x: Tensor, *, seed: int) -> 
 
 
 def fit(
-    network: ConditionalDensityEstimator,
+    network: DensityEstimator,
     data: TrainingData,
     *,
     support: Support | None,
@@ -88,7 +88,7 @@ class _Fitting:
     """Training that can be interrupted at any validation and continued."""
 
     def __init__(
-        self, network: ConditionalDensityEstimator, data: TrainingData, support: Support | None, training: Training
+        self, network: DensityEstimator, data: TrainingData, support: Support | None, training: Training
     ) -> None:
         self.network, self.support, self.training = network, support, training
         self.fitting, self.validating, self.generator = _prepare(network, data, training)
@@ -192,7 +192,7 @@ def _prepare(network: nn.Module, data: TrainingData, training: Training) -> tupl
 
 
 def clusters_loss(
-    network: ConditionalDensityEstimator, theta: Tensor, x: Tensor, *, support: Support | None
+    network: DensityEstimator, theta: Tensor, x: Tensor, *, support: Support | None
 ) -> Float[Tensor, "cluster"]:
     """Loss −log q(theta | x), plus log ∫ q over the support if there is one [nats].
 

@@ -2,10 +2,10 @@
 
 import torch
 from jaxtyping import Int
-from sbi.neural_nets.estimators.base import ConditionalDensityEstimator
 from torch import Tensor, nn
 
 from sbi_clustermass.flows import EmbedOnce
+from sbi_clustermass.flows.density_estimator import DensityEstimator
 from sbi_clustermass.training.augmentation import Augmentation
 from sbi_clustermass.training.dataset import Dataset, DenseDataset, GalaxyWriter, RaggedDataset, Storage, chunks
 
@@ -27,7 +27,7 @@ def precompute_summaries(network: nn.Module, dataset: Dataset, storage: Storage)
     return dataset if summaries is None else DenseDataset(dataset.theta, summaries, is_summary=True)
 
 
-def network_on(dataset: Dataset, network: ConditionalDensityEstimator) -> ConditionalDensityEstimator:
+def network_on(dataset: Dataset, network: DensityEstimator) -> DensityEstimator:
     """Network to evaluate on a dataset: of summaries, the stages after the summary, which share the weights."""
     is_summary = isinstance(dataset, DenseDataset) and dataset.is_summary
     return network.on_summaries() if is_summary and isinstance(network, EmbedOnce) else network

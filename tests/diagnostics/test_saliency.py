@@ -10,9 +10,9 @@ from torch import nn
 from clustermocks import MDPL2, Catalogue, Observation
 from sbi_clustermass import KDEImage, StackedAffine
 from sbi_clustermass.diagnostics.saliency import gaussian_masks, saliency
+from sbi_clustermass.flows.affine_flow import AffineFlow
 from sbi_clustermass.flows.embed_once import EmbedOnce
 from sbi_clustermass.flows.ensemble import Ensemble
-from sbi_clustermass.flows.stacked_affine import AffineFlow
 
 CENTRE, WIDTH = 14.3, 0.02  # [dex] narrow and far from the support's ends: the posterior mean is the network's own
 

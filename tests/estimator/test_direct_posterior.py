@@ -16,7 +16,7 @@ FAILURE_RATE = 1e-3  # of each statistical test, had the seed not been fixed
 def calibrated():
     """A network whose density is exact, N(14.3 + .3 v, .2) truncated to 13.0 to 15.6, and observations."""
     from sbi_clustermass.flows import EmbedOnce
-    from sbi_clustermass.flows.stacked_affine import AffineFlow
+    from sbi_clustermass.flows.affine_flow import AffineFlow
 
     inner = AffineFlow(torch.tensor([14.3]), torch.tensor([1.0]), blocks=1)
     network = EmbedOnce(nn.Identity(), FirstVelocity(), inner, (1, 3))

@@ -14,7 +14,7 @@ from scipy.stats import norm, truncnorm
 from torch import nn
 
 from sbi_clustermass.flows import EmbedOnce, StackedAffine
-from sbi_clustermass.flows.stacked_affine import StandardiseParameters
+from sbi_clustermass.flows.affine_flow import StandardiseParameters
 from sbi_clustermass.flows.univariate import log_normal_mass
 
 LOW, HIGH = 13.5, 15.3

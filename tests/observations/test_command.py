@@ -1,4 +1,7 @@
-"""`clustermass infer` with all its outputs at once, and with options that do not go together."""
+"""`clustermass infer` with all its outputs at once, with options that do not go together, and its start."""
+
+import subprocess
+import sys
 
 import pandas
 import pytest
@@ -167,3 +170,14 @@ def test_the_centre_is_read_in_degrees_and_in_hours(words):
 def test_a_centre_that_is_none_is_refused_with_an_example(words):
     with pytest.raises(ValueError, match=r"such as 194\.95,27\.98, or 12:59:48"):
         table_options(TableOptions(), centre=words, column=None, id=None, clusters=None)
+
+
+def test_an_inference_with_the_shipped_model_waits_for_no_slow_library_that_it_does_not_need(survey):
+    slow = "sbi nflows zuko pyro sklearn matplotlib tensorboard scipy.stats astropy.coordinates clustermocks.simulators"
+    code = (
+        "import sys; from sbi_clustermass.cli.main import main\n"
+        f"try: main(['infer', {str(survey)!r}])\n"
+        f"except SystemExit as end: print(end.code, [name for name in {slow.split()} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "0 []", done.stderr

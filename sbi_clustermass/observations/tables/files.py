@@ -64,19 +64,22 @@ def read_file(path: Path, wanted: str | None = None) -> "Table":
 
 def _flatten(table: "Table") -> None:
     """Convert to plain columns the quantities and sky coordinates that astropy keeps in ECSV and FITS."""
-    from astropy.coordinates import SkyCoord
     from astropy.table import Column
 
     for name in table.colnames:
         column = cast("Any", table[name])
+        if isinstance(column, Column):
+            continue
+        from astropy.coordinates import SkyCoord  # takes long, and a table of plain columns does not need it
+
         if isinstance(column, SkyCoord):
             table.remove_column(name)
             for ours in ("ra", "dec"):
                 angle = getattr(cast("Any", column.icrs), ours).deg
                 table[ours if ours not in table.colnames else f"{name}_{ours}"] = Column(angle, unit="deg")
-        elif not isinstance(column, Column) and hasattr(column, "unit"):
+        elif hasattr(column, "unit"):
             table[name] = Column(column.value, unit=column.unit, meta=column.info.meta)
-        elif not isinstance(column, Column):
+        else:
             table.remove_column(name)
 
 
