@@ -1,6 +1,6 @@
-"""Compare the simulator with what was measured on N-body mocks: `python benchmarks/acceptance.py`.
+"""Comparison of the simulator with measurements on N-body mocks: `python benchmarks/acceptance.py`.
 
-Prints one line a quantity: found, its error, wanted, tolerance, pass or fail. Masses are M200c [h^-1 Msun]; sigma is
+Prints one line per quantity: found, its error, wanted, tolerance, pass or fail. Masses are M200c [h^-1 Msun]; sigma is
 the plain standard deviation of line-of-sight velocities [km/s].
 
 References: Ho et al. 2019, ApJ 887, 25 and its public notebooks (MDPL2 mocks); Evrard et al. 2008, ApJ 672, 122;
@@ -35,14 +35,14 @@ _HALF_BIN = 0.1  # [dex] around a node
 @final
 @dataclass(frozen=True)
 class Check:
-    """One quantity: what was found, with its standard error, what N-body mocks have, and how near it has to be.
+    """One quantity: its value in our mocks with its standard error, that of N-body mocks, and the accepted difference.
 
     Attributes:
-        name: The quantity, with its unit.
+        name: Name of the quantity, with its unit.
         found: Value in our mocks.
         error: Standard error of `found`.
         wanted: Value in the N-body mocks.
-        tolerance: Largest difference accepted; None where the difference is only reported.
+        tolerance: Largest difference accepted; None if the difference is only reported.
     """
 
     name: str
@@ -53,7 +53,7 @@ class Check:
 
     @property
     def verdict(self) -> str:
-        """pass, FAIL, or empty where there is nothing to pass."""
+        """Verdict: pass, FAIL, or empty if there is no tolerance."""
         if self.tolerance is None:
             return ""
         return "pass" if abs(self.found - self.wanted) <= self.tolerance else "FAIL"
@@ -112,10 +112,10 @@ def dispersions(catalogue: Catalogue) -> Values:
 
 
 def checks(n: int, seed: int, n_jobs: int = 1) -> list[Check]:
-    """All quantities, on n clusters flat in mass for each simulator and cylinder.
+    """Measure all quantities, on n clusters flat in mass for each simulator and cylinder.
 
     Args:
-        n: Clusters a catalogue; 20 000 bring the errors well under the tolerances.
+        n: Number of clusters in a catalogue; with 20 000, the errors are well below the tolerances.
         seed: Seed of masses and clusters.
         n_jobs: Worker processes.
     """
@@ -155,7 +155,7 @@ def _relation_checks(
 
 
 def _mass_scatter_check(name: str, catalogue: Catalogue, wanted: float) -> Iterator[Check]:
-    """Scatter of the mass read off the relation, for 14 < log10_mass < 15 as the mass function has them."""
+    """Scatter of the mass read off the relation, for masses of the mass function with 14 < log10_mass < 15."""
     mass_function = HaloMassFunction(low=_LOW, high=_HIGH)
 
     def scatter(clusters: _Clusters) -> float:
@@ -193,7 +193,7 @@ def _interloper_checks(catalogue: Catalogue) -> Iterator[Check]:
 
 
 def _clumping_check(catalogue: Catalogue) -> Check:
-    """Standard deviation of the number of interlopers over Poisson's: 1 if smooth, 2.3 to 3.3 in clumps."""
+    """Standard deviation of the number of interlopers over that of Poisson: 1 if smooth, 2.3 to 3.3 in clumps."""
     interlopers = (catalogue.n_galaxies - _members(catalogue))[_near(catalogue, 14.0)]
     excess = _with_error(lambda counts: np.std(counts) / np.sqrt(np.mean(counts)), interlopers)
     return Check("interlopers at 10^14: deviation over Poisson's", *excess, 2.8, 1.4)
@@ -276,7 +276,7 @@ def _with_error(statistic: Callable[[Values], Any], values: Values) -> tuple[flo
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Print the table; 0 if everything passed."""
+    """Print the table; return 0 if everything passed."""
     parser = argparse.ArgumentParser(prog="python benchmarks/acceptance.py", description=__doc__)
     parser.add_argument("--n", type=int, default=20_000, help="clusters a catalogue (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="seed (default: %(default)s)")

@@ -2,12 +2,11 @@
 
     python benchmarks/cosmology_bias.py [--surveys 8] [--clusters 4000] [--seed 21] [--out runs/recovery] [--quick]
 
-Mocks of MDPL2 and of Om +- .05, sigma8 +- .1, each observed as the surveys of recovery.py, whose trained estimator and
-selection it takes from --out (and makes, if they are missing), as the survey's analyst assumes. Distances on the sky
-are turned into h^-1 Mpc in MDPL2, as the analyst would. Every survey covers the same area, whose volume depends on the
-true Om and, in the fit, on the inferred one. Haloes below 10^13, of which one in 4000 selected clusters is, are left
-out. Printed are the mean shift of each parameter, its error over the surveys, the posterior's width, and the shift in
-units of it.
+Mocks of MDPL2 and of Om +- .05, sigma8 +- .1 are each observed like the surveys of recovery.py, whose trained estimator
+and selection are taken from --out (and made, if they are missing). Distances on the sky are converted to h^-1 Mpc in
+MDPL2, as the survey's analyst would. Every survey covers the same area, whose volume depends on the true Om and, in the
+fit, on the inferred one. Haloes below 10^13, which are one in 4000 selected clusters, are left out. The mean shift of
+each parameter, its error over the surveys, the posterior's width, and the shift in units of it are printed.
 """
 
 import argparse
@@ -48,7 +47,7 @@ MASSES = CosmologyMassFunction(Om0=(0.15, 0.50), sigma8=(0.60, 1.10))
 
 
 def observed(observatory: Observatory, cosmology: Cosmology, masses: np.ndarray, seed: int) -> Catalogue:
-    """Observe haloes of another cosmology as an analyst does who assumes the training one."""
+    """Observe haloes of another cosmology like an analyst who assumes the training one."""
     assumed = observatory.model.observation
     wide = replace(assumed, aperture=WIDER * assumed.aperture)
     mocks = replace(observatory.model, cosmology=cosmology, observation=wide).simulate(masses, seed=seed)

@@ -1,10 +1,10 @@
-"""Galaxies to normalised posteriors on 256 masses: ours, and sbi's batched route with the same weights.
+"""Speed from galaxies to normalised posteriors on 256 masses: ours, and that of sbi's batched method, same weights.
 
     python benchmarks/inference.py [--clusters 20000] [--sbi-clusters 20] [--device cuda]
 
 sbi gets the same weights as a stock `NFlowsFlow` with the embedding inside. It embeds a cluster again for each mass and
-each of the 10 000 draws of its leakage factor, holding those images of all clusters at once: its time grows with the
-clusters it is asked for (linearly, at best), and 20 of them are timed and scaled. The peak memory is the process' own,
+each of the 10 000 draws of its leakage factor, and keeps these images of all clusters at once. Its time grows with the
+number of clusters (linearly, at best), so that 20 of them are timed and scaled. Peak memory is that of the process,
 above what it held before.
 """
 

@@ -1,9 +1,9 @@
 """The mocks behind the shipped estimator.
 
-All galaxies are interlopers, redshift and centre are measured as in data, a random share of the galaxies has
-velocities, with errors; the redshift is measured again from those. A third of the clusters have three times as many
-galaxies for a volume: nearby clusters are seen to fainter galaxies than the mocks', and the number of galaxies must not
-count.
+The mocks have all kinds of interlopers; redshift and centre are measured as in data. A random share of the galaxies has
+velocities, with errors, and the redshift is measured again from these. A third of the clusters have three times as many
+galaxies per volume, because nearby clusters are observed to fainter galaxies than those of the mocks, and the network
+must not use the number of galaxies.
 
 Masses are M200c [h^-1 Msun] as log10_mass [dex], velocities [km/s].
 """
@@ -28,13 +28,13 @@ _APART = 10**12  # more than any number of hosts
 
 
 def denser(factor: float, plain: HaloModel) -> HaloModel:
-    """The same model with so many times its galaxies for a volume, in haloes and in the field alike."""
+    """Multiply the number of a model's galaxies per volume, both in haloes and in the field."""
     richer = replace(plain.galaxies, richness=factor * plain.galaxies.richness)
     return replace(plain, tracer_density=factor * plain.tracer_density, galaxies=richer)
 
 
 def drawn(n: int, seed: int, masses: Masses = FLAT, plain: HaloModel = MODEL) -> Catalogue:
-    """Mocks as they are trained on: of both densities, seen through incomplete and imprecise spectroscopy."""
+    """Draw mocks like the training set: of both densities, with incomplete and imprecise spectroscopy."""
     few = round(n * DENSE_SHARE)
     parts = [
         model.simulate(masses.draw(size, seed + i), seed=seed + i)
@@ -52,7 +52,7 @@ def drawn(n: int, seed: int, masses: Masses = FLAT, plain: HaloModel = MODEL) ->
 
 
 def _of_other_hosts(mocks: Catalogue, part: int) -> Catalogue:
-    """Hosts of another number, so that no split takes two hosts of two parts for one."""
+    """Renumber the hosts, so that no split takes hosts of different parts for one."""
 
     def moved(table: pa.Table) -> pa.Table:
         ids = table["host_id"].to_numpy() + part * _APART
@@ -62,7 +62,7 @@ def _of_other_hosts(mocks: Catalogue, part: int) -> Catalogue:
 
 
 def prepared(n: int, seed: int) -> tuple[Catalogue, Catalogue]:
-    """Mocks with the galaxies beyond the velocity cut counted: of the default model and complete; and as trained on."""
+    """Draw mocks with counts of galaxies beyond the velocity cut: complete ones, and ones like the training set."""
     wide = replace(MODEL, observation=replace(MODEL.observation, v_cut=REACH))
     complete = wide.simulate(FLAT.draw(n, seed), seed=seed)
     both = complete, drawn(n, seed + 10, plain=wide)

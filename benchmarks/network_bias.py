@@ -1,13 +1,13 @@
-"""Bias of a population from the network alone, without the noise of surveys: at how many clusters it matters.
+"""Bias of a population fit due to the network alone, without the noise of surveys, by number of clusters.
 
     python benchmarks/network_bias.py [--out runs/recovery] [MODEL ...]
 
-Were every mass posterior the simulator's, the score of the population's likelihood (its gradient at the truth) would be
-zero on average, and so would its difference from the score of the true masses. Both are averaged over the library of
-recovery.py, whose command goes first, each cluster weighted as often as it is in a survey at the middle of the priors.
-A score times the parameters' covariance is the shift of a fit. Printed are the shifts, in units of the posterior's
-width, that the network causes and that the measured selection causes (with the library's noise), and the number of
-clusters at which the network's reaches .2. Models: cosmology, mrp.
+If every mass posterior were exact, the score of the population's likelihood (its gradient at the truth) would be zero
+on average, and so would its difference from the score of the true masses. Both are averaged over the library of
+recovery.py, which must run first, each cluster weighted by its frequency in a survey at the middle of the priors. A
+score times the parameters' covariance is the shift of a fit. The shifts due to the network and due to the measured
+selection (with the library's noise) are printed in units of the posterior's width, with the number of clusters at which
+that of the network reaches .2. Models: cosmology, mrp.
 """
 
 import argparse

@@ -1,12 +1,12 @@
-"""Speed of the population likelihood: ours, and the usual mean over posterior samples in a Pyro model.
+"""Speed of the population likelihood, compared with the usual mean over posterior samples in a Pyro model.
 
     python benchmarks/population.py [--clusters 100000] [--threads 1] [--device cuda] [--quick]
 
 The peer is a Pyro model with a plate over clusters and the mean of phi(m) / prior(m) over 256 samples of each
-posterior, value and gradient through Pyro's own trace: what gwpopulation and SOLikeT compute. It takes the MRP function
-at each sample; that of a cosmology it interpolates between our masses. Then our time is profiled, in units of a copy of
-the table, and Om and sigma8 are fitted. Peak memory is that of the process. On a busy machine one thread is faster than
-two, which wait for each other at each small step.
+posterior, value and gradient through Pyro's own trace, as gwpopulation and SOLikeT compute it. The peer evaluates the
+MRP function at each sample, and interpolates that of a cosmology between our masses. Then our time is profiled, in
+units of a copy of the table, and Om and sigma8 are fitted. Peak memory is that of the process. On a busy machine one
+thread is faster than two, which wait for each other at each small step.
 """
 
 import argparse

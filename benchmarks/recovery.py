@@ -1,14 +1,14 @@
-"""Injection and recovery over many mock surveys, from galaxies to hyperparameters: are the error bars true?
+"""Injection and recovery over many mock surveys, from galaxies to hyperparameters: accuracy of the error bars.
 
     python benchmarks/recovery.py [--surveys 400] [--seed 11] [--out runs/recovery] [--quick] [MODEL:CLUSTERS ...]
 
-Hyperparameters are drawn from the priors of the model, clusters from 10^12.5 up from their mass function, observed as
-HaloModel.ho2019(dominant=True) with 20 galaxies or more, inferred by a trained ensemble and fitted; the volume is such
-that a survey at the middle of the priors has about 1000 or 10 000 clusters. Models: cosmology, mrp (mass functions),
-relation (mrp, and an observable). Each parameter's rank in its posterior is uniform if all is right: a
-Kolmogorov-Smirnov test, coverage, and pulls; `pp.png`. Posteriors are drawn by importance weights (`Laplace`, whose
-Pareto k is printed). `--quick` takes a fiftieth of all and shows that it runs. Some hours on one core; what is done is
-kept in --out, and the same command continues.
+Hyperparameters are drawn from the priors of the model, and clusters above 10^12.5 from their mass function. Clusters
+are observed as HaloModel.ho2019(dominant=True) with 20 galaxies or more, inferred by a trained ensemble, and fitted; a
+survey at the middle of the priors has about 1000 or 10 000 clusters. Models: cosmology, mrp (mass functions), relation
+(mrp, and an observable). If all is right, each parameter's rank in its posterior is uniform, which is tested by
+Kolmogorov-Smirnov, coverage and pulls, and drawn in `pp.png`. Posteriors are drawn by importance weights (`Laplace`,
+whose Pareto k is printed). `--quick` takes a fiftieth of all, which tests that it runs. Several hours on one core;
+finished steps are kept in --out, and the same command continues.
 """
 
 import argparse
@@ -92,7 +92,7 @@ class Case:
 
 
 def log_rate(masses: Masses, parameters: Mapping[str, torch.Tensor], volume: float) -> LogRate:
-    """Natural log of the haloes per dex in a volume."""
+    """Natural log of the number of haloes per dex in a volume."""
     grid = np.linspace(LOW, HIGH, 311)
     log_phi = masses.log_density(torch.as_tensor(grid), parameters, torch.tensor([0.117], dtype=torch.float64))
     values = log_phi[0].numpy() + np.log(volume)

@@ -1,4 +1,4 @@
-"""Every benchmark, one after another: `make bench`."""
+"""All benchmarks, one after another: `make bench`."""
 
 import subprocess
 import sys

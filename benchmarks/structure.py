@@ -1,8 +1,8 @@
-"""The structure of the code in numbers: python benchmarks/structure.py [FOLDER OF A CHECKOUT]
+"""Structure of the code in numbers: python benchmarks/structure.py [FOLDER OF A CHECKOUT]
 
 Prints lines and files, rooms and floors, circles of imports, public names, and the longest functions and files. A room
-is a folder of a package, or a module that stands in none; a floor is one above the highest room that it imports.
-Imports under TYPE_CHECKING and inside functions count; those of `__init__` files, which only hand names on, do not.
+is a folder of a package, or a module in none of them; a floor is one above the highest room that it imports.
+Imports under TYPE_CHECKING and inside functions count; those of `__init__` files, which only pass names on, do not.
 """
 
 import ast
@@ -28,7 +28,7 @@ def modules(root: Path = ROOT) -> dict[str, Path]:
 
 
 def imports(root: Path = ROOT) -> Graph:
-    """List the modules that each module imports, wherever in it the import stands."""
+    """List the modules that each module imports, anywhere in its text."""
     known = modules(root)
     return {
         name: {target for target in _targets(path, known) if target != name}
@@ -49,7 +49,7 @@ def _targets(path: Path, known: Mapping[str, Path]) -> Iterable[str]:
 
 
 def room(module: str) -> str:
-    """Name the room of a module: of clustermocks, which the plugin stands on, all is one room."""
+    """Name the room of a module; clustermocks, on which the plugin is built, is one room."""
     package, *rest = module.split(".")
     return package if package == "clustermocks" or not rest else ".".join([package, rest[0]])
 
@@ -64,7 +64,7 @@ def rooms(graph: Graph) -> Graph:
 
 
 def circle(graph: Graph) -> list[str]:
-    """Name the members of a circle of imports, the first one again at the end; empty where there is none."""
+    """Name the members of a circle of imports, the first one again at the end; empty if there is none."""
     try:
         TopologicalSorter(graph).prepare()
     except CycleError as error:
@@ -114,7 +114,7 @@ def main(root: Path) -> None:
         print(f"{name:11s}{_size(path for folder in folders for path in (root / folder).rglob('*.py'))}")
     graph = imports(root)
     of_rooms, found = rooms(graph), circles(graph)
-    print(f"rooms of the plugin: {len(of_rooms) - 1}, beside clustermocks")
+    print(f"rooms of the plugin: {len(of_rooms) - 1}, besides clustermocks")
     print("floors:", "none, for circles of rooms" if circle(of_rooms) else max(floors(of_rooms).values()))
     print(f"circles of modules: {len(found)}, of {sum(map(len, found))} modules")
     trees = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in known.items()}

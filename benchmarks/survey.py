@@ -59,7 +59,7 @@ class Measured:
 
 
 def write_survey(path: Path, n: int) -> np.ndarray:
-    """Write a table of n clusters on the sky; return the log10 masses of those in it [dex]."""
+    """Write a table of n clusters on the sky; return their log10 masses [dex]."""
     mocks = HaloModel().simulate(MASSES.draw(n, seed=1), seed=1)
     rng, redshift = np.random.default_rng(1), mocks.observation.redshift
     cluster = mocks.cluster_of_galaxy
@@ -103,7 +103,7 @@ def _memory() -> float:
 
 
 def train_small(folder: Path) -> Path:
-    """Train a small estimator with alarm: minutes of training, good to .2 dex."""
+    """Train a small estimator with alarm, which takes minutes and is accurate to .2 dex."""
     from sbi_clustermass import Tabulated, Training, TrialMasses, train
 
     mocks = HaloModel().simulate(FlatMasses(13.0, 15.6).draw(4500, seed=1), seed=1)

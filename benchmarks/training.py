@@ -1,11 +1,11 @@
-"""Weight updates a second with the paper's network: ours, a bare torch loop, and stock `NPE.train`.
+"""Weight updates per second with the paper's network: ours, a bare torch loop, and stock `NPE.train`.
 
     python benchmarks/training.py [--device cuda]
 
 All three train the same network on the same 2000 clusters with batches of 100 and validate on 200. The bare loop and
-ours take the truncated loss from images computed once and validate every 100 updates; stock NPE takes its plain loss,
-images and all, in every update. Then the network that ships: `Tabulated` on `TrialMasses`, clusters thinned anew in
-every update.
+ours take the truncated loss from images computed once and validate every 100 updates; stock NPE takes its plain loss
+and computes the images in every update. The network that ships is timed next: `Tabulated` on `TrialMasses`, with
+clusters thinned anew in every update.
 """
 
 import argparse
@@ -36,12 +36,12 @@ UPDATES = {"cpu": 200, "cuda": 2000}
 
 
 def ours(theta: torch.Tensor, x: torch.Tensor) -> float:
-    """Updates a second of `fit`, the images' computation included."""
+    """Updates per second of `fit`, with the computation of the images."""
     return fitted(StackedAffine()(theta.cpu(), x.cpu()), DenseDataset(theta, x), None)
 
 
 def thinned(theta: torch.Tensor, mocks: Catalogue) -> float:
-    """Updates a second of the network that ships, on galaxies that change with every update."""
+    """Updates per second of the network that ships, on galaxies that change with every update."""
     writer = GalaxyWriter(Storage(theta.device))
     writer.append(np.stack([mocks.galaxy_column(name) for name in ("R_proj", "v_los")], 1), mocks.n_galaxies)
     network = Tabulated(embedding=TrialMasses())(theta.cpu(), as_tensors(mocks)[1])
@@ -49,7 +49,7 @@ def thinned(theta: torch.Tensor, mocks: Catalogue) -> float:
 
 
 def fitted(network: EmbedOnce, dataset: Dataset, augmentation: Augmentation | None) -> float:
-    """Updates a second of `fit`, on the device of the dataset."""
+    """Updates per second of `fit`, on the device of the dataset."""
     updates, n = UPDATES[dataset.theta.device.type], len(dataset.theta)
     training = Training(max_updates=updates, patience=updates, augmentation=augmentation)
     network, data = network.to(dataset.theta.device), TrainingData(dataset, split_by_group(np.arange(n), training))
@@ -59,7 +59,7 @@ def fitted(network: EmbedOnce, dataset: Dataset, augmentation: Augmentation | No
 
 
 def bare(theta: torch.Tensor, x: torch.Tensor) -> float:
-    """Updates a second of the shortest loop that does the same."""
+    """Updates per second of the shortest loop that does the same."""
     network, updates = StackedAffine()(theta.cpu(), x.cpu()).to(theta.device), UPDATES[theta.device.type]
     start = perf_counter()
     with torch.no_grad():
@@ -80,7 +80,7 @@ def bare(theta: torch.Tensor, x: torch.Tensor) -> float:
 
 
 def stock(theta: torch.Tensor, x: torch.Tensor) -> float:
-    """Updates a second of sbi's own loop."""
+    """Updates per second of sbi's own loop."""
     inference = NPE(
         mass_prior(*SUPPORT, device=theta.device.type), density_estimator=StackedAffine(), device=theta.device.type,
         tracker=NullTracker(), show_progress_bars=False,

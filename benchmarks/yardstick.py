@@ -1,11 +1,11 @@
-"""How far flows and embeddings stand from the exact posterior, in nats, and how much scatter they leave on mocks.
+"""Distances of flows and embeddings from the exact posterior, in nats, and their scatter on mocks.
 
     python benchmarks/yardstick.py [--quick] [--seed 1] [--out runs/yardstick] [SETTING ...]
 
-Settings are those of SphericalJeans: mass, independent (the number of galaxies follows the mass or not), each also with
-+background; and `mocks`, HaloModel.ho2019() with interlopers. 12 000 clusters to train on (15 000 mocks), 4000 (5000)
-for the test. Hours on one core for all pairs; what is done is kept in --out, and the same command goes on. `--quick`
-takes a twentieth of the clusters and 100 updates: it shows that all runs, not how good anything is.
+Settings are those of SphericalJeans: mass, independent (the number of galaxies depends on the mass or not), each also
+with +background; and `mocks`, HaloModel.ho2019() with interlopers. 12 000 clusters to train on (15 000 mocks), 4000
+(5000) for the test. All pairs take hours on one core; finished ones are kept in --out, and the same command continues.
+`--quick` takes a twentieth of the clusters and 100 updates, which tests that everything runs, not how good it is.
 """
 
 import argparse

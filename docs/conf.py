@@ -1,7 +1,7 @@
 """The documentation site: `make docs` builds it into docs/_build/html, without a network.
 
-Pages are Markdown. Tutorials are the scripts of examples/tutorials, run while the site is built; the reference comes
-from docstrings, the command line's from the program itself.
+Pages are Markdown. Tutorials are the scripts of examples/tutorials, run while the site is built. The reference comes
+from docstrings, and that of the command line from the program itself.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""Eddington bias: mass errors bend a mass function and a scaling relation, and a hierarchical fit bends them back.
+"""Eddington bias: mass errors distort a mass function and a scaling relation, and a hierarchical fit corrects both.
 
     python examples/eddington.py [--seed 1] [--surveys 1] [--volume 2e8] [--out runs/examples/eddington.png]
 

@@ -1,4 +1,4 @@
-"""How far flows stand from the truth, in nats: clusters with a known likelihood, and the exact posterior beside them.
+"""Distances of flows from the exact posterior, in nats, on clusters with a known likelihood.
 
     python examples/exact_posterior.py
 

@@ -1,5 +1,5 @@
-"""The built site is closed: every link inside it resolves, no page asks another server for anything, and none tells
-where it was built."""
+"""Check that the built site is closed: every link inside it resolves, no page loads anything from another server, and
+none contains the path where it was built."""
 
 from collections.abc import Iterator
 from html.parser import HTMLParser
@@ -14,7 +14,7 @@ NOT_LOADED = {"canonical", "search", "index", "next", "prev", "author", "license
 
 
 class Page(HTMLParser):
-    """What a page names: anchors, links and what a browser loads with it."""
+    """Anchors of a page, its links, and the files that a browser loads with it."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -24,7 +24,7 @@ class Page(HTMLParser):
         self.feed(path.read_text(encoding="utf-8"))
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Take down one element."""
+        """Record one element."""
         given = {name: value or "" for name, value in attrs}
         self.anchors.update(given[name] for name in ("id", "name") if name in given)
         if tag == "a" and "href" in given:
@@ -34,12 +34,12 @@ class Page(HTMLParser):
 
 
 def faults(site: Path, *, private: tuple[str, ...] = ()) -> Iterator[str]:
-    """What is wrong with a built site, one sentence each; no page may hold what is private."""
+    """Yield each fault of a built site, in a sentence; no page may contain a string of `private`."""
     pages = {path.resolve(): Page(path) for path in sorted(site.rglob("*.html"))}
     for path, page in pages.items():
         name = path.relative_to(site.resolve())
         text = path.read_text(encoding="utf-8")
-        yield from (f"{name} tells of {each}" for each in private if each in text)
+        yield from (f"{name} contains {each}" for each in private if each in text)
         for link in page.loads:
             if urlsplit(link).netloc:
                 yield f"{name} loads {link} from another server"
@@ -66,6 +66,6 @@ def _check(app: Sphinx, exception: Exception | None) -> None:
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
-    """Check after every build."""
+    """Check the site after every build."""
     app.connect("build-finished", _check)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,4 +1,4 @@
-"""The page of the command line: what each command's `--help` says, asked of the program itself."""
+"""Page of the command line: the `--help` of each command, printed by the program itself."""
 
 from pathlib import Path
 
@@ -11,13 +11,13 @@ from sbi_clustermass.cli.main import app as program
 WIDTH = 88
 INTRODUCTION = """# Command line
 
-What `clustermass COMMAND --help` says, printed by the program when this page was built. A user's mistake gives one
+This page shows the output of `clustermass COMMAND --help` at the time when it was built. A user's mistake gives one
 message and exit status 2.
 """
 
 
 def helps() -> dict[str, str]:
-    """Help text of the program and of each command, by what is typed."""
+    """Help texts of the program and of each command, by command line."""
     group = typer.main.get_group(program)
     commands = {"clustermass": group, **{f"clustermass {name}": each for name, each in group.commands.items()}}
     return {typed: _help(command, typed) for typed, command in commands.items()}
@@ -29,7 +29,7 @@ def _help(command, typed: str) -> str:
 
 
 def page() -> str:
-    """The whole page, in Markdown."""
+    """Page in Markdown."""
     parts = [f"## `{typed}`\n\n```text\n{text}\n```\n" for typed, text in helps().items()]
     return "\n".join([INTRODUCTION, *parts])
 

@@ -1,4 +1,4 @@
-"""Mathematics as MathML, which browsers draw themselves: no script, and nothing to fetch."""
+"""Mathematics as MathML, which browsers draw without a script or a download."""
 
 import re
 
@@ -11,7 +11,7 @@ _SIZES = re.compile(r"\\([bB]ig+)\s*([(\[)\]])")
 
 
 def mathml(formula: str, *, as_block: bool = False) -> str:
-    """A formula of LaTeX as MathML; delimiters of a fixed size are marked as opening or closing."""
+    """Convert a formula of LaTeX to MathML; delimiters of a fixed size are marked as opening or closing."""
     sided = _SIZES.sub(lambda found: f"\\{found[1]}{'l' if found[2] in '([' else 'r'}{found[2]}", formula)
     return tex2mathml(sided, as_block=as_block)
 

@@ -1,6 +1,6 @@
-"""Docstrings as they are written here, plain text with `code` and $mathematics$, made into what Sphinx reads.
+"""Conversion of this project's docstrings, plain text with `code` and $mathematics$, for Sphinx.
 
-In reStructuredText `|v_los|` would be a substitution, `log10_` a link and `*` emphasis; here they are what they say.
+In reStructuredText `|v_los|` would be a substitution, `log10_` a link and `*` emphasis; here they are literal.
 """
 
 import re
@@ -16,7 +16,7 @@ _TRAILING = re.compile(r"(?<=\w)_+(?!\w)")  # `R_` and `R__` would be links
 
 
 def converted(lines: list[str]) -> list[str]:
-    """The lines of a docstring, in reStructuredText."""
+    """Lines of a docstring, in reStructuredText."""
     found: list[str] = []
     for block, literal in _blocks(lines):
         found += block if literal else _text(block)
@@ -24,7 +24,7 @@ def converted(lines: list[str]) -> list[str]:
 
 
 def _blocks(lines: list[str]) -> Iterator[tuple[list[str], bool]]:
-    """Paragraphs and what stands between them; doctests are literal."""
+    """Yield paragraphs and the lines between them; doctests are literal."""
     block: list[str] = []
     for line in [*lines, ""]:
         if line.strip():
@@ -37,7 +37,7 @@ def _blocks(lines: list[str]) -> Iterator[tuple[list[str], bool]]:
 
 
 def _text(block: list[str]) -> list[str]:
-    """One paragraph; a formula between double dollars stands alone."""
+    """Convert one paragraph; a formula between double dollars becomes a block."""
     text, indent = "\n".join(block), " " * (len(block[0]) - len(block[0].lstrip()))
     parts = re.split(r"\$\$(.+?)\$\$", text, flags=re.DOTALL)
     found: list[str] = []
@@ -64,7 +64,7 @@ def _piece(piece: str) -> str:
 
 def _before(app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
     lines[:] = converted(lines)
-    if what in ("property", "attribute", "data"):  # napoleon would take what stands before a colon for a type
+    if what in ("property", "attribute", "data"):  # napoleon would take the text before a colon for a type
         lines[:] = [line.replace(": ", f"{_COLON} ") for line in lines]
 
 

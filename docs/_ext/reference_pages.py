@@ -1,4 +1,4 @@
-"""The reference: a page a module, of its public names, written from `__all__` for autodoc to fill in."""
+"""Reference: one page per module with its public names, written from `__all__` for autodoc to fill in."""
 
 import inspect
 import pkgutil
@@ -11,8 +11,8 @@ from sphinx.application import Sphinx
 from written import write_all
 
 PACKAGES = ("clustermocks", "sbi_clustermass")
-# without __all__, yet of use to whoever changes the mocks, brings a simulator or writes a program; nothing named means
-# all that a module defines itself
+# modules without __all__ that are useful for changing the mocks, bringing a simulator or writing a program; no names
+# means all that the module defines
 MODULES: dict[str, tuple[str, ...]] = {
     "clustermocks.haloes.cosmology": (),
     "clustermocks.haloes.environment": ("Neighbours",),
@@ -25,7 +25,7 @@ MODULES: dict[str, tuple[str, ...]] = {
 
 
 def public_names(module: ModuleType) -> tuple[str, ...]:
-    """`__all__`, or what `MODULES` names, or the classes and functions that the module defines itself."""
+    """Public names: those in `MODULES`, or `__all__`, or the classes and functions that the module defines."""
     if named := MODULES.get(module.__name__):
         return named
     if hasattr(module, "__all__"):
@@ -45,7 +45,7 @@ def public_modules() -> dict[str, ModuleType]:
 
 
 def homes(modules: Mapping[str, ModuleType]) -> dict[int, tuple[str, str]]:
-    """Where each public object is documented: the first module that offers it, the innermost first."""
+    """Module and name under which each public object is documented: the first module with it, the innermost first."""
     found: dict[int, tuple[str, str]] = {}
     for name in sorted(modules, key=lambda each: (-each.count("."), each)):
         for public in public_names(modules[name]):
@@ -54,7 +54,7 @@ def homes(modules: Mapping[str, ModuleType]) -> dict[int, tuple[str, str]]:
 
 
 def pages() -> dict[str, str]:
-    """The pages by file name, in Markdown."""
+    """Pages by file name, in Markdown."""
     modules = public_modules()
     where = homes(modules)
     return {f"{name}.md": "\n".join(_page(module, where)) for name, module in modules.items()}
@@ -76,7 +76,7 @@ def _page(module: ModuleType, where: Mapping[int, tuple[str, str]]) -> Iterator[
 
 
 def _others(others: Mapping[str, tuple[str, str]], objects: Mapping[str, object]) -> Iterator[str]:
-    """A table of names that have their entry on another page."""
+    """Yield a table of the names that have their entry on another page."""
     yield "| name | what it is | documented with |\n|---|---|---|"
     for name, (home, there) in others.items():
         yield f"| {{py:obj}}`{name} <{home}.{there}>` | {_summary(objects[name])} | [`{home}`]({home}.md) |"
@@ -84,7 +84,7 @@ def _others(others: Mapping[str, tuple[str, str]], objects: Mapping[str, object]
 
 
 def _summary(each: object) -> str:
-    """The first line of a docstring, for a cell of a table."""
+    """First line of a docstring, for a cell of a table."""
     if isinstance(each, Mapping):
         return "Choices by name."
     first = (inspect.getdoc(each) or "").split("\n")[0] if callable(each) else f"A `{type(each).__name__}`."
@@ -107,7 +107,7 @@ def _entry(name: str, each: object) -> Iterator[str]:
 
 
 def _brief(value: object) -> str:
-    """A value in a line; of a path, what does not depend on where the package lies."""
+    """Value in one line; of a path, the part that does not depend on where the package is."""
     if isinstance(value, Path):
         return f".../{value.parent.name}/{value.name}"
     text = value.__name__ if inspect.isclass(value) else " ".join(repr(value).split())

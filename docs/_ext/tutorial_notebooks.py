@@ -1,4 +1,4 @@
-"""Tutorials: the scripts of examples/tutorials as notebooks, which myst-nb runs and shows with what they print."""
+"""Tutorials: the scripts of examples/tutorials as notebooks, which myst-nb runs and shows with their output."""
 
 import hashlib
 from pathlib import Path

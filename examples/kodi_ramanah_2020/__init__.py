@@ -1,6 +1,7 @@
-"""The results of Kodi Ramanah et al. 2020 (arXiv:2003.05951), a function each: numbers, and a section of a report.
+"""The results of Kodi Ramanah et al. 2020 (arXiv:2003.05951), one function for each.
 
-Every function returns the numbers it measured, with a method `section` that shows them beside the paper's own.
+Every function returns the numbers it measured, with a method `section` that compares them with those of the paper in a
+section of a report.
 """
 
 from kodi_ramanah_2020.individual import Individuals, individuals

@@ -12,10 +12,10 @@ Kind = Literal["contaminated", "pure"]
 
 OTHER_SIMULATOR = (
     "The paper's numbers are from clusters of the N-body simulation MDPL2, ours from another simulator, a halo model "
-    "made to the same recipe: they are alike, but not the same clusters."
+    "made to the same recipe: the clusters are similar, but not the same."
 )
 OTHER_SIGN = (
-    "Residuals are log10(predicted/true), the negative of the paper's epsilon; its means stand here with our sign."
+    "Residuals are log10(predicted/true), the negative of the paper's epsilon; its means are given here with our sign."
 )
 GCMRP_AT_100 = 0.15  # [dex] total scatter of the best traditional methods at N = 100 (section 1, after Old et al. 2015)
 

@@ -66,8 +66,8 @@ class RealClusters:
         _draw(figure.subplots(), self)
         caption = (
             "Inferred against published masses for clusters of the paper's Table 1, with errors of one standard "
-            "deviation; grey: the paper's own, beside which ours stand a little to the right. Published masses are "
-            "dynamical, too: agreement shows consistency, not accuracy."
+            "deviation. Grey: masses of the paper; ours are drawn a little to the right of them. Published masses are "
+            "also dynamical: agreement shows consistency, not accuracy."
         )
         picture = Picture("figure8", figure, "Inferred against published cluster masses, around the diagonal.", caption)
         return Section(

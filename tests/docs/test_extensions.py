@@ -65,7 +65,7 @@ SITE = {
         ('<script src="https://cdn.example.org/x.js"></script>', "from another server"),
         ('<link rel="stylesheet" href="//fonts.example.org/x.css">', "from another server"),
         ('<img src="missing.png">', "leads nowhere"),
-        ("/home/somebody/build", "tells of /home/somebody"),
+        ("/home/somebody/build", "contains /home/somebody"),
     ],
 )
 def test_a_site_that_is_not_closed_is_found_out(extension, tmp_path, page, fault):

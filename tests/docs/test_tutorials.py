@@ -1,4 +1,4 @@
-"""The tutorials run, in their fast version, and say what their text promises."""
+"""The tutorials run, in their fast version, and print what their text promises."""
 
 import re
 import runpy
@@ -8,7 +8,7 @@ import pytest
 from tests.paths import ROOT
 
 SCRIPTS = ROOT / "examples" / "tutorials"
-SAID = {  # a line of each, with the number that it ends in
+PRINTED = {  # a line that each prints, with its number
     "first_mass": r"log10 M200c = (1[3-5]\.\d\d), 68 % between",
     "swap_the_flow": r"tabulated\+trial_masses +(\d\.\d\d) ± \d\.\d\d nats below the exact posterior",
     "your_own_simulator": r"the network is (\d\.\d+) ± \d\.\d+ nats below the exact posterior",
@@ -19,25 +19,25 @@ SAID = {  # a line of each, with the number that it ends in
 
 
 def test_every_tutorial_is_tested():
-    assert {script.stem for script in SCRIPTS.glob("*.py")} == set(SAID)
+    assert {script.stem for script in SCRIPTS.glob("*.py")} == set(PRINTED)
 
 
 SLOW = ("paper_reproduction",)  # tests/paper runs the example behind it
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in SAID])
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in PRINTED])
 def test_the_tutorial_runs(name, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CLUSTERMASS_FAST", "1")
     runpy.run_path(str(SCRIPTS / f"{name}.py"))
     printed = capsys.readouterr().out
-    assert re.search(SAID[name], printed), printed
+    assert re.search(PRINTED[name], printed), printed
 
 
 def test_scripts_become_the_same_notebooks_every_time(extension):
     notebooks = extension("tutorial_notebooks").notebooks
     first = notebooks(SCRIPTS)
-    assert set(first) == {f"{name}.ipynb" for name in SAID}
+    assert set(first) == {f"{name}.ipynb" for name in PRINTED}
     assert notebooks(SCRIPTS) == first
     for text in first.values():
         assert '"%matplotlib inline' in text  # a magic in the notebook, a comment in the script

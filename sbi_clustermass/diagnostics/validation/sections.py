@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 _ALARM_RATE = 0.01
 _POSITIONS_AND_NUMBERS = (
-    "`aperture` sees projected distances only, `richness` the number of galaxies only. Where they come close to a "
-    "method that sees velocities, that method need not have used them: members of a pure sample end at the virial "
-    "radius, and mocks are as complete as no survey is."
+    "`aperture` sees projected distances only, `richness` the number of galaxies only. A method that sees velocities "
+    "but scatters hardly less than these two may not use the velocities: members of a pure sample end at the virial "
+    "radius, and mocks are more complete than any survey."
 )
 
 
