@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.stats import binom, kstest, kstwo
 
-from sbi_clustermass.diagnostics.residuals import Measured
+from sbi_clustermass.diagnostics.residuals import Measured, share_of
 from sbi_clustermass.posterior import MassPosteriors
 
 LEVELS = (0.5, 0.68, 0.9, 0.95, 0.99)
@@ -41,7 +41,7 @@ def central_level(posteriors: MassPosteriors, log10_true: Float[np.ndarray, "clu
 
 def covered(levels: Float[np.ndarray, "cluster"], level: float) -> Measured:
     """Share of truths inside their interval of probability `level`, with the error of a calibrated share."""
-    return Measured(float(np.mean(levels <= level)), float(np.sqrt(level * (1 - level) / len(levels))))
+    return share_of(levels <= level, level)
 
 
 def coverage(posteriors: MassPosteriors, log10_true: Float[np.ndarray, "cluster"], level: float) -> Measured:

@@ -11,7 +11,7 @@ import numpy as np
 
 from clustermocks import Catalogue
 from sbi_clustermass.diagnostics.corruptions import CORRUPTIONS, Corruption
-from sbi_clustermass.diagnostics.residuals import Measured, mean_of
+from sbi_clustermass.diagnostics.residuals import Measured, mean_of, share_of
 from sbi_clustermass.estimator.misspecification.alarm import Alarm, bonferroni
 from sbi_clustermass.report.content import Table
 
@@ -122,13 +122,6 @@ def _measure(
         name, len(clusters), refused, tuple(share_of(p <= rate) for p in p_values), share_of(fired),
         _mean(residual), _mean(residual[~fired]),
     )  # fmt: skip
-
-
-def share_of(flags: np.ndarray) -> Measured:
-    """Share and its binomial error, by Laplace's rule, so that the error of a share of 0 is not 0."""
-    n, k = len(flags), int(flags.sum())
-    smoothed = (k + 1) / (n + 2)
-    return Measured(k / n, float(np.sqrt(smoothed * (1 - smoothed) / n)))
 
 
 def _mean(values: np.ndarray) -> Measured | None:

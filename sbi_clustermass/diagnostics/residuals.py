@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import final
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 
 @final
@@ -54,3 +54,10 @@ def residuals(
     kurtosis = float(np.mean((residual - residual.mean()) ** 4)) / scatter**4
     error = scatter * np.sqrt(max(kurtosis - 1, 0) / (4 * n))
     return Measured(float(residual.mean()), scatter / np.sqrt(n)), Measured(scatter, float(error))
+
+
+def share_of(hits: Bool[np.ndarray, "cluster"], expected: float | None = None) -> Measured:
+    """Share of clusters, with its binomial error at the expected share; by default at (hits + 1) / (n + 2), never 0."""
+    n, k = len(hits), int(hits.sum())
+    p = (k + 1) / (n + 2) if expected is None else expected
+    return Measured(k / n, float(np.sqrt(p * (1 - p) / n)))

@@ -6,11 +6,11 @@ difference between two results for the same clusters, with the error of that pai
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, NamedTuple, final
 
 import numpy as np
 import pyarrow as pa
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from clustermocks import Catalogue, HaloModel, RadialCompleteness
 from clustermocks.catalogue.ragged import with_column
@@ -109,14 +109,12 @@ def robustness(
         ValueError: A change leaves fewer than two clusters with a posterior.
     """
     clusters = _numbered(mocks)
-    before = estimator.posterior(clusters)
-    found = []
+    before, found = _Inferred(clusters, estimator.posterior(clusters)), []
     for family in families:
         for size in family.sizes:
-            changed = family.change(clusters, size, seed)
             label = f"{size:g}" if family.unit == "1" else f"{size:g} {family.unit}"
-            pair = _Pair(before, clusters, estimator.posterior(_checked(changed, family.name, label)), changed)
-            found.append(_compare(family.name, label, pair))
+            changed = _checked(family.change(clusters, size, seed), family.name, label)
+            found.append(_compare(family.name, label, before, _Inferred(changed, estimator.posterior(changed))))
     return tuple(found)
 
 
@@ -166,10 +164,10 @@ def simulator_robustness(
     """
     model = model or HaloModel(observation=estimator.observation, cosmology=estimator.cosmology)
     clusters = model.simulate(log10_masses, seed=seed, n_jobs=n_jobs)
-    before, found = estimator.posterior(clusters), []
+    before, found = _Inferred(clusters, estimator.posterior(clusters)), []
     for (name, label), other in (variants(model) if changed is None else changed).items():
         after = _checked(other.simulate(log10_masses, seed=seed, n_jobs=n_jobs), name, label)
-        found.append(_compare(name, label, _Pair(before, clusters, estimator.posterior(after), after)))
+        found.append(_compare(name, label, before, _Inferred(after, estimator.posterior(after))))
     return tuple(found)
 
 
@@ -187,32 +185,26 @@ def robustness_table(changes: Sequence[Change], title: str = "How masses change 
     return Table(title, header, tuple(_cells(each) for each in changes), note)
 
 
-@final
-@dataclass(frozen=True)
-class _Pair:
-    """Posteriors of clusters before and after a change, with their catalogues."""
+class _Inferred(NamedTuple):
+    """Clusters and their posteriors."""
 
-    before: MassPosteriors
     clusters: Catalogue
-    after: MassPosteriors
-    changed: Catalogue
-
-    def rows(self) -> tuple[Int[np.ndarray, "shared"], Int[np.ndarray, "shared"]]:
-        """Indices, before and after, of the clusters with two posteriors."""
-        return np.intersect1d(self.clusters.host_id, self.changed.host_id, assume_unique=True, return_indices=True)[1:]
+    posteriors: MassPosteriors
 
 
-def _compare(family: str, label: str, pair: _Pair) -> Change:
-    first, second = pair.rows()
-    truth = pair.clusters.log10_mass[first]
-    before, after = pair.before[first], pair.after[second]
+def _compare(family: str, label: str, whole: _Inferred, changed: _Inferred) -> Change:
+    """Compare the clusters that have a posterior before and after a change."""
+    ids = whole.clusters.host_id, changed.clusters.host_id
+    _, first, second = np.intersect1d(*ids, assume_unique=True, return_indices=True)
+    truth = whole.clusters.log10_mass[first]
+    before, after = whole.posteriors[first], changed.posteriors[second]
     residuals = before.mean - truth, after.mean - truth
     inside = tuple(central_level(each, truth) <= LEVEL for each in (before, after))
     return Change(
         family=family,
         label=label,
         n=len(first),
-        kept=len(first) / len(pair.clusters),
+        kept=len(first) / len(whole.clusters),
         shift=mean_of(after.mean - before.mean),
         width=_ratio(after.std, before.std),
         scatter=_scatter(residuals[1]),

@@ -82,10 +82,22 @@ def sbc(
     Raises:
         ValueError: There are fewer than 100 clusters.
     """
+    import torch
+    from sbi.diagnostics import check_sbc
+    from sbi.diagnostics.sbc import check_uniformity_frequentist
+
     _check_number(len(posteriors))
-    ranks = sbc_ranks(posteriors, log10_true, samples=samples, seed=seed)
-    averaged = posteriors.sample(1, seed=seed + 1)
-    return _checked(_tensor(ranks), _tensor(log10_true), _tensor(averaged), samples=samples, seed=seed)
+    ranks = _tensor(sbc_ranks(posteriors, log10_true, samples=samples, seed=seed))
+    theta, averaged = _tensor(log10_true), _tensor(posteriors.sample(1, seed=seed + 1))
+    n = min(len(theta), _CLASSIFIED)
+    with _seeded(seed):
+        # sbi compares ranks with continuous uniform numbers, from which its random forests distinguish integers
+        # (accuracy .71 for calibrated ranks, instead of .5): with a uniform number added, ranks are continuous, too
+        ranks = ranks + torch.rand(ranks.shape)
+        some = check_sbc(ranks[:n], theta[:n], averaged[:n], num_posterior_samples=samples + 1)
+    error = float(0.5 / np.sqrt(2 * n))  # of the accuracy of a random classifier of 2n
+    accuracies = (Measured(float(some[name].mean()), error) for name in ("c2st_ranks", "c2st_dap"))
+    return SBC(float(check_uniformity_frequentist(ranks, samples + 1)[0]), *accuracies)
 
 
 def tarp(
@@ -97,10 +109,25 @@ def tarp(
         ValueError: There are fewer than 100 clusters.
     """
     import torch
+    from sbi.diagnostics import check_tarp, run_tarp
 
-    _check_number(len(posteriors))
-    rows = torch.arange(len(posteriors), dtype=torch.float32)[:, None]
-    return _tarp(_tensor(log10_true), rows, _Sampler(posteriors, seed), samples=samples, seed=seed)
+    n = len(posteriors)
+    _check_number(n)
+    rows = torch.arange(n, dtype=torch.float32)[:, None]
+    sampler: Any = _Sampler(posteriors, seed)
+    with _seeded(seed):
+        coverage, credibility = run_tarp(
+            _tensor(log10_true),
+            rows,
+            sampler,
+            num_posterior_samples=samples,
+            num_bins=_TARP_BINS,
+            show_progress_bar=False,
+        )
+    area, _ = check_tarp(coverage, credibility)
+    deviation = float((coverage - credibility).abs().max())
+    error = float(np.sqrt(_TARP_VARIANCE / n))
+    return TARP(credibility.numpy(), coverage.numpy(), Measured(area, error), float(kstwo.sf(deviation, n)))
 
 
 @final
@@ -113,39 +140,6 @@ class _Sampler:
 
     def sample_batched(self, sample_shape: tuple[int, ...], x: "torch.Tensor", **_: object) -> "torch.Tensor":
         return _tensor(self.posteriors.sample(sample_shape[0], seed=self.seed).T)
-
-
-def _tarp(theta: "torch.Tensor", x: "torch.Tensor", posterior: Any, *, samples: int, seed: int) -> TARP:
-    from sbi.diagnostics import check_tarp, run_tarp
-
-    with _seeded(seed):
-        coverage, credibility = run_tarp(
-            theta, x, posterior, num_posterior_samples=samples, num_bins=_TARP_BINS, show_progress_bar=False
-        )
-    n = len(theta)
-    area, _ = check_tarp(coverage, credibility)
-    deviation = float((coverage - credibility).abs().max())
-    error = float(np.sqrt(_TARP_VARIANCE / n))
-    return TARP(credibility.numpy(), coverage.numpy(), Measured(area, error), float(kstwo.sf(deviation, n)))
-
-
-def _checked(ranks: "torch.Tensor", theta: "torch.Tensor", averaged: "torch.Tensor", *, samples: int, seed: int) -> SBC:
-    """sbi's checks: Kolmogorov-Smirnov on all ranks, classifiers on some clusters.
-
-    sbi compares ranks with continuous uniform numbers, from which its random forests distinguish integers (accuracy .71
-    for calibrated ranks, instead of .5). With a uniform number added, ranks are uniform from 0 to samples + 1.
-    """
-    import torch
-    from sbi.diagnostics import check_sbc
-    from sbi.diagnostics.sbc import check_uniformity_frequentist
-
-    n = min(len(theta), _CLASSIFIED)
-    with _seeded(seed):
-        ranks = ranks + torch.rand(ranks.shape)
-        some = check_sbc(ranks[:n], theta[:n], averaged[:n], num_posterior_samples=samples + 1)
-    error = float(0.5 / np.sqrt(2 * n))  # of the accuracy of a random classifier of 2n
-    accuracies = (Measured(float(some[name].mean()), error) for name in ("c2st_ranks", "c2st_dap"))
-    return SBC(float(check_uniformity_frequentist(ranks, samples + 1)[0]), *accuracies)
 
 
 def _tensor(values: np.ndarray) -> "torch.Tensor":

@@ -82,7 +82,7 @@ class Comparison:
         """Format as a padded Markdown table, with failures below it."""
         cells = [_HEADER, *self._cells()]
         widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-        lines = ["| " + " | ".join(map(_pad, row, widths)) + " |" for row in cells]
+        lines = ["| " + " | ".join(map(str.ljust, row, widths)) + " |" for row in cells]
         rule = "|-" + "-|-".join("-" * width for width in widths) + "-|"
         failed = [f"{failure.name} failed. {failure.reason}" for failure in self.failures]
         return "\n".join([lines[0], rule, *lines[1:], *[f"\n{line}" for line in failed]])
@@ -126,10 +126,6 @@ class Comparison:
 
 def _quality(score: PosteriorScore) -> tuple[str, str, str]:
     return str(score.residual_mean), str(score.residual_scatter), str(score.coverage_error)
-
-
-def _pad(text: str, width: int) -> str:
-    return text.ljust(width)
 
 
 def _numbers(row: Row) -> dict[str, str | float | int]:

@@ -11,7 +11,7 @@ from typing import final
 import numpy as np
 
 from clustermocks import Catalogue
-from sbi_clustermass.baselines.baseline import Baseline, Fitted, Prediction
+from sbi_clustermass.baselines.baseline import Baseline, Prediction
 from sbi_clustermass.diagnostics.test_sets import MassDistribution, reweighted
 from sbi_clustermass.diagnostics.validation.scores import Scores
 from sbi_clustermass.estimator.mass_estimator import MassEstimator
@@ -80,24 +80,17 @@ def score_baselines(
     found = []
     for name, baseline in baselines.items():
         announce(name)
-        found.append(_score_baseline(name, baseline, train_set, test_set, seed))
+        prior = TEST_SET if getattr(baseline, "prior", "flat") == "mass-function" else TRAINED
+        try:
+            fitted = baseline.fit(train_set, seed=seed)
+            start = perf_counter()
+            prediction = fitted.predict(test_set)
+            elapsed = perf_counter() - start
+        except (ValueError, ArithmeticError, np.linalg.LinAlgError) as error:
+            found.append(Result(name, prior, None, failure=str(error)))
+        else:
+            found.append(_result(name, prior, prediction, test_set, elapsed))
     return tuple(found)
-
-
-def _score_baseline(name: str, baseline: Baseline, train_set: Catalogue, test_set: Catalogue, seed: int) -> Result:
-    prior = TEST_SET if getattr(baseline, "prior", "flat") == "mass-function" else TRAINED
-    try:
-        fitted = baseline.fit(train_set, seed=seed)
-        prediction, elapsed = _timed(fitted, test_set)
-    except (ValueError, ArithmeticError, np.linalg.LinAlgError) as error:
-        return Result(name, prior, None, failure=str(error))
-    return _result(name, prior, prediction, test_set, elapsed)
-
-
-def _timed(fitted: Fitted, test_set: Catalogue) -> tuple[Prediction, float]:
-    start = perf_counter()
-    found = fitted.predict(test_set)
-    return found, perf_counter() - start
 
 
 def _result(name: str, prior: str, prediction: Prediction, test_set: Catalogue, elapsed: float) -> Result:

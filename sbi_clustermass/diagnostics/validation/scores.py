@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float
 from scipy.stats import norm
 
 from sbi_clustermass.baselines.baseline import Prediction
-from sbi_clustermass.diagnostics.residuals import Measured, mean_of, residuals
+from sbi_clustermass.diagnostics.residuals import Measured, mean_of, residuals, share_of
 
 MIDDLE = (14.0, 15.0)  # dex: the range of the paper's .089
 MASSIVE = (14.8, 15.2)  # dex: the range of the paper's |epsilon| = .067
@@ -105,9 +105,4 @@ def _mean(values: np.ndarray) -> Measured | None:
 
 
 def _share(hits: np.ndarray, expected: float | None = None) -> Measured | None:
-    """Share and its binomial error, at the expected share or at (hits + 1) / (n + 2), which is never 0."""
-    n = len(hits)
-    if n < _FEWEST:
-        return None
-    p = (hits.sum() + 1) / (n + 2) if expected is None else expected
-    return Measured(float(hits.mean()), float(np.sqrt(p * (1 - p) / n)))
+    return None if len(hits) < _FEWEST else share_of(hits, expected)

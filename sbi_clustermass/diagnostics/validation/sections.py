@@ -3,7 +3,7 @@
 Masses are M200c [h^-1 Msun] as log10_mass [dex].
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -99,7 +99,13 @@ def trust_section(
 
 def _trust_pictures(name: str, rates: "AlarmRates", changes: Sequence["Change"]) -> tuple[Picture, ...]:
     from sbi_clustermass.diagnostics import misspecification_plots as plots
+    from sbi_clustermass.diagnostics.robustness import FAMILIES
 
+    data = {family.name for family in FAMILIES}
+    origins = {
+        ("robustness", "the data"): [each for each in changes if each.family in data],
+        ("simulators", "the simulator"): [each for each in changes if each.family not in data],
+    }
     return (
         Picture(
             f"alarms-{name}",
@@ -114,19 +120,10 @@ def _trust_pictures(name: str, rates: "AlarmRates", changes: Sequence["Change"])
                 f"Shift of the posterior mean and ratio of widths, against the size of each change of {of}.",
                 "The same clusters before and after.",
             )
-            for what, of, some in _by_origin(changes)
+            for (what, of), some in origins.items()
             if some
         ),
     )
-
-
-def _by_origin(changes: Sequence["Change"]) -> Iterator[tuple[str, str, list["Change"]]]:
-    """Separate changes of the data from those of the simulator."""
-    from sbi_clustermass.diagnostics.robustness import FAMILIES
-
-    data = {family.name for family in FAMILIES}
-    yield "robustness", "the data", [each for each in changes if each.family in data]
-    yield "simulators", "the simulator", [each for each in changes if each.family not in data]
 
 
 def inside(clusters: Catalogue, support: tuple[float, float]) -> Catalogue:
