@@ -1,8 +1,8 @@
 """Speed and memory of HaloModel.
 
 `python benchmarks/mocks.py` prints tables; with `--full` the time against number goes to 100 000 clusters. Masses are
-flat in 13.5 to 15.3, clusters have N >= 10 (Ho et al. 2019, ApJ 887, 25). `python
-benchmarks/acceptance.py` compares the mocks with N-body mocks.
+flat in 13.5 to 15.3, clusters have N >= 10 (Ho et al. 2019, ApJ 887, 25). `python benchmarks/acceptance.py`
+compares the mocks with N-body ones.
 """
 
 import os
