@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike
 
 from clustermocks import Catalogue, RadialCompleteness
 from clustermocks.catalogue.provenance import Change
-from clustermocks.catalogue.ragged import with_column
+from clustermocks.catalogue.ragged import rows_of_runs, with_column
 from clustermocks.io.registry import lookup
 from clustermocks.mocks.spectroscopy import with_redshift
 from clustermocks.observation import centre_velocities, in_cylinder, subtract_velocity
@@ -234,8 +234,7 @@ def _n_galaxies(catalogue: Catalogue) -> int:
 def _galaxies_of(catalogue: Catalogue, rows: Int[np.ndarray, "some"]) -> Int[np.ndarray, "galaxy"]:
     """Indices of the galaxies of these clusters, one cluster after another."""
     n, first = catalogue.n_galaxies, np.cumsum(catalogue.n_galaxies) - catalogue.n_galaxies
-    start = np.repeat(first[rows], n[rows])
-    return start + np.arange(len(start)) - np.repeat(np.cumsum(n[rows]) - n[rows], n[rows])
+    return rows_of_runs(first[rows], n[rows])
 
 
 def _distances_from_offset(

@@ -4,13 +4,15 @@ R_proj is comoving [h^-1 Mpc], v_los in [km/s].
 """
 
 from functools import cached_property
-from typing import final
+from typing import Any, TypeVar, final
 
 import numpy as np
 import pyarrow as pa
 from jaxtyping import Bool, Int
 
 from clustermocks.catalogue.schema import GALAXY_TYPES
+
+Columns = TypeVar("Columns", bound=tuple[Any, ...])
 
 
 @final
@@ -56,6 +58,18 @@ class Ragged:
             values = pa.array(self._stored(name)[keep], type=GALAXY_TYPES[name])
             table = with_column(table, name, pa.LargeListArray.from_arrays(offsets, values))
         return table.drop_columns([n for n in ("in_cylinder",) if n in table.column_names])
+
+
+def sorted_by_cluster(*parts: Columns) -> Columns:
+    """Concatenate galaxies in named tuples of arrays, sorted by the first field, the index of their cluster."""
+    joined = [np.concatenate(columns) for columns in zip(*parts, strict=True)]
+    order = np.argsort(joined[0], kind="stable")
+    return type(parts[0])(*(column[order] for column in joined))
+
+
+def rows_of_runs(first: Int[np.ndarray, "run"], n: Int[np.ndarray, "run"]) -> Int[np.ndarray, "row"]:
+    """Indices of the n rows from `first` on of each run, one run after another."""
+    return np.arange(n.sum()) + np.repeat(first - (np.cumsum(n) - n), n)
 
 
 def with_column(table: pa.Table, name: str, column: pa.Array | pa.ChunkedArray) -> pa.Table:

@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 
 from clustermocks.haloes.cosmology import Values, nfw_mass
 from clustermocks.haloes.structure import Haloes
+from clustermocks.io.settings import check_ranges
 
 _TURNAROUND = 3.0  # r200c; where the infalling clump was at rest
 _NEAREST = 0.3  # R_vir; at smaller distances it is no second clump
@@ -35,8 +36,7 @@ class Mergers:
     heaviest: float = 0.5
 
     def __post_init__(self) -> None:
-        if not 0 <= self.fraction <= 1:
-            raise ValueError(f"Mergers: fraction must be 0 to 1, found {self.fraction!r}.")
+        check_ranges(self, fraction=(0, 1))
         if not 0 < self.lightest <= self.heaviest <= 1:
             raise ValueError(
                 f"Mergers: needs 0 < lightest <= heaviest <= 1, found {self.lightest!r} and {self.heaviest!r}."

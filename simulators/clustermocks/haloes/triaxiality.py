@@ -12,6 +12,8 @@ from jaxtyping import Float, Int
 from scipy.spatial.transform import Rotation
 from scipy.special import elliprd
 
+from clustermocks.io.settings import check_ranges
+
 _ROUNDEST, _FLATTEST = 1.0, 0.3
 
 
@@ -37,9 +39,7 @@ class Shapes:
     triaxiality: float = 0.7
 
     def __post_init__(self) -> None:
-        for name, low in (("position", _FLATTEST), ("velocity", _FLATTEST), ("scatter", 0.0), ("triaxiality", 0.0)):
-            if not low <= getattr(self, name) <= 1:
-                raise ValueError(f"Shapes: {name} must be {low:g} to 1, found {getattr(self, name)!r}.")
+        check_ranges(self, position=(_FLATTEST, 1), velocity=(_FLATTEST, 1), scatter=(0, 1), triaxiality=(0, 1))
 
 
 TRIAXIAL = Shapes()

@@ -41,6 +41,23 @@ def from_json(kind: type[T], value: object) -> T:
     return settings
 
 
+def check_ranges(settings: object, **ranges: tuple[float, float] | tuple[float, float, str]) -> None:
+    """Refuse numbers out of range in the fields of a dataclass; a field that is a dataclass checks itself.
+
+    Args:
+        settings: The dataclass.
+        **ranges: Lowest and highest value of each field, both allowed, and its unit.
+
+    Raises:
+        ValueError: A number is out of its range.
+    """
+    for name, (low, high, *unit) in ranges.items():
+        value = getattr(settings, name)
+        if not is_dataclass(value) and not low <= value <= high:
+            field = " ".join([name, *(f"[{each}]" for each in unit)])
+            raise ValueError(f"{type(settings).__name__}: {field} must be {low:g} to {high:g}, found {value!r}.")
+
+
 def flat(settings: object, prefix: str = "") -> dict[str, str]:
     """List the fields of nested dataclasses by dotted names, as text; equal numbers give equal text.
 

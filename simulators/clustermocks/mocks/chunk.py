@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal, Protocol
 import numpy as np
 from jaxtyping import Float, Int
 
+from clustermocks.catalogue.ragged import sorted_by_cluster
 from clustermocks.haloes.cosmology import radius_200c
 from clustermocks.haloes.environment import (
     MAX_NEIGHBOUR,
@@ -86,7 +87,7 @@ def populate(
     clusters = Haloes(*(column[sights.host] for column in hosts))
     around = _neighbours(model, clusters, rng)
     members = _moving(model, sights.through(_members(model, hosts, rng)))
-    return clusters, around, _join(members, _interloper_galaxies(model, around, rng))
+    return clusters, around, sorted_by_cluster(members, _interloper_galaxies(model, around, rng))
 
 
 def _haloes(model: ClusterModel, log10_mass: Float[np.ndarray, "halo"], rng: np.random.Generator) -> Haloes:
@@ -94,22 +95,11 @@ def _haloes(model: ClusterModel, log10_mass: Float[np.ndarray, "halo"], rng: np.
     return draw_haloes(log10_mass, rng, concentration_scatter=scatter, redshift=redshift, cosmology=cosmology)
 
 
-def _join(*parts: IntrinsicGalaxies) -> IntrinsicGalaxies:
-    """All galaxies, sorted by cluster."""
-    joined = IntrinsicGalaxies(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
-    order = np.argsort(joined.cluster, kind="stable")
-    return IntrinsicGalaxies(*(column[order] for column in joined))
-
-
-def _hubble_flow(model: ClusterModel, z_proj: Float[np.ndarray, "galaxy"]) -> Float[np.ndarray, "galaxy"]:
-    """Velocity of the Hubble flow across a comoving distance [km/s]."""
-    redshift = model.observation.redshift
-    return model.cosmology.hubble(redshift) / (1 + redshift) * z_proj
-
-
 def _moving(model: ClusterModel, satellites: Satellites) -> IntrinsicGalaxies:
     """Galaxies of haloes, indexed by halo, with their peculiar velocity along the third axis."""
-    v_peculiar = satellites.v_jeans[:, 2] - _hubble_flow(model, satellites.separation[:, 2])
+    redshift = model.observation.redshift
+    hubble_flow = model.cosmology.hubble(redshift) / (1 + redshift) * satellites.separation[:, 2]
+    v_peculiar = satellites.v_jeans[:, 2] - hubble_flow
     return IntrinsicGalaxies(satellites.halo, satellites.separation, v_peculiar)
 
 
@@ -119,17 +109,12 @@ def _members(model: ClusterModel, hosts: Haloes, rng: np.random.Generator) -> Sa
     Catalogues of haloes list the latter as centrals, which "satellites" leaves out.
     """
     if model.interlopers == "satellites":
-        return _sorted(draw_satellites(hosts, rng, model.galaxies))
+        return sorted_by_cluster(draw_satellites(hosts, rng, model.galaxies))
     n = len(hosts.log10_mass) if model.galaxies.central else 0
     truncation = truncation_radii(hosts.log10_mass, model.observation.redshift, model.cosmology)
     satellites = draw_satellites(hosts, rng, model.galaxies, truncation=truncation)
     centrals = Satellites(np.arange(n), np.zeros((n, 3)), np.zeros((n, 3)))
-    return _sorted(Satellites(*(np.concatenate(columns) for columns in zip(centrals, satellites, strict=True))))
-
-
-def _sorted(galaxies: Satellites) -> Satellites:
-    order = np.argsort(galaxies.halo, kind="stable")
-    return Satellites(*(column[order] for column in galaxies))
+    return sorted_by_cluster(centrals, satellites)
 
 
 def _central_threshold(model: ClusterModel) -> float:
@@ -184,4 +169,5 @@ def _interloper_galaxies(model: ClusterModel, around: NeighbourHaloes, rng: np.r
     own = around.log10_mass >= threshold
     if not model.galaxies.central:  # then what has satellites has no central
         own &= around.log10_mass < MIN_SATELLITE_HOST
-    return _join(satellites, IntrinsicGalaxies(around.cluster[own], around.position[own], around.v_peculiar[own]))
+    centrals = IntrinsicGalaxies(around.cluster[own], around.position[own], around.v_peculiar[own])
+    return sorted_by_cluster(satellites, centrals)

@@ -17,8 +17,9 @@ from clustermocks.catalogue.folder import StoredCatalogue
 from clustermocks.haloes.cosmology import CRITICAL_DENSITY, MDPL2, Cosmology
 from clustermocks.haloes.environment import Neighbours
 from clustermocks.haloes.satellites import HaloGalaxies
+from clustermocks.io.settings import check_ranges
 from clustermocks.mocks.run import MockRun
-from clustermocks.mocks.spectroscopy import RadialCompleteness
+from clustermocks.mocks.spectroscopy import SURVEY_RANGES, RadialCompleteness
 from clustermocks.observation import Observation
 
 LOWEST, HIGHEST = 12.5, 15.7
@@ -78,17 +79,7 @@ class HaloModel:
     def __post_init__(self) -> None:
         if self.interlopers not in ("satellites", "all"):
             raise ValueError(f"HaloModel: interlopers must be 'satellites' or 'all', found {self.interlopers!r}.")
-        for name, unit, high in (
-            ("tracer_density", "h^3 Mpc^-3", 1.0),
-            ("centre_error", "h^-1 Mpc", 2.0),
-            ("velocity_error", "km/s", 2000.0),
-            ("completeness", "a fraction", 1.0),
-            ("fibre_collision", "arcsec", 3600.0),
-        ):
-            if isinstance(getattr(self, name), RadialCompleteness):
-                continue
-            if not 0 <= getattr(self, name) <= high:
-                raise ValueError(f"HaloModel: {name} [{unit}] must be 0 to {high:g}, found {getattr(self, name)!r}.")
+        check_ranges(self, tracer_density=(0, 1.0, "h^3 Mpc^-3"), **SURVEY_RANGES)
 
     @classmethod
     def ho2019(cls) -> "HaloModel":

@@ -4,7 +4,7 @@ Masses are M200c [h^-1 Msun] as log10_mass [dex].
 """
 
 import hashlib
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
@@ -109,15 +109,14 @@ class MockRun:
 
     def catalogue(self, chunks: Sequence[ObservedClusters], first: int = 0) -> Catalogue:
         """Put chunks that follow one another into a catalogue; `first` is the index of the first of them."""
-        clusters = _joined([chunk.clusters for chunk in chunks])
-        counts = np.concatenate([chunk.counts for chunk in chunks])
+        clusters, galaxies, counts = ObservedClusters.concatenate(chunks)
         before = np.repeat(self.edges[first : first + len(chunks)], [len(chunk.counts) for chunk in chunks])
-        host = before + clusters.pop("host")
+        host_id = (self.seed % 2**31) * 2**32 + before + clusters["host"]
         return Catalogue.from_arrays(
             self.model.observation,
             self.model.cosmology,
-            clusters={**clusters, "host_id": (self.seed % 2**31) * 2**32 + host},
-            galaxies=_joined([chunk.galaxies for chunk in chunks]),
+            clusters={name: values for name, values in clusters.items() if name != "host"} | {"host_id": host_id},
+            galaxies=galaxies,
             offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
             provenance=Provenance.from_simulator(
                 "HaloModel",
@@ -156,10 +155,6 @@ def chunk_edges(n_lines: Int[np.ndarray, "host"]) -> Int[np.ndarray, "chunk_and_
 
 def _digest(values: np.ndarray) -> str:
     return hashlib.sha256(np.ascontiguousarray(values, "<f8").tobytes()).hexdigest()[:16]
-
-
-def _joined(parts: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def _reported(

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
+from clustermocks.catalogue.ragged import rows_of_runs
 from clustermocks.haloes.satellites import Satellites
 from clustermocks.observation import lines_of_sight, sky_basis
 
@@ -33,8 +34,7 @@ class Sightlines(NamedTuple):
             return galaxies
         n_galaxies = np.bincount(galaxies.halo, minlength=self.host[-1] + 1)
         first, n = (np.cumsum(n_galaxies) - n_galaxies)[self.host], n_galaxies[self.host]
-        line = np.repeat(np.arange(len(n)), n)
-        row = np.arange(len(line)) + np.repeat(first - (np.cumsum(n) - n), n)
+        line, row = np.repeat(np.arange(len(n)), n), rows_of_runs(first, n)
         turned = (np.einsum("gij,gj->gi", self.axes[line], v[row]) for v in (galaxies.separation, galaxies.v_jeans))
         return Satellites(line, *turned)
 

@@ -3,7 +3,7 @@
 Lengths are comoving [h^-1 Mpc], angles in seconds of arc, velocities [km/s]. The line of sight is the third axis.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, final
 
@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from scipy.spatial import KDTree
 
 from clustermocks.haloes.cosmology import Cosmology, Values
+from clustermocks.io.settings import check_ranges
 from clustermocks.observation import (
     Observation,
     centre_velocities,
@@ -38,14 +39,20 @@ class RadialCompleteness:
     edge: float
 
     def __post_init__(self) -> None:
-        for name in ("centre", "edge"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"RadialCompleteness: {name} must be 0 to 1, found {getattr(self, name)!r}.")
+        check_ranges(self, centre=(0, 1), edge=(0, 1))
 
     def __call__(self, R_proj: ArrayLike, aperture: float) -> Values:
         """Probability [1] at a projected distance from the assumed centre [same unit as the aperture]."""
         fraction = np.minimum(np.asarray(R_proj, float) / aperture, 1.0)
         return self.centre + (self.edge - self.centre) * fraction
+
+
+SURVEY_RANGES = {
+    "centre_error": (0, 2.0, "h^-1 Mpc"),
+    "velocity_error": (0, 2000.0, "km/s"),
+    "completeness": (0, 1.0, "a fraction"),
+    "fibre_collision": (0, 3600.0, "arcsec"),
+}
 
 
 class SurveyChoices(Protocol):
@@ -82,6 +89,15 @@ class ObservedClusters(NamedTuple):
     galaxies: Mapping[str, np.ndarray]
     counts: Int[np.ndarray, "cluster"]
 
+    @classmethod
+    def concatenate(cls, parts: Sequence["ObservedClusters"]) -> "ObservedClusters":
+        """Join parts with the same columns, one after another."""
+        return cls(
+            {name: np.concatenate([part.clusters[name] for part in parts]) for name in parts[0].clusters},
+            {name: np.concatenate([part.galaxies[name] for part in parts]) for name in parts[0].galaxies},
+            np.concatenate([part.counts for part in parts]),
+        )
+
 
 class Targets(NamedTuple):
     """Galaxies with a redshift: index among all galaxies, distance from the assumed centre, error of the velocity."""
@@ -94,20 +110,47 @@ class Targets(NamedTuple):
 def observe(
     choices: SurveyChoices, R_vir: Float[np.ndarray, "cluster"], galaxies: IntrinsicGalaxies, rng: np.random.Generator
 ) -> ObservedClusters:
-    """Measure projected distances and velocities; galaxies that are neither members nor in the cylinder are dropped."""
-    observation, n = choices.observation, len(R_vir)
+    """Choose the galaxies of clusters at rest that get a redshift, and measure them."""
+    n = len(R_vir)
     is_member = np.linalg.norm(galaxies.position, axis=1) < R_vir[galaxies.cluster]
-    row, R_proj, v_error = choose_targets(choices, galaxies.position[:, :2], galaxies.cluster, is_member, rng, n=n)
+    targets = choose_targets(choices, galaxies.position[:, :2], galaxies.cluster, is_member, rng, n=n)
+    return measure(choices, galaxies, is_member, targets, v_cluster=np.zeros(n))
+
+
+def measure(
+    choices: SurveyChoices,
+    galaxies: IntrinsicGalaxies,
+    is_member: Bool[np.ndarray, "galaxy"],
+    targets: Targets,
+    *,
+    v_cluster: Float[np.ndarray, "cluster"],
+) -> ObservedClusters:
+    """Measure projected distances and velocities; galaxies that are neither members nor in the cylinder are dropped.
+
+    Args:
+        choices: How clusters are observed.
+        galaxies: All galaxies, sorted by cluster.
+        is_member: Whether each is a member.
+        targets: Those with a redshift.
+        v_cluster: Peculiar velocity of each cluster along the line of sight [km/s].
+    """
+    observation, n = choices.observation, len(v_cluster)
+    row, R_proj, v_error = targets
     cluster, is_member = galaxies.cluster[row], is_member[row]
+    z_proj, v_peculiar = galaxies.position[row, 2], galaxies.v_peculiar[row]
     v_los = v_error + line_of_sight_velocity(
-        galaxies.position[row, 2], galaxies.v_peculiar[row], 0.0, observation.redshift, choices.cosmology
+        z_proj, v_peculiar, v_cluster[cluster], observation.redshift, choices.cosmology
     )
-    v_los, v_centre = recentred(choices, v_los, cluster, R_proj, n=n)
+    v_centre = np.zeros(n)
+    if choices.recentre:
+        v_centre = centre_velocities(v_los, cluster, R_proj < observation.aperture, n=n, v_cut=observation.v_cut)
+        v_los = subtract_velocity(v_los, v_centre[cluster])
     inside = in_cylinder(R_proj, v_los, observation)
     kept = inside | is_member
+    columns = {"R_proj": R_proj, "v_los": v_los, "is_member": is_member, "in_cylinder": inside}
     return ObservedClusters(
         {"velocity_offset": v_centre},
-        {"R_proj": R_proj[kept], "v_los": v_los[kept], "is_member": is_member[kept], "in_cylinder": inside[kept]},
+        {name: values[kept] for name, values in columns.items()},
         np.bincount(cluster[kept], minlength=n),
     )
 
@@ -139,23 +182,6 @@ def choose_targets(
     row = row[without_collisions(sky[row], cluster[row], least, rng)]
     row = row[with_redshift(choices.completeness, R_proj[row], observation.aperture, rng)]
     return Targets(row, R_proj[row], choices.velocity_error * rng.standard_normal(len(row)))
-
-
-def recentred(
-    choices: SurveyChoices,
-    v_los: Float[np.ndarray, "galaxy"],
-    cluster: Int[np.ndarray, "galaxy"],
-    R_proj: Float[np.ndarray, "galaxy"],
-    *,
-    n: int,
-) -> tuple[Float[np.ndarray, "galaxy"], Float[np.ndarray, "cluster"]]:
-    """Velocities relative to the redshift measured from the galaxies, and the error of that redshift [km/s]."""
-    observation = choices.observation
-    if not choices.recentre:
-        return v_los, np.zeros(n)
-    inside = R_proj < observation.aperture
-    v_centre = centre_velocities(v_los, cluster, inside, n=n, v_cut=observation.v_cut)
-    return subtract_velocity(v_los, v_centre[cluster]), v_centre
 
 
 def with_redshift(

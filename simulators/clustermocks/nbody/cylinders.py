@@ -13,6 +13,8 @@ import pyarrow as pa
 from jaxtyping import Bool, Float, Int
 from scipy.spatial import KDTree
 
+from clustermocks.catalogue.ragged import rows_of_runs
+from clustermocks.mocks.spectroscopy import IntrinsicGalaxies
 from clustermocks.observation import sky_basis, wrap
 
 
@@ -26,15 +28,6 @@ class HostViews(NamedTuple):
     R_vir: Float[np.ndarray, "cluster"]
     position: Float[np.ndarray, "cluster 3"]
     velocity: Float[np.ndarray, "cluster 3"]
-
-
-class BoxGalaxies(NamedTuple):
-    """Galaxies about clusters, sorted by cluster, then by id: position on the sky and in depth, peculiar velocity."""
-
-    cluster: Int[np.ndarray, "galaxy"]
-    separation: Float[np.ndarray, "galaxy 3"]
-    v_peculiar: Float[np.ndarray, "galaxy"]
-    is_member: Bool[np.ndarray, "galaxy"]
 
 
 @final
@@ -74,14 +67,12 @@ class PeriodicTree:
         """Index of the host and of the galaxy, for each galaxy that belongs to each host."""
         ordered = self.host_id[self.by_host]
         low, high = np.searchsorted(ordered, host_id), np.searchsorted(ordered, host_id, side="right")
-        host = np.repeat(np.arange(len(host_id)), high - low)
-        first = np.cumsum(high - low) - (high - low)
-        return host, self.by_host[low[host] + np.arange(len(host)) - first[host]]
+        return np.repeat(np.arange(len(host_id)), high - low), self.by_host[rows_of_runs(low, high - low)]
 
 
 def galaxies_around(
     views: HostViews, tracers: PeriodicTree, radius: float, half_depth: float, *, by_host: bool
-) -> BoxGalaxies:
+) -> tuple[IntrinsicGalaxies, Bool[np.ndarray, "galaxy"]]:
     """Galaxies within `radius` of each line of sight and `half_depth` in depth, and all members wherever they are.
 
     Args:
@@ -90,6 +81,9 @@ def galaxies_around(
         radius: Radius of the cylinder [comoving h^-1 Mpc].
         half_depth: Half of its length [comoving h^-1 Mpc].
         by_host: Members are the galaxies of the host by host_id, rather than those within R_vir of it.
+
+    Returns:
+        The galaxies, sorted by cluster, then by id, and whether each is a member.
     """
     basis = _sky_axes(views)
     cluster, galaxy = tracers.of_hosts(views.host_id) if by_host else tracers.within(views.position, views.R_vir)
@@ -104,7 +98,7 @@ def galaxies_around(
     near = np.linalg.norm(separation, axis=1) < views.R_vir[cluster]
     member = tracers.host_id[galaxy] == views.host_id[cluster] if by_host else near
     v_peculiar = np.einsum("ij,ij->i", tracers.velocity[galaxy].astype(float), views.direction[cluster])
-    return BoxGalaxies(cluster, separation, v_peculiar, member)
+    return IntrinsicGalaxies(cluster, separation, v_peculiar), member
 
 
 def in_cylinders(

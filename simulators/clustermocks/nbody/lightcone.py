@@ -16,13 +16,14 @@ from numpy.typing import ArrayLike
 
 from clustermocks.catalogue.catalogue import Catalogue
 from clustermocks.catalogue.provenance import Provenance
+from clustermocks.catalogue.ragged import rows_of_runs
 from clustermocks.haloes.cosmology import concentration, radius_200c, virial_ratio
 from clustermocks.mocks.blending import REACH, NearbyHaloes, eligible, heaviest_in_cylinder
-from clustermocks.mocks.spectroscopy import ObservedClusters, Targets, choose_targets, recentred
+from clustermocks.mocks.spectroscopy import IntrinsicGalaxies, ObservedClusters, Targets, choose_targets, measure
 from clustermocks.nbody.boxes import Box, StoredBox
-from clustermocks.nbody.cylinders import BoxGalaxies, HostViews, PeriodicTree, galaxies_around, in_cylinders
+from clustermocks.nbody.cylinders import HostViews, PeriodicTree, galaxies_around, in_cylinders
 from clustermocks.nbody.view import BoxView
-from clustermocks.observation import in_cylinder, line_of_sight_velocity, lines_of_sight
+from clustermocks.observation import line_of_sight_velocity, lines_of_sight
 
 Lines: TypeAlias = ArrayLike | Callable[[float], ArrayLike]
 BLOCK = 200  # clusters observed at once
@@ -69,8 +70,8 @@ def observe_box(
     hosts, tracers = _opened(haloes, "haloes"), _opened(galaxies, "galaxies")
     _check_sides(hosts, tracers, view)
     seen, done = [], 0
-    for views, found, rival in _found(hosts, tracers, lines, view):
-        seen.append(_observe(views, found, rival, view, seed))
+    for views, found, is_member, rival in _found(hosts, tracers, lines, view):
+        seen.append(_observe(views, found, is_member, rival, view, seed))
         done += len(views.host_id)
         if progress is not None:
             progress(done)
@@ -102,8 +103,8 @@ def _check_sides(haloes: Box, galaxies: Box, view: BoxView) -> None:
 
 def _found(
     haloes: Box, galaxies: Box, lines: Lines | None, view: BoxView
-) -> Iterator[tuple[HostViews, BoxGalaxies, np.ndarray]]:
-    """Clusters to observe, some at a time, the galaxies about them, and the mass of the heaviest halo there [dex]."""
+) -> Iterator[tuple[HostViews, IntrinsicGalaxies, np.ndarray, np.ndarray]]:
+    """Some clusters at a time: the galaxies about them, whether these are members, the heaviest halo there [dex]."""
     width, by_host = haloes.side / galaxies.n_slabs, view.members == "halo"
     for index in range(galaxies.n_slabs):
         low, high = index * width, (index + 1) * width
@@ -113,15 +114,13 @@ def _found(
         table = _between(galaxies, low, high, view, view.search_radius)
         if view.interlopers == "satellites":
             table = table.filter(pa.array(~table["is_central"].to_numpy()))
-        tracers, heavy = (
-            PeriodicTree.from_table(table, haloes.side),
-            _hosts(_between(haloes, low, high, view, _reach(view)), view),
-        )
+        tracers = PeriodicTree.from_table(table, haloes.side)
+        heavy = _hosts(_between(haloes, low, high, view, _reach(view)), view)
         views = _views(hosts, lines_of_sight(3) if lines is None else lines, view)
         for start in range(0, len(views.host_id), BLOCK):
             block = HostViews(*(column[start : start + BLOCK] for column in views))
-            found = galaxies_around(block, tracers, view.search_radius, view.half_depth, by_host=by_host)
-            yield block, found, _rivals(block, heavy, haloes.side, view)
+            found, is_member = galaxies_around(block, tracers, view.search_radius, view.half_depth, by_host=by_host)
+            yield block, found, is_member, _rivals(block, heavy, haloes.side, view)
 
 
 def _between(box: Box, low: float, high: float, view: BoxView, radius: float) -> pa.Table:
@@ -193,58 +192,46 @@ def _virial_radius(hosts: pa.Table, view: BoxView) -> Float[np.ndarray, "host"]:
     return R_vir
 
 
-def _observe(views: HostViews, found: BoxGalaxies, rival: np.ndarray, view: BoxView, seed: int) -> ObservedClusters:
-    """Projected distances and velocities as measured; galaxies that are neither members nor in the cylinder go."""
-    observation, n = view.observation, len(views.host_id)
-    row, R_proj, v_error = _targets(views, found, view, seed)
-    cluster, z_proj, v_galaxy, is_member = found.cluster[row], found.separation[row, 2], *(c[row] for c in found[2:])
-    v_host = np.einsum("ij,ij->i", views.velocity, views.direction)[cluster]
-    v_los = v_error + line_of_sight_velocity(z_proj, v_galaxy, v_host, observation.redshift, view.cosmology)
-    v_los, v_centre = recentred(view, v_los, cluster, R_proj, n=n)
-    inside = in_cylinder(R_proj, v_los, observation)
-    stays = inside | is_member
-    columns = {"R_proj": R_proj, "v_los": v_los, "is_member": is_member, "in_cylinder": inside}
-    return ObservedClusters(
-        {
+def _observe(
+    views: HostViews, found: IntrinsicGalaxies, is_member: np.ndarray, rival: np.ndarray, view: BoxView, seed: int
+) -> ObservedClusters:
+    targets = _targets(views, found, is_member, view, seed)
+    v_host = np.einsum("ij,ij->i", views.velocity, views.direction)
+    seen = measure(view, found, is_member, targets, v_cluster=v_host)
+    return seen._replace(
+        clusters={
             "log10_mass": views.log10_mass,
             "host_id": views.host_id,
-            "velocity_offset": v_centre,
+            **seen.clusters,
             **dict(zip(("sight_x", "sight_y", "sight_z"), views.direction.T, strict=True)),
             "line": views.line,
             "log10_mass_rival": rival,
             "eligible": eligible(rival, views.log10_mass, dominant=view.dominant),
-        },
-        {name: values[stays] for name, values in columns.items()},
-        np.bincount(cluster[stays], minlength=n),
+        }
     )
 
 
-def _targets(views: HostViews, found: BoxGalaxies, view: BoxView, seed: int) -> Targets:
+def _targets(views: HostViews, found: IntrinsicGalaxies, is_member: np.ndarray, view: BoxView, seed: int) -> Targets:
     """Galaxies with a redshift, each cluster's by a random stream of its own."""
     edges, parts = np.searchsorted(found.cluster, np.arange(len(views.host_id) + 1)), []
     for i, (host_id, line) in enumerate(zip(views.host_id, views.line, strict=True)):
         rng, part = np.random.default_rng([seed, int(host_id) % 2**64, int(line)]), slice(edges[i], edges[i + 1])
-        sky, alone = found.separation[part, :2], np.zeros(edges[i + 1] - edges[i], int)
-        chosen = choose_targets(view, sky, alone, found.is_member[part], rng, n=1)
+        sky, alone = found.position[part, :2], np.zeros(edges[i + 1] - edges[i], int)
+        chosen = choose_targets(view, sky, alone, is_member[part], rng, n=1)
         parts.append(chosen._replace(row=chosen.row + edges[i]))
     return Targets(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
 
 def _catalogue(seen: list[ObservedClusters], view: BoxView, seed: int) -> Catalogue:
     """All clusters, sorted by host and line of sight."""
-    clusters = {name: np.concatenate([s.clusters[name] for s in seen]) for name in seen[0].clusters}
-    galaxies = {name: np.concatenate([s.galaxies[name] for s in seen]) for name in seen[0].galaxies}
-    counts = np.concatenate([s.counts for s in seen])
-    order = np.lexsort([clusters.pop("line"), clusters["host_id"]])
-    start = np.concatenate([[0], np.cumsum(counts)])[order]
-    counts = counts[order]
-    offsets = np.concatenate([[0], np.cumsum(counts)])
-    rows = np.arange(offsets[-1]) + np.repeat(start - offsets[:-1], counts)
+    clusters, galaxies, counts = ObservedClusters.concatenate(seen)
+    order = np.lexsort([clusters["line"], clusters["host_id"]])
+    rows = rows_of_runs((np.cumsum(counts) - counts)[order], counts[order])
     return Catalogue.from_arrays(
         view.observation,
         view.cosmology,
-        clusters={name: values[order] for name, values in clusters.items()},
+        clusters={name: values[order] for name, values in clusters.items() if name != "line"},
         galaxies={name: values[rows] for name, values in galaxies.items()},
-        offsets=offsets,
+        offsets=np.concatenate([[0], np.cumsum(counts[order])]),
         provenance=Provenance.from_simulator("N-body box", view, seed),
     )

@@ -14,7 +14,7 @@ from typing import ClassVar, final
 import numpy as np
 import pyarrow as pa
 
-from clustermocks.nbody import text
+from clustermocks.nbody import hdf5, text
 from clustermocks.nbody.schema import ROWS, Kind, Reader, as_table, check_kind, match_columns, with_hosts
 
 _PLACE = {name: name for name in ("id", "upid", "x", "y", "z", "vx", "vy", "vz")}
@@ -70,14 +70,11 @@ class RockstarHDF5(Reader):
 
     def read(self, path: Path, kind: Kind) -> Iterator[pa.Table]:
         """Yield tables of at most `rows` rows; see `Reader.read`."""
-        from clustermocks.nbody import hdf5
-
         check_kind(self, kind, path)
         with hdf5.opened(path) as file:
             columns = match_columns(path, list(file), WANTED[kind], OPTIONAL[kind])
-            data = {ours: hdf5.dataset(path, file, theirs) for ours, theirs in columns.items()}
-            for span in hdf5.spans(hdf5.common_length(path, data), self.rows):
-                yield _converted(kind, {name: hdf5.part(path, values, span) for name, values in data.items()})
+            for block in hdf5.stream(hdf5.datasets(file, columns), self.rows):
+                yield _converted(kind, block)
 
 
 def _converted(kind: Kind, columns: Mapping[str, np.ndarray]) -> pa.Table:

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple, final
 import numpy as np
 import pyarrow as pa
 
+from clustermocks.nbody import hdf5
 from clustermocks.nbody.schema import ROWS, Kind, as_table, check_kind
 
 if TYPE_CHECKING:
@@ -77,15 +78,11 @@ class Subfind:
 
     def side(self, path: Path) -> float | None:
         """Side that the header states [comoving h^-1 Mpc]."""
-        from clustermocks.nbody import hdf5
-
         with hdf5.opened(path) as file:
             return _header(path, file, "BoxSize") * self._units(path, file).length
 
     def read(self, path: Path, kind: Kind) -> Iterator[pa.Table]:
         """Yield tables of at most `rows` rows; see `Reader.read`."""
-        from clustermocks.nbody import hdf5
-
         check_kind(self, kind, path)
         place = _Place((self.first_group or 0) if kind == "haloes" else 0)
         for file_path in [path] if self.first_group is not None else _all_files(path):
@@ -93,19 +90,15 @@ class Subfind:
                 yield from self._file(file_path, file, kind, place)
 
     def _file(self, path: Path, file: "h5py.File", kind: Kind, place: _Place) -> Iterator[pa.Table]:
-        from clustermocks.nbody import hdf5
+        import h5py
 
-        units, name = self._units(path, file), "Group" if kind == "haloes" else "Subhalo"
-        if name not in file or not len(hdf5.group(path, file, name)):
+        units, group = self._units(path, file), file.get("Group" if kind == "haloes" else "Subhalo")
+        if not isinstance(group, h5py.Group) or not len(group):
             return  # a file of several may hold none
-        data = _columns(path, hdf5.group(path, file, name), kind)
-        for span in hdf5.spans(hdf5.common_length(path, data), self.rows):
-            block = {name: hdf5.part(path, values, span) for name, values in data.items()}
+        for block in hdf5.stream(_columns(group, kind), self.rows):
             yield as_table(kind, (_haloes if kind == "haloes" else _galaxies)(block, place, units))
 
     def _units(self, path: Path, file: "h5py.File") -> _Units:
-        from clustermocks.nbody import hdf5
-
         a = _header(path, file, "Time")
         stated = [hdf5.number(file, group, "HubbleParam") for group in ("Header", "Parameters")]
         h = next((value for value in stated if value), np.nan)
@@ -121,22 +114,18 @@ class Subfind:
         return _Units(length / _CM_PER_MPC, mass / _GRAMS_PER_MSUN, velocity / _CM_PER_KM, a, h)
 
 
-def _columns(path: Path, group: "h5py.Group", kind: Kind) -> "dict[str, h5py.Dataset]":
+def _columns(group: "h5py.Group", kind: Kind) -> "dict[str, h5py.Dataset]":
     """Datasets of one group of a file by our names."""
-    from clustermocks.nbody import hdf5
-
     names = _GROUP
     if kind == "galaxies":
         names = {**_SUBHALO, **{ours: theirs for ours, theirs in _OPTIONAL.items() if theirs in group}}
         names["host_id"] = "SubhaloGrNr" if "SubhaloGrNr" in group else "SubhaloGroupNr"
     if kind == "galaxies" and "rank" not in names and names["host_id"] == "SubhaloGroupNr":
         names["rank"] = "SubhaloRankInGr"  # which Gadget-4 always writes
-    return {ours: hdf5.dataset(path, group, theirs) for ours, theirs in names.items()}
+    return hdf5.datasets(group, names)
 
 
 def _header(path: Path, file: "h5py.File", name: str) -> float:
-    from clustermocks.nbody import hdf5
-
     value = hdf5.number(file, "Header", name)
     if value is None:
         raise ValueError(f"{path}: not a Gadget group catalogue: its Header lacks {name}.")
@@ -145,8 +134,6 @@ def _header(path: Path, file: "h5py.File", name: str) -> float:
 
 def _all_files(path: Path) -> list[Path]:
     """The files of a catalogue, in order, from the path of one of them."""
-    from clustermocks.nbody import hdf5
-
     with hdf5.opened(path) as file:
         n = int(_header(path, file, "NumFiles"))
     if n == 1:

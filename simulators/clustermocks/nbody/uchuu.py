@@ -16,6 +16,7 @@ from typing import ClassVar, final
 
 import pyarrow as pa
 
+from clustermocks.nbody import hdf5
 from clustermocks.nbody.schema import ROWS, Kind, Reader, as_table, check_kind, match_columns, with_hosts
 
 _FILES = {
@@ -39,8 +40,6 @@ class UchuuUM(Reader):
 
     def read(self, path: Path, kind: Kind) -> Iterator[pa.Table]:
         """Yield tables of at most `rows` rows; see `Reader.read`."""
-        from clustermocks.nbody import hdf5
-
         check_kind(self, kind, path)
         if "data1" not in path.name:
             raise ValueError(f"{path}: give the file whose name ends in data1.h5; data2 and data3 lie beside it.")
@@ -49,9 +48,6 @@ class UchuuUM(Reader):
             for label, wanted in _FILES.items():
                 part_path = path.with_name(path.name.replace("data1", label))
                 file = stack.enter_context(hdf5.opened(part_path))
-                columns = match_columns(part_path, list(file), wanted, {})
-                data |= {ours: (part_path, hdf5.dataset(part_path, file, theirs)) for ours, theirs in columns.items()}
-            n = hdf5.common_length(path, {name: values for name, (_, values) in data.items()})
-            for span in hdf5.spans(n, self.rows):
-                block = {name: hdf5.part(where, values, span) for name, (where, values) in data.items()}
+                data |= hdf5.datasets(file, match_columns(part_path, list(file), wanted, {}))
+            for block in hdf5.stream(data, self.rows):
                 yield as_table("galaxies", with_hosts(block))

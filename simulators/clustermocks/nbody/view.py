@@ -9,7 +9,8 @@ from typing import Literal, final
 import numpy as np
 
 from clustermocks.haloes.cosmology import MDPL2, Cosmology
-from clustermocks.mocks.spectroscopy import RadialCompleteness
+from clustermocks.io.settings import check_ranges
+from clustermocks.mocks.spectroscopy import SURVEY_RANGES, RadialCompleteness
 from clustermocks.observation import Observation
 
 
@@ -54,18 +55,7 @@ class BoxView:
         for name, choices in (("interlopers", ("satellites", "all")), ("members", ("radius", "halo"))):
             if getattr(self, name) not in choices:
                 raise ValueError(f"BoxView: {name} must be one of {choices}, found {getattr(self, name)!r}.")
-        for name, high in (
-            ("min_log10_mass", 17.0),
-            ("centre_error", 2.0),
-            ("velocity_error", 2000.0),
-            ("completeness", 1.0),
-            ("fibre_collision", 3600.0),
-            ("velocity_margin", 20_000.0),
-        ):
-            if isinstance(getattr(self, name), RadialCompleteness):
-                continue
-            if not 0 <= getattr(self, name) <= high:
-                raise ValueError(f"BoxView: {name} must be 0 to {high:g}, found {getattr(self, name)!r}.")
+        check_ranges(self, min_log10_mass=(0, 17.0, "dex"), velocity_margin=(0, 20_000.0, "km/s"), **SURVEY_RANGES)
 
     @classmethod
     def ho2019(cls) -> "BoxView":

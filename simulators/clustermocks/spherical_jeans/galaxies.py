@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 
 from clustermocks.haloes.cosmology import Cosmology, Values, concentration, radius_200c, virial_ratio, virial_velocity
 from clustermocks.haloes.jeans import HIGHEST_BETA, LOWEST_BETA
+from clustermocks.io.settings import check_ranges
 from clustermocks.observation import Observation
 
 
@@ -44,16 +45,15 @@ class JeansGalaxies:
     anisotropy_spread: float = 0.0
 
     def __post_init__(self) -> None:
-        for name, low, high in (
-            ("number", 0.1, 1e4),
-            ("number_slope", -3, 3),
-            ("number_scatter", 0, 0.5),
-            ("concentration", 0.1, 30),
-            ("mass_concentration_scatter", 0, 0.3),
-            ("anisotropy_spread", 0, 0.75),
-        ):
-            if not low <= getattr(self, name) <= high:
-                raise ValueError(f"JeansGalaxies: {name} must be {low:g} to {high:g}, found {getattr(self, name)!r}.")
+        check_ranges(
+            self,
+            number=(0.1, 1e4),
+            number_slope=(-3, 3),
+            number_scatter=(0, 0.5),
+            concentration=(0.1, 30),
+            mass_concentration_scatter=(0, 0.3),
+            anisotropy_spread=(0, 0.75),
+        )
         self._check_anisotropy()
 
     def _check_anisotropy(self) -> None:

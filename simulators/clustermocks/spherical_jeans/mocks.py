@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, Int
 
 from clustermocks.catalogue.catalogue import Catalogue
 from clustermocks.catalogue.provenance import Provenance
+from clustermocks.catalogue.ragged import sorted_by_cluster
 from clustermocks.haloes.jeans import anisotropy_at, radial_dispersion
 from clustermocks.haloes.structure import nfw_radii
 from clustermocks.io.parallel import ordered
@@ -71,7 +72,7 @@ def _simulate_chunk(
     factor = rng.gamma(model.shape, 1 / model.shape, n) if np.isfinite(model.shape) else np.ones(n)
     number = rng.poisson(factor * model.mean_number(theta[:, 0]))
     background = _background(model, rng.poisson(model.background, n), rng)
-    return _Chunk(halo, _sorted(*_members(model, halo, number, rng), background))
+    return _Chunk(halo, sorted_by_cluster(*_members(model, halo, number, rng), background))
 
 
 def _members(
@@ -112,19 +113,10 @@ def _background(model: JeansModel, number: Int[np.ndarray, "cluster"], rng: np.r
     return _CylinderGalaxies(cluster, R_proj, v_los, np.zeros(len(cluster), bool))
 
 
-def _sorted(*parts: _CylinderGalaxies) -> _CylinderGalaxies:
-    """All galaxies, sorted by cluster."""
-    joined = _CylinderGalaxies(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
-    order = np.argsort(joined.cluster, kind="stable")
-    return _CylinderGalaxies(*(column[order] for column in joined))
-
-
 def _catalogue(
     model: JeansModel, theta: Float[np.ndarray, "cluster parameter"], chunks: list[_Chunk], seed: int
 ) -> Catalogue:
-    galaxies = _CylinderGalaxies(
-        *(np.concatenate(columns) for columns in zip(*(c.galaxies for c in chunks), strict=True))
-    )
+    galaxies = sorted_by_cluster(*(chunk.galaxies for chunk in chunks))
     counts = np.bincount(galaxies.cluster, minlength=len(theta))
     clusters = {
         "log10_mass": theta[:, 0],
