@@ -9,11 +9,14 @@ from json import dumps
 from pathlib import Path
 from typing import Any
 
+from msgspec import convert, to_builtins
+
 from clustermocks.io.atomic import read_header, replacing
 from sbi_clustermass.report.content import Picture, Section, Table
 
 FILE = "sections.json"
 _FORMAT = 1
+_LISTS = ("text", "commands", "warnings")
 
 
 def save_sections(folder: str | Path, sections: Sequence[Section]) -> None:
@@ -52,46 +55,23 @@ def load_sections(folder: str | Path) -> list[Section]:
 
 
 def _described(section: Section) -> dict[str, Any]:
-    tables = [
-        {"title": each.title, "header": list(each.header), "rows": [*map(list, each.rows)], "note": each.note}
-        for each in section.tables
-    ]
     pictures = [{"name": each.name, "alt": each.alt, "caption": each.caption} for each in section.pictures]
-    lists = {name: list(getattr(section, name)) for name in ("text", "commands", "warnings")}
-    return {"title": section.title, **lists, "tables": tables, "pictures": pictures}
+    lists = {name: list(getattr(section, name)) for name in _LISTS}
+    return {"title": section.title, **lists, "tables": to_builtins(section.tables), "pictures": pictures}
 
 
 def _section(card: dict[str, Any], folder: Path) -> Section:
     return Section(
-        title=_text(card["title"]),
-        text=_texts(card["text"]),
-        tables=tuple(map(_table, card["tables"])),
+        title=convert(card["title"], str),
+        tables=convert(card["tables"], tuple[Table, ...]),
         pictures=tuple(_picture(each, folder) for each in card["pictures"]),
-        commands=_texts(card["commands"]),
-        warnings=_texts(card["warnings"]),
+        **{name: convert(card[name], tuple[str, ...]) for name in _LISTS},
     )
 
 
-def _table(card: dict[str, Any]) -> Table:
-    rows = tuple(map(_texts, card["rows"]))
-    return Table(_text(card["title"]), _texts(card["header"]), rows, _text(card["note"]))
-
-
 def _picture(card: dict[str, Any], folder: Path) -> Picture:
-    name = _text(card["name"])
+    name, alt, caption = (convert(card[key], str) for key in ("name", "alt", "caption"))
     path = (folder / f"{name}.png").resolve()  # where a link in the folder leads, too
     if path.parent != folder.resolve():
         raise ValueError(f"picture {name!r} is not in the folder")
-    return Picture(name, path.read_bytes(), _text(card["alt"]), _text(card["caption"]))
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"text expected, found {value!r}")
-    return value
-
-
-def _texts(values: object) -> tuple[str, ...]:
-    if not isinstance(values, list):
-        raise TypeError(f"a list of texts expected, found {values!r}")
-    return tuple(map(_text, values))
+    return Picture(name, path.read_bytes(), alt, caption)

@@ -37,10 +37,11 @@ def write(
         "n_attempts": attempts.num_rows,
     }
     attempts = attempts.rename_columns([_ATTEMPT + name for name in attempts.column_names])
-    flag = pa.table({"is_cluster": pa.repeat(True, clusters.num_rows)})
-    clusters = pa.table({**_columns(flag), **_columns(clusters)})
-    tried = pa.table({"is_cluster": pa.repeat(False, attempts.num_rows), **_columns(attempts)})
-    table = pa.concat_tables([clusters, tried], promote_options="default")
+    parts = [
+        rows.add_column(0, "is_cluster", pa.repeat(is_cluster, rows.num_rows))
+        for rows, is_cluster in ((clusters, True), (attempts, False))
+    ]
+    table = pa.concat_tables(parts, promote_options="default")
     table = table.replace_schema_metadata({_KEY: json.dumps(header).encode()})
     with replacing(path) as temporary:
         pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
@@ -99,7 +100,3 @@ def counts(path: Path) -> tuple[int, int] | None:
     except (pa.ArrowInvalid, OSError, ValueError, KeyError, TypeError):
         return None
     return metadata.num_rows - attempted, attempted
-
-
-def _columns(table: pa.Table) -> dict[str, pa.ChunkedArray]:
-    return {name: table[name] for name in table.column_names}

@@ -3,6 +3,7 @@
 Masses are M200c [h^-1 Msun], lengths comoving [h^-1 Mpc], velocities [km/s].
 """
 
+from collections.abc import Callable
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -49,9 +50,9 @@ def draw_haloes(
         redshift: Redshift [1].
         cosmology: Background and power spectrum.
     """
-    median = np.interp(log10_mass, *_median_concentration(redshift, cosmology))
+    grid, median = table_in_mass(concentration, (10.5, 16.5, 241), redshift, cosmology)
     scatter = np.log(10) * concentration_scatter * rng.standard_normal(len(log10_mass))
-    c_200c = np.exp(median + scatter)
+    c_200c = np.exp(np.interp(log10_mass, grid, np.log(median)) + scatter)
     mass = 10**log10_mass
     r_200c = radius_200c(mass, redshift, cosmology)
     return Haloes(
@@ -63,10 +64,16 @@ def draw_haloes(
     )
 
 
-@lru_cache(maxsize=16)
-def _median_concentration(redshift: float, cosmology: Cosmology) -> tuple[Values, Values]:
-    grid = np.linspace(10.5, 16.5, 241)
-    return grid, np.log(concentration(10**grid, redshift, cosmology))
+@lru_cache(maxsize=48)
+def table_in_mass(
+    function: Callable[[Values, float, Cosmology], Values],
+    span: tuple[float, float, int],
+    redshift: float,
+    cosmology: Cosmology,
+) -> tuple[Values, Values]:
+    """Grid of log10 M200c [dex], from its lowest and highest value and its size, and a function of mass on it."""
+    grid = np.linspace(*span)
+    return grid, function(10**grid, redshift, cosmology)
 
 
 def nfw_radii(fraction: ArrayLike, x_max: ArrayLike) -> Values:
@@ -84,10 +91,5 @@ def _nfw_table() -> tuple[Float[np.ndarray, "x"], Float[np.ndarray, "x"]]:
 
 def truncation_radii(log10_mass: ArrayLike, redshift: float, cosmology: Cosmology) -> Values:
     """r_t / r200c [1] of haloes of log10 M200c [dex, 12 to 16]; interpolated."""
-    return np.interp(np.asarray(log10_mass, float), *_truncation_table(redshift, cosmology))
-
-
-@lru_cache(maxsize=16)
-def _truncation_table(redshift: float, cosmology: Cosmology) -> tuple[Values, Values]:
-    grid = np.linspace(12, 16, 81)
-    return grid, truncation_radius(10**grid, redshift, cosmology)
+    table = table_in_mass(truncation_radius, (12, 16, 81), redshift, cosmology)
+    return np.interp(np.asarray(log10_mass, float), *table)

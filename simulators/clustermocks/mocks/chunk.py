@@ -3,8 +3,7 @@
 Masses are M200c [h^-1 Msun], lengths comoving [h^-1 Mpc], velocities [km/s]. The line of sight is the third axis.
 """
 
-from dataclasses import Field
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -32,8 +31,6 @@ VELOCITY_MARGIN = 3000.0  # peculiar velocity and shift of the centre that can b
 
 class ClusterModel(SurveyChoices, Protocol):
     """What clusters and their surroundings are drawn from; a dataclass, `HaloModel`, documented there."""
-
-    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
 
     @property
     def interlopers(self) -> Literal["satellites", "all"]: ...

@@ -4,9 +4,8 @@ Masses are M200c [h^-1 Msun], lengths comoving [h^-1 Mpc], velocities [km/s], `l
 """
 
 from collections.abc import Mapping
-from dataclasses import Field, dataclass
-from functools import lru_cache
-from typing import Any, ClassVar, Literal, NamedTuple, Protocol, final
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, Protocol, final
 
 import numpy as np
 from jaxtyping import Float
@@ -14,6 +13,7 @@ from numpy.typing import ArrayLike
 
 from clustermocks.haloes.cosmology import Cosmology, Values, concentration, radius_200c, virial_ratio, virial_velocity
 from clustermocks.haloes.jeans import HIGHEST_BETA, LOWEST_BETA
+from clustermocks.haloes.structure import table_in_mass
 from clustermocks.io.settings import check_ranges
 from clustermocks.observation import Observation
 
@@ -70,8 +70,6 @@ class JeansGalaxies:
 class JeansModel(Protocol):
     """What mocks and likelihood of spherical clusters depend on: a dataclass, `SphericalJeans`, documented there."""
 
-    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
-
     @property
     def observation(self) -> Observation: ...
     @property
@@ -124,7 +122,8 @@ def hosts(
         cosmology: Background and power spectrum.
     """
     log10_mass = parameters["log10_mass"]
-    median = np.interp(log10_mass, *_median_concentration(redshift, cosmology))
+    grid, medians = table_in_mass(concentration, (12, 16, 161), redshift, cosmology)
+    median = np.interp(log10_mass, grid, np.log10(medians))
     c_200c = 10 ** (parameters.get("log10_concentration", median) + np.asarray(offsets[0], float))
     anisotropy = galaxies.anisotropy
     if not isinstance(anisotropy, str):
@@ -136,9 +135,3 @@ def hosts(
         edge=virial_ratio(10**median, redshift, cosmology),
         anisotropy=anisotropy,
     )
-
-
-@lru_cache(maxsize=16)
-def _median_concentration(redshift: float, cosmology: Cosmology) -> tuple[Values, Values]:
-    grid = np.linspace(12, 16, 161)
-    return grid, np.log10(concentration(10**grid, redshift, cosmology))
