@@ -161,12 +161,11 @@ def _span(page: "ClusterPage") -> tuple[float, float]:
 def _in_solar_masses(axes: Axes, stamp: "ModelStamp") -> None:
     """Add round masses in Msun along the top."""
     low, high = axes.get_xlim()
-    places = {log10(value * 1e14 * stamp.h): f"{value:g}" for value in _ROUND}
-    kept: dict[float, str] = {}
-    for place, label in places.items():  # each a label's width from the last
-        if low < place < high and (not kept or place - max(kept) > _LABEL * (high - low)):
-            kept[place] = label
-    places = kept
+    places: dict[float, str] = {}
+    for value in _ROUND:
+        place = log10(value * 1e14 * stamp.h)
+        if low < place < high and (not places or place - max(places) > _LABEL * (high - low)):
+            places[place] = f"{value:g}"
     above = axes.secondary_xaxis("top")
     above.set_ticks(list(places), labels=list(places.values()))
     above.set_xlabel(rf"$M_{{200c}}\ [10^{{14}}\,M_\odot]$, h = {stamp.h:g}", fontsize=_SMALL)

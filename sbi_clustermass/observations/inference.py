@@ -165,15 +165,8 @@ def _cut_again(cluster: ObservedCluster, estimator: MassEstimator) -> tuple[floa
     """Cut a narrow field again by the same factor: its edge [h^-1 Mpc] and its galaxies, if there are enough."""
     if cluster.narrow is None:
         return None
-    R_proj, v_los = cluster.catalogue.galaxies(0)
     edge = cluster.narrow.reach**2 / estimator.observation.aperture
-    inside = R_proj < edge
-    if inside.sum() < estimator.observation.min_galaxies:
-        return None
-    return edge, Catalogue.from_arrays(
-        cluster.catalogue.observation,
-        cluster.catalogue.cosmology,
-        clusters={"log10_mass": np.array([np.nan]), "host_id": cluster.catalogue.host_id},
-        galaxies={"R_proj": R_proj[inside], "v_los": v_los[inside]},
-        offsets=np.array([0, inside.sum()]),
-    )
+    inside = cluster.catalogue.galaxy_column("R_proj") < edge
+    galaxies = {name: values[inside] for name, values in cluster.catalogue.galaxy_columns.items()}
+    cut = cluster.catalogue.with_galaxies(galaxies, cluster.catalogue.cluster_of_galaxy[inside])
+    return (edge, cut) if len(cut) else None

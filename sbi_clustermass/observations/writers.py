@@ -2,7 +2,7 @@
 
 import csv
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -48,22 +48,23 @@ def table_file(path: Path, stamp: ModelStamp) -> Iterator[Sink]:
 Rows: TypeAlias = Callable[[dict[str, Cell]], None]
 
 
-@contextmanager
-def _csv(path: Path) -> Iterator[Rows]:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file, lineterminator="\n").writerow([column.name for column in COLUMNS])
-        writer = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)  # text may hold separators
-        yield lambda row: writer.writerow([_cell(row[column.name], no_formula) for column in COLUMNS])
+def _csv(path: Path) -> AbstractContextManager[Rows]:
+    return _text(path, ",".join(column.name for column in COLUMNS) + "\n", no_formula)
+
+
+def _ecsv(path: Path) -> AbstractContextManager[Rows]:
+    header = StringIO()
+    _blank().write(header, format="ascii.ecsv", delimiter=",")
+    return _text(path, header.getvalue(), one_line)
 
 
 @contextmanager
-def _ecsv(path: Path) -> Iterator[Rows]:
+def _text(path: Path, header: str, clean: Callable[[str], str]) -> Iterator[Rows]:
+    """Write rows below a header, with quotes about text: it may hold separators, and astropy takes "" for missing."""
     with path.open("w", encoding="utf-8", newline="") as file:
-        file.write(_ecsv_header())
-        writer = csv.writer(
-            file, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC
-        )  # astropy takes an unquoted "" for a missing value
-        yield lambda row: writer.writerow([_cell(row[column.name], one_line) for column in COLUMNS])
+        file.write(header)
+        writer = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
+        yield lambda row: writer.writerow([_cell(row[column.name], clean) for column in COLUMNS])
 
 
 @contextmanager
@@ -109,13 +110,6 @@ SUFFIXES = {".csv": _csv, ".ecsv": _ecsv, ".parquet": _parquet}
 
 def _cell(value: Cell, clean: Callable[[str], str]) -> Cell:
     return clean(value) if isinstance(value, str) else value
-
-
-def _ecsv_header() -> str:
-    """The lines above the first row, by astropy."""
-    text = StringIO()
-    _blank().write(text, format="ascii.ecsv", delimiter=",")
-    return text.getvalue()
 
 
 def _astropy_yaml() -> str:

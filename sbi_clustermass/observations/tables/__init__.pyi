@@ -1,13 +1,11 @@
-from .cluster import (
-    ObservedCluster as ObservedCluster,
-    RowCounts as RowCounts,
-)
+from .cluster import ObservedCluster as ObservedCluster
 from .cluster_list import (
     ClusterList as ClusterList,
     ListedCluster as ListedCluster,
     read_cluster_list as read_cluster_list,
 )
 from .errors import TableError as TableError
+from .galaxies import RowCounts as RowCounts
 from .options import TableOptions as TableOptions
 from .reading import (
     Unreadable as Unreadable,

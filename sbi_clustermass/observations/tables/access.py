@@ -1,6 +1,5 @@
 """Typed access to columns and rows of astropy tables, since `table[...]` may be either to a type checker."""
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -13,11 +12,6 @@ if TYPE_CHECKING:
 def column_of(table: "Table", name: str) -> "Column":
     """Return one column."""
     return cast("Column", table[name])
-
-
-def columns_of(table: "Table", names: Sequence[str]) -> "Table":
-    """Return some columns as a table."""
-    return cast("Table", table[list(names)])
 
 
 def rows_of(table: "Table", rows: Int[np.ndarray, "row"]) -> "Table":

@@ -4,7 +4,7 @@ Lengths are comoving [h^-1 Mpc], velocities [km/s], angles [deg].
 """
 
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self, final
 
 import numpy as np
@@ -13,78 +13,8 @@ from clustermocks.catalogue.catalogue import Catalogue
 from clustermocks.observation import Observation, in_cylinder
 from sbi_clustermass.observations.tables.centring import Centring, PhaseSpace
 from sbi_clustermass.observations.tables.field import NarrowField, narrow_field
-from sbi_clustermass.observations.tables.galaxies import UsableGalaxies
+from sbi_clustermass.observations.tables.galaxies import RowCounts
 from sbi_clustermass.observations.tables.warnings import table_warnings
-
-
-@final
-@dataclass(frozen=True)
-class RowCounts:
-    """Numbers of rows of a cluster's table by their fate; each row counts once, and they add up to `rows`.
-
-    Attributes:
-        rows: All rows.
-        without_position: Rows without a usable position.
-        without_redshift: Rows with a position, but no usable redshift or velocity.
-        without_weight: Rows with both, and a weight of 0 or less.
-        duplicates: Rows of a galaxy that another row holds.
-        outside_aperture: Galaxies farther from the centre than the mocks' aperture.
-        outside_velocity: Galaxies inside the aperture, beyond the velocity cut: stars, foreground, background.
-        used: Galaxies in the cylinder.
-        used_without_error: Galaxies in the cylinder that have no velocity error; they are part of `used`.
-    """
-
-    rows: int
-    without_position: int
-    without_redshift: int
-    without_weight: int
-    duplicates: int
-    outside_aperture: int
-    outside_velocity: int
-    used: int
-    used_without_error: int
-
-    @classmethod
-    def from_galaxies(cls, galaxies: UsableGalaxies, phase_space: PhaseSpace, observation: Observation) -> Self:
-        """Count the rows of one cluster."""
-        inside = in_cylinder(phase_space.R_proj, phase_space.v_los, observation)
-        beyond = phase_space.R_proj >= observation.aperture
-        return cls(
-            rows=galaxies.n_rows,
-            without_position=galaxies.no_position,
-            without_redshift=galaxies.no_velocity,
-            without_weight=galaxies.no_weight,
-            duplicates=galaxies.duplicates,
-            outside_aperture=int(beyond.sum()),
-            outside_velocity=int(np.sum(~beyond & ~inside)),
-            used=int(inside.sum()),
-            used_without_error=int(np.isnan(galaxies.errors[inside]).sum()),
-        )
-
-    @property
-    def dropped(self) -> int:
-        """Number of rows without a usable position, velocity or weight."""
-        return self.without_position + self.without_redshift + self.without_weight
-
-    @property
-    def unused(self) -> dict[str, int]:
-        """Numbers of usable rows that are not used, by the reason in words."""
-        return {
-            "duplicates": self.duplicates,
-            "outside the aperture": self.outside_aperture,
-            "outside the velocity cut": self.outside_velocity,
-        }
-
-    def __str__(self) -> str:
-        """The counts in words, zeros left out."""
-        unusable = {
-            "without a position": self.without_position,
-            "without a redshift": self.without_redshift,
-            "of weight 0": self.without_weight,
-        }
-        left_out = unusable | self.unused
-        listed = ", ".join(f"{count} {words}" for words, count in left_out.items() if count)
-        return f"{self.used} of {self.rows} rows used" + (f"; {listed}" if listed else "")
 
 
 @final
@@ -137,7 +67,14 @@ class ObservedCluster:
         """
         galaxies, observation = centring.galaxies, centring.observation
         inside = in_cylinder(phase_space.R_proj, phase_space.v_los, observation)
-        counts, least = RowCounts.from_galaxies(galaxies, phase_space, observation), observation.min_galaxies
+        beyond, least = phase_space.R_proj >= observation.aperture, observation.min_galaxies
+        counts = replace(
+            galaxies.counts,
+            outside_aperture=int(beyond.sum()),
+            outside_velocity=int(np.sum(~beyond & ~inside)),
+            used=int(inside.sum()),
+            used_without_error=int(np.isnan(galaxies.errors[inside]).sum()),
+        )
         reason = (
             f"{counts.used} galaxies in the cylinder {describe_cylinder(observation)}; a mass needs at least {least}"
         )

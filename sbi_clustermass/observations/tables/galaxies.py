@@ -24,6 +24,59 @@ LARGE_ERROR = 1000.0  # km/s: a photometric redshift, whatever else it is
 
 @final
 @dataclass(frozen=True)
+class RowCounts:
+    """Numbers of rows of a cluster's table by their fate; each row counts once, and they add up to `rows`.
+
+    Attributes:
+        rows: All rows.
+        without_position: Rows without a usable position.
+        without_redshift: Rows with a position, but no usable redshift or velocity.
+        without_weight: Rows with both, and a weight of 0 or less.
+        duplicates: Rows of a galaxy that another row holds.
+        outside_aperture: Galaxies farther from the centre than the mocks' aperture.
+        outside_velocity: Galaxies inside the aperture, beyond the velocity cut: stars, foreground, background.
+        used: Galaxies in the cylinder.
+        used_without_error: Galaxies in the cylinder that have no velocity error; they are part of `used`.
+    """
+
+    rows: int
+    without_position: int
+    without_redshift: int
+    without_weight: int
+    duplicates: int
+    outside_aperture: int = 0
+    outside_velocity: int = 0
+    used: int = 0
+    used_without_error: int = 0
+
+    @property
+    def dropped(self) -> int:
+        """Number of rows without a usable position, velocity or weight."""
+        return self.without_position + self.without_redshift + self.without_weight
+
+    @property
+    def unused(self) -> dict[str, int]:
+        """Numbers of usable rows that are not used, by the reason in words."""
+        return {
+            "duplicates": self.duplicates,
+            "outside the aperture": self.outside_aperture,
+            "outside the velocity cut": self.outside_velocity,
+        }
+
+    def __str__(self) -> str:
+        """The counts in words, zeros left out."""
+        unusable = {
+            "without a position": self.without_position,
+            "without a redshift": self.without_redshift,
+            "of weight 0": self.without_weight,
+        }
+        left_out = unusable | self.unused
+        listed = ", ".join(f"{count} {words}" for words, count in left_out.items() if count)
+        return f"{self.used} of {self.rows} rows used" + (f"; {listed}" if listed else "")
+
+
+@final
+@dataclass(frozen=True)
 class UsableGalaxies:
     """The usable rows of a table, each galaxy once.
 
@@ -31,11 +84,7 @@ class UsableGalaxies:
         position: On the sky, or relative to the centre.
         velocity: From us, or relative to the cluster.
         errors: Velocity errors [km/s], NaN where missing, (galaxy,).
-        n_rows: Number of rows in the table.
-        no_position: Number of rows without a usable position.
-        no_velocity: Number of rows with a position but no usable velocity.
-        no_weight: Number of rows with both, and a weight of 0 or less.
-        duplicates: Number of rows left out because another row holds the same galaxy.
+        counts: Numbers of the rows left out, before any cylinder.
         redshift: Redshift of the cluster, where a column of the table gives it.
         centre: Right ascension and declination of the cluster [deg], where columns give them.
         warnings: Reasons to doubt these numbers.
@@ -45,11 +94,7 @@ class UsableGalaxies:
     position: Position
     velocity: Velocity
     errors: Float[np.ndarray, "galaxy"]
-    n_rows: int
-    no_position: int
-    no_velocity: int
-    no_weight: int
-    duplicates: int
+    counts: RowCounts
     redshift: float | None
     centre: tuple[float, float] | None
     warnings: tuple[str, ...]
@@ -85,11 +130,13 @@ def read_galaxies(table: "Table", where: str, chosen: Mapping[str, str]) -> Usab
         position=replace(position, values=position.values[distinct.keep]),
         velocity=replace(velocity, values=velocity.values[distinct.keep]),
         errors=errors[distinct.keep],
-        n_rows=len(table),
-        no_position=int(np.sum(~placed)),
-        no_velocity=int(np.sum(placed & ~usable)),
-        no_weight=int(np.sum(usable & ~weighted)),
-        duplicates=int(np.sum(usable & weighted) - distinct.keep.sum()),
+        counts=RowCounts(
+            rows=len(table),
+            without_position=int(np.sum(~placed)),
+            without_redshift=int(np.sum(placed & ~usable)),
+            without_weight=int(np.sum(usable & ~weighted)),
+            duplicates=int(np.sum(usable & weighted) - distinct.keep.sum()),
+        ),
         redshift=reader.constant("z_cluster"),
         centre=None if ra is None or dec is None else (ra, dec),
         warnings=(*warnings, *_warnings(errors[distinct.keep], weights, distinct)),

@@ -4,14 +4,14 @@ Lengths are comoving [h^-1 Mpc], angles [deg].
 """
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, cast, final
 
 import numpy as np
 from jaxtyping import Int
 
 from clustermocks.haloes.cosmology import Cosmology
-from sbi_clustermass.observations.tables.access import columns_of
 from sbi_clustermass.observations.tables.cluster_list import id_texts
+from sbi_clustermass.observations.tables.column_names import ALIASES
 from sbi_clustermass.observations.tables.column_reader import ColumnReader
 from sbi_clustermass.observations.tables.density_peaks import unit_vectors
 from sbi_clustermass.observations.tables.errors import problem
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from astropy.table import Table
 
 MARGIN = 2.0  # apertures around a centre whose galaxies are taken, so that the edge of the field shows
-_OURS = ("ra", "dec", "R_proj", "z", "cz", "v", "v_los", "z_err", "v_err", "weight")
-_CLUSTERS = ("z_cluster", "ra_cluster", "dec_cluster")
 
 
 @final
@@ -87,9 +85,9 @@ def rows_around_centres(
 
 def needed_columns(reader: ColumnReader) -> "Table":
     """Drop the columns that hold none of our quantities, so that the table is quick to divide."""
-    wanted = {name for ours in (*_OURS, *_CLUSTERS) for name in reader.candidates(ours)}
+    wanted = {name for ours in ALIASES if ours != "id" for name in reader.candidates(ours)}
     wanted |= {"RAh", "RAm", "RAs", "DE-", "DEd", "DEm", "DEs", *reader.chosen.values()}
-    return columns_of(reader.table, [name for name in reader.table.colnames if name in wanted])
+    return cast("Table", reader.table[[name for name in reader.table.colnames if name in wanted]])
 
 
 def options_for(name: str, options: TableOptions) -> TableOptions:

@@ -4,8 +4,9 @@ Masses are M200c [h^-1 Msun] as log10_mass [dex].
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, cast, final
 
@@ -25,16 +26,7 @@ _NAMES = ("name", "cluster", "id", "object")
 _ERRORS = (("err", "err"), ("error", "error"), ("err_low", "err_high"), ("error_low", "error_high"))
 _LITTLE_H = re.compile(r"/\s*(little)?h\b|\b(little)?h(inv|\^?\s*\{?\(?-1\)?\}?)")
 _DEX = re.compile(r"\s*dex\s*(?:\((.*)\)\s*)?", re.IGNORECASE)
-_WORDS = {
-    *_NAMES,
-    "log10_mass",
-    "mass",
-    *(name for pair in _ERRORS for name in pair),
-    "method",
-    "reference",
-    "unit",
-    "h",
-}
+_OTHERS = ("log10_mass", "mass", "method", "reference", "unit", "h")
 _FARTHEST = 1.0  # dex: length of an error that reaches below zero mass
 _RANGE = (12.0, 17.0)  # log10 mass of groups and clusters of galaxies
 
@@ -100,8 +92,11 @@ def read_published_masses(path: str | Path, *, h: float) -> PublishedMasses:
     names = id_texts(column_of(table, _column(table, path.name, _NAMES, "names of clusters")))
     value = _column(table, path.name, ("log10_mass", "mass"), "masses")
     values, low, high = (_numbers(table, name) for name in (value, *_errors(table)))
-    factors = _factors(table, path.name, value) * _to_per_h(table, path.name, value, h)
-    linear = [value == "mass" and _DEX.fullmatch(unit) is None for unit in _units(table, value)]
+    units = _units(table, value)
+    factors = np.array([_solar_masses(unit, path.name, value) for unit in units]) * _to_per_h(
+        table, path.name, units, h
+    )
+    linear = [value == "mass" and _DEX.fullmatch(unit) is None for unit in units]
     found: dict[str, tuple[PublishedMass, ...]] = {}
     for i, name in enumerate(names):
         if name and np.isfinite(values[i]):
@@ -132,7 +127,7 @@ def _check(where: str, name: str, mass: PublishedMass) -> None:
 
 def _in_small_letters(table: "Table", where: str) -> "Table":
     """Rename the columns that count to lower case."""
-    for word in _WORDS:
+    for word in {*_NAMES, *chain(*_ERRORS), *_OTHERS}:
         found = [name for name in table.colnames if name.strip().lower() == word]
         if len(found) > 1:
             advice = "leave one of them out"
@@ -173,12 +168,8 @@ def _units(table: "Table", value: str) -> list[str]:
     return [str(column_of(table, value).unit or "")] * len(table)
 
 
-def _factors(table: "Table", where: str, value: str) -> Float[np.ndarray, "row"]:
-    """Solar masses in one unit of each row, whatever its h."""
-    return np.array([_solar_masses(unit, where, value) for unit in _units(table, value)])
-
-
 def _solar_masses(unit: str, where: str, value: str) -> float:
+    """Solar masses in one unit, whatever its h."""
     from astropy import units as u
 
     text = _LITTLE_H.sub(" ", _bare(unit)).replace("10^", "1e").strip()
@@ -204,18 +195,14 @@ def _bare(unit: str) -> str:
     return unit if log is None else (log[1] or "").strip()
 
 
-def _to_per_h(table: "Table", where: str, value: str, h: float) -> Float[np.ndarray, "row"]:
+def _to_per_h(table: "Table", where: str, units: Sequence[str], h: float) -> Float[np.ndarray, "row"]:
     """Factor from Msun to h^-1 Msun of each row: h where the unit has none, else 1."""
     own = _numbers(table, "h")
     own = np.where(np.isfinite(own), own, h)
     if not ((own > 0.3) & (own < 1.5)).all():
-        raise problem(
-            where,
-            "column h holds no Hubble constants.",
-            found=f"{own.min():g}",
-            advice="0.7, say; or another name for it",
-        )
-    per_h = [_LITTLE_H.search(unit) is not None or not unit for unit in map(_bare, _units(table, value))]
+        what, advice = "column h holds no Hubble constants.", "0.7, say; or another name for it"
+        raise problem(where, what, found=f"{own.min():g}", advice=advice)
+    per_h = [_LITTLE_H.search(unit) is not None or not unit for unit in map(_bare, units)]
     return np.where(per_h, 1.0, own)
 
 

@@ -5,6 +5,7 @@ Lengths are comoving [h^-1 Mpc], velocities [km/s], angles [deg].
 
 import numpy as np
 
+from clustermocks.observation import in_cylinder
 from sbi_clustermass.observations.tables.centring import Centring, PhaseSpace
 from sbi_clustermass.observations.tables.density_peaks import position_angle, rival_point, rival_redshift
 from sbi_clustermass.observations.tables.field import covered_share, narrow_field
@@ -95,9 +96,7 @@ def _centre(centring: Centring, phase_space: PhaseSpace) -> str:
 def _flat(centring: Centring, phase_space: PhaseSpace) -> str:
     """Warn of a field squeezed into a line, as by right ascensions in hours or declinations in radians."""
     position = centring.galaxies.position
-    near = (phase_space.R_proj < centring.observation.aperture) & (
-        np.abs(phase_space.v_los) < centring.observation.v_cut
-    )
+    near = in_cylinder(phase_space.R_proj, phase_space.v_los, centring.observation)
     if not isinstance(position, Sky) or near.sum() < 10:
         return ""
     angle = np.deg2rad(position_angle(position.values[near], phase_space.centre))

@@ -1,8 +1,9 @@
 """Catalogues of any size, streamed into a folder of Parquet files: `StoredBox`, in the units of `schema`."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -96,41 +97,39 @@ def _tables(
             yield wrapped(table.filter(pa.array(keep)), side, str(path))
 
 
-class _Slabs:
-    """Open files of all slabs; rows are written in groups, whose number (not theirs) costs memory and reading time."""
+def _write(tables: Iterable[pa.Table], folder: Path, side: float, n_slabs: int) -> np.ndarray:
+    """Write each slab's rows to its own file, in groups; return the number of rows of each.
 
-    def __init__(self, folder: Path, n: int) -> None:
-        self.folder, self.counts = folder, np.zeros(n, np.int64)
-        self._writers: dict[int, pq.ParquetWriter] = {}
-        self._waiting: dict[int, list[pa.Table]] = {}
-
-    def add(self, index: int, rows: pa.Table) -> None:
-        """Take some rows of a slab."""
-        waiting = self._waiting.setdefault(index, [])
-        waiting.append(rows)
-        self.counts[index] += len(rows)
-        if sum(map(len, waiting)) >= ROW_GROUP:
-            self._flush(index)
-
-    def _flush(self, index: int) -> None:
-        rows = pa.concat_tables(self._waiting.pop(index)).combine_chunks()
-        with _writing(self.folder):
-            if index not in self._writers:
-                path = part_path(self.folder, index)
-                path.parent.mkdir()
-                self._writers[index] = pq.ParquetWriter(path, rows.schema, compression="zstd")
-            self._writers[index].write_table(rows)
-
-    def finish(self) -> None:
-        """Write what waits."""
-        for index in list(self._waiting):
-            self._flush(index)
-
-    def close(self) -> None:
-        """Close all files."""
-        with _writing(self.folder):
-            for writer in self._writers.values():
+    The number of groups, not that of their rows, costs memory and reading time.
+    """
+    counts = np.zeros(n_slabs, np.int64)
+    waiting: defaultdict[int, list[pa.Table]] = defaultdict(list)
+    writers: dict[int, pq.ParquetWriter] = {}
+    try:
+        for table in tables:
+            slab = np.minimum((table["x"].to_numpy() / side * n_slabs).astype(int), n_slabs - 1)
+            counts += np.bincount(slab, minlength=n_slabs)
+            for index in map(int, np.unique(slab)):
+                waiting[index].append(table.filter(pa.array(slab == index)))
+                if sum(map(len, waiting[index])) >= ROW_GROUP:
+                    _write_group(folder, index, waiting.pop(index), writers)
+        for index, rows in waiting.items():
+            _write_group(folder, index, rows, writers)
+    finally:
+        with _writing(folder):
+            for writer in writers.values():
                 writer.close()
+    return counts
+
+
+def _write_group(folder: Path, index: int, rows: Sequence[pa.Table], writers: dict[int, pq.ParquetWriter]) -> None:
+    group = pa.concat_tables(rows).combine_chunks()
+    with _writing(folder):
+        if index not in writers:
+            path = part_path(folder, index)
+            path.parent.mkdir()
+            writers[index] = pq.ParquetWriter(path, group.schema, compression="zstd")
+        writers[index].write_table(group)
 
 
 @contextmanager
@@ -139,15 +138,3 @@ def _writing(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise OSError(f"{folder.parent}: cannot write there, nothing is kept ({error}). Is the disk full?") from error
-
-
-def _write(tables: Iterable[pa.Table], folder: Path, side: float, n_slabs: int) -> np.ndarray:
-    """Write each slab's rows to its own file; return the number of rows of each."""
-    slabs = _Slabs(folder, n_slabs)
-    with closing(slabs):
-        for table in tables:
-            slab = np.minimum((table["x"].to_numpy() / side * n_slabs).astype(int), n_slabs - 1)
-            for index in np.unique(slab):
-                slabs.add(int(index), table.filter(pa.array(slab == index)))
-        slabs.finish()
-    return slabs.counts
