@@ -142,13 +142,8 @@ def _bare(name: str, reason: str) -> str:
 def survey_page(path: Path, title: str, stamp: "ModelStamp", *, inline: int = INLINE) -> Iterator[Add]:
     """Write a page, one cluster a call: its result, and the path of its figure, if there is one.
 
-    The first figures are embedded, PNG only; the page links to the others.
-
-    Args:
-        path: HTML file, written whole or not at all.
-        title: Title of the page.
-        stamp: Model behind the masses.
-        inline: Number of embedded figures.
+    The file is written whole or not at all. The first `inline` figures are embedded, PNG only; the page links to the
+    others.
     """
     with TemporaryFile("w+", encoding="utf-8") as rows, TemporaryFile("w+", encoding="utf-8") as pictures:
         page = _Page(path.parent, stamp, rows, pictures, inline)

@@ -37,12 +37,7 @@ def write(
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Read a file of posteriors, as the arguments of `MassPosteriors.from_log_prob`.
-
-    Raises:
-        FileNotFoundError: The file does not exist.
-        ValueError: The file is not Parquet, is damaged, or holds something else.
-    """
+    """Read a file of posteriors, as the arguments of `MassPosteriors.from_log_prob`."""
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file.")
     try:

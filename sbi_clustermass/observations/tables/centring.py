@@ -87,11 +87,7 @@ class Centring:
     cosmology: Cosmology
 
     def phase_space(self) -> PhaseSpace:
-        """Compute distances and velocities about the given redshift, or else about the galaxies' own.
-
-        Raises:
-            TableError: A redshift, h or kind of distance is needed and missing, or no galaxy is near the redshift.
-        """
+        """Compute distances and velocities about the given redshift, or else about the galaxies' own."""
         return self._with_errors(self._without_errors())
 
     def _without_errors(self) -> PhaseSpace:

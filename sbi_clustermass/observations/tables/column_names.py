@@ -95,11 +95,7 @@ def base_name(name: str) -> str:
 
 @lru_cache(maxsize=1000)
 def length_words(text: str) -> LengthWords:
-    """Read a unit of length in a name or unit.
-
-    Returns:
-        "kpc" or "Mpc" or None; whether it is per h; "comoving" or "physical" or None.
-    """
+    """Read a unit of length in a name or unit: "kpc" or "Mpc", whether it is per h, "comoving" or "physical"."""
     parts = words(text)
     parsecs = [match for match in map(_PARSEC.fullmatch, parts) if match]
     frames = [_FRAMES[part] for part in parts if part in _FRAMES]
@@ -127,13 +123,7 @@ def speed_word(text: str) -> str | None:
 
 
 def is_quantity(name: str, ours: str, unit: str = "") -> bool:
-    """Whether a column's name is usual for a quantity; R without a unit of length or angle is a magnitude.
-
-    Args:
-        name: Name of the column.
-        ours: Name of the quantity, a key of ALIASES.
-        unit: Unit of the column, if it has one.
-    """
+    """Whether a column's name is usual for a quantity of ours; R without a unit of length or angle is a magnitude."""
     base = base_name(name)
     if ours == "R_proj" and base in _DISTANCES:
         return any(length_words(text)[0] or angle_word(text) for text in (name, unit))
@@ -141,11 +131,7 @@ def is_quantity(name: str, ours: str, unit: str = "") -> bool:
 
 
 def check_choices(where: str, names: Sequence[str], chosen: Mapping[str, str]) -> None:
-    """Refuse the user's choice of a column for an unknown quantity.
-
-    Raises:
-        TableError: A key of `chosen` is no key of ALIASES.
-    """
+    """Refuse the user's choice of a column for an unknown quantity."""
     for ours in chosen:
         if ours not in ALIASES:
             near = closest(ours, ALIASES)
@@ -154,11 +140,7 @@ def check_choices(where: str, names: Sequence[str], chosen: Mapping[str, str]) -
 
 
 def choice(where: str, names: Sequence[str], ours: str, theirs: str) -> str:
-    """Return the user's choice of a column for one of our quantities.
-
-    Raises:
-        TableError: There is no such column.
-    """
+    """Return the user's choice of a column for one of our quantities."""
     if theirs not in names:
         near = closest(theirs, names)
         advice = f"--column {ours}={near}" if near else ""
@@ -178,11 +160,7 @@ def suggestion(names: Sequence[str], ours: str) -> str:
 
 
 def ucd_quantity(ucd: str) -> str | None:
-    """Return the quantity that a UCD describes: "" for none of ours, None where there is no UCD.
-
-    Args:
-        ucd: Unified Content Descriptor, such as "src.redshift;meta.main" or "stat.error;src.redshift".
-    """
+    """Return our quantity that a UCD such as "stat.error;src.redshift" describes, "" if none; None without a UCD."""
     parts = [part.strip().lower() for part in ucd.split(";") if part.strip()]
     if not parts:
         return None

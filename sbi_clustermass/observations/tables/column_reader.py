@@ -91,11 +91,7 @@ class ColumnReader:
         return str(meta_of(self.table, name).get("ucd", "") or "")
 
     def read(self, ours: str, name: str) -> Values:
-        """Read a column as float64 in our unit (distances from the centre in their own), NaN where a value is missing.
-
-        Raises:
-            TableError: Not one number a row, or a unit that is no unit of this quantity.
-        """
+        """Read a column as float64 in our unit (distances from the centre in their own), NaN where one is missing."""
         values, converted = self._numbers(name, ours)
         values = np.where(np.abs(values) < _HUGE, values, np.nan)
         if not converted and ours in _FACTORS:

@@ -28,11 +28,7 @@ T = TypeVar("T")
 
 
 def read_fits(path: Path, wanted: str | None) -> "Table":
-    """Read a binary or ASCII table of a FITS file.
-
-    Raises:
-        TableError: No table, or several and none chosen.
-    """
+    """Read a binary or ASCII table of a FITS file."""
     from astropy.io import fits
     from astropy.table import Table
 
@@ -50,11 +46,7 @@ def read_fits(path: Path, wanted: str | None) -> "Table":
 
 
 def read_votable(path: Path, wanted: str | None) -> "Table":
-    """Read a table of a VOTable; its UCDs stay in the columns' `meta`.
-
-    Raises:
-        TableError: No table, or several and none chosen.
-    """
+    """Read a table of a VOTable; its UCDs stay in the columns' `meta`."""
     from astropy.io.votable import parse
 
     found = enumerate(parse(path, verify="ignore").iter_tables(), 1)
@@ -63,11 +55,7 @@ def read_votable(path: Path, wanted: str | None) -> "Table":
 
 
 def read_hdf5(path: Path, wanted: str | None) -> "Table":
-    """Read a table of an HDF5 file: a dataset of records, or a group of one-dimensional datasets of equal length.
-
-    Raises:
-        TableError: No table, or several and none chosen.
-    """
+    """Read a table of an HDF5 file: a dataset of records, or a group of one-dimensional datasets of equal length."""
     import h5py
     from astropy.table import Table
 
@@ -82,11 +70,7 @@ def read_hdf5(path: Path, wanted: str | None) -> "Table":
 
 
 def _read_in_child(path: Path) -> None:
-    """Read a file once in another process: a damaged one can crash or hang the HDF5 library, past any `except`.
-
-    Raises:
-        ValueError: It cannot be read.
-    """
+    """Read a file once in another process: a damaged one can crash or hang the HDF5 library, past any `except`."""
     child = subprocess.Popen(
         [sys.executable, "-c", _READ_ALL, str(path)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     )
@@ -102,11 +86,7 @@ def _read_in_child(path: Path) -> None:
 
 
 def read_parquet(path: Path) -> "Table":
-    """Read a Parquet file.
-
-    Raises:
-        TableError: It is a catalogue, whose rows are clusters.
-    """
+    """Read a Parquet file."""
     from astropy.table import Table
     from pyarrow import parquet
 

@@ -21,11 +21,7 @@ REACH = 2.0  # h^-1 Mpc: from the centre, of the galaxies that could move it
 
 
 def densest_redshift(z: Float[np.ndarray, "galaxy"]) -> float:
-    """Find the fullest window of 2000 km/s and return its median redshift.
-
-    Args:
-        z: Redshifts [1], at least one.
-    """
+    """Find the fullest window of 2000 km/s and return its median redshift."""
     velocity = np.sort(SPEED_OF_LIGHT * np.log1p(z))
     end = np.searchsorted(velocity, velocity + WINDOW, side="right")
     start = int(np.argmax(end - np.arange(len(velocity))))
@@ -33,15 +29,11 @@ def densest_redshift(z: Float[np.ndarray, "galaxy"]) -> float:
 
 
 def densest_point(sky: Float[np.ndarray, "galaxy 2"], distance: float) -> tuple[float, float]:
-    """Find the densest point of galaxies at one distance: right ascension and declination [deg].
+    """Find the densest point of galaxies at one comoving distance: right ascension and declination [deg].
 
     The search starts at the galaxy with the densest surroundings (Gaussian of 0.25 h^-1 Mpc), then follows the mean of
     galaxies in a circle that shrinks from 1 to 0.4 h^-1 Mpc (as Power et al. 2003, MNRAS 338, 14, centre simulated
     haloes).
-
-    Args:
-        sky: Right ascension and declination [deg].
-        distance: Comoving distance [h^-1 Mpc].
     """
     points = distance * unit_vectors(sky)
     centre = _densest(_crowded(points))
@@ -84,12 +76,8 @@ def _crowded(points: Float[np.ndarray, "galaxy 3"]) -> Float[np.ndarray, "some 3
 def centre_error(sky: Float[np.ndarray, "galaxy 2"], centre: tuple[float, float], distance: float) -> float:
     """Estimate the error of `densest_point` along one axis of the sky [h^-1 Mpc] by resampling the galaxies.
 
-    Each resampling starts from its own densest galaxy, so a second clump as dense as the first widens the error.
-
-    Args:
-        sky: Right ascension and declination of the galaxies near the cluster's redshift [deg].
-        centre: Right ascension and declination found [deg].
-        distance: Comoving distance [h^-1 Mpc].
+    The galaxies are those near the cluster's redshift. Each resampling starts from its own densest galaxy, so a second
+    clump as dense as the first widens the error.
 
     References:
         Efron 1979, Annals of Statistics 7, 1 (bootstrap).
@@ -114,12 +102,7 @@ def centre_error(sky: Float[np.ndarray, "galaxy 2"], centre: tuple[float, float]
 
 
 def redshift_error(v_los: Float[np.ndarray, "galaxy"], redshift: float) -> float:
-    """Estimate the standard error of a biweight redshift [1] by resampling the galaxies of the cylinder.
-
-    Args:
-        v_los: Velocities relative to the cluster [km/s].
-        redshift: Redshift of the cluster [1].
-    """
+    """Estimate the standard error of a biweight redshift [1] by resampling the galaxies of the cylinder."""
     if len(v_los) < FEWEST:
         return np.nan
     rows = np.random.default_rng(0).integers(len(v_los), size=(RESAMPLINGS, len(v_los)))
@@ -149,16 +132,10 @@ def separation(sky: Float[np.ndarray, "galaxy 2"], centre: tuple[float, float]) 
 
 
 def rival_redshift(z: Float[np.ndarray, "galaxy"], redshift: float, v_cut: float) -> tuple[float, int, int] | None:
-    """Find another concentration along the line of sight with at least half as many galaxies.
-
-    Args:
-        z: Redshifts of the galaxies in the aperture [1].
-        redshift: Redshift that was chosen [1].
-        v_cut: Half-width of the cylinder [km/s].
+    """Find another concentration along the line of sight with at least half as many galaxies; None without one.
 
     Returns:
-        Redshift of the rival, its number of galaxies and that at the chosen redshift, each within half a window; None
-        without a rival.
+        Redshift of the rival, its number of galaxies and that at the chosen redshift, each within half a window.
     """
     distance = SPEED_OF_LIGHT * np.abs(np.log1p(z) - np.log1p(redshift))
     others = z[distance > v_cut + WINDOW / 2]
@@ -176,17 +153,12 @@ def _within(z: Float[np.ndarray, "galaxy"], redshift: float) -> Bool[np.ndarray,
 def rival_point(
     sky: Float[np.ndarray, "galaxy 2"], centre: tuple[float, float], distance: float, *, apart: float
 ) -> tuple[float, float, int, int] | None:
-    """Find another concentration on the sky with at least half as many galaxies within 0.5 h^-1 Mpc.
+    """Find another concentration on the sky with at least half as many galaxies within 0.5 h^-1 Mpc; None without one.
 
-    Args:
-        sky: Right ascension and declination of the galaxies near the cluster's redshift [deg].
-        centre: Centre that was chosen [deg].
-        distance: Comoving distance [h^-1 Mpc].
-        apart: Least distance from that centre [h^-1 Mpc].
+    Only galaxies more than `apart` [h^-1 Mpc] from the chosen centre are searched.
 
     Returns:
-        Right ascension and declination of the rival [deg], its number of galaxies and that at the chosen centre; None
-        without a rival.
+        Right ascension and declination of the rival [deg], its number of galaxies and that at the chosen centre.
     """
     far = sky[distance * separation(sky, centre) > apart]
     if not len(far):

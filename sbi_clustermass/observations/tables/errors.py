@@ -9,18 +9,14 @@ MAX_REDSHIFT = 2.0
 
 @final
 class TableError(ValueError):
-    """A table of galaxies that gives no cluster; the message says why and what to do."""
+    """A table of galaxies that gives no cluster; the message says why and what to do.
+
+    Whatever reads or checks a part of a table may raise it.
+    """
 
 
 def problem(where: str, what: str, *, found: str = "", advice: str = "") -> TableError:
-    """Make a TableError of up to three lines.
-
-    Args:
-        where: Name of the file.
-        what: Description of what is wrong, in one sentence.
-        found: What was there instead.
-        advice: What to do about it.
-    """
+    """Make a TableError of up to three lines: in which file, what is wrong, what was there instead, what to do."""
     lines = [f"{where}: {what}"]
     if found:
         lines.append(f"  found:  {found}")
@@ -43,11 +39,7 @@ def shorten(names: Iterable[str], limit: int = 12) -> str:
 
 
 def check_redshift(where: str, redshift: float) -> None:
-    """Refuse an impossible redshift of a cluster.
-
-    Raises:
-        TableError: Not between 0 and 2.
-    """
+    """Refuse an impossible redshift of a cluster."""
     if not 0 < redshift <= MAX_REDSHIFT:
         is_cz = redshift > 100
         advice = f"c z in km/s? Then z is {redshift / 299_792.458:.4f}" if is_cz else "pass the cluster's redshift"
@@ -56,11 +48,7 @@ def check_redshift(where: str, redshift: float) -> None:
 
 
 def check_centre(where: str, centre: tuple[float, float]) -> None:
-    """Refuse a centre that is no point on the sky.
-
-    Raises:
-        TableError: Right ascension outside -180 to 360 or declination outside -90 to 90 degrees.
-    """
+    """Refuse a centre that is no point on the sky."""
     ra, dec = centre
     if not (-180 <= ra <= 360 and -90 <= dec <= 90):
         what = "a centre is right ascension (0 to 360) and declination (-90 to 90), both in degrees."

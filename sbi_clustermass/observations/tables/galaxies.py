@@ -111,9 +111,6 @@ def read_galaxies(table: "Table", where: str, chosen: Mapping[str, str]) -> Usab
         table: Contents of the file.
         where: Name of the file, for messages.
         chosen: The user's choices of columns, ours -> theirs.
-
-    Raises:
-        TableError: A column is missing, ambiguous, or holds something other than the numbers it should.
     """
     reader = ColumnReader(table, where, chosen)
     position = read_positions(reader)

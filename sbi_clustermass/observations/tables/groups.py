@@ -39,11 +39,7 @@ class ClusterRows:
 
 
 def rows_by_name(reader: ColumnReader) -> list[ClusterRows] | None:
-    """Group rows by the column of cluster names, in the order of the table; None without such a column.
-
-    Raises:
-        TableError: Nearly every row has its own name: the column names galaxies.
-    """
+    """Group rows by the column of cluster names, in the order of the table; None without such a column."""
     column = reader.find("id")
     if column is None:
         return None
@@ -60,11 +56,7 @@ def rows_by_name(reader: ColumnReader) -> list[ClusterRows] | None:
 def rows_around_centres(
     reader: ColumnReader, options: TableOptions, aperture: float, cosmology: Cosmology
 ) -> list[ClusterRows]:
-    """Take the galaxies within twice the aperture of each listed cluster; a galaxy may be in several.
-
-    Raises:
-        TableError: The galaxies have no positions on the sky, or a cluster has no centre or redshift.
-    """
+    """Take the galaxies within twice the aperture of each listed cluster; a galaxy may be in several."""
     from scipy.spatial import KDTree
 
     position, clusters = read_positions(reader), options.clusters
@@ -91,11 +83,7 @@ def needed_columns(reader: ColumnReader) -> "Table":
 
 
 def options_for(name: str, options: TableOptions) -> TableOptions:
-    """Complete the user's options for one cluster from the list of clusters; options given by hand come first.
-
-    Raises:
-        TableError: There is a list of clusters, and this one is not in it.
-    """
+    """Complete the user's options for one cluster from the list of clusters; options given by hand come first."""
     if options.clusters is None:
         return options
     cluster = options.clusters.get(name)

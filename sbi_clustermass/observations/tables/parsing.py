@@ -34,9 +34,7 @@ def numbers(texts: Sequence[str]) -> Values:
 def angles(texts: Sequence[str], *, hours: bool) -> Values:
     """Parse angles [deg] such as 12:59:48.7, 12 59 48.7 or 12h59m48.7s.
 
-    Args:
-        texts: One angle in each.
-        hours: Whether a first number without a letter counts hours.
+    With `hours` a first number without a letter counts hours.
 
     Raises:
         ValueError: A field is no such angle; the message is the field's text.

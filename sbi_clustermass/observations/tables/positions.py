@@ -56,11 +56,7 @@ Position: TypeAlias = Sky | Distances | Angles
 
 
 def read_positions(reader: ColumnReader) -> Position:
-    """Read sky positions if there are any and the user did not choose a column of distances, else distances.
-
-    Raises:
-        TableError: Neither is there, several columns could be meant, or the values are impossible.
-    """
+    """Read sky positions if there are any and the user did not choose a column of distances, else distances."""
     ra, dec = reader.find("ra"), reader.find("dec")
     if "R_proj" not in reader.chosen:
         if ra and dec:

@@ -20,11 +20,7 @@ _QUOTED = re.compile(r'"[^"]*"')
 
 
 def read_text(path: Path) -> "Table":
-    """Read a table of text.
-
-    Raises:
-        ValueError: Binary data, no line of column names, or rows of unequal length.
-    """
+    """Read a table of text."""
     text = _decoded(gzip.decompress(path.read_bytes()) if path.suffix.lower() == ".gz" else path.read_bytes())
     if special := _with_header(text):
         return special

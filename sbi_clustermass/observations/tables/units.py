@@ -33,27 +33,15 @@ class Unit:
         return "" if text.lower() in ("", "none", "dimensionless", "1", "-", "---") else text
 
     def degrees(self) -> float:
-        """Return the degrees in one unit; 1 without a unit.
-
-        Raises:
-            TableError: No unit of angle, or another in the name than in the file.
-        """
+        """Return the degrees in one unit; 1 without a unit."""
         return self._factor(angle_word(self.column), angle_word(self.text), "deg")
 
     def kilometres_per_second(self) -> float:
-        """Return the km/s in one unit; 1 without a unit.
-
-        Raises:
-            TableError: No unit of velocity, or another in the name than in the file.
-        """
+        """Return the km/s in one unit; 1 without a unit."""
         return self._factor(speed_word(self.column), speed_word(self.text), "km/s")
 
     def redshift(self) -> float:
-        """Return the redshift in one unit of a column of redshifts, which may be km/s.
-
-        Raises:
-            TableError: Neither a number nor a velocity.
-        """
+        """Return the redshift in one unit of a column of redshifts, which may be km/s."""
         if not self.text:
             return self.kilometres_per_second() / SPEED_OF_LIGHT if speed_word(self.column) else 1.0
         from astropy import units as u
@@ -64,11 +52,7 @@ class Unit:
             return self.kilometres_per_second() / SPEED_OF_LIGHT
 
     def separation(self) -> "Length | float":
-        """Return the unit of a distance from the centre: a length, or the degrees in one unit of angle.
-
-        Raises:
-            TableError: Neither, or another unit in the name than in the file.
-        """
+        """Return the unit of a distance from the centre: a length, or the degrees in one unit of angle."""
         named, given = length_words(self.column), length_words(self.text)
         if given[0]:
             return self._length(named, given)

@@ -70,9 +70,6 @@ def read_velocities(reader: ColumnReader, *, relative: bool) -> Found:
 
     Returns:
         The velocities, warnings, and notes on what was assumed.
-
-    Raises:
-        TableError: No velocity, several columns could be meant, or the numbers are no km/s.
     """
     for ours in ("v_los", "z", "cz", "v") if relative else ("z", "cz", "v", "v_los"):
         if name := reader.find(ours):

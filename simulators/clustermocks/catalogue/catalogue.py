@@ -344,11 +344,7 @@ class Catalogue:
 
 
 def _check_same_kind(first: Catalogue, other: Catalogue) -> None:
-    """Refuse two catalogues that cannot be concatenated.
-
-    Raises:
-        ValueError: Settings or columns differ; the message says which.
-    """
+    """Refuse two catalogues that cannot be concatenated."""
     for what in ("observation", "cosmology"):
         if getattr(other, what) != getattr(first, what):
             raise ValueError(f"catalogues differ in their {what}: {getattr(first, what)} and {getattr(other, what)}.")

@@ -48,12 +48,7 @@ def write(
 
 
 def read(path: Path) -> tuple[pa.Table, pa.Table, Observation, Cosmology, Provenance]:
-    """Read the parts of a catalogue.
-
-    Raises:
-        FileNotFoundError: The file does not exist.
-        ValueError: The file is not Parquet, is truncated, or is no catalogue.
-    """
+    """Read the parts of a catalogue."""
     table = _table(path)
     header = _header(path, (table.schema.metadata or {}).get(_KEY))
     table = table.replace_schema_metadata(None)

@@ -11,11 +11,7 @@ GALAXY_TYPES = {"R_proj": pa.float32(), "v_los": pa.float32(), "is_member": pa.b
 
 
 def check_columns(clusters: Mapping[str, np.ndarray], galaxies: Mapping[str, np.ndarray], offsets: np.ndarray) -> None:
-    """Refuse columns that do not make a catalogue.
-
-    Raises:
-        ValueError: A column is missing, unknown or of the wrong length, offsets do not rise, or a value is invalid.
-    """
+    """Refuse columns that do not make a catalogue."""
     missing = [n for n in CLUSTER_COLUMNS if n not in clusters] + [n for n in ("R_proj", "v_los") if n not in galaxies]
     if missing:
         raise ValueError(f"a catalogue needs the columns {', '.join(missing)}.")

@@ -65,12 +65,7 @@ class Neighbours:
 class SearchVolume:
     """The space in which neighbours matter: within `radius` of the line of sight and `depth` of the cluster.
 
-    Attributes:
-        radius: Largest projected distance of a halo's centre [comoving h^-1 Mpc].
-        depth: Largest 3-D distance [comoving h^-1 Mpc].
-        min_log10_mass: Lightest halo [dex].
-        redshift: Redshift [1].
-        cosmology: Background and power spectrum.
+    Both are distances of a halo's centre [comoving h^-1 Mpc], in projection and in space.
     """
 
     radius: float
@@ -134,14 +129,8 @@ def central_threshold(
 ) -> float:
     """Lightest halo with a central, log10 M200c [dex], so that centrals and satellites add up to tracer_density.
 
-    Without centrals (`galaxies.central`), haloes that have satellites have none; lighter ones are single galaxies.
-
-    Args:
-        tracer_density: Number of galaxies per volume [h^3 Mpc^-3].
-        galaxies: The satellites.
-        redshift: Redshift [1].
-        cosmology: Background and power spectrum.
-        model: Fit of the mass function, as `Neighbours.mass_function`.
+    The density is in [h^3 Mpc^-3], and `model` is the mass function of `Neighbours`. Without centrals
+    (`galaxies.central`), haloes that have satellites have none; lighter ones are single galaxies.
 
     Raises:
         ValueError: if satellites alone exceed the density, or centrals would be needed below 10^10.5.

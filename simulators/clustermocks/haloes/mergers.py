@@ -125,13 +125,9 @@ def mass_inside(total: Values, share: Values, distance: Values, *, c_mass: Value
 
 
 def infall_speed(x: Values, c_mass: Values) -> Values:
-    r"""Speed [V200] at radius / r200c in an NFW potential, from rest at 3 r200c.
+    r"""Speed [V200] at x = radius / r200c, at most 3, in an NFW potential, from rest at 3 r200c.
 
     $v^2 = 2 [\Phi(3) - \Phi(x)]$ with $\Phi(x) = -\ln(1 + c x) / (x m(c))$ (Lokas & Mamon 2001, MNRAS 321, 155, eq. 7).
-
-    Args:
-        x: Radius / r200c [1], at most 3.
-        c_mass: Concentration of the mass [1].
     """
     fall = np.log1p(c_mass * x) / x - np.log1p(c_mass * _TURNAROUND) / _TURNAROUND
     return np.sqrt(2 * fall / nfw_mass(c_mass))

@@ -134,13 +134,8 @@ def draw_satellites(
     The velocity is that of equilibrium: static in physical coordinates, so the peculiar velocity is it minus the Hubble
     flow across the halo.
 
-    Args:
-        haloes: The haloes.
-        rng: Random numbers.
-        galaxies: How galaxies populate them.
-        truncation: r_t / r200c [1] of each halo: its galaxies then go on beyond R_vir, to 3 r200c, as the same profile
-            times [1 + (r/r_t)^4]^-2 (Diemer & Kravtsov 2014, ApJ 789, 1, eq. 4). None: they end at R_vir.
-        relaxed: Whether haloes are spheres without mergers.
+    With a truncation r_t / r200c [1] of each halo its galaxies go on beyond R_vir, to 3 r200c, as the same profile
+    times [1 + (r/r_t)^4]^-2 (Diemer & Kravtsov 2014, ApJ 789, 1, eq. 4). Relaxed haloes are spheres without mergers.
     """
     clumps = draw_clumps(haloes, rng, NONE if relaxed else galaxies.mergers)
     mean = galaxies.mean_number(haloes.log10_mass + np.log10(clumps.total))

@@ -41,14 +41,9 @@ def draw_haloes(
     redshift: float,
     cosmology: Cosmology,
 ) -> Haloes:
-    """Sizes and concentrations of haloes, about the median concentration of Diemer & Joyce 2019.
+    """Sizes and concentrations of haloes of log10 M200c [dex, 10.5 to 16.5].
 
-    Args:
-        log10_mass: log10 M200c [dex], 10.5 to 16.5.
-        rng: Random numbers.
-        concentration_scatter: Lognormal scatter of the concentration [dex].
-        redshift: Redshift [1].
-        cosmology: Background and power spectrum.
+    Concentrations scatter [dex] about the median of Diemer & Joyce 2019.
     """
     grid, median = table_in_mass(concentration, (10.5, 16.5, 241), redshift, cosmology)
     scatter = np.log(10) * concentration_scatter * rng.standard_normal(len(log10_mass))

@@ -42,7 +42,7 @@ def read_header(folder: Path, name: str, *, form: int, what: str, fields: tuple[
 
     Args:
         folder: The folder.
-        name: Name of the file in it.
+        name: Name of the file.
         form: Number of the format that this version reads.
         what: The folder, by what should have written it: "a box that convert wrote".
         fields: Names of the fields.
@@ -117,11 +117,7 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 
 def make_folder(path: Path) -> Path:
-    """Make a folder, and those above it, where they are not there.
-
-    Raises:
-        OSError: It cannot be made, or something else has its name.
-    """
+    """Make a folder, and those above it, where they are not there."""
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -131,12 +127,7 @@ def make_folder(path: Path) -> Path:
 
 
 def check_output(path: Path, suffixes: Iterable[str]) -> None:
-    """Refuse, before any work, an output file that could not be written.
-
-    Raises:
-        ValueError: The suffix is of another kind of file, or the path is a folder.
-        OSError: Its folder cannot be made or written, or its name is too long.
-    """
+    """Refuse, before any work, an output file that could not be written."""
     if path.suffix not in suffixes:
         raise ValueError(f"{path}: unknown kind of file {path.suffix!r}. Choose from: {', '.join(suffixes)}.")
     try:
@@ -151,14 +142,9 @@ def check_output(path: Path, suffixes: Iterable[str]) -> None:
 
 @contextmanager
 def scratch_folder(folder: Path, name: str) -> Iterator[Path]:
-    """Make a temporary folder and remove it in the end; leftovers of killed processes are removed before.
+    """Make a temporary folder, whose name starts with `name`, in a folder, and remove it in the end.
 
-    Args:
-        folder: Folder in which to make it.
-        name: Start of its name, for the purpose.
-
-    Raises:
-        OSError: The folder cannot be written.
+    Leftovers of killed processes are removed before.
     """
     temporary = _beside(folder / name)
     try:
@@ -195,12 +181,7 @@ def unwritable(path: Path, error: Exception, *, own: Path | None = None) -> OSEr
 
 
 def remove_leftovers(folder: Path, name: str = "") -> None:
-    """Remove temporary files that killed processes of this machine left, for one final name or for all.
-
-    Args:
-        folder: Folder in which they wrote.
-        name: Name of the file that they were to become.
-    """
+    """Remove temporary files that killed processes of this machine left, for one final name or for all."""
     start = f".{name[:_SHOWN]}."
     with os.scandir(folder) as entries:
         found = [entry.name for entry in entries if entry.name.startswith(start if name else ".")]

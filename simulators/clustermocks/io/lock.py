@@ -27,9 +27,6 @@ _SHOWN = 120
 def claimed(folder: Path) -> Iterator[None]:
     """Lock a folder for writing; it is made if missing, and half-written files of killed processes are removed.
 
-    Args:
-        folder: Folder of the run.
-
     Raises:
         BlockingIOError: Another process writes into it; the message says which, where and since when.
         OSError: The folder cannot be made or written.

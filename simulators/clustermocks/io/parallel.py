@@ -20,12 +20,6 @@ def ordered(
         jobs: Arguments of each call.
         n_jobs: Number of processes; -1 for one a core. None follows `joblib.parallel_config`: one without it, a
             Dask cluster's workers under `joblib.parallel_config(backend="dask")`.
-
-    Raises:
-        Exception: Whatever function raises.
-
-    References:
-        joblib.Parallel, return_as="generator".
     """
     if n_jobs == 1:
         for job in jobs:

@@ -10,11 +10,6 @@ T = TypeVar("T")
 def lookup(kind: str, name: str, table: Mapping[str, T]) -> T:
     """Return `table[name]`, or raise an error that lists the choices.
 
-    Args:
-        kind: What the table holds, for the message: "flow", "embedding".
-        name: The name to look up.
-        table: Choices by name.
-
     Raises:
         ValueError: If the name is unknown.
 

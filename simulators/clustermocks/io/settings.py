@@ -47,9 +47,6 @@ def check_ranges(settings: object, **ranges: tuple[float, float] | tuple[float, 
     Args:
         settings: The dataclass.
         **ranges: Lowest and highest value of each field, both allowed, and its unit.
-
-    Raises:
-        ValueError: A number is out of its range.
     """
     for name, (low, high, *unit) in ranges.items():
         value = getattr(settings, name)

@@ -121,7 +121,7 @@ class Dispersion:
 
 
 def robust_dispersions(v_los: Sequence[Velocities], seeds: Sequence[int]) -> list[Dispersion]:
-    r"""Gapper dispersion $\sqrt\pi / (n (n - 1)) \sum_i i (n - i) g_i$ of each cluster, after 3-sigma clipping.
+    """Gapper dispersion of each cluster after 3-sigma clipping.
 
     The error is the standard deviation over clusters whose galaxies are drawn with replacement and clipped anew (Efron
     1979, Annals of Statistics 7, 1); it does not account for interlopers inside 3 sigma.
@@ -129,9 +129,6 @@ def robust_dispersions(v_los: Sequence[Velocities], seeds: Sequence[int]) -> lis
     Args:
         v_los: Velocities of each cluster's galaxies [km/s], in the cluster's frame.
         seeds: Seed of each cluster's resampling: an error depends on no other cluster.
-
-    References:
-        Wainer & Thissen 1976; Beers, Flynn & Gebhardt 1990, AJ 100, 32, eq. 8.
     """
     found: list[Dispersion] = []
     for rows in _parts([len(v) for v in v_los]):

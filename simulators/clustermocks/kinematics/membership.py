@@ -34,11 +34,7 @@ def _keep_all(R_proj: GalaxyColumn, v_los: GalaxyColumn) -> Kept:
 
 
 def sigma_clipping(R_proj: GalaxyColumn, v_los: GalaxyColumn) -> Kept:
-    """Drop what is more than 3 standard deviations from the median, until nothing is left to drop.
-
-    Args:
-        R_proj: Not used [h^-1 Mpc].
-        v_los: Velocities [km/s].
+    """Drop what is more than 3 standard deviations in velocity from the median, until nothing is left to drop.
 
     References:
         Yahil & Vidal 1977, ApJ 214, 347.
@@ -51,12 +47,7 @@ def sigma_clipping(R_proj: GalaxyColumn, v_los: GalaxyColumn) -> Kept:
 def clipped_range(
     v_los: Float[np.ndarray, "row galaxy"], n: Int[np.ndarray, "row"]
 ) -> tuple[Int[np.ndarray, "row"], Int[np.ndarray, "row"]]:
-    """First and one past the last velocity that `sigma_clipping` keeps of each row.
-
-    Args:
-        v_los: Velocities in rising order, then infinity as padding [km/s].
-        n: Number of velocities in each row.
-    """
+    """First and one past the last of the n velocities, in rising order, that `sigma_clipping` keeps of each row."""
     low, high = np.zeros_like(n), n.copy()
     moving = np.flatnonzero(n > 1)
     while moving.size:  # each round drops a velocity of every row that moves; real clusters need three
@@ -100,7 +91,7 @@ def shifting_gapper(
         v_los: Velocities relative to the cluster [km/s].
         gap: Widest gap inside the main body [km/s].
         width: Width of a bin [h^-1 Mpc].
-        fewest: GalaxyColumn in a bin.
+        fewest: Least number of galaxies in a bin.
 
     References:
         Fadda et al. 1996, ApJ 473, 670.
@@ -143,11 +134,7 @@ REMOVALS: dict[str, Callable[[GalaxyColumn, GalaxyColumn], Kept]] = {
 
 
 def kept_galaxies(clusters: Clusters, removal: Removal = "none") -> Iterator[tuple[GalaxyColumn, GalaxyColumn]]:
-    """R_proj [h^-1 Mpc] and v_los [km/s], in float64, of the galaxies kept in each cluster in turn.
-
-    Raises:
-        ValueError: An unknown removal.
-    """
+    """R_proj [h^-1 Mpc] and v_los [km/s], in float64, of the galaxies kept in each cluster in turn."""
     keep = lookup("removal of interlopers", removal, REMOVALS)
     for i in range(len(clusters)):
         R_proj, v_los = (column.astype(float) for column in clusters.galaxies(i))
@@ -156,11 +143,7 @@ def kept_galaxies(clusters: Clusters, removal: Removal = "none") -> Iterator[tup
 
 
 def members(clusters: Clusters, removal: Removal) -> Kept:
-    """Which galaxies are kept, one cluster after another as in `Catalogue.galaxy_column`.
-
-    Raises:
-        ValueError: An unknown removal.
-    """
+    """Which galaxies are kept, one cluster after another as in `Catalogue.galaxy_column`."""
     keep = lookup("removal of interlopers", removal, REMOVALS)
     masks = [keep(*clusters.galaxies(i)) for i in range(len(clusters))]
     return np.concatenate([np.zeros(0, bool), *masks])

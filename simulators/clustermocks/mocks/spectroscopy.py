@@ -125,14 +125,9 @@ def measure(
     *,
     v_cluster: Float[np.ndarray, "cluster"],
 ) -> ObservedClusters:
-    """Measure projected distances and velocities; galaxies that are neither members nor in the cylinder are dropped.
+    """Measure targets among the galaxies, which are sorted by cluster; the clusters recede at `v_cluster` [km/s].
 
-    Args:
-        choices: How clusters are observed.
-        galaxies: All galaxies, sorted by cluster.
-        is_member: Whether each is a member.
-        targets: Those with a redshift.
-        v_cluster: Peculiar velocity of each cluster along the line of sight [km/s].
+    Targets that are neither members nor in the cylinder are dropped.
     """
     observation, n = choices.observation, len(v_cluster)
     row, R_proj, v_error = targets
@@ -166,13 +161,8 @@ def choose_targets(
 ) -> Targets:
     """Members and what lies inside the aperture of n clusters, less what has no fibre or no redshift.
 
-    Args:
-        choices: How clusters are observed.
-        sky: Positions relative to the true centre [comoving h^-1 Mpc].
-        cluster: Index of each galaxy's cluster.
-        is_member: Whether it is a member.
-        rng: Random numbers: first of the centres, then of fibres, redshifts and velocities.
-        n: Number of clusters.
+    Positions on the sky are relative to the true centre [comoving h^-1 Mpc]. Random numbers are drawn first for the
+    centres, then for fibres, redshifts and velocities.
     """
     observation = choices.observation
     centre = choices.centre_error * rng.standard_normal((n, 2))
@@ -210,13 +200,8 @@ def without_collisions(
 ) -> Bool[np.ndarray, "galaxy"]:
     """Which galaxies get a fibre: in random order, each that is far enough from all of its cluster that have one.
 
-    No two that are kept are closer than `least`, and each that is dropped is closer than that to one that is kept.
-
-    Args:
-        sky: Positions on the sky [comoving h^-1 Mpc].
-        cluster: Galaxies of different clusters never collide.
-        least: Least distance between fibres [comoving h^-1 Mpc].
-        rng: Random numbers.
+    No two of a cluster that are kept are closer than `least` [unit of `sky`], and each that is dropped is closer than
+    that to one that is kept.
     """
     if not least or not len(sky):
         return np.ones(len(sky), bool)

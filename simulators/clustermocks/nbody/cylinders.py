@@ -75,15 +75,8 @@ def galaxies_around(
 ) -> tuple[IntrinsicGalaxies, Bool[np.ndarray, "galaxy"]]:
     """Galaxies within `radius` of each line of sight and `half_depth` in depth, and all members wherever they are.
 
-    Args:
-        views: Hosts and lines of sight.
-        tracers: All galaxies that may be near.
-        radius: Radius of the cylinder [comoving h^-1 Mpc].
-        half_depth: Half of its length [comoving h^-1 Mpc].
-        by_host: Members are the galaxies of the host by host_id, rather than those within R_vir of it.
-
-    Returns:
-        The galaxies, sorted by cluster, then by id, and whether each is a member.
+    They are sorted by cluster, then by id; the second array says which are members: those of the host by host_id, or
+    else those within R_vir of it.
     """
     basis = _sky_axes(views)
     cluster, galaxy = tracers.of_hosts(views.host_id) if by_host else tracers.within(views.position, views.R_vir)

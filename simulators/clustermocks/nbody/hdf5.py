@@ -32,11 +32,7 @@ def opened(path: Path) -> "Iterator[h5py.File]":
 
 
 def datasets(group: "h5py.Group", names: Mapping[str, str]) -> "dict[str, h5py.Dataset]":
-    """Find the datasets of a file or group, by our names for those in the file.
-
-    Raises:
-        ValueError: One is missing.
-    """
+    """Find the datasets of a file or group, by our names for those in the file."""
     import h5py
 
     found = {ours: group.get(theirs) for ours, theirs in names.items()}
@@ -49,11 +45,7 @@ def datasets(group: "h5py.Group", names: Mapping[str, str]) -> "dict[str, h5py.D
 
 
 def stream(columns: "Mapping[str, h5py.Dataset]", rows: int) -> Iterator[dict[str, np.ndarray]]:
-    """Yield datasets of equal length by name, at most `rows` rows at a time.
-
-    Raises:
-        ValueError: They differ in length, or cannot be read: the file is damaged.
-    """
+    """Yield datasets of equal length by name, at most `rows` rows at a time."""
     lengths = {name: data.shape[0] for name, data in columns.items()}
     if len(set(lengths.values())) > 1:
         path = next(iter(columns.values())).file.filename

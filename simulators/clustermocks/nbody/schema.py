@@ -99,19 +99,13 @@ def check_kind(reader: Reader, kind: str, path: Path) -> None:
 def match_columns(
     path: Path, found: list[str], wanted: Mapping[str, str], optional: Mapping[str, str]
 ) -> dict[str, str]:
-    """Names in the file for the names we want, whatever their case and whether `@` is escaped.
+    """Match our names of columns to those found in the file, whatever their case and whether `@` is escaped.
 
     Args:
         path: The file, for the message.
         found: Names of its columns.
         wanted: Our name to the format's, of columns that must be there.
         optional: Our name to the format's, of columns that may be absent.
-
-    Returns:
-        Our name to the file's.
-
-    Raises:
-        ValueError: A wanted column is missing, or its name is there twice.
     """
     plain = [name.replace("\\", "").lower() for name in found]
     names = {ours: theirs.lower() for ours, theirs in {**wanted, **optional}.items()}

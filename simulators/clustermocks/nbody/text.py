@@ -13,12 +13,7 @@ INTEGERS = ("id", "upid", "flags")
 
 
 def header(path: Path) -> list[str]:
-    """The lines that start with # at the top of the file, without it.
-
-    Raises:
-        FileNotFoundError: No such file.
-        ValueError: It cannot be read.
-    """
+    """The lines that start with # at the top of the file, without it."""
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file.")
     lines = []
@@ -34,11 +29,7 @@ def header(path: Path) -> list[str]:
 
 
 def column_names(path: Path) -> list[str]:
-    """Names in the first header line, without the numbers in brackets behind them: `x(17)` is x.
-
-    Raises:
-        ValueError: The file does not start with a header.
-    """
+    """Names in the first header line, without the numbers in brackets behind them: `x(17)` is x."""
     lines = header(path)
     if not lines:
         raise ValueError(f"{path}: does not start with a # line that names the columns; nothing is read by position.")
@@ -46,12 +37,7 @@ def column_names(path: Path) -> list[str]:
 
 
 def stream(path: Path, columns: Mapping[str, str], rows: int) -> Iterator[dict[str, np.ndarray]]:
-    """Yield the named columns, at most `rows` rows at a time.
-
-    Args:
-        path: Text file, or the same compressed by gzip (`.gz`).
-        columns: Our name to the name in the header.
-        rows: Rows in memory at a time.
+    """Yield columns, by our names for those in the header, at most `rows` rows at a time; `.gz` files are unpacked.
 
     Raises:
         ValueError: A line has too few columns or holds something that is not a number; the file is truncated.

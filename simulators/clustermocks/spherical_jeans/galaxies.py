@@ -112,14 +112,9 @@ def hosts(
     redshift: float,
     cosmology: Cosmology,
 ) -> Hosts:
-    """Haloes of given parameters.
+    """Haloes of given `log10_mass` and, where they are free, `log10_concentration` and `beta`.
 
-    Args:
-        parameters: `log10_mass` and, where they are free, `log10_concentration` and `beta`, each (halo,).
-        galaxies: Gives the anisotropy where it is not free.
-        offsets: How far concentration [dex] and beta [1] of each halo scatter off; (halo,) or a number.
-        redshift: Redshift [1].
-        cosmology: Background and power spectrum.
+    `galaxies` gives the anisotropy where it is not free. Offsets are the scatter of concentration [dex] and beta [1].
     """
     log10_mass = parameters["log10_mass"]
     grid, medians = table_in_mass(concentration, (12, 16, 161), redshift, cosmology)
