@@ -232,17 +232,9 @@ def _mass_profile(
     mass, error = np.cumsum(shell), np.cumsum(2 * shell * share)  # Diaferio 1999
     edge = plane.r + plane.r[0]
     log10_mass, at = m200c_of_profile(edge, mass, redshift, cosmology)
-    std = float(np.interp(at, edge, error / np.maximum(mass, 1e-300))) / np.log(10)
-    return CausticProfile(
-        plane.r,
-        amplitude,
-        share * amplitude,
-        mass,
-        error,
-        log10_mass,
-        std if np.isfinite(log10_mass) else np.nan,
-        redshift,
-    )
+    relative = float(np.interp(at, edge, error / np.maximum(mass, 1e-300)))
+    std = relative / np.log(10) if np.isfinite(log10_mass) else np.nan
+    return CausticProfile(plane.r, amplitude, share * amplitude, mass, error, log10_mass, std, redshift)
 
 
 def m200c_of_profile(edge: Values, mass: Values, redshift: float, cosmology: Cosmology) -> tuple[float, float]:

@@ -55,7 +55,7 @@ class CNN:
     device: str = "auto"
 
     def __post_init__(self) -> None:
-        _check_dimensions("CNN", self.dimensions)
+        _check_dimensions(self)
 
     def fit(self, mocks: Catalogue, *, seed: int = 1) -> "FittedCNN":
         """Train; the seed sets the weights, the batches and the held-out clusters.
@@ -63,8 +63,7 @@ class CNN:
         Raises:
             ValueError: Too few clusters of known mass, or an unknown device.
         """
-        known = of_known_mass("CNN", mocks, LEAST)
-        return _fit(self, known, POINTS[self.dimensions], seed)
+        return _fit(self, mocks, POINTS[self.dimensions], seed)
 
 
 @final
@@ -92,7 +91,7 @@ class DropoutCNN:
     device: str = "auto"
 
     def __post_init__(self) -> None:
-        _check_dimensions("DropoutCNN", self.dimensions)
+        _check_dimensions(self)
         if not 0 < self.dropout < 1 or self.passes < 1:
             found = f"dropout={self.dropout!r}, passes={self.passes!r}"
             raise ValueError(f"DropoutCNN: found {found}. It needs 0 < dropout < 1, and 1 pass or more.")
@@ -103,8 +102,7 @@ class DropoutCNN:
         Raises:
             ValueError: Too few clusters of known mass, or an unknown device.
         """
-        known = of_known_mass("DropoutCNN", mocks, LEAST)
-        return _fit(self, known, Architecture(outputs=2, before_layers=self.dropout), seed)
+        return _fit(self, mocks, Architecture(outputs=2, before_layers=self.dropout), seed)
 
 
 @final
@@ -180,8 +178,8 @@ def split_by_host(clusters: Catalogue, share: float, seed: int) -> tuple[Catalog
     return clusters.select(fitted), clusters.select(held_out)
 
 
-def _fit(choice: CNN | DropoutCNN, known: Catalogue, design: Architecture, seed: int) -> FittedCNN:
-    device = resolve_device(choice.device)
+def _fit(choice: CNN | DropoutCNN, mocks: Catalogue, design: Architecture, seed: int) -> FittedCNN:
+    known, device = of_known_mass(type(choice).__name__, mocks, LEAST), resolve_device(choice.device)
     observation, mass = known.observation, known.log10_mass
     images = ClusterImages(choice.dimensions, observation.aperture, observation.v_cut)
     centre, scale = float(np.mean(mass)), float(np.std(mass))
@@ -198,6 +196,6 @@ def _fit(choice: CNN | DropoutCNN, known: Catalogue, design: Architecture, seed:
     return FittedCNN(images, network, centre, scale, passes, tuple(history), seed)
 
 
-def _check_dimensions(owner: str, dimensions: int) -> None:
-    if dimensions not in POINTS:
-        raise ValueError(f"{owner}: found dimensions={dimensions!r}. Choose 1 or 2.")
+def _check_dimensions(choice: CNN | DropoutCNN) -> None:
+    if choice.dimensions not in POINTS:
+        raise ValueError(f"{type(choice).__name__}: found dimensions={choice.dimensions!r}. Choose 1 or 2.")

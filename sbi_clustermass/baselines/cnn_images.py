@@ -21,7 +21,7 @@ NARROWEST = 0.25  # [pixel] smallest width of the kernel in one dimension
 @final
 @dataclass(frozen=True)
 class ClusterImages:
-    """ClusterImages of clusters with a mean pixel of 1, as in Ho et al. 2019: 48 pixels along each axis, factor 0.25.
+    """Images of clusters with a mean pixel of 1, as in Ho et al. 2019: 48 pixels along each axis, factor 0.25.
 
     Attributes:
         dimensions: 1 for velocities, in one channel; 2 for velocities and distances, with a channel for each ring in R.
@@ -43,7 +43,7 @@ class ClusterImages:
         return self.bins if self.dimensions == 2 else 1
 
     def __call__(self, clusters: Catalogue) -> Float[Tensor, "cluster channel pixel"]:
-        """ClusterImages in float32; NaN for clusters of fewer than two galaxies."""
+        """Images in float32; NaN for clusters of fewer than two galaxies."""
         image = torch.full((len(clusters), self.channels, self.bins), torch.nan)
         for rows, x in padded_blocks(clusters):
             image[torch.from_numpy(rows)] = self._image(torch.from_numpy(x)).to(image.dtype)

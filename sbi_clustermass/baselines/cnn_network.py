@@ -101,7 +101,7 @@ class CNNTraining:
 
 
 class Pairs(NamedTuple):
-    """ClusterImages and their standardised masses, (cluster, channel, pixel) and (cluster,)."""
+    """Images and their standardised masses, (cluster, channel, pixel) and (cluster,)."""
 
     image: Float[Tensor, "cluster channel pixel"]
     mass: Float[Tensor, " cluster"]

@@ -1,6 +1,6 @@
-r"""SampleDistances between clusters, each a sample of galaxies from a distribution in |v_los|, or |v_los| and R_proj.
+r"""Distances between clusters, each a sample of galaxies from a distribution in |v_los|, or |v_los| and R_proj.
 
-SampleDistances are comoving [h^-1 Mpc], velocities [km/s].
+Lengths are comoving [h^-1 Mpc], velocities [km/s].
 
 All S x T divergences between S clusters and T training clusters are one matrix product. The distance from x to the k-th
 nearest galaxy of cluster q is a smooth function of x, which is tabulated on a grid; the mean of its log over the

@@ -29,11 +29,9 @@ _NEVER = -1e30  # attention to the padding, before the softmax
 class SetTransformer(nn.Module):
     """Galaxies that attend to each other through inducing points, pooled by attention, and a network on the result.
 
-    With `mirror` the features are even in velocity by construction, as those of `DeepSets`: galaxies attend by distance
-    and speed, and the pooled vectors are the attention's means of even features and of velocity times even features.
-
-    Without `richness` the features are a function of the distribution of the galaxies: every galaxy repeated k times
-    changes nothing, because a softmax does not see it.
+    With `mirror` the features are even in velocity, and without `richness` they are a function of the distribution of
+    the galaxies, as those of `DeepSets`: galaxies attend by distance and speed, the pooled vectors are the attention's
+    means of even features and of velocity times even features, and a softmax does not see repeated galaxies.
 
     Attributes:
         width: Number of features of a galaxy, a multiple of 4, the number of heads.

@@ -29,10 +29,7 @@ class ImageCNN(nn.Module):
     features are even in velocity by construction, where Ho et al. add reflected copies to the training set.
 
     Attributes:
-        factor: Kernel width of the image, as in `KDEImage`.
-        aperture: Upper edge of R_proj [h^-1 Mpc]; the lower is 0.
-        v_max: Upper edge of v_los [km/s]; the lower is -v_max.
-        bins: Pixels along each axis.
+        factor, aperture, v_max, bins: Settings of the image, as in `KDEImage`.
         mirror: Whether the features are even in velocity.
         richness: Whether log10 N is an input of the dense layers.
         even: The same as `mirror`.

@@ -124,11 +124,7 @@ class LearnedKDE(nn.Module):
 
     Attributes:
         factor: Kernel covariance over sample covariance, square root, at the start [1].
-        aperture: Upper edge of R_proj [h^-1 Mpc]; the lower is 0.
-        v_max: Upper edge of v_los [km/s]; the lower is -v_max.
-        bins: Pixels along each axis.
-        richness: Whether log10 N follows the pixels.
-        shared_scale: Number of leading features that a flow standardises together: the pixels.
+        aperture, v_max, bins, richness, shared_scale: As in `KDEImage`.
         log_growth: Natural log of the current factors over `factor`, in (R, v): the weights.
     """
 

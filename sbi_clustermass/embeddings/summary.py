@@ -99,10 +99,10 @@ def _velocities(galaxies: PaddedGalaxies) -> tuple[Float[Tensor, " batch"], ...]
     mean, rms, speed = _mean(v, is_galaxy), _mean(v.square(), is_galaxy).sqrt(), v.abs()
     deviation = torch.where(is_galaxy, v - mean[:, None], 0)
     sigma = _mean(deviation.square(), is_galaxy).sqrt()
-    centre = _median(v, is_galaxy)
-    mad = _median((v - centre[:, None]).abs(), is_galaxy)
+    centre = masked_median(v, is_galaxy)
+    mad = masked_median((v - centre[:, None]).abs(), is_galaxy)
     scales = sigma, rms, TO_SIGMA * mad, _biweight(v - centre[:, None], mad, is_galaxy)
-    quantiles = _median(speed, is_galaxy), _ninety(speed, is_galaxy)
+    quantiles = masked_median(speed, is_galaxy), _ninety(speed, is_galaxy)
     scaled = deviation / _or_one(sigma)[:, None]
     moments = _mean(scaled.square().square(), is_galaxy), _mean(scaled.abs(), is_galaxy)
     shape = (_or_one(moment).log10() for moment in moments)
@@ -115,7 +115,7 @@ def _distances(galaxies: PaddedGalaxies) -> tuple[Float[Tensor, " batch"], ...]:
     speed = galaxies.v.abs()
     together = _mean((R - mean[:, None]) * (speed - _mean(speed, is_galaxy)[:, None]), is_galaxy)
     correlation = together / _or_one(std * _std(speed, is_galaxy))
-    return mean, _median(R, is_galaxy), _ninety(R, is_galaxy), R.amax(1), std, correlation.clamp(-1, 1)
+    return mean, masked_median(R, is_galaxy), _ninety(R, is_galaxy), R.amax(1), std, correlation.clamp(-1, 1)
 
 
 def _rings(galaxies: PaddedGalaxies) -> tuple[Float[Tensor, " batch"], ...]:
@@ -143,7 +143,8 @@ def _ranked(values: Tensor, is_galaxy: Tensor, *ranks: Tensor) -> tuple[Float[Te
     return tuple(torch.where(is_galaxy.any(1), each, 0) for each in found)
 
 
-def _median(values: Tensor, is_galaxy: Tensor) -> Float[Tensor, " batch"]:
+def masked_median(values: Tensor, is_galaxy: Tensor) -> Float[Tensor, " batch"]:
+    """Median of (batch, galaxy) over each cluster's galaxies, the mean of the middle two; 0 without galaxies."""
     n = is_galaxy.sum(1)
     low, high = _ranked(values, is_galaxy, (n - 1).clamp(min=0) // 2, n // 2)
     return 0.5 * (low + high)

@@ -87,7 +87,11 @@ def read_card(path: Path) -> Card:
     if missing or unknown:
         what, names = ("missing", missing) if missing else ("unknown", unknown)
         raise ValueError(f"{path}: a field is {what} ({', '.join(sorted(names))[:200]}); the file is damaged.")
-    return Card(**{name: _read(path, name, reader, content[name]) for name, reader in readers.items()})
+    found = {}
+    for name, reader in readers.items():
+        with damaged(path, f"{name} cannot be read"):
+            found[name] = reader(content[name])
+    return Card(**found)
 
 
 @contextmanager
@@ -149,11 +153,6 @@ def _writer(provenance: object) -> str:
     return found if isinstance(found, str) else ""
 
 
-def _read(path: Path, name: str, reader: Callable[[Any], T], value: object) -> T:
-    with damaged(path, f"{name} cannot be read"):
-        return reader(value)
-
-
 # ---- a reader for each field, which raises ValueError with the value found -------------------------------------------
 
 
@@ -210,10 +209,6 @@ def _history(value: object) -> History:
     return history
 
 
-def _provenance(value: object) -> Provenance:
-    return from_json(Provenance, value)
-
-
 def _text_provenance(value: object) -> Provenance:
     return estimator_provenance_from_text(from_json(dict[str, str], value))
 
@@ -232,7 +227,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "richness": _richness,
     "condition_shape": _shape,
     "histories": _histories,
-    "provenance": _provenance,
+    "provenance": lambda value: from_json(Provenance, value),
     "weights_sha256": _checksum,
 }
 _OPTIONAL: dict[str, Callable[[Any], Any]] = {

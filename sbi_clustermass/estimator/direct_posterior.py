@@ -53,16 +53,8 @@ def direct_posterior(network: EmbedOnce | Ensemble, support: tuple[float, float]
     """
     if width < 1:
         raise ValueError(f"an observation is padded to at least one galaxy; found width={width!r}.")
-    padded = _with_width(network, width).eval()
+    members = network.members if isinstance(network, Ensemble) else [network]
+    padded = [EmbedOnce(each.summary, each.embedding, each.net, (width, 3)) for each in members]
+    whole = Ensemble(padded, network.support) if isinstance(network, Ensemble) else padded[0]
     device = str(next(network.parameters()).device)
-    return ExactLeakage(padded, mass_prior(*support, device=device), device=device)
-
-
-def _with_width(network: EmbedOnce | Ensemble, width: int) -> EmbedOnce | Ensemble:
-    if isinstance(network, Ensemble):
-        return Ensemble([_member_with_width(member, width) for member in network.members], network.support)
-    return _member_with_width(network, width)
-
-
-def _member_with_width(network: EmbedOnce, width: int) -> EmbedOnce:
-    return EmbedOnce(network.summary, network.embedding, network.net, (width, 3))
+    return ExactLeakage(whole.eval(), mass_prior(*support, device=device), device=device)

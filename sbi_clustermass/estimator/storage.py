@@ -46,18 +46,12 @@ def save(folder: Path, card: Card, network: EmbedOnce | Ensemble, alarm: "Alarm 
         if alarm is None:
             write_card(card, described)
         else:
-            with replacing(folder / ALARM) as arrays:
-                _save_alarm(alarm, arrays, card.weights_sha256)
-                write_card(replace(card, alarm_sha256=sha256_of(arrays)), described)
+            with replacing(folder / ALARM) as path:  # safetensors writes raw memory, which must be contiguous
+                arrays = {name: np.ascontiguousarray(array) for name, array in alarm.to_arrays().items()}
+                save_arrays(arrays, str(path), metadata={_BELONGS_TO: card.weights_sha256})
+                write_card(replace(card, alarm_sha256=sha256_of(path)), described)
     if alarm is None:
         (folder / ALARM).unlink(missing_ok=True)  # of an estimator that was saved here before
-
-
-def _save_alarm(alarm: "Alarm", path: Path, weights: str) -> None:
-    arrays = {
-        name: np.ascontiguousarray(array) for name, array in alarm.to_arrays().items()
-    }  # safetensors writes raw memory
-    save_arrays(arrays, str(path), metadata={_BELONGS_TO: weights})
 
 
 class Stored(NamedTuple):

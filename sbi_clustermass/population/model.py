@@ -152,17 +152,10 @@ class Problem:
             {name: clusters.observables[name].select(order[block.rows], mean, posteriors.grid) for name in relations}
             for block in (likelihood.blocks if relations else ())
         ]
-        redshift = sky.redshift[shell] if clusters.redshift is None else clusters.redshift
+        known = sky.redshift[shell] if clusters.redshift is None else clusters.redshift
+        redshift = torch.as_tensor(known[order], device=device)
         log_selected = population.selection.bind(likelihood.log10_mass.numpy(), sky, relations)
-        return cls(
-            population,
-            sky,
-            counts,
-            likelihood,
-            tuple(observed),
-            torch.as_tensor(redshift[order], device=device),
-            log_selected,
-        )
+        return cls(population, sky, counts, likelihood, tuple(observed), redshift, log_selected)
 
     # ---- rates ------------------------------------------------------------------------------------------------------
 

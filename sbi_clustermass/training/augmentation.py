@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from clustermocks import Observation
+from sbi_clustermass.embeddings.summary import masked_median
 
 _TUNING = 6.0  # median absolute deviations beyond which a galaxy has no weight, as astropy's
 
@@ -125,16 +126,9 @@ def biweight_centre(
     References:
         Beers, Flynn & Gebhardt 1990, AJ 100, 32, eq. 5.
     """
-    middle = _median(v_los, real)
+    middle = masked_median(v_los, real)[:, None]
     offset = v_los - middle
-    spread = _median(offset.abs(), real)
+    spread = masked_median(offset.abs(), real)[:, None]
     u = offset / torch.where(spread > 0, _TUNING * spread, 1.0)
     weight = torch.where(real & (u.abs() < 1) & (spread > 0), (1 - u**2) ** 2, 0.0)
     return middle + (offset * weight).sum(1, keepdim=True) / weight.sum(1, keepdim=True).clamp(min=1e-6)
-
-
-def _median(values: Float[Tensor, "batch galaxy"], real: Bool[Tensor, "batch galaxy"]) -> Float[Tensor, "batch 1"]:
-    rising = values.masked_fill(~real, torch.inf).sort(1).values
-    n = real.sum(1, keepdim=True)
-    pair = torch.cat([(n - 1).clamp(min=0) // 2, n // 2], 1).clamp(max=values.shape[1] - 1)
-    return torch.where(n > 0, rising.gather(1, pair).mean(1, keepdim=True), 0.0)

@@ -12,8 +12,8 @@ from scipy.stats import kstest
 from clustermocks import MDPL2, Catalogue, FlatMasses, HaloMassFunction, JeansGalaxies, Observation, SphericalJeans
 from clustermocks.spherical_jeans.poisson import cluster_sums
 from sbi_clustermass.baselines.jeans import JeansLikelihood, mean_interlopers
+from sbi_clustermass.baselines.jeans_cluster import log_any_number, log_any_share
 from sbi_clustermass.baselines.jeans_densities import log_mamon2010, mamon2010_number, trial_halos
-from sbi_clustermass.baselines.jeans_mixture import log_any_number, log_any_share
 
 OBSERVATION, ALL = Observation(), Observation(min_galaxies=0)
 MODELS = {

@@ -92,19 +92,9 @@ class Comparison:
             yield "exact posterior", str(mean_of(self.exact.log_prob)), "", "", *_quality(self.exact), *[""] * 6
         for row in self.rows:
             entry, gap = row.entry, "" if row.gap is None else str(row.gap)
-            rate = f"{entry.updates / entry.training_seconds:.1f}"
-            costs = f"{entry.weights}", f"{entry.updates}", rate, f"{entry.training_seconds:.0f}"
-            speed = f"{1e3 * entry.inference_seconds:.2f}"
-            yield (
-                entry.name,
-                str(row.log_prob),
-                str(row.below_best),
-                gap,
-                *_quality(entry.score),
-                *costs,
-                speed,
-                entry.rule,
-            )
+            rate, speed = f"{entry.updates / entry.training_seconds:.1f}", f"{1e3 * entry.inference_seconds:.2f}"
+            costs = f"{entry.weights}", f"{entry.updates}", rate, f"{entry.training_seconds:.0f}", speed, entry.rule
+            yield entry.name, str(row.log_prob), str(row.below_best), gap, *_quality(entry.score), *costs
 
     def as_table(self) -> "Table":
         """Convert to a table with units: one row per combination, failures included, with standard errors."""

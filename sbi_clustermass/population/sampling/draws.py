@@ -94,15 +94,15 @@ def _with_gradient(potential: Potential):
     return value_and_gradient
 
 
-def check_at_least(owner: str, **settings: tuple[int, int]) -> None:
-    """Check that settings, (value, least), are not too small.
+def check_at_least(sampler: Sampler, **least: int) -> None:
+    """Refuse a sampler with a setting below its least value.
 
     Raises:
         ValueError: A setting is less than its least value.
     """
-    for name, (value, least) in settings.items():
-        if value < least:
-            raise ValueError(f"{owner}: {name} must be at least {least}, got {value}.")
+    for name, number in least.items():
+        if (value := getattr(sampler, name)) < number:
+            raise ValueError(f"{type(sampler).__name__}: {name} must be at least {number}, got {value}.")
 
 
 @torch.no_grad()

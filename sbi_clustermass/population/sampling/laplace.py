@@ -45,7 +45,7 @@ class Laplace:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        check_at_least("Laplace", num_samples=(self.num_samples, 4), rounds=(self.rounds, 1))
+        check_at_least(self, num_samples=4, rounds=1)
 
     @property
     def total(self) -> int:

@@ -35,8 +35,7 @@ class NUTS:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        least = {"num_samples": 4, "num_warmup": 1, "num_chains": 1}
-        check_at_least("NUTS", **{name: (getattr(self, name), number) for name, number in least.items()})
+        check_at_least(self, num_samples=4, num_warmup=1, num_chains=1)
 
     @property
     def total(self) -> int:

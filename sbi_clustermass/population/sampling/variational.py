@@ -64,8 +64,7 @@ class SVI:
 
     def __post_init__(self) -> None:
         lookup("guide", self.guide, _GUIDES)
-        least = {"steps": 1, "particles": 1, "num_samples": 4}
-        check_at_least("SVI", **{name: (getattr(self, name), number) for name, number in least.items()})
+        check_at_least(self, steps=1, particles=1, num_samples=4)
         if not self.learning_rate > 0:
             raise ValueError(f"SVI: learning_rate must be positive, got {self.learning_rate}.")
 
