@@ -18,13 +18,15 @@ from shipped import sections
 
 from sbi_clustermass.cli.progress import console_stage
 from sbi_clustermass.estimator.hub import SHIPPED
-from sbi_clustermass.estimator.hub.model_card import CardMetadata, publish
+from sbi_clustermass.estimator.hub.card_metadata import CardMetadata
+from sbi_clustermass.estimator.hub.model_card import publish
 from sbi_clustermass.estimator.mass_estimator import MassEstimator
 from sbi_clustermass.estimator.misspecification.preprocessing_checks import PreprocessingChecks
-from sbi_clustermass.estimator.training_run import TrainingRun
+from sbi_clustermass.estimator.training_options import TrainingOptions
+from sbi_clustermass.estimator.training_run import run_training
 from sbi_clustermass.report import load_sections, save_sections
 
-RUN = TrainingRun(flow="tabulated", embedding="trial_masses", members=3, seed=1)
+OPTIONS = TrainingOptions(flow="tabulated", embedding="trial_masses", members=3, seed=1)
 TO_TEACH, TO_MEASURE = 6000, 2000  # mocks of each kind
 ABOUT = CardMetadata(
     title="Dynamical masses of observed clusters: the estimator that ships with sbi_clustermass",
@@ -46,7 +48,7 @@ def train(work: Path, n: int, console: Console) -> Path:
         clusters.to_parquet(mocks)
         console.print(f"{len(clusters)} mocks of {n}, {clusters.n_galaxies.max()} galaxies at most")
     if not (model / "estimator.json").exists():
-        RUN.run(mocks, model, console_stage(console))
+        run_training(OPTIONS, mocks, model, console_stage(console))
     return model
 
 

@@ -4,10 +4,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
+from cyclopts import Parameter
+from cyclopts.validators import Number
 from rich.console import Console
 
-from sbi_clustermass.cli.options import DEVICE, SEED, names
+from sbi_clustermass.cli.options import Device, Seed, names
 
 if TYPE_CHECKING:
     from sbi_clustermass.diagnostics.comparison import ComparisonSetup, Entry, Failure
@@ -15,37 +16,37 @@ if TYPE_CHECKING:
 
 
 def compare(
-    out: Annotated[Path, typer.Option(help="Folder for the table, the picture and the trained estimators.")],
-    flows: Annotated[
-        str, typer.Option(help="Flows to compare, commas between; `clustermass train --help` lists them.")
-    ] = "stacked_affine,maf,nsf,mdn,tabulated",
-    embeddings: Annotated[
-        str, typer.Option(help="Embeddings to compare each of them on; `clustermass train --help` lists them.")
-    ] = "kde,deep_sets,trial_masses",
-    mocks: Annotated[
-        Path | None, typer.Option(help="Catalogue from `clustermass simulate`: a part is kept for the test.")
-    ] = None,
-    jeans: Annotated[
-        str | None,
-        typer.Option(
-            help="Instead of --mocks, clusters whose exact posterior is known, the number of galaxies from the "
-            "mass or independent of it: mass, independent, mass+background or independent+background."
-        ),
-    ] = None,
-    n: Annotated[
-        int | None, typer.Option("--n", help="Clusters, test included: all of --mocks, 16000 of --jeans.", min=200)
-    ] = None,
-    max_updates: Annotated[int | None, typer.Option(help="Weight updates at most.", min=1)] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Learning rate of Adam.")] = None,
-    patience: Annotated[int | None, typer.Option(help="Updates without a better validation loss.", min=1)] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Clusters a weight update.", min=1)] = None,
-    seed: Annotated[int, SEED] = 1,
-    device: Annotated[str, DEVICE] = "auto",
+    *,
+    out: Path,
+    flows: str = "stacked_affine,maf,nsf,mdn,tabulated",
+    embeddings: str = "kde,deep_sets,trial_masses",
+    mocks: Path | None = None,
+    jeans: str | None = None,
+    n: Annotated[int | None, Parameter(validator=Number(gte=200))] = None,
+    max_updates: int | None = None,
+    learning_rate: float | None = None,
+    patience: int | None = None,
+    batch_size: int | None = None,
+    seed: Seed = 1,
+    device: Device = "auto",
 ) -> None:
     """Train flows on embeddings, all on the same clusters, and rank them in one table.
 
     Each embedding is trained by the rule that suits it; with any option of the rule, all by the paper's and that.
     An interrupted comparison goes on with the same command: what is done is not trained again.
+
+    Args:
+        out: Folder for the table, the picture and the trained estimators.
+        flows: Flows to compare, commas between; `clustermass train --help` lists them.
+        embeddings: Embeddings to compare each of them on; `clustermass train --help` lists them.
+        mocks: Catalogue from `clustermass simulate`: a part is kept for the test.
+        jeans: Instead of --mocks, clusters whose exact posterior is known, the number of galaxies from the mass or
+            independent of it: mass, independent, mass+background or independent+background.
+        n: Clusters, test included: all of --mocks, 16000 of --jeans.
+        max_updates: Largest number of weight updates.
+        learning_rate: Learning rate of Adam.
+        patience: Number of weight updates without a better validation loss after which training stops.
+        batch_size: Clusters a weight update.
     """
     from clustermocks.io.lock import claimed
     from clustermocks.io.registry import lookup

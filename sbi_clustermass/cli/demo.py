@@ -1,23 +1,25 @@
 """`clustermass demo`: parse, call `run`, print."""
 
 from pathlib import Path
-from typing import Annotated
 
-import typer
 from rich.console import Console
 
-from sbi_clustermass.cli.options import JOBS, SEED
+from sbi_clustermass.cli.options import Jobs, Seed
 
 
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder for the run.")] = Path("runs/demo"),
-    seed: Annotated[int, SEED] = 1,
-    jobs: Annotated[int, JOBS] = 2,
+    *,
+    out: Path = Path("runs/demo"),
+    seed: Seed = 1,
+    jobs: Jobs = 2,
 ) -> None:
     """Run the whole chain on a small mock catalogue, in a few minutes.
 
     Simulates clusters with interlopers, trains the flow of Kodi Ramanah et al. 2020, infers held-out clusters, and
     fits the mass function of a mock survey. The folder it writes is a valid --model for `clustermass infer`.
+
+    Args:
+        out: Folder for the run.
     """
     from sbi_clustermass.cli.demo_chain import Demo, run
     from sbi_clustermass.cli.progress import console_stage

@@ -1,93 +1,36 @@
 """`clustermass infer`: parse, call the library, print."""
 
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
 from rich.console import Console
 
-from sbi_clustermass.cli.options import DEVICE, table_options
+from sbi_clustermass.cli.options import Device, Flat
+from sbi_clustermass.observations.output_files import OutputFiles
 from sbi_clustermass.observations.sanitize import printable
+from sbi_clustermass.observations.tables.options import TableOptions
 
 if TYPE_CHECKING:
     from sbi_clustermass.estimator.mass_estimator import MassEstimator
     from sbi_clustermass.observations import ClusterResult, ModelStamp
+    from sbi_clustermass.observations.tables import ClusterList
 
-_TOLD = 20  # clusters whose lines are printed where files hold all of them
+_PRINTED = 20  # clusters whose lines are printed where files hold all of them
 
 
 def infer(
-    tables: Annotated[
-        list[Path],
-        typer.Argument(help="Tables of galaxies: text (.csv, .tsv, .txt, .dat), ECSV, FITS, VOTable, HDF5, Parquet."),
-    ],
-    model: Annotated[
-        str | None,
-        typer.Option(help="Folder of a trained estimator, or a URL with #sha256=...; by default the one that ships."),
-    ] = None,
-    redshift: Annotated[
-        float | None,
-        typer.Option(help="The cluster's redshift; estimated if left out. Velocities are recentred on it."),
-    ] = None,
-    centre: Annotated[
-        str | None,
-        typer.Option(help="RA,DEC of the centre, in degrees or as 12:59:48,+27:58:48; estimated if left out."),
-    ] = None,
-    h: Annotated[
-        float | None,
-        typer.Option(
-            help="h of distances in Mpc: 0.7, say; 1 for h^-1 Mpc. Also of masses in Msun and of r200c in Mpc, which "
-            "take the model's where this is 1 or left out."
-        ),
-    ] = None,
-    Om: Annotated[
-        float | None, typer.Option("--Om", help="Matter density of distances in Mpc (flat); the model's if left out.")
-    ] = None,
-    distance: Annotated[str | None, typer.Option(help="Of distances in Mpc: physical or comoving.")] = None,
-    column: Annotated[list[str] | None, typer.Option(help="OURS=THEIRS, such as z=zspec; may be repeated.")] = None,
-    id: Annotated[
-        str | None, typer.Option(help="Column that names the cluster of each galaxy, where a table holds several.")
-    ] = None,
-    clusters: Annotated[
-        Path | None,
-        typer.Option(
-            help="Table of clusters (id, ra, dec, z): centres and redshifts by name; a table of galaxies without a "
-            "column of clusters is searched around each."
-        ),
-    ] = None,
-    table: Annotated[
-        str | None, typer.Option(help="Which table of the file, where FITS, VOTable or HDF5 holds several.")
-    ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(help="Table of masses: .csv, .ecsv or .parquet (the last two with units and descriptions)."),
-    ] = None,
-    posteriors: Annotated[
-        Path | None, typer.Option(help="Every posterior on its grid: .parquet, which `clustermass population` reads.")
-    ] = None,
-    samples: Annotated[
-        int,
-        typer.Option(help="Draws from each posterior, in NAME_samples.parquet beside --posteriors.", min=0),
-    ] = 0,
-    pictures: Annotated[Path | None, typer.Option(help="Folder for a one-page picture of each cluster.")] = None,
-    picture_format: Annotated[str, typer.Option(help="png or pdf.")] = "png",
-    published: Annotated[
-        Path | None,
-        typer.Option(
-            help="Table of published masses for the pictures: name, mass and unit (1e14 Msun, 1e14 Msun/h) or "
-            "log10_mass [h^-1 Msun]; as they are there err or err_low and err_high, h, method, reference."
-        ),
-    ] = None,
-    page: Annotated[
-        Path | None, typer.Option(help="One HTML file with a table of all clusters that sorts and filters.")
-    ] = None,
-    inline: Annotated[int, typer.Option(help="Pictures that stand inside --page; it links to the others.", min=0)] = 12,
-    explain: Annotated[bool, typer.Option("--explain", help="Say in plain words what each mass assumes.")] = False,
-    device: Annotated[str, DEVICE] = "auto",
+    tables: list[Path],
+    /,
+    *,
+    model: str | None = None,
+    options: Annotated[TableOptions, Flat] = TableOptions(),
+    outputs: Annotated[OutputFiles, Flat] = OutputFiles(),
+    explain: bool = False,
+    device: Device = "auto",
 ) -> None:
     """Infer the mass of observed clusters from tables of their galaxies.
 
@@ -102,37 +45,39 @@ def infer(
     after 3-sigma clipping), velocity_dispersion_error (bootstrap), n_dispersion; log10_mass_m_sigma; redshift, ra, dec
     with errors and sources; velocity_error; n_rows, n_dropped, n_duplicates, n_outside_aperture, n_outside_velocity,
     n_without_error; n_warnings, warnings, reason; model, model_checksum, version.
+
+    Args:
+        tables: Tables of galaxies: text (.csv, .tsv, .txt, .dat), ECSV, FITS, VOTable, HDF5, Parquet.
+        model: Folder of a trained estimator, or a URL with #sha256=...; by default the one that ships.
+        options: Facts about the tables.
+        outputs: Files to write.
+        explain: Whether to say in plain words what each mass assumes.
     """
     from sbi_clustermass.observations import infer_tables
     from sbi_clustermass.observations.assumptions import explain_model
-    from sbi_clustermass.observations.output_files import OutputFiles
-    from sbi_clustermass.observations.tables import TableOptions
 
-    outputs = OutputFiles(out, posteriors, samples, pictures, picture_format, published, page, inline)
-    outputs.check(_read(tables, model, clusters))
-    plain = replace(TableOptions(), redshift=redshift, h=h, Om=Om, distance=distance, table=table)
-    options = table_options(plain, centre=centre, column=column, id=id, clusters=clusters)
+    outputs.check(_read(tables, model, options.clusters))
     console = Console(highlight=False, soft_wrap=True)
-    estimator, stamp = _estimator(model, device, h, console)
-    say = partial(_lines, estimator=estimator, stamp=stamp, explain=explain)
+    estimator, stamp = _estimator(model, device, options.h, console)
+    lines_of = partial(_lines, estimator=estimator, stamp=stamp, explain=explain)
     for line in explain_model(estimator, stamp) if explain else ():
         console.print(printable(line), markup=False)
     with outputs.opened(estimator, stamp, _title(tables)) as write:
-        answers = infer_tables(tables, estimator, options)
-        masses = _each(answers, write, say, console, most=_TOLD if outputs else None)
+        results = infer_tables(tables, estimator, options)
+        masses = _each(results, write, lines_of, console, most=_PRINTED if outputs else None)
     for line in outputs.written():
         console.print(printable(line), markup=False)
     if not masses:
-        raise typer.Exit(2)
+        sys.exit(2)
 
 
-def _read(tables: Sequence[Path], model: str | None, clusters: Path | None) -> list[Path]:
+def _read(tables: Sequence[Path], model: str | None, clusters: "ClusterList | None") -> list[Path]:
     """Return all files that the command reads, those of the model included."""
     from sbi_clustermass.estimator.hub.archive import MANIFEST
     from sbi_clustermass.estimator.hub.download import is_url
     from sbi_clustermass.estimator.storage import ALARM, CARD, WEIGHTS
 
-    read = [*tables, *([clusters] if clusters else [])]
+    read = [*tables, *([clusters.path] if clusters else [])]
     if model is None or is_url(model):
         return read
     return [*read, Path(model), *(Path(model, name) for name in (CARD, WEIGHTS, ALARM, MANIFEST, "history.csv"))]
@@ -157,9 +102,9 @@ def _title(tables: Sequence[Path]) -> str:
 
 
 def _each(
-    answers: "Iterable[ClusterResult]",
+    results: "Iterable[ClusterResult]",
     write: "Callable[[ClusterResult], None]",
-    say: "Callable[[ClusterResult], Iterable[str]]",
+    lines_of: "Callable[[ClusterResult], Iterable[str]]",
     console: Console,
     *,
     most: int | None,
@@ -171,11 +116,11 @@ def _each(
     masses = 0
     with ExitStack() as stack:
         advance = None
-        for done, answer in enumerate(answers, 1):
-            write(answer)
-            masses += isinstance(answer, MassResult)
+        for done, result in enumerate(results, 1):
+            write(result)
+            masses += isinstance(result, MassResult)
             if most is None or done <= most:
-                for line in say(answer):
+                for line in lines_of(result):
                     console.print(printable(line), markup=False)
             elif advance is None:
                 console.print(f"The first {most} clusters are printed; the files hold all.")
@@ -185,9 +130,9 @@ def _each(
     return masses
 
 
-def _lines(answer: "ClusterResult", *, estimator: "MassEstimator", stamp: "ModelStamp", explain: bool) -> list[str]:
+def _lines(result: "ClusterResult", *, estimator: "MassEstimator", stamp: "ModelStamp", explain: bool) -> list[str]:
     from sbi_clustermass.observations.assumptions import explain_cluster
     from sbi_clustermass.observations.cluster_summary import summary_lines
 
-    lines = summary_lines(answer, stamp)
-    return [*lines, *explain_cluster(answer, estimator, stamp)] if explain else lines
+    lines = summary_lines(result, stamp)
+    return [*lines, *explain_cluster(result, estimator, stamp)] if explain else lines

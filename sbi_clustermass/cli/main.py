@@ -1,6 +1,7 @@
 """The command line: one module a command, which parses, calls one library function and prints.
 
-Slow libraries are imported inside the commands, so that `clustermass --help` answers at once.
+Where a command fills a dataclass, its options are the fields of that, with their documentation and defaults. Slow
+libraries are imported inside the commands, so that `clustermass --help` answers at once.
 """
 
 import os
@@ -8,8 +9,9 @@ import sys
 import warnings
 from collections.abc import Sequence
 
-import typer
+from cyclopts import App, CycloptsError, Parameter
 
+from clustermocks.io.settings import installed_version
 from sbi_clustermass.cli.compare import compare
 from sbi_clustermass.cli.demo import demo
 from sbi_clustermass.cli.infer import infer
@@ -22,17 +24,22 @@ from sbi_clustermass.cli.train import train
 from sbi_clustermass.cli.validate import validate
 from sbi_clustermass.observations.sanitize import printable
 
-app = typer.Typer(
-    add_completion=False,
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
+app = App(
+    name="clustermass",
     help="Dynamical masses of galaxy clusters from the projected phase space of their galaxies.",
+    help_format="markdown",
+    version=lambda: installed_version("sbi-clustermass"),
+    default_parameter=Parameter(
+        negative=(),
+        allow_repeating=True,
+        name_transform=lambda name: name.replace("_", "-"),
+        show_default=lambda value: value or None,
+    ),
 )
 
-
-for command in (demo, simulate, train, infer, posteriors, population, compare, validate, report, publish):
-    app.command()(command)
+_COMMANDS = (demo, simulate, train, infer, posteriors, population, compare, validate, report, publish)
+for place, command in enumerate(_COMMANDS):
+    app.command(command, sort_key=place)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -40,8 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     _wait_asleep()
     warnings.formatwarning = lambda message, *_: f"{printable(str(message))}\n"  # the place in the code helps no user
     try:
-        app(args=arguments)
-    except (ValueError, OSError, FloatingPointError) as error:
+        app(arguments, exit_on_error=False, print_error=False)
+    except (CycloptsError, ValueError, OSError, FloatingPointError) as error:
         print(printable(f"clustermass: {error}"), file=sys.stderr)
         sys.exit(2)
 

@@ -3,22 +3,30 @@
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from cyclopts import Parameter
+from cyclopts.validators import Number
 from rich.console import Console
 
-from sbi_clustermass.cli.options import DEVICE
+from sbi_clustermass.cli.options import Device
 
 
 def posteriors(
-    catalogue: Annotated[Path, typer.Argument(help="Catalogue of clusters, such as `clustermass simulate` writes.")],
-    model: Annotated[Path, typer.Option(help="Folder of a trained estimator, from `clustermass train`.")],
-    out: Annotated[Path, typer.Option(help="Parquet file for the posteriors.")],
-    min_galaxies: Annotated[
-        int | None, typer.Option(help="Richness cut: that of the mocks the estimator was trained on.", min=1)
-    ] = None,
-    device: Annotated[str, DEVICE] = "auto",
+    catalogue: Path,
+    /,
+    *,
+    model: Path,
+    out: Path,
+    min_galaxies: Annotated[int | None, Parameter(validator=Number(gte=1))] = None,
+    device: Device = "auto",
 ) -> None:
-    """Infer the masses of a whole catalogue, each as a posterior on a grid, for `clustermass population`."""
+    """Infer the masses of a whole catalogue, each as a posterior on a grid, for `clustermass population`.
+
+    Args:
+        catalogue: Catalogue of clusters, such as `clustermass simulate` writes.
+        model: Folder of a trained estimator, from `clustermass train`.
+        out: Parquet file for the posteriors.
+        min_galaxies: Richness cut: that of the mocks the estimator was trained on.
+    """
     from clustermocks import Catalogue
     from clustermocks.io.atomic import check_output
     from sbi_clustermass.estimator.mass_estimator import MassEstimator

@@ -1,10 +1,13 @@
 """`clustermass publish`: parse, call one library function, print."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
 from rich.console import Console
+
+from sbi_clustermass.cli.options import Flat
+from sbi_clustermass.estimator.hub.card_metadata import CardMetadata
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -13,33 +16,29 @@ if TYPE_CHECKING:
 
 
 def publish(
-    model: Annotated[Path, typer.Argument(help="Folder of a trained estimator.")],
-    out: Annotated[Path, typer.Argument(help="Folder to write; OUT.zip, beside it, is for the web.")],
-    title: Annotated[
-        str | None, typer.Option(help="Of the estimator, in a line; the folder's name if left out.")
-    ] = None,
-    author: Annotated[str, typer.Option(help="Who made it, and how to reach them.")] = "",
-    licence: Annotated[str, typer.Option(help="Under which it may be used: CC-BY-4.0, say.")] = "",
-    cite: Annotated[str, typer.Option(help="What to cite beside the method.")] = "",
-    limit: Annotated[
-        list[str] | None, typer.Option(help="What else a user must know, a sentence; may be repeated.")
-    ] = None,
-    validation: Annotated[
-        Path | None, typer.Option(help="Folder that `clustermass validate` wrote: its tables go into the card.")
-    ] = None,
-    mocks: Annotated[
-        Path | None,
-        typer.Option(help="Mocks drawn as the training set, but not in it: the estimator is validated on them now."),
-    ] = None,
+    model: Path,
+    out: Path,
+    /,
+    *,
+    metadata: Annotated[CardMetadata, Flat] = CardMetadata(),
+    validation: Path | None = None,
+    mocks: Path | None = None,
 ) -> None:
     """Make a trained estimator ready for others: a folder with a card (README.md) and checksums, and an archive of it.
 
     Put the archive on the web. Others use it by `clustermass infer galaxies.csv --model URL#sha256=...`, or unpack it
     and give the folder.
-    """
-    from sbi_clustermass.estimator.hub.model_card import CardMetadata, publish as written
 
-    metadata = CardMetadata(title or model.resolve().name, author, licence, cite, tuple(limit or ()))
+    Args:
+        model: Folder of a trained estimator.
+        out: Folder to write; OUT.zip, next to it, is for the web.
+        metadata: Texts of the card.
+        validation: Folder that `clustermass validate` wrote: its tables go into the card.
+        mocks: Mocks drawn as the training set, but not in it: the estimator is validated on them now.
+    """
+    from sbi_clustermass.estimator.hub.model_card import publish as written
+
+    metadata = metadata if metadata.title else replace(metadata, title=model.resolve().name)
     digest = written(model, out, metadata, validation=_sections(model, validation, mocks))
     console = Console(soft_wrap=True, highlight=False)
     console.print(f"Wrote {out}/: README.md is its card; read it before others do.", markup=False)

@@ -1,23 +1,28 @@
 """`clustermass report`: parse, call `sections_of_run` and `write`, print."""
 
 from pathlib import Path
-from typing import Annotated
 
-import typer
 from rich.console import Console
 
 _LEAD = "What was trained on what, what it gives, when not to trust it, and how to run it again."
 
 
 def report(
-    run: Annotated[Path, typer.Argument(help="Folder of a trained estimator, from `clustermass train` or `demo`.")],
-    out: Annotated[Path | None, typer.Option(help="HTML file to write; by default report.html in RUN.")] = None,
-    title: Annotated[str | None, typer.Option(help="Title of the page; by default the folder's name.")] = None,
+    run: Path,
+    /,
+    *,
+    out: Path | None = None,
+    title: str | None = None,
 ) -> None:
     """Write one HTML file about a run: what was trained on what, its results, warnings, versions and commands.
 
     It also shows what other commands left in the run's subfolders, such as `clustermass validate` in RUN/validation.
     The file needs no network: style, script and pictures are inside.
+
+    Args:
+        run: Folder of a trained estimator, from `clustermass train` or `demo`.
+        out: HTML file to write; by default report.html in RUN.
+        title: Title of the page; by default the folder's name.
     """
     from clustermocks.io.atomic import check_output
     from sbi_clustermass.estimator.run_report import sections_of_run

@@ -5,44 +5,42 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from cyclopts import Parameter
+from cyclopts.validators import Number
 from rich.console import Console
 
 from clustermocks.io.atomic import check_output
-from sbi_clustermass.cli.options import JOBS, SEED
+from sbi_clustermass.cli.options import Jobs, Seed
 
 
 def simulate(
-    out: Annotated[str, typer.Argument(help="Parquet file to write (mocks.parquet), or a folder of them (mocks/).")],
-    n: Annotated[int, typer.Option("--n", help="Number of clusters to attempt.", min=1)] = 20_000,
-    low: Annotated[float, typer.Option(help="Lowest log10 M200c [h^-1 Msun].")] = 13.0,
-    high: Annotated[float, typer.Option(help="Highest log10 M200c [h^-1 Msun].")] = 15.6,
-    masses: Annotated[
-        str,
-        typer.Option(
-            help="flat (in log10 mass), power-law (falling, to train for population fits) or mass-function "
-            "(Tinker et al. 2008)."
-        ),
-    ] = "flat",
-    preset: Annotated[
-        str, typer.Option(help="realistic (all galaxies, recentred) or ho2019 (the published mocks).")
-    ] = "realistic",
-    dominant: Annotated[
-        bool,
-        typer.Option("--dominant", help="Keep a cluster only where no heavier halo is in its cylinder: for surveys."),
-    ] = False,
-    lines: Annotated[
-        int,
-        typer.Option(
-            "--lines-of-sight", help="Lines of sight through each halo, a cluster each; members are shared.", min=1
-        ),
-    ] = 1,
-    seed: Annotated[int, SEED] = 1,
-    jobs: Annotated[int, JOBS] = 2,
+    out: str,
+    /,
+    *,
+    n: Annotated[int, Parameter(validator=Number(gte=1))] = 20_000,
+    low: float = 13.0,
+    high: float = 15.6,
+    masses: str = "flat",
+    preset: str = "realistic",
+    dominant: bool = False,
+    lines: Annotated[int, Parameter(name="--lines-of-sight", validator=Number(gte=1))] = 1,
+    seed: Seed = 1,
+    jobs: Jobs = 2,
 ) -> None:
     """Simulate a catalogue of mock clusters with interlopers.
 
     A folder takes any number of clusters in constant memory; the same command goes on with an interrupted one.
+
+    Args:
+        out: Parquet file to write (mocks.parquet), or a folder of them (mocks/).
+        n: Number of clusters to attempt.
+        low: Lowest log10 M200c [h^-1 Msun].
+        high: Highest log10 M200c [h^-1 Msun].
+        masses: flat (in log10 mass), power-law (falling, to train for population fits) or mass-function (Tinker et al.
+            2008).
+        preset: realistic (all galaxies, recentred) or ho2019 (the published mocks).
+        dominant: Whether a cluster is kept only where no heavier halo is in its cylinder: for surveys.
+        lines: Lines of sight through each halo, a cluster each; members are shared.
     """
     from clustermocks import FlatMasses, HaloMassFunction, HaloModel, PowerLawMasses
     from clustermocks.io.registry import lookup

@@ -1,125 +1,39 @@
-"""`clustermass train`: parse, call one library function, print."""
+"""`clustermass train`: parse, call `run_training` or `train_for`, print."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
+from cyclopts import Parameter
+from cyclopts.validators import Number
 from rich.console import Console
 
-from sbi_clustermass.cli.options import DEVICE, JOBS, SEED, table_options
+from sbi_clustermass.cli.options import Flat, Jobs
 from sbi_clustermass.cli.progress import console_stage
+from sbi_clustermass.estimator.training_options import TrainingOptions
+from sbi_clustermass.observations.tables.options import TableOptions
 
 if TYPE_CHECKING:
-    from clustermocks.perturbations import Cleaning
     from sbi_clustermass.estimator.mass_estimator import MassEstimator
-    from sbi_clustermass.estimator.training_run import TrainingRun
-    from sbi_clustermass.observations.tables import TableOptions
     from sbi_clustermass.report import Section
     from sbi_clustermass.tailored import Choices, Wishes
 
-FLOWS = (
-    "stacked_affine, maf, maf_rqs, nsf, made, mdn, tabulated, zuko_maf, zuko_nice, zuko_nsf, zuko_gf, zuko_sospf, "
-    "zuko_naf, zuko_unaf or zuko_bpf"
-)  # written out, because importing FLOWS takes seconds; a test compares
-EMBEDDINGS = "kde, learned_kde, cnn, deep_sets, attention, summary or trial_masses"
-CLEANINGS = "members, clipping or shifting_gapper"
-_TABLE = "For --for: as `clustermass infer` has it."
-_ONLY_FOR = (
-    *("dry_run", "n", "fibre_collision"),
-    *("redshift", "centre", "h", "Om", "distance", "column", "id", "clusters", "table"),
-)
+_N = 40_000
 
 
 def train(
-    ctx: typer.Context,
-    mocks: Annotated[
-        Path | None, typer.Argument(help="Catalogue from `clustermass simulate`, file or folder; not with --for.")
-    ] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for the trained estimator.")] = None,
-    data: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--for",
-            help="Table of galaxies, one cluster or many, for which to simulate mocks and train; may be repeated.",
-        ),
-    ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="With --for: say what would be chosen, and stop.")] = False,
-    n: Annotated[int, typer.Option("--n", help="With --for: mocks to simulate.", min=1000)] = 40_000,
-    flow: Annotated[
-        str | None, typer.Option(help=f"Density estimator: {FLOWS}. stacked_affine by default, tabulated with --for.")
-    ] = None,
-    embedding: Annotated[
-        str | None,
-        typer.Option(help=f"What it sees of the galaxies: {EMBEDDINGS}. kde by default, trial_masses with --for."),
-    ] = None,
-    richness: Annotated[
-        bool,
-        typer.Option(help="Whether the number of galaxies counts: only where redshifts are as complete as the mocks'."),
-    ] = False,
-    members: Annotated[
-        int | None, typer.Option(help="Networks to train, as an ensemble: 1 by default, 3 with --for.", min=1)
-    ] = None,
-    completeness: Annotated[
-        float | None,
-        typer.Option(
-            help="Thin clusters at random, down to this share of galaxies; not at all by default, with --for as the "
-            "data tell.",
-            min=0,
-            max=1,
-        ),
-    ] = None,
-    velocity_error: Annotated[
-        float | None,
-        typer.Option(
-            help="Add velocity errors of up to this [km/s]; 0 by default, with --for as the data tell.", min=0
-        ),
-    ] = None,
-    cleaned: Annotated[
-        str | None,
-        typer.Option(help=f"Remove interlopers from the mocks, as was done to the data: {CLEANINGS}."),
-    ] = None,
-    fibre_collision: Annotated[
-        float, typer.Option(help="With --for: least angle between two redshifts [arcsec]; 55 for SDSS.", min=0)
-    ] = 0.0,
-    learning_rate: Annotated[
-        float | None, typer.Option(help="Learning rate of Adam; by default what suits the embedding.")
-    ] = None,
-    patience: Annotated[int | None, typer.Option(help="Updates without a better validation loss.", min=1)] = None,
-    max_updates: Annotated[int | None, typer.Option(help="Weight updates at most.", min=1)] = None,
-    min_galaxies: Annotated[
-        int | None, typer.Option(help="Train on clusters of so many galaxies or more: a survey's own cut.", min=1)
-    ] = None,
-    pure: Annotated[bool, typer.Option("--pure", help="Train on true members only.")] = False,
-    plain_loss: Annotated[
-        bool,
-        typer.Option("--plain-loss", help="The paper's loss, which ignores where the prior ends: biased near there."),
-    ] = False,
-    alarm: Annotated[
-        int,
-        typer.Option(
-            help="Mocks kept from the training, a tenth at most, to teach which clusters look like none; 0 for no "
-            "such warnings.",
-            min=0,
-        ),
-    ] = 3000,
-    recalibrate: Annotated[
-        bool,
-        typer.Option("--recalibrate", help="Mend the widths of posteriors by the mocks that --alarm keeps."),
-    ] = False,
-    checkpoint: Annotated[Path | None, typer.Option(help="Folder for the training's state; by default in OUT.")] = None,
-    redshift: Annotated[float | None, typer.Option(help=_TABLE)] = None,
-    centre: Annotated[str | None, typer.Option(help=_TABLE)] = None,
-    h: Annotated[float | None, typer.Option(help=_TABLE)] = None,
-    Om: Annotated[float | None, typer.Option("--Om", help=_TABLE)] = None,
-    distance: Annotated[str | None, typer.Option(help=_TABLE)] = None,
-    column: Annotated[list[str] | None, typer.Option(help=_TABLE)] = None,
-    id: Annotated[str | None, typer.Option(help=_TABLE)] = None,
-    clusters: Annotated[Path | None, typer.Option(help=_TABLE)] = None,
-    table: Annotated[str | None, typer.Option(help=_TABLE)] = None,
-    seed: Annotated[int, SEED] = 1,
-    n_jobs: Annotated[int, JOBS] = 2,
-    device: Annotated[str, DEVICE] = "auto",
+    mocks: Path | None = None,
+    /,
+    *,
+    out: Path | None = None,
+    options: Annotated[TrainingOptions, Flat] = TrainingOptions(),
+    checkpoint: Path | None = None,
+    data: Annotated[list[Path] | None, Parameter(name="--for")] = None,
+    dry_run: bool = False,
+    n: Annotated[int, Parameter(validator=Number(gte=1000))] = _N,
+    fibre_collision: Annotated[float, Parameter(validator=Number(gte=0))] = 0.0,
+    n_jobs: Jobs = 2,
+    table: Annotated[TableOptions, Flat] = TableOptions(),
 ) -> None:
     """Train a flow on mock clusters, until it gets no better on some that are held back.
 
@@ -127,99 +41,74 @@ def train(
     memory), or for the clusters of a table (`clustermass train --for galaxies.csv --out runs/mine`): it then looks at
     their redshifts, fields, numbers of galaxies and velocity errors, says what it chooses and why, simulates and
     trains. The same command goes on with an interrupted one.
+
+    Args:
+        mocks: Catalogue from `clustermass simulate`, file or folder; not with --for.
+        out: Folder for the trained estimator.
+        options: Settings of the training.
+        checkpoint: Folder for the training's state; by default in OUT.
+        data: Table of galaxies, one cluster or many, for which to simulate mocks and train; may be repeated. All
+            options below are for such tables.
+        dry_run: Whether to say what would be chosen, and stop.
+        n: Mocks to simulate.
+        fibre_collision: Least angle between two redshifts [arcsec]; 55 for SDSS.
+        table: Facts about the tables.
     """
-    from sbi_clustermass.estimator.training_run import TrainingRun
-    from sbi_clustermass.observations.tables import TableOptions
-
-    _check(ctx, mocks, data)
-    run = TrainingRun(
-        *_architecture(flow, embedding, for_table=bool(data)), richness, members or (3 if data else 1),
-        learning_rate=learning_rate, patience=patience, max_updates=max_updates, pure=pure, truncated=not plain_loss,
-        alarm=alarm, recalibrate=recalibrate, seed=seed, device=device,
-    )  # fmt: skip
-    spectroscopy = (completeness, velocity_error, min_galaxies, _cleaning(cleaned))
+    _check(mocks, data, {"dry_run": dry_run, "n": n != _N, "fibre_collision": fibre_collision}, table)
+    console = Console()
     if not data:
-        _train_on(mocks, out, _observed(run, *spectroscopy), checkpoint)
+        _train_on(mocks, out, options, checkpoint, console)
         return
-    plain = replace(TableOptions(), redshift=redshift, h=h, Om=Om, distance=distance, table=table)
-    options = table_options(plain, centre=centre, column=column, id=id, clusters=clusters)
-    wishes = _wishes(n, fibre_collision, richness, *spectroscopy)
-    choices, explanation = _chosen(data, options, wishes, seed)
+    choices, explanation = _chosen(data, table, _wishes(options, n, fibre_collision), options.seed)
     if not dry_run:
-        _train_for(choices, explanation, out, run, (n_jobs, checkpoint))
+        _train_for(choices, explanation, _folder(out), options, console, n_jobs=n_jobs, checkpoint=checkpoint)
 
 
-def _check(ctx: typer.Context, mocks: Path | None, data: list[Path] | None) -> None:
+def _check(mocks: Path | None, data: list[Path] | None, given: dict[str, object], table: TableOptions) -> None:
     """Refuse mocks together with --for, and options of --for without it."""
     if data and mocks is not None:
         raise ValueError(f"train takes mocks or --for, not both: {mocks} and {data[0]}.")
-    named = {each.name: max(each.opts, key=len) for each in ctx.command.params}
-    sources = {name: ctx.get_parameter_source(name) for name in _ONLY_FOR}
-    given = [named[name] for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"]
-    if given and not data:
+    default = TableOptions()
+    named = [name for name, value in given.items() if value]
+    named += [each.name for each in fields(table) if getattr(table, each.name) != getattr(default, each.name)]
+    if named and not data:
+        options = ", ".join(f"--{name.replace('_', '-')}" for name in named).replace("--columns", "--column")
         raise ValueError(
-            f"train: without --for TABLE there is nothing that {', '.join(given)} could change.\n"
+            f"train: without --for TABLE there is nothing that {options} could change.\n"
             "  try:    leave that out, or give the table of galaxies by --for"
         )
 
 
-def _architecture(flow: str | None, embedding: str | None, *, for_table: bool) -> tuple[str, str]:
-    usual = ("tabulated", "trial_masses") if for_table else ("stacked_affine", "kde")
-    return flow or usual[0], embedding or usual[1]
-
-
-def _cleaning(name: str | None) -> "Cleaning | None":
-    from clustermocks.io.registry import lookup
-    from clustermocks.perturbations import CLEANINGS as KNOWN
-
-    return None if name is None else lookup("cleaning", name, {each: each for each in KNOWN})
-
-
-def _observed(
-    run: "TrainingRun",
-    completeness: float | None,
-    velocity_error: float | None,
-    min_galaxies: int | None,
-    cleaning: "Cleaning | None",
-) -> "TrainingRun":
-    return replace(
-        run,
-        completeness=1.0 if completeness is None else completeness,
-        velocity_error=velocity_error or 0.0,
-        min_galaxies=min_galaxies,
-        cleaning=cleaning,
-    )
-
-
-def _wishes(
-    n: int, fibre_collision: float, richness: bool, completeness: float | None, velocity_error: float | None,
-    min_galaxies: int | None, cleaning: "Cleaning | None",
-) -> "Wishes":  # fmt: skip
+def _wishes(options: TrainingOptions, n: int, fibre_collision: float) -> "Wishes":
     from sbi_clustermass.tailored import Wishes
 
     return Wishes(
         n=n,
-        richness=richness,
-        cleaning=cleaning,
+        richness=options.richness,
+        cleaning=options.cleaning,
         fibre_collision=fibre_collision,
-        completeness=completeness,
-        velocity_error=velocity_error,
-        min_galaxies=min_galaxies,
+        completeness=options.completeness,
+        velocity_error=options.velocity_error,
+        min_galaxies=options.min_galaxies,
     )
 
 
-def _train_on(mocks: Path | None, out: Path | None, run: "TrainingRun", checkpoint: Path | None) -> None:
+def _train_on(
+    mocks: Path | None, out: Path | None, options: TrainingOptions, checkpoint: Path | None, console: Console
+) -> None:
+    from sbi_clustermass.estimator.training_run import run_training
+
     if mocks is None:
         raise ValueError("train needs mocks (from `clustermass simulate`), or --for TABLE, which simulates its own.")
-    console = Console()
-    _print_result(run.run(mocks, _folder(out), console_stage(console), checkpoint=checkpoint), _folder(out), console)
+    folder = _folder(out)
+    _print_result(run_training(options, mocks, folder, console_stage(console), checkpoint=checkpoint), folder, console)
 
 
-def _chosen(data: list[Path], options: "TableOptions", wishes: "Wishes", seed: int) -> tuple["Choices", "Section"]:
+def _chosen(data: list[Path], table: TableOptions, wishes: "Wishes", seed: int) -> tuple["Choices", "Section"]:
     """Measure the tables, choose settings, and print them with their reasons."""
     from sbi_clustermass.tailored import choose, measure_tables, section
 
-    survey = measure_tables(data, options, cleaning=wishes.cleaning, seed=seed)
+    survey = measure_tables(data, table, cleaning=wishes.cleaning, seed=seed)
     choices = choose(survey, wishes)
     explanation = section(survey, choices, ", ".join(path.name for path in data))
     console = Console(highlight=False, soft_wrap=True)
@@ -232,16 +121,30 @@ def _chosen(data: list[Path], options: "TableOptions", wishes: "Wishes", seed: i
 
 
 def _train_for(
-    choices: "Choices", explanation: "Section", out: Path | None, run: "TrainingRun", where: tuple[int, Path | None]
+    choices: "Choices",
+    explanation: "Section",
+    out: Path,
+    options: TrainingOptions,
+    console: Console,
+    *,
+    n_jobs: int,
+    checkpoint: Path | None,
 ) -> None:
     from sbi_clustermass.tailored import train_for
 
-    console, folder = Console(), _folder(out)
+    # the wishes are in the simulated mocks
+    options = replace(options, completeness=None, velocity_error=None, min_galaxies=None, cleaning=None)
     estimator = train_for(
-        choices, folder, console_stage(console), run=run, explanation=explanation, n_jobs=where[0], checkpoint=where[1]
+        choices,
+        out,
+        console_stage(console),
+        options=options,
+        explanation=explanation,
+        n_jobs=n_jobs,
+        checkpoint=checkpoint,
     )
-    _print_result(estimator, folder, console)
-    console.print(f"What was chosen and why: {folder / 'choices.md'}; the mocks: {folder / 'mocks'}/.", soft_wrap=True)
+    _print_result(estimator, out, console)
+    console.print(f"What was chosen and why: {out / 'choices.md'}; the mocks: {out / 'mocks'}/.", soft_wrap=True)
 
 
 def _folder(out: Path | None) -> Path:

@@ -5,12 +5,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from shlex import join
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
 from rich.console import Console
 
-from sbi_clustermass.cli.options import DEVICE, SEED, names
+from sbi_clustermass.cli.options import Device, Seed, names
 
 if TYPE_CHECKING:
     from clustermocks import Catalogue
@@ -21,33 +20,32 @@ _DRAWN = {"training": "as the training masses", "mass-function": "from the mass 
 
 
 def validate(
-    models: Annotated[list[Path], typer.Argument(metavar="MODEL...", help="Folders of trained estimators.")],
-    test: Annotated[Path, typer.Option(help="Mocks of known mass that no estimator was trained on.")],
-    out: Annotated[Path, typer.Option(help="Folder for the results; RUN/validation is shown by `clustermass report`.")],
-    drawn: Annotated[
-        str,
-        typer.Option(
-            help="How the test masses were drawn: training (as the training set's) or mass-function (Tinker et al. "
-            "2008); decides under which prior error bars are promised to be true."
-        ),
-    ] = "training",
-    mocks: Annotated[
-        Path | None, typer.Option(help="Mocks to fit the rivals on; without them, estimators only.")
-    ] = None,
-    baselines: Annotated[str, typer.Option(help="Rivals: all, or names with commas between them.")] = "all",
-    held_out: Annotated[
-        Path | None,
-        typer.Option(
-            help="Mocks drawn as the training set, but not in it: shows on what the alarm for unlike clusters fires, "
-            "and how robust masses are."
-        ),
-    ] = None,
-    seed: Annotated[int, SEED] = 1,
-    device: Annotated[str, DEVICE] = "auto",
+    models: list[Path],
+    /,
+    *,
+    test: Path,
+    out: Path,
+    drawn: str = "training",
+    mocks: Path | None = None,
+    baselines: str = "all",
+    held_out: Path | None = None,
+    seed: Seed = 1,
+    device: Device = "auto",
 ) -> None:
     """Score estimators and their rivals on mock clusters of known mass, and ask whether the error bars are true.
 
     Prints one table over all methods. The folder gets all tables and pictures, as results.md and for the report.
+
+    Args:
+        models: Folders of trained estimators.
+        test: Mocks of known mass that no estimator was trained on.
+        out: Folder for the results; RUN/validation is shown by `clustermass report`.
+        drawn: How the test masses were drawn: training (as the training set's) or mass-function (Tinker et al. 2008);
+            decides under which prior error bars are promised to be true.
+        mocks: Mocks to fit the rivals on; without them, estimators only.
+        baselines: Rivals: all, or names with commas between them.
+        held_out: Mocks drawn as the training set, but not in it: shows on what the alarm for unlike clusters fires, and
+            how robust masses are.
     """
     from clustermocks import Catalogue
     from clustermocks.io.atomic import replacing

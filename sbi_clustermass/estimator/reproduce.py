@@ -7,7 +7,8 @@ from shlex import quote
 from typing import TYPE_CHECKING
 
 from clustermocks import Observation
-from sbi_clustermass.estimator.training_run import TrainingRun
+from sbi_clustermass.estimator.training_options import TrainingOptions
+from sbi_clustermass.estimator.training_run import flow_for, training_for
 from sbi_clustermass.training import Training
 from sbi_clustermass.training.defaults import default_training
 
@@ -48,56 +49,59 @@ def training_command(estimator: "MassEstimator", mocks: str, out: str) -> str:
     training = estimator.provenance.training
     if training is None:
         raise ValueError("the settings of the estimator's training are not known.")
-    run = _run(estimator, training)
-    if _is_equivalent(run, estimator, training):
-        return " ".join(_options(run, mocks, out))
+    options = _nearest_options(estimator, training)
+    if _is_equivalent(options, estimator, training):
+        return " ".join(_command(options, mocks, out))
     return _script(estimator, training, mocks, out)
 
 
-def _run(estimator: "MassEstimator", training: Training) -> TrainingRun:
+def _nearest_options(estimator: "MassEstimator", training: Training) -> TrainingOptions:
     """Return the settings closest to the estimator's that `clustermass train` has options for."""
     default, augmentation = default_training(estimator.flow.embedding), training.augmentation
     given = {name: getattr(training, name) for name in ("learning_rate", "patience", "max_updates")}
+    completeness, velocity_error = (
+        (augmentation.completeness[0], augmentation.velocity_error[1]) if augmentation else (1.0, 0.0)
+    )
     min_galaxies, config = estimator.observation.min_galaxies, estimator.flow.config()["embedding"]
-    return TrainingRun(
+    return TrainingOptions(
         flow=estimator.flow.name,
         embedding=str(config["name"]) if isinstance(config, dict) else "",
         richness=estimator.counts_galaxies,
-        members=len(estimator.histories),
-        completeness=augmentation.completeness[0] if augmentation else 1.0,
-        velocity_error=augmentation.velocity_error[1] if augmentation else 0.0,
+        members=None if len(estimator.histories) == 1 else len(estimator.histories),
+        completeness=None if completeness == 1 else completeness,
+        velocity_error=velocity_error or None,
         min_galaxies=None if min_galaxies == Observation.min_galaxies else min_galaxies,
         pure=estimator.provenance.mocks.sample == "members",
-        truncated=training.truncated,
+        plain_loss=not training.truncated,
         alarm=estimator.provenance.held_out or 0,
         seed=training.seed,
         **{name: value for name, value in given.items() if value != getattr(default, name)},
     )
 
 
-def _is_equivalent(run: TrainingRun, estimator: "MassEstimator", training: Training) -> bool:
-    repeated = run.training
+def _is_equivalent(options: TrainingOptions, estimator: "MassEstimator", training: Training) -> bool:
+    repeated = training_for(options)
     if repeated.augmentation is not None:
         recentred = estimator.provenance.mocks.settings.get("recentre") is not False
         augmentation = repeated.augmentation.within(estimator.observation, recentred=recentred)
         repeated = replace(repeated, augmentation=augmentation)
-    same = run.builder.config() == estimator.flow.config() and repeated == training
+    same = flow_for(options).config() == estimator.flow.config() and repeated == training
     return same and estimator.provenance.mirror
 
 
-def _options(run: TrainingRun, mocks: str, out: str) -> Iterator[str]:
+def _command(options: TrainingOptions, mocks: str, out: str) -> Iterator[str]:
     """Yield the parts of the command, without options that have their default."""
-    yield f"clustermass train {quote(mocks)} --out {quote(out)} --flow {run.flow} --embedding {run.embedding}"
-    default = TrainingRun()
+    yield f"clustermass train {quote(mocks)} --out {quote(out)} --flow {options.flow} --embedding {options.embedding}"
+    default = TrainingOptions()
     for name in ("members", "completeness", "velocity_error", "learning_rate", "patience", "max_updates", "alarm"):
-        if getattr(run, name) != getattr(default, name):
-            yield f"--{name.replace('_', '-')} {getattr(run, name)}"
-    if run.min_galaxies is not None:
-        yield f"--min-galaxies {run.min_galaxies}"
-    yield from (flag for flag, on in (("--richness", run.richness), ("--pure", run.pure)) if on)
-    if not run.truncated:
+        if getattr(options, name) != getattr(default, name):
+            yield f"--{name.replace('_', '-')} {getattr(options, name)}"
+    if options.min_galaxies is not None:
+        yield f"--min-galaxies {options.min_galaxies}"
+    yield from (flag for flag, on in (("--richness", options.richness), ("--pure", options.pure)) if on)
+    if options.plain_loss:
         yield "--plain-loss"
-    yield f"--seed {run.seed}"
+    yield f"--seed {options.seed}"
 
 
 def _script(estimator: "MassEstimator", training: Training, mocks: str, out: str) -> str:

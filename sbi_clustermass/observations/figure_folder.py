@@ -5,7 +5,7 @@ import unicodedata
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, final
+from typing import TYPE_CHECKING, final
 
 from clustermocks.io.atomic import replacing
 from sbi_clustermass.observations.cluster_figure import cluster_figure
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from sbi_clustermass.observations.model_stamp import ModelStamp
     from sbi_clustermass.observations.tables.literature_masses import PublishedMasses
 
-Format = Literal["png", "pdf"]
 _DPI = 150
 _LONGEST = 80  # bytes of a name: file systems allow 255, and a temporary name adds some
 _ERRORS = (ValueError, ArithmeticError, RuntimeError, LookupError)  # caught per cluster: the others are still drawn
@@ -34,14 +33,14 @@ class FigureFolder:
         estimator: Estimator of the masses.
         stamp: Model behind the masses.
         published: Published masses to draw next to ours; None for none.
-        form: Format of the files.
+        suffix: Suffix of the files, without the dot: png or pdf.
     """
 
     folder: Path
     estimator: "MassEstimator"
     stamp: "ModelStamp"
     published: "PublishedMasses | None" = None
-    form: Format = "png"
+    suffix: str = "png"
     _taken: set[str] = field(default_factory=set)
 
     def __call__(self, result: ClusterResult) -> Path | None:
@@ -52,7 +51,7 @@ class FigureFolder:
         """
         if not isinstance(result, MassResult):
             return None
-        path = self.folder / f"{self._name(result.name)}.{self.form}"
+        path = self.folder / f"{self._name(result.name)}.{self.suffix}"
         try:
             self._draw(result, path)
         except _ERRORS as error:
@@ -65,7 +64,7 @@ class FigureFolder:
         figure = cluster_figure(ClusterPage.from_result(mass, self.estimator, self.stamp, published))
         with replacing(path) as temporary, warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Glyph .* missing")  # letters without a font become boxes
-            figure.savefig(temporary, format=self.form, dpi=_DPI)
+            figure.savefig(temporary, format=self.suffix, dpi=_DPI)
 
     def _name(self, name: str) -> str:
         """A name that no other cluster's file has, also where the file system ignores case."""

@@ -1,23 +1,28 @@
-"""All files that an inference may write, filled cluster by cluster."""
+"""All files that an inference may write, filled cluster by cluster.
+
+Slow libraries are imported inside the methods, because the command line reads its options from `OutputFiles`.
+"""
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Annotated, Literal, final, get_args
+
+from cyclopts import Parameter
 
 from clustermocks.io.atomic import check_output, make_folder
 from clustermocks.io.registry import lookup
-from sbi_clustermass.observations.results import ClusterResult
-from sbi_clustermass.observations.writers import SUFFIXES, Sink, table_file
 
 if TYPE_CHECKING:
     from sbi_clustermass.estimator.mass_estimator import MassEstimator
-    from sbi_clustermass.observations.figure_folder import FigureFolder, Format
+    from sbi_clustermass.observations.figure_folder import FigureFolder
     from sbi_clustermass.observations.model_stamp import ModelStamp
+    from sbi_clustermass.observations.results import ClusterResult
+    from sbi_clustermass.observations.writers import Sink
 
-_FORMATS: dict[str, "Format"] = {"png": "png", "pdf": "pdf"}
+Format = Literal["png", "pdf"]
 
 
 @final
@@ -26,21 +31,22 @@ class OutputFiles:
     """Paths of the files to write, None for those that are not wanted.
 
     Attributes:
-        table: Table of masses: .csv, .ecsv or .parquet.
-        posteriors: Posteriors on their grid, .parquet.
-        samples: Number of draws from each posterior, in a file next to `posteriors`; 0 for none.
-        pictures: Folder for a figure of each cluster.
-        form: Format of the figures: "png" or "pdf".
-        published: Table of published masses, for the figures.
-        page: HTML file of all clusters.
-        inline: Number of figures inside that file; it links to the others.
+        table: Table of masses: .csv, .ecsv or .parquet (the last two with units and descriptions).
+        posteriors: Every posterior on its grid: .parquet, which `clustermass population` reads.
+        samples: Draws from each posterior, in NAME_samples.parquet next to --posteriors; 0 for none.
+        pictures: Folder for a one-page picture of each cluster.
+        picture_format: Format of the pictures.
+        published: Table of published masses for the pictures: name, mass and unit (1e14 Msun, 1e14 Msun/h) or
+            log10_mass [h^-1 Msun]; if known err or err_low and err_high, h, method, reference.
+        page: One HTML file with a table of all clusters that sorts and filters.
+        inline: Number of pictures inside --page; it links to the others.
     """
 
-    table: Path | None = None
+    table: Annotated[Path | None, Parameter(name="--out")] = None
     posteriors: Path | None = None
     samples: int = 0
     pictures: Path | None = None
-    form: str = "png"
+    picture_format: Format = "png"
     published: Path | None = None
     page: Path | None = None
     inline: int = 12
@@ -78,22 +84,27 @@ class OutputFiles:
                 for two outputs, or for an output and something that is read.
             OSError: A folder cannot be written.
         """
+        from sbi_clustermass.observations.writers import SUFFIXES
+
         _check_apart(self._named, [*read, *([self.published] if self.published else [])])
         kinds = ((self.table, SUFFIXES), (self.posteriors, (".parquet",)), (self.page, (".html", ".htm")))
         for path, suffixes in kinds:
             if path is not None:
                 check_output(path, suffixes)
-        lookup("picture format", self.form, _FORMATS)
+        lookup("picture format", self.picture_format, dict.fromkeys(get_args(Format)))
+        for name in ("samples", "inline"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"--{name} must be 0 or more, found {getattr(self, name)}.")
         if self.samples and self.posteriors is None:
             raise ValueError("--samples stand beside the posteriors.\n  try:    add --posteriors masses.parquet")
         if self.published is not None and self.pictures is None:
             raise ValueError("--published are drawn into the pictures.\n  try:    add --pictures FOLDER")
         if self.pictures is not None:
             make_folder(self.pictures)
-            check_output(self.pictures / f"a.{self.form}", (f".{self.form}",))
+            check_output(self.pictures / f"a.{self.picture_format}", (f".{self.picture_format}",))
 
     @contextmanager
-    def opened(self, estimator: "MassEstimator", stamp: "ModelStamp", title: str) -> Iterator[Sink]:
+    def opened(self, estimator: "MassEstimator", stamp: "ModelStamp", title: str) -> "Iterator[Sink]":
         """Yield a function that adds a result to every file; each file appears whole at the end, or not at all.
 
         Args:
@@ -106,7 +117,7 @@ class OutputFiles:
             draw = self._drawing(estimator, stamp)
             add_row = stack.enter_context(self._page(stamp, title))
 
-            def add(result: ClusterResult) -> None:
+            def add(result: "ClusterResult") -> None:
                 for sink in sinks:
                     sink(result)
                 add_row(result, None if draw is None else draw(result))
@@ -115,6 +126,8 @@ class OutputFiles:
 
     def _files(self, stamp: "ModelStamp") -> Iterator:
         if self.table is not None:
+            from sbi_clustermass.observations.writers import table_file
+
             yield table_file(self.table, stamp)
         if self.posteriors is not None:
             from sbi_clustermass.observations.posterior_files import posteriors_file, samples_file
@@ -130,10 +143,10 @@ class OutputFiles:
         from sbi_clustermass.observations.tables.literature_masses import read_published_masses
 
         published = None if self.published is None else read_published_masses(self.published, h=stamp.h)
-        return FigureFolder(self.pictures, estimator, stamp, published, _FORMATS[self.form])
+        return FigureFolder(self.pictures, estimator, stamp, published, self.picture_format)
 
     @contextmanager
-    def _page(self, stamp: "ModelStamp", title: str) -> Iterator[Callable[[ClusterResult, Path | None], None]]:
+    def _page(self, stamp: "ModelStamp", title: str) -> "Iterator[Callable[[ClusterResult, Path | None], None]]":
         if self.page is None:
             yield lambda result, picture: None
             return

@@ -12,7 +12,8 @@ from jaxtyping import Float, Int
 from scipy.spatial import KDTree
 
 from clustermocks import Catalogue, Cosmology, FlatMasses, HaloModel, Observation
-from clustermocks.perturbations import Cleaning, cleaned, thinned
+from clustermocks.catalogue.provenance import Cleaning
+from clustermocks.perturbations import cleaned, thinned
 from sbi_clustermass.tailored.features import Features, features
 
 _LOW, _HIGH = 13.0, 15.6  # dex

@@ -5,11 +5,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from clustermocks import MDPL2, Cosmology, Observation
+from clustermocks.catalogue.provenance import Cleaning
 from clustermocks.io.atomic import replacing
 from clustermocks.io.progress import Stage, silent
-from clustermocks.perturbations import Cleaning
 from sbi_clustermass.estimator.mass_estimator import MassEstimator
-from sbi_clustermass.estimator.training_run import TrainingRun, state_folder
+from sbi_clustermass.estimator.training_options import TrainingOptions
+from sbi_clustermass.estimator.training_run import run_training, state_folder
 from sbi_clustermass.observations.tables import ObservedCluster, TableOptions, Unreadable, read_clusters
 from sbi_clustermass.report import Section, Table
 from sbi_clustermass.report.markdown import markdown
@@ -64,7 +65,7 @@ def train_for(
     out: Path,
     stage: Stage = silent,
     *,
-    run: TrainingRun | None = None,
+    options: TrainingOptions | None = None,
     explanation: Section | None = None,
     n_jobs: int = 2,
     checkpoint: Path | None = None,
@@ -75,7 +76,7 @@ def train_for(
         choices: Settings from `choose`.
         out: Folder for the estimator, its mocks and `choices.md`.
         stage: Shows the progress.
-        run: Settings of the training; `tabulated` on `trial_masses`, three networks and an alarm by default.
+        options: Settings of the training; `tabulated` on `trial_masses` and three networks where it leaves them open.
         explanation: Section to write as `choices.md`.
         n_jobs: Number of processes for the simulator.
         checkpoint: Folder for the state of the training, in `out` by default.
@@ -85,15 +86,22 @@ def train_for(
             state.
         OSError: The folder cannot be written.
     """
-    run = run or TrainingRun(flow="tabulated", embedding="trial_masses", members=3)
+    options = options or TrainingOptions()
     state_folder(out, checkpoint)  # refused before the simulation
     if explanation is not None:
         with replacing(out / CHOICES) as temporary:
             temporary.write_text(markdown([explanation]), encoding="utf-8")
     with stage("simulating clusters", choices.n) as advance:
-        mocks = simulate(choices, out / MOCKS, seed=run.seed, n_jobs=n_jobs, progress=advance)
-    run = replace(run, richness=choices.richness, notes=_notes(choices))
-    return run.run(mocks, out, stage, checkpoint=checkpoint)
+        mocks = simulate(choices, out / MOCKS, seed=options.seed, n_jobs=n_jobs, progress=advance)
+    options = replace(
+        options,
+        flow=options.flow or "tabulated",
+        embedding=options.embedding or "trial_masses",
+        members=options.members or 3,
+        richness=choices.richness,
+        notes=_notes(choices),
+    )
+    return run_training(options, mocks, out, stage, checkpoint=checkpoint)
 
 
 def _notes(choices: Choices) -> Mapping[str, str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, final
 
 from clustermocks import HaloModel
-from clustermocks.perturbations import Cleaning
+from clustermocks.catalogue.provenance import Cleaning
 
 
 class Choice(NamedTuple):

@@ -10,7 +10,7 @@ from typing import NamedTuple, final
 import numpy as np
 
 from clustermocks import MDPL2, Cosmology, Observation
-from clustermocks.perturbations import Cleaning
+from clustermocks.catalogue.provenance import Cleaning
 from sbi_clustermass.observations.tables import ObservedCluster, Unreadable
 from sbi_clustermass.tailored.features import features
 from sbi_clustermass.tailored.mock_comparison import MockComparison, compare

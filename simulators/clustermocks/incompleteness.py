@@ -9,8 +9,9 @@ from dataclasses import replace
 import numpy as np
 
 from clustermocks import Catalogue
+from clustermocks.catalogue.provenance import Cleaning
 from clustermocks.observation import in_cylinder
-from clustermocks.perturbations import Cleaning, cleaned, recentred
+from clustermocks.perturbations import cleaned, recentred
 
 Range = tuple[float, float]
 _ALL, _EXACT = (1.0, 1.0), (0.0, 0.0)

@@ -10,7 +10,7 @@ are its own clusters.
 from collections.abc import Mapping
 from dataclasses import replace
 from math import inf
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 import pyarrow as pa
@@ -18,13 +18,12 @@ from jaxtyping import Bool, Float, Int
 from numpy.typing import ArrayLike
 
 from clustermocks import Catalogue, RadialCompleteness
-from clustermocks.catalogue.provenance import Change
+from clustermocks.catalogue.provenance import Change, Cleaning
 from clustermocks.catalogue.ragged import rows_of_runs, with_column
 from clustermocks.io.registry import lookup
 from clustermocks.mocks.spectroscopy import with_redshift
 from clustermocks.observation import centre_velocities, in_cylinder, subtract_velocity
 
-Cleaning = Literal["members", "clipping", "shifting_gapper"]
 CLEANINGS = get_args(Cleaning)
 
 

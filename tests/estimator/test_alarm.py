@@ -10,7 +10,8 @@ from clustermocks.mocks import run as simulation
 from clustermocks.perturbations import in_wrong_units
 from sbi_clustermass import MassEstimator
 from sbi_clustermass.estimator import training_run
-from sbi_clustermass.estimator.training_run import TrainingRun, split_held_out
+from sbi_clustermass.estimator.training_options import TrainingOptions
+from sbi_clustermass.estimator.training_run import run_training, split_held_out
 
 
 @pytest.fixture(scope="module")
@@ -67,8 +68,8 @@ def test_a_training_holds_out_hosts_and_trains_on_the_others(tmp_path):
     assert not np.intersect1d(rest.host_id, held_out.host_id).size
     assert split_held_out(mocks.select(np.arange(5000)), 1000, seed=3)[1] is None  # a tenth is too few
     mocks.to_parquet(tmp_path / "mocks.parquet")
-    run = TrainingRun(embedding="summary", max_updates=20, alarm=1000, seed=3)
-    made = run.run(tmp_path / "mocks.parquet", tmp_path / "run")
+    options = TrainingOptions(embedding="summary", max_updates=20, alarm=1000, seed=3)
+    made = run_training(options, tmp_path / "mocks.parquet", tmp_path / "run")
     assert made.provenance.training_clusters == len(rest)
     assert made.provenance.alarm_clusters == len(held_out)
     assert MassEstimator.load(tmp_path / "run").alarm is not None
@@ -79,8 +80,8 @@ def test_mocks_are_held_out_of_each_part_as_it_is_read(tmp_path, monkeypatch):
     monkeypatch.setattr(simulation, "PART", 4)
     HaloModel().simulate_to(tmp_path / "mocks", FlatMasses(13.5, 15.0).draw(2300, seed=7), seed=7)
     assert len(list((tmp_path / "mocks").glob("part-*"))) > 1
-    run = TrainingRun(embedding="summary", max_updates=20, alarm=1000, seed=3)
-    made = run.run(tmp_path / "mocks", tmp_path / "run")
+    options = TrainingOptions(embedding="summary", max_updates=20, alarm=1000, seed=3)
+    made = run_training(options, tmp_path / "mocks", tmp_path / "run")
     whole = Catalogue.from_parquet(tmp_path / "mocks")
     kept = made.provenance.alarm_clusters
     assert made.provenance.training_clusters + kept == len(whole)

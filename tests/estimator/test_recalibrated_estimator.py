@@ -8,14 +8,15 @@ import pytest
 from clustermocks.io.progress import silent
 from sbi_clustermass import MassEstimator, train
 from sbi_clustermass.estimator import training_run
-from sbi_clustermass.estimator.training_run import TrainingRun
+from sbi_clustermass.estimator.training_options import TrainingOptions
+from sbi_clustermass.estimator.training_run import flow_for, run_training, training_for
 
 
 @pytest.fixture(scope="module")
 def estimator(mocks):
     """A network on summary statistics after 50 updates, whose posteriors are visibly off."""
-    run = TrainingRun(embedding="summary", max_updates=50)
-    return train(mocks, flow=run.builder, training=run.training, support=(13.0, 15.6), device="cpu")
+    options = TrainingOptions(embedding="summary", max_updates=50)
+    return train(mocks, flow=flow_for(options), training=training_for(options), support=(13.0, 15.6), device="cpu")
 
 
 @pytest.fixture(scope="module")
@@ -63,11 +64,11 @@ def test_a_card_with_an_invalid_recalibration_is_refused(recalibrated, tmp_path,
 
 def test_a_training_run_recalibrates_by_the_clusters_that_it_holds_out(others, tmp_path, monkeypatch):
     others.to_parquet(tmp_path / "mocks.parquet")
-    run = TrainingRun(embedding="summary", max_updates=20, alarm=1050, recalibrate=True, device="cpu")
+    options = TrainingOptions(embedding="summary", max_updates=20, alarm=1050, recalibrate=True, device="cpu")
     with pytest.raises(ValueError, match="a tenth of them at most"):  # before the training
-        run.run(tmp_path / "mocks.parquet", tmp_path / "run")
+        run_training(options, tmp_path / "mocks.parquet", tmp_path / "run")
     monkeypatch.setattr(training_run, "_LARGEST_SHARE", 0.5)
-    run.run(tmp_path / "mocks.parquet", tmp_path / "run")
+    run_training(options, tmp_path / "mocks.parquet", tmp_path / "run")
     estimator = MassEstimator.load(tmp_path / "run", device="cpu")
     assert estimator.recalibration is not None
     assert 900 < estimator.provenance.recalibration_clusters < 1100
@@ -75,9 +76,9 @@ def test_a_training_run_recalibrates_by_the_clusters_that_it_holds_out(others, t
 
 @pytest.mark.parametrize("kept", [300, 60])
 def test_too_few_held_out_clusters_are_reported_and_not_claimed(estimator, others, kept):
-    run = TrainingRun(alarm=1050, recalibrate=True, device="cpu")
+    options = TrainingOptions(alarm=1050, recalibrate=True, device="cpu")
     with pytest.warns(UserWarning, match="too few to learn what mocks look like|Not recalibrated") as caught:
-        made = run._with_alarm(estimator, [others.select(np.arange(kept))], silent)
+        made = training_run._with_alarm(options, estimator, [others.select(np.arange(kept))], silent)
     messages = [str(each.message) for each in caught]
     assert made.alarm is None
     assert made.provenance.alarm_clusters is None

@@ -11,18 +11,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import typer
 from matplotlib.figure import Figure
 
 from clustermocks import Catalogue, FlatMasses, HaloModel
 from sbi_clustermass import EMBEDDINGS, FLOWS, Augmentation, MassEstimator, StackedAffine, Training, train
-from sbi_clustermass.cli import main as cli
-from sbi_clustermass.cli.report import report
+from sbi_clustermass.cli.main import main
 from sbi_clustermass.estimator.model_sections import estimator_sections
 from sbi_clustermass.estimator.provenance import MockProvenance, Provenance
 from sbi_clustermass.estimator.reproduce import training_command
 from sbi_clustermass.estimator.run_report import sections_of_run
-from sbi_clustermass.estimator.training_run import TrainingRun
+from sbi_clustermass.estimator.training_options import TrainingOptions
+from sbi_clustermass.estimator.training_run import flow_for, run_training, training_for
 from sbi_clustermass.posterior import MassPosteriors
 from sbi_clustermass.posterior.plots import masses_section
 from sbi_clustermass.report import Section
@@ -145,10 +144,10 @@ def same_weights(a: MassEstimator, b: MassEstimator) -> bool:
 
 
 @pytest.mark.parametrize(
-    "run",
+    "options",
     [
-        TrainingRun(flow="mdn", embedding="summary", max_updates=20, seed=4),
-        TrainingRun(
+        TrainingOptions(flow="mdn", embedding="summary", max_updates=20, seed=4),
+        TrainingOptions(
             flow="tabulated",
             embedding="summary",
             richness=True,
@@ -159,17 +158,18 @@ def same_weights(a: MassEstimator, b: MassEstimator) -> bool:
             max_updates=15,
             min_galaxies=12,
             members=2,
-            truncated=False,
+            plain_loss=True,
             seed=2,
         ),
     ],
 )
-def test_the_command_of_a_training_from_the_command_line_gives_the_same_estimator(run, small, tmp_path):
-    first = run.run(small, tmp_path / "first")
+def test_the_command_of_a_training_from_the_command_line_gives_the_same_estimator(options, small, tmp_path):
+    first = run_training(options, small, tmp_path / "first")
     command = training_command(first, str(small), str(tmp_path / "again"))
     program, *arguments = shlex.split(command)
     assert program == "clustermass"
-    cli.app(args=arguments, standalone_mode=False)
+    with pytest.raises(SystemExit, match="0"):
+        main(arguments)
     assert same_weights(MassEstimator.load(tmp_path / "again"), MassEstimator.load(tmp_path / "first"))
 
 
@@ -196,46 +196,50 @@ def test_a_training_of_unknown_settings_gives_no_command(estimator):
 
 @pytest.mark.parametrize("embedding", EMBEDDINGS)
 def test_the_command_names_every_embedding(estimator, embedding):
-    run = TrainingRun(embedding=embedding, richness=True)
-    provenance = replace(estimator.provenance, training=run.training)
-    command = training_command(replace(estimator, flow=run.builder, provenance=provenance), "mocks.parquet", "run")
+    options = TrainingOptions(embedding=embedding, richness=True)
+    provenance = replace(estimator.provenance, training=training_for(options))
+    command = training_command(
+        replace(estimator, flow=flow_for(options), provenance=provenance), "mocks.parquet", "run"
+    )
     assert command.startswith("clustermass train mocks.parquet --out run ")
     assert f"--embedding {embedding}" in command
 
 
 @pytest.mark.parametrize("flow", FLOWS)
 def test_the_command_names_every_flow(estimator, flow):
-    run = TrainingRun(flow=flow, seed=7)
-    provenance = replace(estimator.provenance, training=run.training)
-    command = training_command(replace(estimator, flow=run.builder, provenance=provenance), "mocks.parquet", "run")
+    options = TrainingOptions(flow=flow, seed=7)
+    provenance = replace(estimator.provenance, training=training_for(options))
+    command = training_command(
+        replace(estimator, flow=flow_for(options), provenance=provenance), "mocks.parquet", "run"
+    )
     assert command == f"clustermass train mocks.parquet --out run --flow {flow} --embedding kde --alarm 0 --seed 7"
 
 
 # ---- the command --------------------------------------------------------------------------------------------------
 
 
-def run_report(*arguments: object) -> None:
-    """As `clustermass report` runs it."""
-    app = typer.Typer()
-    app.command()(report)
-    app(args=[str(each) for each in arguments], standalone_mode=False)
+def run_report(*arguments: object) -> int:
+    """Exit status of `clustermass report`."""
+    with pytest.raises(SystemExit) as done:
+        main(["report", *map(str, arguments)])
+    return int(done.value.code or 0)
 
 
 def test_the_command_writes_a_page_into_the_run_and_says_so(run_folder, capsys):
-    run_report(run_folder)
+    assert run_report(run_folder) == 0
     page = (run_folder / "report.html").read_text()
     assert "<h1>small</h1>" in page
     assert re.search(r"Wrote .*report\.html: \d+ sections, \d+ warnings?, \d\.\d MB", capsys.readouterr().out)
 
 
 def test_the_command_takes_a_file_and_a_title(model, tmp_path):
-    run_report(model, "--out", tmp_path / "deep" / "page.html", "--title", "<Coma>")
+    assert run_report(model, "--out", tmp_path / "deep" / "page.html", "--title", "<Coma>") == 0
     assert "<h1>&lt;Coma&gt;</h1>" in (tmp_path / "deep" / "page.html").read_text()
 
 
-def test_the_command_refuses_a_file_that_is_no_page(run_folder, tmp_path):
-    with pytest.raises(ValueError, match="unknown kind of file"):
-        run_report(run_folder, "--out", tmp_path / "page.pdf")
+def test_the_command_refuses_a_file_that_is_no_page(run_folder, tmp_path, capsys):
+    assert run_report(run_folder, "--out", tmp_path / "page.pdf") == 2
+    assert "unknown kind of file" in capsys.readouterr().err
 
 
 def test_to_import_the_command_waits_for_no_library_that_is_slow():

@@ -8,8 +8,7 @@ import pytest
 
 from sbi_clustermass import MassPosteriors
 from sbi_clustermass.cli.main import main
-from sbi_clustermass.cli.options import table_options
-from sbi_clustermass.observations.tables import TableOptions
+from sbi_clustermass.observations.tables.options import parse_centre
 
 
 def run(capsys, *arguments: object) -> tuple[int, str]:
@@ -162,14 +161,13 @@ def test_clusters_of_one_name_in_several_tables_get_names_of_their_own(capsys, m
 
 @pytest.mark.parametrize("words", ["194.95,27.98", "194.95 27.98", "12:59:48,+27:58:48", "12h59m48s, 27d58m48s"])
 def test_the_centre_is_read_in_degrees_and_in_hours(words):
-    options = table_options(TableOptions(), centre=words, column=None, id=None, clusters=None)
-    assert options.centre == pytest.approx((194.95, 27.98), abs=1e-9)
+    assert parse_centre(words) == pytest.approx((194.95, 27.98), abs=1e-9)
 
 
 @pytest.mark.parametrize("words", ["194.95", "1,2,3", "here,there", "12:59:48", "12:59:48,+27:98:48:1"])
 def test_a_centre_that_is_none_is_refused_with_an_example(words):
     with pytest.raises(ValueError, match=r"such as 194\.95,27\.98, or 12:59:48"):
-        table_options(TableOptions(), centre=words, column=None, id=None, clusters=None)
+        parse_centre(words)
 
 
 def test_an_inference_with_the_shipped_model_waits_for_no_slow_library_that_it_does_not_need(survey):

@@ -101,7 +101,7 @@ def test_a_figure_may_be_a_pdf_and_is_not_kept_in_memory(estimator, poorest, sta
         return figure
 
     monkeypatch.setattr(figure_folder, "cluster_figure", recorded)
-    path = FigureFolder(tmp_path, estimator, stamp, form="pdf")(poorest)
+    path = FigureFolder(tmp_path, estimator, stamp, suffix="pdf")(poorest)
     assert path.suffix == ".pdf"
     assert path.read_bytes().startswith(b"%PDF")
     gc.collect()

@@ -4,7 +4,8 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from sbi_clustermass.population.run import FIT, SHRUNK, TABLE, PopulationRun
+from sbi_clustermass.population.options import PopulationOptions
+from sbi_clustermass.population.run import FIT, SHRUNK, TABLE, run_population
 from sbi_clustermass.posterior import MassPosteriors
 
 
@@ -18,8 +19,8 @@ def test_a_run_reports_progress_to_its_caller_and_prints_nothing(tmp_path, capsy
         stages.append((title, total))
         yield lambda done, note="": steps.append(done)
 
-    run = PopulationRun(form="normal", sampler="laplace")
-    idata = run.run(tmp_path / "masses.parquet", tmp_path / "run", stage)
+    options = PopulationOptions(form="normal", sampler="laplace")
+    idata = run_population(options, tmp_path / "masses.parquet", tmp_path / "run", stage)
     assert stages == [("fitting 30 clusters", 3000)]
     assert steps == list(range(1, 3001))
     mean = idata["posterior"]["mass_mean"].values

@@ -5,7 +5,7 @@ import pytest
 
 from clustermocks import FlatMasses, HaloModel
 from clustermocks.haloes.satellites import HaloGalaxies
-from sbi_clustermass.estimator.training_run import TrainingRun
+from sbi_clustermass.estimator.training_options import TrainingOptions
 from sbi_clustermass.tailored import Wishes, choose, measure_tables, train_for
 
 SEEN = {
@@ -20,8 +20,8 @@ def test_masses_are_unbiased_and_error_bars_right(observer, tmp_path, how):
     clusters = SEEN[how].simulate(FlatMasses(13.0, 15.6).draw(700, 21), seed=22)
     path = observer.as_distances(clusters.select(np.arange(60)), tmp_path / "mine.csv")  # the user's own
     choices = choose(measure_tables([path], observer.options), Wishes(n=5000))
-    run = TrainingRun(flow="tabulated", embedding="trial_masses", max_updates=800, alarm=0, device="cpu")
-    estimator = train_for(choices, tmp_path / "run", run=run, n_jobs=1)
+    options = TrainingOptions(members=1, max_updates=800, alarm=0, device="cpu")
+    estimator = train_for(choices, tmp_path / "run", options=options, n_jobs=1)
     posteriors = estimator.posterior(clusters)
     residual = posteriors.mean - clusters.log10_mass
     low, high = posteriors.quantile([0.16, 0.84])

@@ -8,7 +8,7 @@ import pytest
 from clustermocks import HaloModel, Observation
 from sbi_clustermass import MassEstimator
 from sbi_clustermass.cli.main import main
-from sbi_clustermass.estimator.training_run import TrainingRun
+from sbi_clustermass.estimator.training_options import TrainingOptions
 from sbi_clustermass.tailored import Wishes, choose, measure_tables, train_for
 from sbi_clustermass.tailored.mocks import simulate
 
@@ -72,8 +72,8 @@ def test_shells_of_redshift_are_one_training_set(observer, tmp_path):
     ]
     choices = choose(measure_tables(paths, observer.options), Wishes(n=1000))
     assert len(choices.redshifts) > 1
-    how = TrainingRun(flow="tabulated", embedding="trial_masses", max_updates=5, alarm=0, device="cpu")
-    estimator = train_for(choices, tmp_path / "run", run=how, n_jobs=1)
+    options = TrainingOptions(members=1, max_updates=5, alarm=0, device="cpu")
+    estimator = train_for(choices, tmp_path / "run", options=options, n_jobs=1)
     assert estimator.provenance.mocks.redshifts == choices.redshifts
     assert len(list((tmp_path / "run" / "mocks").iterdir())) == len(choices.redshifts)
 
@@ -114,7 +114,7 @@ def test_a_dry_run_says_what_it_would_do_and_writes_nothing(table, tmp_path, cap
         (["train", "mocks.parquet", "--for", "a.csv", "--out", "runs"], "not both"),
         (["train", "--for", "nothing.csv", "--out", "runs"], "no such file"),
         (["train", "mocks.parquet"], "--out"),
-        (["train", "--for", "a.csv", "--cleaned", "cliping"], "Did you mean 'clipping'"),
+        (["train", "--for", "a.csv", "--cleaned", "cliping"], 'Did you mean "clipping"'),
         (["train", "mocks.parquet", "--out", "tr", "--dry-run"], "without --for TABLE"),
         (["train", "mocks.parquet", "--out", "tr", "--n", "2000", "--fibre-collision", "55"], "--n, --fibre-collision"),
         (

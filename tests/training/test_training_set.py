@@ -13,7 +13,8 @@ from clustermocks.catalogue.folder import StoredCatalogue
 from sbi_clustermass import EMBEDDINGS, Augmentation, KDEImage, MassEstimator, StackedAffine, Training, train
 from sbi_clustermass.embeddings import embedding_config
 from sbi_clustermass.estimator import training_run
-from sbi_clustermass.estimator.training_run import TrainingRun
+from sbi_clustermass.estimator.training_options import TrainingOptions
+from sbi_clustermass.estimator.training_run import flow_for, run_training, training_for
 from sbi_clustermass.posterior.prior import fit_effective_prior
 from sbi_clustermass.training import Storage
 from sbi_clustermass.training.training_set import TrainingSet
@@ -107,17 +108,17 @@ def test_an_estimator_trained_on_thinned_clusters_says_so(clusters, tmp_path):
 def test_a_run_writes_the_model_and_its_history_and_goes_on_where_it_was_interrupted(
     clusters, folder, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(TrainingRun, "builder", StackedAffine(blocks=1, hidden=(8,)))
-    monkeypatch.setattr(TrainingRun, "training", property(lambda self: replace(RULE, seed=self.seed)))
-    run, out = TrainingRun(members=2, device="cpu"), tmp_path / "run"
+    monkeypatch.setattr(training_run, "flow_for", lambda options: StackedAffine(blocks=1, hidden=(8,)))
+    monkeypatch.setattr(training_run, "training_for", lambda options: replace(RULE, seed=options.seed))
+    options, out = TrainingOptions(members=2, device="cpu"), tmp_path / "run"
     with monkeypatch.context() as patch:
         patch.setattr(training_run, "save", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
-            run.run(folder, out)
+            run_training(options, folder, out)
     assert (out / "checkpoint" / "member-1.safetensors").exists()
     with pytest.raises(ValueError, match="checkpoint of another training"):
-        TrainingRun(members=2, device="cpu", seed=2).run(folder, out)
-    estimator = run.run(folder, out)
+        run_training(replace(options, seed=2), folder, out)
+    estimator = run_training(options, folder, out)
     assert sorted(path.name for path in out.iterdir()) == [
         "estimator.json",
         "estimator.safetensors",
@@ -136,19 +137,19 @@ def test_a_run_writes_the_model_and_its_history_and_goes_on_where_it_was_interru
 
 
 def test_the_choices_of_a_run_are_names_and_numbers():
-    assert TrainingRun().training.augmentation is None
-    changed = TrainingRun(completeness=0.5, velocity_error=100.0).training.augmentation
+    assert training_for(TrainingOptions()).augmentation is None
+    changed = training_for(TrainingOptions(completeness=0.5, velocity_error=100.0)).augmentation
     assert changed == Augmentation(completeness=(0.5, 1.0), velocity_error=(0.0, 100.0))
     with pytest.raises(ValueError, match=r"unknown embedding 'kdee'\. Did you mean 'kde'"):
-        _ = TrainingRun(embedding="kdee").builder
+        flow_for(TrainingOptions(embedding="kdee"))
 
 
 @pytest.mark.parametrize("name", EMBEDDINGS)
 def test_the_number_of_galaxies_counts_only_if_asked_for(name):
     for richness in (False, True):
-        built = TrainingRun(embedding=name, richness=richness).builder.embedding
+        built = flow_for(TrainingOptions(embedding=name, richness=richness)).embedding
         assert embedding_config(built)["richness"] == richness
-    assert not TrainingRun().richness
+    assert not TrainingOptions().richness
 
 
 def test_an_estimator_that_counts_galaxies_says_so(clusters):

@@ -5,13 +5,14 @@ The same estimator and the same texts give the same bytes, because no file conta
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING
 
 from clustermocks.io.atomic import replacing, sha256_of
 from clustermocks.io.settings import installed_version
 from sbi_clustermass.estimator.hub.archive import CHECKSUMS, FILES, MANIFEST, README, pack
+from sbi_clustermass.estimator.hub.card_metadata import CardMetadata
 from sbi_clustermass.estimator.model_sections import estimator_sections
 from sbi_clustermass.estimator.storage import ALARM, CARD, WEIGHTS
 from sbi_clustermass.report import Section, Table, markdown
@@ -26,30 +27,6 @@ _METHOD = (
     "The method: Kodi Ramanah et al. 2020, [arXiv:2003.05951](https://arxiv.org/abs/2003.05951); the engine: sbi, "
     "Boelts et al. 2025, JOSS."
 )
-
-
-@final
-@dataclass(frozen=True)
-class CardMetadata:
-    """Texts of a model card that its author writes, as plain text.
-
-    Attributes:
-        title: Title, one line.
-        author: Name of the author, and how to reach them.
-        licence: Licence, such as "CC-BY-4.0".
-        cite: Publication to cite in addition to that of the method.
-        limits: Further limits that a user must know, one sentence each.
-    """
-
-    title: str
-    author: str = ""
-    licence: str = ""
-    cite: str = ""
-    limits: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        if not self.title.strip():
-            raise ValueError("a published estimator needs a title.")
 
 
 def publish(model: Path, out: Path, metadata: CardMetadata, *, validation: Sequence[Section] = ()) -> str:

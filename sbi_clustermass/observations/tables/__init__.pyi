@@ -2,8 +2,8 @@ from .cluster import ObservedCluster as ObservedCluster
 from .cluster_list import (
     ClusterList as ClusterList,
     ListedCluster as ListedCluster,
-    read_cluster_list as read_cluster_list,
 )
+from .cluster_list_file import read_cluster_list as read_cluster_list
 from .errors import TableError as TableError
 from .galaxies import RowCounts as RowCounts
 from .options import TableOptions as TableOptions

@@ -1,5 +1,6 @@
 """Columns of an observer's table -> float64 arrays in our units, NaN where a value is missing."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias, final
@@ -162,6 +163,17 @@ class ColumnReader:
             found = f"{texts[row].strip()!r} in row {row + 1} of {len(texts)}"
             advice = "correct it, or leave the field empty to drop the row"
             raise problem(self.where, f"column {name} is not a number.", found=found, advice=advice) from error
+
+
+def id_texts(column: "Column") -> list[str]:
+    """Convert names or numbers of clusters to text, "" for no cluster: missing, -1, or not a number."""
+    masked = np.ma.getmaskarray(np.ma.asarray(column))
+    if column.dtype.kind == "f":
+        whole = [str(int(v)) if math.isfinite(v) and v == int(v) else "" for v in np.ma.getdata(column).tolist()]
+    else:
+        whole = [as_text(value).strip() for value in column.tolist()]
+    absent = ("", "-1", "--", "nan", "none", "null")
+    return ["" if hidden or text.lower() in absent else text for text, hidden in zip(whole, masked, strict=True)]
 
 
 def as_text(value: object) -> str:

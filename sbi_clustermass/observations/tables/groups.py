@@ -10,9 +10,8 @@ import numpy as np
 from jaxtyping import Int
 
 from clustermocks.haloes.cosmology import Cosmology
-from sbi_clustermass.observations.tables.cluster_list import id_texts
 from sbi_clustermass.observations.tables.column_names import ALIASES
-from sbi_clustermass.observations.tables.column_reader import ColumnReader
+from sbi_clustermass.observations.tables.column_reader import ColumnReader, id_texts
 from sbi_clustermass.observations.tables.density_peaks import unit_vectors
 from sbi_clustermass.observations.tables.errors import problem
 from sbi_clustermass.observations.tables.options import TableOptions
@@ -68,7 +67,7 @@ def rows_around_centres(
     for cluster in clusters:
         if cluster.centre is None or cluster.redshift is None:
             what, advice = f"{cluster.name} needs a centre and a redshift.", "or --id COLUMN, to tell its galaxies"
-            raise problem(clusters.where, what, advice=advice)
+            raise problem(clusters.path.name, what, advice=advice)
         angle = min(MARGIN * aperture / float(cosmology.comoving_distance(cluster.redshift)), np.pi)
         rows = tree.query_ball_point(unit_vectors(np.array([cluster.centre]))[0], 2 * np.sin(angle / 2))
         found.append(ClusterRows(cluster.name, np.sort(placed[np.array(rows, int)])))

@@ -14,8 +14,7 @@ import numpy as np
 from jaxtyping import Float
 
 from sbi_clustermass.observations.tables.access import column_of
-from sbi_clustermass.observations.tables.cluster_list import id_texts
-from sbi_clustermass.observations.tables.column_reader import as_text
+from sbi_clustermass.observations.tables.column_reader import as_text, id_texts
 from sbi_clustermass.observations.tables.errors import problem, shorten
 from sbi_clustermass.observations.tables.files import read_file
 

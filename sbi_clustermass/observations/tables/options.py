@@ -1,11 +1,55 @@
 """Facts about a table that only its user knows."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, final
+from typing import Annotated, Literal, final
+
+from cyclopts import Parameter, Token
 
 from sbi_clustermass.observations.tables.cluster_list import ClusterList
 from sbi_clustermass.observations.tables.errors import check_centre, check_redshift, problem
+
+
+def parse_centre(text: str) -> tuple[float, float]:
+    """Parse right ascension and declination [deg], given in degrees or in hours and degrees with minutes.
+
+    Raises:
+        ValueError: These are not two angles.
+
+    Example:
+        >>> parse_centre("194.95,27.98")
+        (194.95, 27.98)
+    """
+    import numpy as np
+    from astropy.coordinates import Angle
+
+    parts = [part.strip() for part in text.split(",")] if "," in text else text.split()
+    units = ("hourangle", "deg") if any(mark in text for mark in ":hd") else ("deg", "deg")
+    try:
+        ra, dec = (np.asarray(Angle(part, unit=unit).to("deg")).item() for part, unit in zip(parts, units, strict=True))
+    except ValueError as error:
+        raise ValueError(
+            f"needs RA,DEC: degrees, such as 194.95,27.98, or 12:59:48,+27:58:48; got {text!r}."
+        ) from error
+    return ra, dec
+
+
+def _centre(_: object, tokens: Sequence[Token]) -> tuple[float, float]:
+    return parse_centre(tokens[-1].value)
+
+
+def _columns(_: object, tokens: Sequence[Token]) -> Mapping[str, str]:
+    pairs = [token.value.partition("=") for token in tokens]
+    for ours, equals, theirs in pairs:
+        if not (ours and equals and theirs):
+            raise ValueError(f"needs OURS=THEIRS, such as z=zspec; got {ours + equals + theirs!r}.")
+    return {ours.strip(): theirs.strip() for ours, _, theirs in pairs}
+
+
+def _clusters(_: object, tokens: Sequence[Token]) -> ClusterList:
+    from sbi_clustermass.observations.tables.cluster_list_file import read_cluster_list
+
+    return read_cluster_list(tokens[-1].value)
 
 
 @final
@@ -13,28 +57,39 @@ from sbi_clustermass.observations.tables.errors import check_centre, check_redsh
 class TableOptions:
     """Facts about one table; whatever is None is read from the table or estimated from its galaxies.
 
+    These are options of `clustermass infer` and `train`; a `Parameter` says how the command line reads one.
+
     Attributes:
-        redshift: Redshift of the cluster [1].
-        centre: Right ascension and declination of the cluster [deg].
-        h: Hubble constant that distances in Mpc assume [100 km/s/Mpc]; 1 where they are in h^-1 Mpc.
-        Om: Matter density that distances in Mpc assume, flat LCDM [1]; that of the mocks by default.
-        distance: Whether the table's distances are physical or comoving.
-        columns: Names of columns, ours -> theirs, such as {"z": "zspec"}; {"id": NAME} names the column of cluster
-            names in a table of several.
-        clusters: Centres and redshifts from a table of clusters (`read_cluster_list`), matched by name.
-        table: Name of the table, where a file holds several.
+        redshift: Redshift of the cluster [1]; estimated if left out. Velocities are recentred on it.
+        centre: Right ascension and declination of the cluster [deg], on the command line also as
+            12:59:48,+27:58:48; estimated if left out.
+        h: Hubble constant that distances in Mpc assume [100 km/s/Mpc]: 0.7, say; 1 for h^-1 Mpc. Also that of masses
+            in Msun and of r200c in Mpc, which take the model's where this is 1 or left out.
+        Om: Matter density that distances in Mpc assume, flat LCDM [1]; the model's if left out.
+        distance: Kind of the distances in Mpc.
+        columns: Names of columns, ours -> theirs, such as {"z": "zspec"}, on the command line z=zspec; may be repeated.
+        id: Column that names the cluster of each galaxy, where a table holds several.
+        clusters: Table of clusters (id, ra, dec, z): centres and redshifts by name; a table of galaxies without a
+            column of clusters is searched around each. In Python the result of `read_cluster_list`.
+        table: Name of the table, where a file (FITS, VOTable, HDF5) holds several.
         recentre: Whether velocities about a given redshift are shifted to their biweight centre, as the mocks' are.
     """
 
     redshift: float | None = None
-    centre: tuple[float, float] | None = None
+    centre: Annotated[tuple[float, float] | None, Parameter(converter=_centre, n_tokens=1, metavar="RA,DEC")] = None
     h: float | None = None
     Om: float | None = None
     distance: Literal["physical", "comoving"] | None = None
-    columns: Mapping[str, str] = field(default_factory=dict)
-    clusters: ClusterList | None = None
+    columns: Annotated[
+        Mapping[str, str],
+        Parameter(name="--column", converter=_columns, n_tokens=-1, accepts_keys=False, metavar="OURS=THEIRS"),
+    ] = field(default_factory=dict)
+    id: str | None = None
+    clusters: Annotated[
+        ClusterList | None, Parameter(converter=_clusters, n_tokens=1, accepts_keys=False, metavar="PATH")
+    ] = None
     table: str | None = None
-    recentre: bool = True
+    recentre: Annotated[bool, Parameter(parse=False)] = True
 
     def __post_init__(self) -> None:
         if self.redshift is not None:

@@ -149,8 +149,9 @@ def read_cluster(
 
 def _reader(path: Path, options: TableOptions) -> ColumnReader:
     table = read_file(path, options.table)
-    check_choices(path.name, table.colnames, options.columns)
-    return ColumnReader(table, path.name, options.columns)
+    columns = options.columns if options.id is None else {**options.columns, "id": options.id}
+    check_choices(path.name, table.colnames, columns)
+    return ColumnReader(table, path.name, columns)
 
 
 def _groups(

@@ -10,6 +10,7 @@ from typing import Any, Literal, Self, final
 from clustermocks.io.settings import to_json
 
 Range = tuple[float, float]
+Cleaning = Literal["members", "clipping", "shifting_gapper"]  # methods of `clustermocks.perturbations.cleaned`
 
 
 @final

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 from markdown_it import MarkdownIt
-from typer.testing import CliRunner
 
 from clustermocks import FlatMasses, HaloModel
 from clustermocks.incompleteness import as_observed
 from sbi_clustermass import MassEstimator
-from sbi_clustermass.cli.publish import publish as command
+from sbi_clustermass.cli.main import main
 from sbi_clustermass.estimator.hub import SHIPPED, resolve_model, shipped_note
-from sbi_clustermass.estimator.hub.model_card import CardMetadata, publish, render_card
+from sbi_clustermass.estimator.hub.card_metadata import CardMetadata
+from sbi_clustermass.estimator.hub.model_card import publish, render_card
 from sbi_clustermass.report import Section, Table, save_sections
 
 ABOUT = CardMetadata(
@@ -103,30 +103,26 @@ def test_a_title_is_asked_for():
         CardMetadata(" ")
 
 
-@pytest.fixture
-def app():
-    import typer
+def run(capsys, *arguments: object) -> str:
+    with pytest.raises(SystemExit) as done:
+        main(["publish", *map(str, arguments)])
+    printed = capsys.readouterr()
+    assert not done.value.code, printed.err
+    return printed.out
 
-    app = typer.Typer(pretty_exceptions_enable=False)
-    app.command()(command)
-    return app
 
-
-def test_the_command_takes_a_validation_into_the_card(app, model, tmp_path):
+def test_the_command_takes_a_validation_into_the_card(capsys, model, tmp_path):
     save_sections(tmp_path / "run", [Section("Measured", tables=[Table("Scores", ("a", "b"), (("scatter", "0.19"),))])])
-    out = str(tmp_path / "mine")
-    done = CliRunner().invoke(app, [str(model), out, "--title", "T", "--validation", str(tmp_path / "run")])
-    assert done.exit_code == 0, done.output
+    printed = run(capsys, model, tmp_path / "mine", "--title", "T", "--validation", tmp_path / "run")
     assert "0.19" in (tmp_path / "mine" / "README.md").read_text()
     digest = hashlib.sha256((tmp_path / "mine.zip").read_bytes()).hexdigest()
-    assert f"mine.zip#sha256={digest}" in done.output
+    assert f"mine.zip#sha256={digest}" in printed
 
 
-def test_the_command_measures_on_mocks_now(app, model, tmp_path):
+def test_the_command_measures_on_mocks_now(capsys, model, tmp_path):
     HaloModel().simulate(FlatMasses(13.0, 15.6).draw(150, seed=7), seed=7).to_parquet(tmp_path / "mocks.parquet")
     out = tmp_path / "mine"
-    done = CliRunner().invoke(app, [str(model), str(out), "--mocks", str(tmp_path / "mocks.parquet")])
-    assert done.exit_code == 0, done.output
+    run(capsys, model, out, "--mocks", tmp_path / "mocks.parquet")
     assert "scatter \\[dex\\]" in (out / "README.md").read_text()
 
 

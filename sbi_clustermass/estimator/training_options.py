@@ -1,0 +1,79 @@
+"""Settings of a whole training: the options of `clustermass train`."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, final
+
+from cyclopts import Parameter
+
+from clustermocks.catalogue.provenance import Cleaning
+
+_LEAST = {
+    **{"members": 1, "completeness": 0, "velocity_error": 0, "patience": 1, "max_updates": 1, "min_galaxies": 1},
+    **{"alarm": 0, "seed": 0},
+}
+
+
+@final
+@dataclass(frozen=True)
+class TrainingOptions:
+    """Settings of a whole training, by names and numbers: the options of `clustermass train`.
+
+    Where the default depends on the mocks, the setting is None: `run_training` takes the first one that is named below,
+    and `sbi_clustermass.tailored.train_for` the one "with --for".
+
+    Attributes:
+        flow: Density estimator: stacked_affine, maf, maf_rqs, nsf, made, mdn, tabulated, zuko_maf, zuko_nice, zuko_nsf,
+            zuko_gf, zuko_sospf, zuko_naf, zuko_unaf or zuko_bpf. By default stacked_affine; tabulated with --for.
+        embedding: What the flow sees of the galaxies: kde, learned_kde, cnn, deep_sets, attention, summary or
+            trial_masses. By default kde; trial_masses with --for.
+        richness: Whether the number of galaxies counts: only where redshifts are as complete as the mocks'.
+        members: Number of networks to train, as an ensemble. By default 1; 3 with --for.
+        completeness: Lowest share of its galaxies to which a cluster is thinned at random. By default 1, no thinning;
+            with --for as the data tell.
+        velocity_error: Largest standard deviation of the velocity errors that are added [km/s]. By default 0; with
+            --for as the data tell.
+        cleaning: How interlopers are removed from the mocks, as was done to the data; by default they are kept.
+        learning_rate: Learning rate of Adam; by default, as the next two, what suits the embedding.
+        patience: Number of weight updates without a better validation loss after which training stops.
+        max_updates: Largest number of weight updates.
+        min_galaxies: Fewest galaxies of a training cluster: a survey's own cut. By default that of the mocks.
+        pure: Whether to train on true members only.
+        plain_loss: Whether the loss is the paper's, which ignores where the prior ends: biased near there.
+        alarm: Number of mocks held out of the training, a tenth at most, to learn which clusters look like none of
+            them; 0 for no such warnings.
+        recalibrate: Whether the widths of posteriors are corrected by the mocks that --alarm holds out.
+        seed: Seed: the same seed gives the same result.
+        device: auto, cpu or cuda.
+        notes: Further facts for the estimator's provenance, as text by name.
+
+    Raises:
+        ValueError: A number is too small, or the completeness above 1.
+    """
+
+    flow: str | None = None
+    embedding: str | None = None
+    richness: bool = False
+    members: int | None = None
+    completeness: float | None = None
+    velocity_error: float | None = None
+    cleaning: Annotated[Cleaning | None, Parameter(name="--cleaned")] = None
+    learning_rate: float | None = None
+    patience: int | None = None
+    max_updates: int | None = None
+    min_galaxies: int | None = None
+    pure: bool = False
+    plain_loss: bool = False
+    alarm: int = 3000
+    recalibrate: bool = False
+    seed: int = 1
+    device: str = "auto"
+    notes: Annotated[Mapping[str, str], Parameter(parse=False)] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name, least in _LEAST.items():
+            value = getattr(self, name)
+            if value is not None and not value >= least:
+                raise ValueError(f"training: {name} must be {least} or more, found {value!r}.")
+        if self.completeness is not None and self.completeness > 1:
+            raise ValueError(f"training: completeness is a share, 1 at most, found {self.completeness!r}.")

@@ -1,0 +1,63 @@
+"""Settings of a population fit from files: the options of `clustermass population`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, final
+
+from cyclopts import Parameter, Token
+
+MODELS = ("mass-function", "scaling-relation")
+
+
+def _edges(_: object, tokens: Sequence[Token]) -> tuple[float, ...]:
+    text = tokens[-1].value
+    try:
+        return tuple(float(part) for part in text.split(",") if part.strip())
+    except ValueError as error:
+        raise ValueError(f"needs numbers with commas between them, such as 0.1,0.2; got {text!r}.") from error
+
+
+@final
+@dataclass(frozen=True)
+class PopulationOptions:
+    """Settings of a population fit: the options of `clustermass population`.
+
+    Attributes:
+        model: What to fit: mass-function, or scaling-relation (observables with the masses).
+        form: Shape of the mass distribution: mrp, cosmology (Om and sigma8), or normal for a sample's own.
+        mocks: Mock catalogue, flat in mass from 10^12.5, that was selected as the survey was.
+        min_galaxies: Richness cut of the survey, in addition to that of the mocks.
+        complete: Whether the survey lost no cluster: in place of --mocks.
+        volume: Volume of the survey, comoving [h^-3 Mpc^3].
+        area: Area of the survey on the sky [deg^2], with --redshifts.
+        redshifts: Edges of its shells of redshift, such as 0.1,0.2,0.3.
+        shape_only: Whether the number of clusters is left out of the fit.
+        table: Table with a column `name`, redshift, and observables NAME, NAME_err.
+        observables: Column of --table [dex]; may be repeated.
+        correlated: Whether the intrinsic scatters of the observables are correlated.
+        same_galaxies: Observable from the galaxies that gave the masses, only with --consistency-check; may be
+            repeated.
+        consistency_check: Whether to fit these nevertheless: the scatter then means nothing.
+        truth: Mass function put into mocks of MDPL2's cosmology, to draw: tinker08.
+        sampler: nuts, svi or laplace.
+        seed: Seed: the same seed gives the same result.
+    """
+
+    model: str = MODELS[0]
+    form: str = "mrp"
+    mocks: Path | None = None
+    min_galaxies: int | None = None
+    complete: bool = False
+    volume: float | None = None
+    area: float | None = None
+    redshifts: Annotated[tuple[float, ...], Parameter(converter=_edges, n_tokens=1, metavar="Z,Z,...")] = ()
+    shape_only: bool = False
+    table: Path | None = None
+    observables: Annotated[tuple[str, ...], Parameter(name="--observable")] = ()
+    correlated: bool = False
+    same_galaxies: tuple[str, ...] = ()
+    consistency_check: bool = False
+    truth: str | None = None
+    sampler: str = "nuts"
+    seed: int = 1
