@@ -170,9 +170,7 @@ def _loss(network: nn.Sequential, pairs: Pairs, loss: Loss) -> float:
 def enable_dropout(network: nn.Sequential, *, shared: bool = False) -> None:
     """Prepare for prediction: dropout before every layer stays active (Monte Carlo dropout), any other does not.
 
-    Args:
-        network: A network built by `Architecture.build`.
-        shared: Whether all clusters share one dropout mask.
+    If `shared`, all clusters have one dropout mask.
     """
     network.train(isinstance(network[0], SharedDropout))
     for layer in network:

@@ -68,11 +68,7 @@ class SampleDistances:
         return cls(kind, neighbours, unit, clusters.observation)
 
     def bags(self, clusters: Catalogue) -> Bags:
-        """Prepare clusters for `between`, each with more galaxies than `neighbours`.
-
-        Raises:
-            ValueError: The cylinder is larger than that of the training clusters.
-        """
+        """Prepare clusters for `between`, each with more galaxies than `neighbours`."""
         _check_cylinder(clusters.observation, self.observation)
         points, count, nodes = self._points(clusters), clusters.n_galaxies, self._nodes()
         weights = self._weights(points, count)

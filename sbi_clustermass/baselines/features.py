@@ -92,11 +92,7 @@ def padded_blocks(clusters: Catalogue) -> Iterator[tuple[Int[np.ndarray, "some"]
 
 
 def of_known_mass(owner: str, mocks: Catalogue, least: int) -> Catalogue:
-    """Select the clusters of known mass with more than one galaxy.
-
-    Raises:
-        ValueError: Fewer than `least` of them, or all of one mass.
-    """
+    """Select the clusters of known mass with more than one galaxy; refuse fewer than `least`, or all of one mass."""
     known = mocks.select(np.isfinite(mocks.log10_mass) & (mocks.n_galaxies > 1))
     if len(known) < least:
         raise ValueError(f"{owner}: found {len(known)} clusters of known mass. Train on at least {least}.")

@@ -250,11 +250,7 @@ class FittedJeans:
 
 
 def mean_interlopers(mocks: Catalogue) -> float:
-    """Mean number of galaxies in the cylinder that are not members.
-
-    Raises:
-        ValueError: Members are not known, or there are no clusters or no interlopers.
-    """
+    """Mean number of galaxies in the cylinder that are not members."""
     if "is_member" not in mocks.columns:
         raise ValueError(
             "JeansLikelihood: background='fitted' counts interlopers, but the catalogue has no is_member: give a "

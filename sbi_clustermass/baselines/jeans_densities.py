@@ -46,12 +46,7 @@ def trial_halos(
 ) -> list[TrialHalo]:
     """Construct haloes of one mass, one for each node of the scatter in concentration and anisotropy.
 
-    Args:
-        log10_mass: log10 of M200c [dex].
-        galaxies: Concentration and orbits of the members.
-        observation: The cylinder and the redshift.
-        cosmology: Background cosmology.
-        virial: Whether members end at R_vir, as in `SphericalJeans`, or at r200c.
+    Members end at R_vir if `virial`, as in `SphericalJeans`, and otherwise at r200c.
     """
     log_weight, offsets = _scatter(galaxies)
     columns = {"log10_mass": np.full(len(log_weight), log10_mass)}

@@ -44,11 +44,7 @@ class Line:
 
     @classmethod
     def fit(cls, x: Values, y: Values, *, weights: Values) -> Self:
-        """Fit y on x by weighted least squares, with the mean x as the pivot.
-
-        Raises:
-            ValueError: Fewer than three pairs, or all x or all y are equal.
-        """
+        """Fit y on x by weighted least squares, with the mean x as the pivot."""
         if len(x) < 3 or min(np.ptp(x), np.ptp(y)) < NARROWEST:
             found = f"{len(x)} clusters" if len(x) < 3 else "all of them equal"
             raise ValueError(

@@ -39,11 +39,7 @@ class MassFunctionPrior:
 
     @classmethod
     def from_mocks(cls, mocks: Catalogue) -> Self:
-        """Tabulate Tinker et al. 2008 at the redshift and in the cosmology of mocks, over the range of their masses.
-
-        Raises:
-            ValueError: The mocks do not have two different masses, or have attempts of unknown mass.
-        """
+        """Tabulate Tinker et al. 2008 at the redshift and in the cosmology of mocks, over the range of their masses."""
         masses = _mass_function(mocks)
         grid = np.linspace(masses.low, masses.high, _MASSES)
         log_prior = np.log(masses.density(grid) / masses.number_density())
@@ -71,9 +67,6 @@ def training_weights(mocks: Catalogue, prior: Prior) -> Float[np.ndarray, "clust
 
     That density is the one before selection, so that the weighted clusters are distributed as those that a survey with
     the same cuts would select.
-
-    Raises:
-        ValueError: The mocks have attempts of unknown mass, and the prior is not flat.
     """
     if prior == "flat":
         return np.ones(len(mocks))

@@ -1,6 +1,6 @@
 """Virial and projected mass estimators, for galaxies whose distance from the centre is known but not their angle.
 
-Masses [h^-1 Msun], lengths comoving [h^-1 Mpc], velocities [km/s].
+Masses [h^-1 Msun], distances from the centre physical [h^-1 Mpc], velocities [km/s].
 """
 
 from collections.abc import Callable
@@ -30,14 +30,10 @@ _Column = Float[np.ndarray, "galaxy"]
 def inverse_separations(R_proj: _Column) -> float:
     r"""Sum over pairs of the mean of 1/R_ij over their unknown angle, $\sum_{i<j} 2 K(k_{ij}) / [\pi (R_i + R_j)]$.
 
+    Distances from the centre under .01 h^-1 Mpc count as .01.
+
     K is the complete elliptic integral, $k_{ij}^2 = 4 R_i R_j / (R_i + R_j)^2$: each galaxy represents a ring, as in
     Carlberg et al. 1996 (ApJ 462, 32), where it also makes clusters of few galaxies less noisy.
-
-    Args:
-        R_proj: Distances from the centre [h^-1 Mpc]; those under .01 count as .01.
-
-    Returns:
-        Sum [h Mpc^-1].
     """
     R = np.maximum(np.asarray(R_proj, float), NEAREST)
     i, j = np.triu_indices(len(R), 1)
@@ -52,14 +48,7 @@ def virial_mass(R_proj: _Column, v_los: _Column) -> float:
     This form of Heisler, Tremaine & Bahcall, for N galaxies that trace the mass, follows from 2K + W = 0 with $3
     \langle v^2 \rangle$ and $\langle 1/r \rangle = \frac{2}{\pi} \langle 1/R \rangle$; 1/R_ij is averaged over the
     unknown angle (`inverse_separations`). The number of the paper's equation could not be checked. There is no surface
-    term, so that the mass of a system cut off by the aperture is too large.
-
-    Args:
-        R_proj: Distances from the centre [physical h^-1 Mpc].
-        v_los: Velocities [km/s].
-
-    Returns:
-        Mass [h^-1 Msun]; NaN for fewer than two galaxies.
+    term, so that the mass of a system cut off by the aperture is too large. NaN for fewer than two galaxies.
 
     References:
         Heisler, Tremaine & Bahcall 1985, ApJ 298, 8.
@@ -75,14 +64,7 @@ def projected_mass(R_proj: _Column, v_los: _Column) -> float:
 
     This form of Heisler, Tremaine & Bahcall holds for galaxies that trace the mass: by the Jeans equation $\langle v^2
     R \rangle = \frac{\pi}{32} G M$; for radial orbits 64 replaces 32. The 1.5 allows for an unknown centre, although it
-    is known here. The number of the paper's equation could not be checked.
-
-    Args:
-        R_proj: Distances from the centre [physical h^-1 Mpc].
-        v_los: Velocities [km/s].
-
-    Returns:
-        Mass [h^-1 Msun]; NaN for fewer than two galaxies.
+    is known here. The number of the paper's equation could not be checked. NaN for fewer than two galaxies.
 
     References:
         Heisler, Tremaine & Bahcall 1985, ApJ 298, 8.

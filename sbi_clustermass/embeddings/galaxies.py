@@ -35,11 +35,7 @@ class PaddedGalaxies(NamedTuple):
 
 
 def read_galaxies(owner: str, x: Float[Tensor, "batch galaxy 3"]) -> PaddedGalaxies:
-    """Split an observation into its columns, with room for at least one galaxy.
-
-    Raises:
-        ValueError: x has another shape.
-    """
+    """Split an observation into its columns, with room for at least one galaxy; refuse another shape."""
     check_shape(owner, x)
     x = x if x.shape[1] else x.new_zeros(len(x), 1, 3)
     is_galaxy = x[..., 2] > 0
@@ -48,11 +44,7 @@ def read_galaxies(owner: str, x: Float[Tensor, "batch galaxy 3"]) -> PaddedGalax
 
 
 def check_shape(owner: str, x: Tensor) -> None:
-    """Refuse an observation that is not (batch, galaxy, 3).
-
-    Raises:
-        ValueError: x has another shape.
-    """
+    """Refuse an observation that is not (batch, galaxy, 3)."""
     if x.dim() != 3 or x.shape[-1] != 3:
         raise ValueError(f"{owner}: x has shape {tuple(x.shape)}. It needs (batch, galaxy, 3): R, v, 1 or 0.")
 

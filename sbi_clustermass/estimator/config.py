@@ -96,15 +96,7 @@ def read_card(path: Path) -> Card:
 
 @contextmanager
 def damaged(path: Path, what: str) -> Iterator[None]:
-    """Turn every exception into one message, because each flow and embedding raises errors of its own.
-
-    Args:
-        path: File to name in the message.
-        what: Fault of the file if an exception is raised, as the beginning of the message.
-
-    Raises:
-        ValueError: An exception was raised inside the block.
-    """
+    """Turn every exception into one message that names a file and its fault: flows and embeddings raise their own."""
     try:
         yield
     except (Exception, RecursionError, MemoryError) as error:

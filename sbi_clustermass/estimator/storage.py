@@ -29,17 +29,7 @@ _BELONGS_TO = "weights_sha256"  # in the alarm's header
 
 
 def save(folder: Path, card: Card, network: EmbedOnce | Ensemble, alarm: "Alarm | None") -> None:
-    """Write all files or none. The card holds the checksums of the others and is put in place last.
-
-    Args:
-        folder: Folder to write; created if absent.
-        card: Description of the estimator, without checksums.
-        network: Trained network.
-        alarm: Fitted alarm; None for an estimator without one.
-
-    Raises:
-        OSError: The folder cannot be written.
-    """
+    """Write all files or none. The card holds the checksums of the others and is put in place last."""
     with replacing(folder / CARD) as described, replacing(folder / WEIGHTS) as weights:
         save_model(network, str(weights))
         card = replace(card, weights_sha256=sha256_of(weights))
@@ -64,12 +54,7 @@ class Stored(NamedTuple):
 
 
 def load(folder: Path) -> Stored:
-    """Read a saved estimator.
-
-    Raises:
-        FileNotFoundError: The folder or a file in it is missing.
-        ValueError: A file is damaged, the files do not belong together, or the card is of another format.
-    """
+    """Read a saved estimator; refuse files that are damaged or do not belong together."""
     _check_files(folder)
     card = read_card(folder / CARD)
     _check_checksum(folder / WEIGHTS, card.weights_sha256)
@@ -99,11 +84,7 @@ def _network(folder: Path, card: Card) -> tuple["Flow", EmbedOnce | Ensemble]:
 
 
 def _template(card: Card, header: WeightsHeader) -> tuple["Flow", EmbedOnce | Ensemble]:
-    """Build the network without its weights.
-
-    Raises:
-        ValueError: The card describes no network, or one larger than these weights.
-    """
+    """Build the network without its weights."""
     if len(card.histories) > header.tensors:
         raise ValueError(f"{len(card.histories)} members, where the weights are {header.tensors} tensors")
     check_sizes(card.flow, header)

@@ -43,11 +43,7 @@ class TrainingRange:
     provenance: Provenance
 
     def warnings(self, catalogue: Catalogue, posteriors: MassPosteriors) -> list[tuple[str, ...]]:
-        """List the warnings for each cluster, quantified; a tuple is empty if there are none.
-
-        Raises:
-            ValueError: A cluster is so unlike the training set that its mass would be biased by more than .3 dex.
-        """
+        """List the warnings for each cluster, quantified; refuse one whose mass would be off by more than .3 dex."""
         low, high = self.support
         below = posteriors.pit(np.full(len(posteriors), low + _EDGE))
         above = 1 - posteriors.pit(np.full(len(posteriors), high - _EDGE))

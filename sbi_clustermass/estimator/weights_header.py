@@ -51,15 +51,9 @@ class WeightsHeader:
 
 
 def check_sizes(flow: Mapping[str, Any], header: WeightsHeader) -> None:
-    """Refuse a description with integers that a network of these weights cannot have.
+    """Refuse a description of a flow with integers that a network of these weights cannot have.
 
-    Args:
-        flow: Description of a flow, with that of its embedding inside.
-        header: Header of the weights.
-
-    Raises:
-        ValueError: An integer or a product of two is too large, a number is not finite, or the description is nested
-            too deeply or too long.
+    These are integers or products of two that are too large; nor may a number be infinite, or the nesting too deep.
     """
     whole = list(_integers(flow, _DEPTH))
     if whole and (largest := max(whole, key=abs)) and abs(largest) > max(_WIDTH, header.widest):
@@ -77,9 +71,6 @@ def parameters_within(header: WeightsHeader) -> Iterator[None]:
     """Stop the construction of a network with more or larger parameters than these weights.
 
     PyTorch registers a parameter before it is initialised, so that a large one has not used its memory yet.
-
-    Raises:
-        ValueError: The parameters are too many or too large.
     """
     builder, tensors, elements = get_ident(), _COPIES * header.tensors + _PARAMETERS, _COPIES * header.elements + _AREA
 

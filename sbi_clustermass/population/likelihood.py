@@ -205,11 +205,7 @@ def _extension(
 
 
 def _checked_likelihood(posteriors: MassPosteriors) -> Float[np.ndarray, "cluster mass"]:
-    """Log likelihoods, up to one constant for each cluster.
-
-    Raises:
-        ValueError: One is not finite, or zero at every mass.
-    """
+    """Log likelihoods, up to one constant for each cluster; refuse one that is not finite, or zero at every mass."""
     with np.errstate(invalid="ignore"):  # -inf - -inf is caught below, by name
         log_likelihood = np.asarray(posteriors.log_likelihood(), dtype=np.float64)
     bad = np.isnan(log_likelihood) | np.isposinf(log_likelihood)

@@ -200,13 +200,8 @@ def log_correlated(
 ) -> AtMasses:
     """Natural log of the joint density of several observables whose intrinsic scatter is correlated.
 
-    The covariance is S R S + diag(errors^2), where S is the diagonal matrix of the scatters at the mass.
-
-    Args:
-        observables: Observables.
-        means: Mean of each.
-        stds: Intrinsic scatter of each.
-        factor: Lower Cholesky factor of the correlation R.
+    The covariance is S R S + diag(errors^2), where S is the diagonal matrix of the scatters at the mass, and `factor`
+    the lower Cholesky factor of the correlation R.
     """
     residual = torch.stack([one.residual(mean) for one, mean in zip(observables, means, strict=True)], -2)
     known = [one.tensors(residual.device) for one in observables]

@@ -117,11 +117,7 @@ def _ln_zeta(device: torch.device) -> Float[Tensor, "zeta"]:
 
 
 def _averaged(function: Float[Tensor, "row zeta"], std: Float[Tensor, "*draw 1 1"]) -> Float[Tensor, "*draw row zeta"]:
-    """Average a function of ln zeta over the scatter about each value, by Fourier transforms: precise to 1e-16.
-
-    Raises:
-        ValueError: The scatter changes with mass.
-    """
+    """Average a function of ln zeta over the scatter about each value, by Fourier transforms: precise to 1e-16."""
     if std.shape[-1] != 1:
         raise ValueError("significance: takes a scatter that is the same at every mass: no scatter_slope.")
     n, share = function.shape[-1], torch.ones_like(function[:1])  # share of the kernel inside: a half at the ends

@@ -76,11 +76,7 @@ def _refuse_shared(name: str, observed: object, population: Population, allowed:
 
 
 def refuse_outside(problem: Problem, parameters: Parameters, where: str) -> None:
-    """Refuse a survey if too many of its expected clusters lie outside the posteriors' grid.
-
-    Raises:
-        ValueError: More than 1 % of the expected selected clusters lie outside the posteriors' grid.
-    """
+    """Refuse a survey with more than 1 % of its expected selected clusters outside the posteriors' grid."""
     if not problem.population.masses.counts:
         return
     likelihood, rate = problem.likelihood, problem.log_selected_rate(parameters)

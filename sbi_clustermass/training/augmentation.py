@@ -119,10 +119,6 @@ def biweight_centre(
     It is 0 for a cluster without galaxies. `clustermocks.observation.centre_velocity` repeats this with the
     galaxies within the velocity cut of the centre, which changes little if the velocities were centred before thinning.
 
-    Args:
-        v_los: Line-of-sight velocities [km/s].
-        real: False for padding.
-
     References:
         Beers, Flynn & Gebhardt 1990, AJ 100, 32, eq. 5.
     """

@@ -31,14 +31,6 @@ def train_members(
     disagreement includes the choice of clusters as well as that of weights. The first member is the network that a
     training with one member gives. Fixed summaries are computed once for all members.
 
-    Args:
-        clusters: Training set.
-        flow: Architecture of the networks.
-        training: Settings of the training; the seed is that of the first member.
-        members: Number of networks.
-        checkpoint: Folder for the states of the trainings, one file per member.
-        progress: Callback, called at every validation.
-
     Raises:
         TypeError: The flow does not build an `EmbedOnce`.
         BlockingIOError: Another process trains with this folder of states.

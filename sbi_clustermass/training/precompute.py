@@ -41,11 +41,7 @@ def augment_once(
     generator: torch.Generator,
     storage: Storage,
 ) -> Dataset:
-    """Augment some rows once; clusters below the richness cut are left out.
-
-    Raises:
-        ValueError: No cluster passes the richness cut.
-    """
+    """Augment some rows once, without the clusters below the richness cut; refuse a set of which none is left."""
     writer = GalaxyWriter(storage) if isinstance(dataset, RaggedDataset) else None
     theta, dense = [dataset.theta[:0]], []
     for chunk in chunks(dataset, rows):

@@ -121,10 +121,6 @@ def warn_of_gaps(catalogue: Catalogue, support: tuple[float, float]) -> None:
 
     A set that was thinned or flattened keeps its attempts, whose range is the default support. Between the ends of the
     set and of the support, the effective prior would have to fall to zero, which no smooth one does.
-
-    Args:
-        catalogue: Training set, inside the support, with its attempts.
-        support: Lowest and highest log10 mass of the prior [dex].
     """
     masses = catalogue.log10_mass
     ends = float(masses.min()), float(masses.max())
@@ -179,11 +175,7 @@ def working_storage(device: str, *, mapped: bool, parent: Path | None) -> Iterat
 
 
 def attempted_range(catalogue: Catalogue) -> tuple[float, float]:
-    """Lowest and highest attempted log10 mass, rounded outwards to .01 [dex].
-
-    Raises:
-        ValueError: The catalogue is empty, or a mass is unknown.
-    """
+    """Lowest and highest attempted log10 mass, rounded outwards to .01 [dex]."""
     masses = catalogue.attempted()[0]
     if not len(catalogue) or not np.isfinite(masses).all():
         raise ValueError("training needs clusters of known mass; this catalogue has none, or observed ones.")

@@ -127,11 +127,7 @@ def _trust_pictures(name: str, rates: "AlarmRates", changes: Sequence["Change"])
 
 
 def inside(clusters: Catalogue, support: tuple[float, float]) -> Catalogue:
-    """Select clusters with masses inside a support; posteriors are undefined for others.
-
-    Raises:
-        ValueError: There are none, or a mass is unknown.
-    """
+    """Select clusters with masses inside a support; posteriors are undefined for others."""
     masses = clusters.log10_mass
     if not np.isfinite(masses).all():
         raise ValueError("the test set holds clusters of unknown mass; validation needs known ones.")

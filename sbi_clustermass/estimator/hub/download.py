@@ -101,12 +101,7 @@ def _check_writable(place: Path) -> None:
 
 
 def _download(address: str, digest: str, folder: Path, timeout: float) -> Path:
-    """Download an archive into a folder, and check its checksum.
-
-    Raises:
-        ValueError: The archive has another checksum.
-        OSError: The server cannot be reached, answers with an error, or breaks off.
-    """
+    """Download an archive into a folder, and check its checksum."""
     import pooch
     from requests import RequestException
 

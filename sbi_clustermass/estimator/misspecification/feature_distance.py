@@ -41,9 +41,6 @@ def features_of(network: Network, catalogue: Catalogue, space: Space) -> Float[n
         space: "embedding" for the network's own embedding, before the layers that turn features into a density; "image"
             for the paper's kernel density. A network that depends on |v| only does not notice that all signs of the
             velocities are wrong; the image does.
-
-    Raises:
-        ValueError: Another space.
     """
     lookup("space", space, dict.fromkeys(SPACES))
     device = next(network.parameters()).device

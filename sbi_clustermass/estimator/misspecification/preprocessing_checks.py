@@ -213,12 +213,7 @@ def within_velocity(wide: Catalogue, v_cut: float) -> Catalogue:
 
 
 def count_fast_galaxies(catalogue: Catalogue, log10_mass: Values) -> Int[np.ndarray, "cluster"]:
-    """Number of galaxies faster than twice the members' line-of-sight dispersion at their projected distance.
-
-    Args:
-        catalogue: Mock or observed clusters.
-        log10_mass: Their inferred masses [dex].
-    """
+    """Number of galaxies faster than twice the members' dispersion at their distance, for the inferred masses [dex]."""
     cluster = catalogue.cluster_of_galaxy
     scale = 10 ** ((log10_mass[cluster] - 14) / 3)
     centre, slope, least = _EDGE

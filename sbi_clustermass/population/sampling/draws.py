@@ -95,11 +95,7 @@ def _with_gradient(potential: Potential):
 
 
 def check_at_least(sampler: Sampler, **least: int) -> None:
-    """Refuse a sampler with a setting below its least value.
-
-    Raises:
-        ValueError: A setting is less than its least value.
-    """
+    """Refuse a sampler with a setting below its least value."""
     for name, number in least.items():
         if (value := getattr(sampler, name)) < number:
             raise ValueError(f"{type(sampler).__name__}: {name} must be at least {number}, got {value}.")
