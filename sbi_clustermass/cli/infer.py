@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+from cyclopts import Parameter
 from rich.console import Console
 
 from sbi_clustermass.cli.options import Device, Flat
@@ -23,9 +24,7 @@ _PRINTED = 20  # clusters whose lines are printed where files hold all of them
 
 
 def infer(
-    tables: list[Path],
-    /,
-    *,
+    *tables: Annotated[Path, Parameter(required=True)],
     model: str | None = None,
     options: Annotated[TableOptions, Flat] = TableOptions(),
     outputs: Annotated[OutputFiles, Flat] = OutputFiles(),

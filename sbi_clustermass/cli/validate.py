@@ -1,12 +1,13 @@
 """`clustermass validate`: parse, call the functions of `validation`, print."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from shlex import join
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
+from cyclopts import Parameter
 from rich.console import Console
 
 from sbi_clustermass.cli.options import Device, Seed, names
@@ -20,9 +21,7 @@ _DRAWN = {"training": "as the training masses", "mass-function": "from the mass 
 
 
 def validate(
-    models: list[Path],
-    /,
-    *,
+    *models: Annotated[Path, Parameter(required=True)],
     test: Path,
     out: Path,
     drawn: str = "training",
@@ -78,7 +77,7 @@ def validate(
     console.print(f"Wrote {out}/: results.md, sections.json and {sum(len(s.pictures) for s in sections)} pictures.")
 
 
-def _named(estimators: list, models: list[Path]) -> dict:
+def _named(estimators: list, models: Sequence[Path]) -> dict:
     names = [model.resolve().name for model in models]
     if len(set(names)) < len(names):
         raise ValueError(f"models need different folder names, found {', '.join(names)}.")

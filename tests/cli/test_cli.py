@@ -282,6 +282,30 @@ def test_the_help_of_train_names_every_flow_and_embedding():
     assert [re.split(r",\s+|\s+or\s+", each) for each in documented] == [list(FLOWS), list(EMBEDDINGS)]
 
 
+def test_arguments_may_stand_between_options_and_the_last_of_repeated_options_counts(capsys, tmp_path):
+    first, second = tmp_path / "a.csv", tmp_path / "b.csv"
+    status, out, err = run(capsys, "infer", first, "--h", 0.5, second, "--h", 70)
+    assert status == 2
+    assert "h: not a Hubble constant" in err
+    status, out, err = run(capsys, "infer", first, "--h", 70, second, "--h", 0.7)
+    assert str(first.name) in out
+    assert str(second.name) in out
+
+
+def test_a_misspelt_option_is_answered_with_the_nearest(capsys):
+    status, _, err = run(capsys, "infer", "a.csv", "--modle", "m")
+    assert status == 2
+    assert "--model" in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("option", ["--members", "--patience", "--max-updates", "--min-galaxies"])
+def test_numbers_that_are_too_small_are_refused_before_any_work(capsys, option):
+    status, _, err = run(capsys, "train", "none.parquet", "--out", "none", option, 0)
+    assert status == 2
+    assert f"{option[2:].replace('-', '_')} must be 1 or more" in err
+
+
 @pytest.mark.parametrize(("policy", "spins"), [(None, "1000"), ("active", None)])
 def test_threads_wait_asleep_unless_the_user_chose_otherwise(policy, spins, monkeypatch, capsys):
     monkeypatch.setenv("GOMP_SPINCOUNT", "")  # so that it is as before afterwards
