@@ -182,7 +182,8 @@ def _published(axes: Axes, above: Axes, page: "ClusterPage") -> None:
         axes.errorbar(each.log10_mass, line, xerr=error, fmt="o", ms=4, color=ORANGE, capsize=2, lw=1)
         right = each.log10_mass < (low + high) / 2
         place = {"xytext": (0, 4), "textcoords": "offset points", "ha": "left" if right else "right", "fontsize": 6.5}
-        axes.annotate(_plain(_short(each.label, 45)), (each.log10_mass, line), **place)
+        label = _short(each.label, 45).replace("$", r"\$")  # a dollar starts a formula
+        axes.annotate(label, (each.log10_mass, line), **place)
     axes.set(xlim=(low, high), ylim=(len(page.published) - 0.5, -0.9), xlabel=MASS, yticks=[])
     axes.tick_params(labelsize=8)
 
@@ -236,8 +237,3 @@ def _words(axes: Axes, text: list[str]) -> None:
 def _short(text: str, most: int) -> str:
     text = " ".join(text.split())
     return text if len(text) <= most else f"{text[: most - 1]}…"
-
-
-def _plain(text: str) -> str:
-    """Text in which dollars start no formula."""
-    return text.replace("$", r"\$")

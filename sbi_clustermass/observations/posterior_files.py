@@ -46,19 +46,16 @@ def posteriors_file(path: Path) -> Iterator[Sink]:
         path: File to write, whole or not at all. Without any mass there is no file in the end, not even that of an
             earlier run.
     """
-    waiting: list[MassResult] = []
     with scratch_folder(path.parent, path.name) as folder:
         parts: list[tuple[Path, int, float]] = []
 
-        def write() -> None:
-            part, posteriors = folder / f"{len(parts)}{SUFFIX}", _concatenate(waiting)
+        def write(masses: Sequence[MassResult]) -> None:
+            part, posteriors = folder / f"{len(parts)}{SUFFIX}", _concatenate(masses)
             posteriors.to_parquet(part)
-            parts.append((part, len(waiting), posteriors.leakage))
-            waiting.clear()
+            parts.append((part, len(masses), posteriors.leakage))
 
-        yield _every(_ROWS, waiting, write)
-        if waiting:
-            write()
+        with _in_batches(write) as add:
+            yield add
         if parts:
             _join(path, parts)
         else:
@@ -88,31 +85,29 @@ def samples_file(path: Path, n: int, *, seed: int = 1) -> Iterator[Sink]:
     """
     schema = pa.schema([("name", pa.string()), pa.field("log10_mass", pa.list_(pa.float32(), n))])
     schema = schema.with_metadata({"description": _DRAWS, "seed": str(seed)})
-    waiting: list[MassResult] = []
     with replacing(path) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as file:
 
-        def write() -> None:
-            file.write_table(_samples(waiting, schema, n, seed))
-            waiting.clear()
+        def write(masses: Sequence[MassResult]) -> None:
+            draws = [m.posterior.sample(n, seed=(seed << 32) + zlib.crc32(m.name.encode()))[0] for m in masses]
+            values = pa.FixedSizeListArray.from_arrays(pa.array(np.concatenate(draws), pa.float32()), n)
+            file.write_table(pa.table([pa.array([m.name for m in masses]), values], schema=schema))
 
-        yield _every(_ROWS, waiting, write)
-        if waiting:
-            write()
-
-
-def _samples(masses: Sequence[MassResult], schema: pa.Schema, n: int, seed: int) -> pa.Table:
-    draws = [m.posterior.sample(n, seed=(seed << 32) + zlib.crc32(m.name.encode()))[0] for m in masses]
-    values = pa.FixedSizeListArray.from_arrays(pa.array(np.concatenate(draws), pa.float32()), n)
-    return pa.table([pa.array([m.name for m in masses]), values], schema=schema)
+        with _in_batches(write) as add:
+            yield add
 
 
-def _every(n: int, waiting: list[MassResult], write: Callable[[], None]) -> Sink:
-    """Collect masses, and write whenever there are n."""
+@contextmanager
+def _in_batches(write: Callable[[Sequence[MassResult]], None]) -> Iterator[Sink]:
+    """Collect masses and write some hundred at a time, the last of them at the end."""
+    waiting: list[MassResult] = []
 
     def add(result: ClusterResult) -> None:
         if isinstance(result, MassResult):
             waiting.append(result)
-            if len(waiting) == n:
-                write()
+        if len(waiting) == _ROWS:
+            write(waiting)
+            waiting.clear()
 
-    return add
+    yield add
+    if waiting:
+        write(waiting)

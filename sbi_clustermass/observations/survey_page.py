@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from io import BytesIO
 from math import isfinite
 from pathlib import Path
 from secrets import token_hex
@@ -26,7 +25,7 @@ from clustermocks.io.atomic import replacing
 from clustermocks.io.settings import installed_version
 from sbi_clustermass.observations.mass_table import COLUMNS, mass_row
 from sbi_clustermass.observations.results import ClusterResult, MassResult
-from sbi_clustermass.report.content import DPI
+from sbi_clustermass.report.content import Picture
 from sbi_clustermass.report.page import packaged, template
 
 if TYPE_CHECKING:
@@ -38,6 +37,7 @@ _PACKAGE = "sbi_clustermass.observations"
 _NUMBER = re.compile(r"(?<![\w^-])[-+]?\d+(\.\d+)?(e[-+]?\d+)?(\s?%)?")
 _MOST_KINDS, _LISTED = 500, 25
 _BINS = np.linspace(12.0, 17.0, 51)  # log10 mass [dex]
+_ALT = "Histogram of the inferred masses, those with warnings on top of those without."
 
 
 @final
@@ -87,12 +87,9 @@ HEADS = (
 @final
 @dataclass
 class _Summary:
-    """Counts shown above the table, updated cluster by cluster.
+    """Counts shown above the table: clusters by outcome, and by warning or reason without its numbers.
 
-    Attributes:
-        counts: Clusters by outcome.
-        kinds: Clusters by warning or reason, without its numbers.
-        masses: Histogram of the posterior means, without and with warnings, (2, bin).
+    `masses` is the histogram of the posterior means, without and with warnings, (2, bin).
     """
 
     counts: Counter[str] = field(default_factory=Counter)
@@ -154,16 +151,9 @@ def survey_page(path: Path, title: str, stamp: "ModelStamp", *, inline: int = IN
 @final
 @dataclass
 class _Page:
-    """Page whose rows are added one after the other.
+    """Page in `folder` whose rows are added one after the other; rows and embedded figures wait in files, as JSON.
 
-    Attributes:
-        folder: Folder of the page, from which links start.
-        stamp: Model behind the masses.
-        rows: File that collects the rows, as JSON.
-        pictures: File that collects the embedded figures, as JSON.
-        room: Number of further figures to embed.
-        linked: Whether the page links to any figure.
-        summary: Counts shown above the rows.
+    There is `room` for so many further figures; where that is used up, `linked` says that the page links to some.
     """
 
     folder: Path
@@ -220,7 +210,7 @@ def _frame(title: str, page: _Page) -> tuple[str, str, str]:
         counts=summary.lines(),
         kinds=summary.kinds.most_common(_LISTED),
         picture=_picture(summary),
-        alt="Histogram of the inferred masses, those with warnings on top of those without.",
+        alt=_ALT,
         caption="Posterior means; not the mass function, since errors and the prior blur it.",
         heads=HEADS,
         note="A mass with a warning may be fine, or far off: read it before you use the mass.",
@@ -273,6 +263,4 @@ def _picture(summary: _Summary) -> bytes | None:
     axes.set(xlim=(_BINS[filled[0]] - 0.2, _BINS[filled[-1] + 1] + 0.2), xlabel="posterior mean " + MASS)
     axes.set_ylabel("clusters")
     axes.legend(fontsize=8)
-    file = BytesIO()
-    figure.savefig(file, format="png", dpi=DPI)
-    return file.getvalue()
+    return Picture("masses", figure, _ALT).png()

@@ -23,7 +23,9 @@ def row_indices(which: ArrayLike | slice | str, names: Sequence[str]) -> Int[np.
     if index.dtype.kind in "UO" and index.size:
         return _named([str(name) for name in index], names)
     if index.dtype == bool:
-        return _masked(index, len(names))
+        if len(index) != len(names):
+            raise IndexError(f"a mask of {len(index)} values cannot pick from {len(names)} clusters.")
+        return np.flatnonzero(index)
     return _positions(index, len(names))
 
 
@@ -37,12 +39,6 @@ def _named(wanted: Sequence[str], names: Sequence[str]) -> Int[np.ndarray, "some
             some = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
             raise KeyError(f"no cluster is named {name!r}.{hint} There are {len(names)}: {some}")
     return np.concatenate(found)
-
-
-def _masked(mask: np.ndarray, n: int) -> Int[np.ndarray, "some"]:
-    if len(mask) != n:
-        raise IndexError(f"a mask of {len(mask)} values cannot pick from {n} clusters.")
-    return np.flatnonzero(mask)
 
 
 def _positions(index: np.ndarray, n: int) -> Int[np.ndarray, "some"]:

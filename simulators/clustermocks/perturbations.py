@@ -191,9 +191,10 @@ def merged(catalogue: Catalogue, dv: ArrayLike, seed: int, *, separation: float 
     if len(catalogue) < 2 or "is_member" not in catalogue.columns:
         raise ValueError("merged: needs two mock clusters or more, whose members are known.")
     partner, cluster = _next_in_mass(catalogue.log10_mass), catalogue.cluster_of_galaxy
-    added = _galaxies_of(catalogue, partner)
+    n, first = catalogue.n_galaxies, np.cumsum(catalogue.n_galaxies) - catalogue.n_galaxies
+    added = rows_of_runs(first[partner], n[partner])
     member = catalogue.galaxy_column("is_member")[added]
-    row = np.concatenate([cluster, np.repeat(np.arange(len(catalogue)), catalogue.n_galaxies[partner])[member]])
+    row = np.concatenate([cluster, np.repeat(np.arange(len(catalogue)), n[partner])[member]])
     order = np.argsort(row, kind="stable")
     source = np.concatenate([np.arange(len(cluster)), added[member]])[order]
     side = np.repeat([-0.5, 0.5], [len(cluster), len(row) - len(cluster)])[order]
@@ -228,12 +229,6 @@ def _check(function: str, name: str, value: float, *, zero: bool = False, most: 
 
 def _n_galaxies(catalogue: Catalogue) -> int:
     return int(catalogue.n_galaxies.sum())
-
-
-def _galaxies_of(catalogue: Catalogue, rows: Int[np.ndarray, "some"]) -> Int[np.ndarray, "galaxy"]:
-    """Indices of the galaxies of these clusters, one cluster after another."""
-    n, first = catalogue.n_galaxies, np.cumsum(catalogue.n_galaxies) - catalogue.n_galaxies
-    return rows_of_runs(first[rows], n[rows])
 
 
 def _distances_from_offset(

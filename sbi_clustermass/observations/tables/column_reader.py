@@ -43,13 +43,7 @@ Values: TypeAlias = Float[np.ndarray, "row"]
 @final
 @dataclass(frozen=True)
 class ColumnReader:
-    """Finder and checker of one table's columns.
-
-    Attributes:
-        table: Contents of the file.
-        where: Name of the file, for messages.
-        chosen: The user's choices of columns, ours -> theirs.
-    """
+    """Finder and checker of one table's columns, with the user's choices of them, ours -> theirs."""
 
     table: "Table"
     where: str

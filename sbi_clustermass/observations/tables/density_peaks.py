@@ -4,7 +4,7 @@ Lengths are comoving [h^-1 Mpc], velocities [km/s], angles [deg].
 """
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 
 from clustermocks.haloes.cosmology import SPEED_OF_LIGHT
 from clustermocks.kinematics.biweight import biweight_location
@@ -142,12 +142,10 @@ def rival_redshift(z: Float[np.ndarray, "galaxy"], redshift: float, v_cut: float
     if not len(others):
         return None
     peak = densest_redshift(others)
-    here, there = (_within(z, value).sum() for value in (redshift, peak))
-    return (peak, int(there), int(here)) if there >= max(FEWEST, here / 2) else None
-
-
-def _within(z: Float[np.ndarray, "galaxy"], redshift: float) -> Bool[np.ndarray, "galaxy"]:
-    return SPEED_OF_LIGHT * np.abs(np.log1p(z) - np.log1p(redshift)) < WINDOW / 2
+    here, there = (
+        int((SPEED_OF_LIGHT * np.abs(np.log1p(z) - np.log1p(value)) < WINDOW / 2).sum()) for value in (redshift, peak)
+    )
+    return (peak, there, here) if there >= max(FEWEST, here / 2) else None
 
 
 def rival_point(

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 Rows: TypeAlias = Bool[np.ndarray, "row"]
 
+_BEHIND = "galaxies within 2 arcsec of another were kept: their velocities differ by 1000 km/s or more"
 LARGE_ERROR = 1000.0  # km/s: a photometric redshift, whatever else it is
 
 
@@ -137,7 +138,7 @@ def read_galaxies(table: "Table", where: str, chosen: Mapping[str, str]) -> Usab
         redshift=reader.constant("z_cluster"),
         centre=None if ra is None or dec is None else (ra, dec),
         warnings=(*warnings, *_warnings(errors[distinct.keep], weights, distinct)),
-        notes=(*notes, *_notes(distinct)),
+        notes=(*notes, f"{distinct.behind} {_BEHIND}") if distinct.behind else notes,
     )
 
 
@@ -180,8 +181,3 @@ def _warnings(
     if len(used) and np.ptp(used) > 0:
         found.append(f"weights from {used.min():g} to {used.max():g} are not used: each galaxy counts once")
     return tuple(found)
-
-
-def _notes(distinct: DistinctRows) -> tuple[str, ...]:
-    n, reason = distinct.behind, "their velocities differ by 1000 km/s or more"
-    return (f"{n} galaxies within 2 arcsec of another were kept: {reason}",) if n else ()

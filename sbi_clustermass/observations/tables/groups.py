@@ -26,12 +26,7 @@ MARGIN = 2.0  # apertures around a centre whose galaxies are taken, so that the 
 @final
 @dataclass(frozen=True)
 class ClusterRows:
-    """The rows of one cluster.
-
-    Attributes:
-        name: Name of the cluster; "" for rows that belong to none.
-        rows: Indices of the rows in the table.
-    """
+    """Name of a cluster, "" for rows that belong to none, and the indices of its rows in the table."""
 
     name: str
     rows: Int[np.ndarray, "row"]

@@ -90,7 +90,8 @@ def read_published_masses(path: str | Path, *, h: float) -> PublishedMasses:
     table = _in_small_letters(read_file(path), path.name)
     names = id_texts(column_of(table, _column(table, path.name, _NAMES, "names of clusters")))
     value = _column(table, path.name, ("log10_mass", "mass"), "masses")
-    values, low, high = (_numbers(table, name) for name in (value, *_errors(table)))
+    errors = next((pair for pair in _ERRORS if set(pair) <= set(table.colnames)), ("", ""))
+    values, low, high = (_numbers(table, name) for name in (value, *errors))
     units = _units(table, value)
     factors = np.array([_solar_masses(unit, path.name, value) for unit in units]) * _to_per_h(
         table, path.name, units, h
@@ -142,10 +143,6 @@ def _column(table: "Table", where: str, names: tuple[str, ...], what: str) -> st
         advice = f"name the column {' or '.join(names[:2])}"
         raise problem(where, f"no {what}.", found=shorten(table.colnames), advice=advice)
     return found[0]
-
-
-def _errors(table: "Table") -> tuple[str, str]:
-    return next((pair for pair in _ERRORS if set(pair) <= set(table.colnames)), ("", ""))
 
 
 def _numbers(table: "Table", name: str) -> Float[np.ndarray, "row"]:

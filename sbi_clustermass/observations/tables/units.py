@@ -14,13 +14,7 @@ from sbi_clustermass.observations.tables.errors import problem
 @final
 @dataclass(frozen=True)
 class Unit:
-    """Unit of one column.
-
-    Attributes:
-        where: Name of the file, for messages.
-        column: Name of the column.
-        unit: Unit in the file, as astropy has it; None if the file gives none.
-    """
+    """Unit of one column of a file, as astropy has it; None if the file gives none."""
 
     where: str
     column: str

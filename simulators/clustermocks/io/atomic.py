@@ -12,7 +12,7 @@ import re
 import secrets
 import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from platform import node
 from stat import S_IMODE
@@ -188,7 +188,9 @@ def remove_leftovers(folder: Path, name: str = "") -> None:
     for each in found:
         mark = _MARK.fullmatch(each)
         if mark and mark["host"] == _host() and not _lives(int(mark["process"])):
-            _remove(folder / each)
+            shutil.rmtree(folder / each, ignore_errors=True)
+            with suppress(OSError):  # another process may remove it, too
+                (folder / each).unlink(missing_ok=True)
 
 
 def _beside(path: Path) -> Path:
@@ -214,17 +216,6 @@ def _lives(process: int) -> bool:
     except (OSError, OverflowError):
         return True
     return True
-
-
-def _remove(path: Path) -> None:
-    """Remove a leftover, which another process may be removing, too."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-        return
-    try:
-        path.unlink(missing_ok=True)
-    except OSError:
-        return
 
 
 def _to_disk(path: Path) -> None:

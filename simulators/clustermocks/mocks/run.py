@@ -33,14 +33,7 @@ PART = 20  # chunks a part: 5000 hosts or 20 000 lines of sight at most, some 10
 @final
 @dataclass(frozen=True)
 class MockRun:
-    """One run of `HaloModel`, divided into chunks by its hosts and their lines alone: workers do not matter.
-
-    Attributes:
-        model: The model.
-        log10_mass: log10 M200c of the hosts [dex], (host,).
-        n_lines: Number of lines of sight through each host, (host,).
-        seed: Seed of all random streams.
-    """
+    """One run of `HaloModel`, divided into chunks by its hosts and their lines alone: workers do not matter."""
 
     model: ClusterModel
     log10_mass: Float[np.ndarray, "host"]
@@ -127,19 +120,16 @@ class MockRun:
             ),
         )
 
-    def _lines(self) -> str:
-        low, high = self.n_lines.min(), self.n_lines.max()
-        return str(low) if low == high else f"{low} to {high} (SHA-256 {_digest(self.n_lines)})"
-
     def settings(self) -> dict[str, str]:
         """All that decides the result, by name, as text: two runs of the same settings write the same catalogue."""
-        mass = self.log10_mass
+        mass, fewest, most = self.log10_mass, self.n_lines.min(), self.n_lines.max()
+        lines = str(fewest) if fewest == most else f"{fewest} to {most} (SHA-256 {_digest(self.n_lines)})"
         return {
             "version": installed_version("sbi-clustermass"),
             "simulator_revision": str(REVISION),
             "seed": str(self.seed),
             "log10_masses": f"{len(mass)} from {mass.min():.6g} to {mass.max():.6g} (SHA-256 {_digest(mass)})",
-            "lines_of_sight": self._lines(),
+            "lines_of_sight": lines,
             **flat(self.model),
         }
 

@@ -131,9 +131,8 @@ def _between(box: Box, low: float, high: float, view: BoxView, radius: float) ->
 
 def _reach(view: BoxView) -> float:
     """Projected distance from which a halo can reach into the cylinder [comoving h^-1 Mpc]."""
-    return view.observation.aperture + REACH * float(
-        radius_200c(10**_HEAVIEST, view.observation.redshift, view.cosmology)
-    )
+    r_200c = float(radius_200c(10**_HEAVIEST, view.observation.redshift, view.cosmology))
+    return view.observation.aperture + REACH * r_200c
 
 
 def _rivals(views: HostViews, haloes: pa.Table, side: float, view: BoxView) -> Float[np.ndarray, "cluster"]:
