@@ -70,15 +70,7 @@ class PhaseSpace:
 @final
 @dataclass(frozen=True)
 class Centring:
-    """Usable galaxies of one table, and what their distances and velocities about the cluster depend on.
-
-    Attributes:
-        galaxies: Usable rows, each galaxy once.
-        options: Facts from the user.
-        where: Name of the file, for messages.
-        observation: Cylinder around the cluster.
-        cosmology: Cosmology of the distances.
-    """
+    """Usable galaxies of one table, and what their distances and velocities about the cluster depend on."""
 
     galaxies: UsableGalaxies
     options: TableOptions

@@ -58,13 +58,7 @@ class ObservedCluster:
 
     @classmethod
     def from_phase_space(cls, name: str, centring: Centring, phase_space: PhaseSpace) -> Self:
-        """Count and check the galaxies of one cluster, and make a catalogue of those in the cylinder.
-
-        Args:
-            name: Name of the cluster.
-            centring: Usable galaxies of the table, and the user's options.
-            phase_space: Their distances and velocities about the cluster.
-        """
+        """Count and check the galaxies of one cluster, and make a catalogue of those in the cylinder."""
         galaxies, observation = centring.galaxies, centring.observation
         inside = in_cylinder(phase_space.R_proj, phase_space.v_los, observation)
         beyond, least = phase_space.R_proj >= observation.aperture, observation.min_galaxies

@@ -50,11 +50,7 @@ class ColumnReader:
     chosen: Mapping[str, str]
 
     def find(self, ours: str) -> str | None:
-        """Find the column of one of our quantities by the user's choice, name, UCD or unit; None if there is none.
-
-        Raises:
-            TableError: The user's choice does not exist, or several columns could be meant.
-        """
+        """Find the column of one of our quantities by the user's choice, name, UCD or unit; None if there is none."""
         if ours in self.chosen:
             return choice(self.where, self.table.colnames, ours, self.chosen[ours])
         found = self.candidates(ours)
@@ -99,11 +95,7 @@ class ColumnReader:
         return None if name is None else self.read(ours, name)
 
     def constant(self, ours: str) -> float | None:
-        """Read the single value of a column that describes the cluster, None without such a column.
-
-        Raises:
-            TableError: The column has several values, those of several clusters.
-        """
+        """Read the single value of a column that describes the cluster, None without such a column."""
         name = self.find(ours)
         if name is None:
             return None

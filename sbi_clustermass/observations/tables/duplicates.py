@@ -36,12 +36,8 @@ def distinct_rows(
 ) -> DistinctRows:
     """Keep of rows within 2 arcsec and 1000 km/s of each other the one with the smallest error, or else the first.
 
-    Rows are one galaxy if a chain of such neighbours joins them.
-
-    Args:
-        sky: Right ascension and declination [deg].
-        velocity: Numbers whose differences are velocities [km/s].
-        errors: Velocity errors [km/s], NaN where unknown.
+    Rows are one galaxy if a chain of such neighbours joins them. Only differences of the velocities [km/s] matter;
+    errors [km/s] are NaN where unknown.
     """
     galaxy, behind = _galaxies(unit_vectors(sky), velocity)
     order = np.lexsort((np.where(np.isnan(errors), np.inf, errors), galaxy))

@@ -51,14 +51,10 @@ def projected_nfw(x: ArrayLike) -> Values:
 
 
 def narrow_field(R_proj: Values, aperture: float) -> NarrowField | None:
-    """Measure a field that ends inside the aperture; None where a full field could look the same.
+    """Measure a field that ends inside the mocks' aperture; None where a full field could look the same.
 
-    Of n galaxies with a projected NFW profile (scale radius .25 h^-1 Mpc) none lies beyond R with probability
-    (share inside R)^n; below .001 the field counts as cut. Background galaxies only lower that probability.
-
-    Args:
-        R_proj: Distances from the centre of all galaxies, at any velocity [h^-1 Mpc].
-        aperture: Aperture of the mocks [h^-1 Mpc].
+    Galaxies of any velocity count. Of n with a projected NFW profile (scale radius .25 h^-1 Mpc) none lies beyond R
+    with probability (share inside R)^n; below .001 the field counts as cut. Background galaxies only lower it.
     """
     reach = float(R_proj.max(initial=0.0))
     if not 0 < reach < aperture:
@@ -72,14 +68,9 @@ def narrow_field(R_proj: Values, aperture: float) -> NarrowField | None:
 def covered_share(angle: Values, R_proj: Values, aperture: float) -> tuple[float, float]:
     """Return the observed share of the aperture's circle by position angles in three rings, and the widest gap [deg].
 
-    In a ring of n galaxies a gap wider than a share g of the circle has probability n (1 - g)^(n - 1) or less (Stevens
-    1939, Annals of Eugenics 9, 315); below .0001 and above 60 degrees it counts as unobserved.
-    A sector that is unobserved in one ring is so in the rings outside, unless they hold a galaxy there.
-
-    Args:
-        angle: Position angles about the centre of all galaxies, at any velocity [deg].
-        R_proj: Distances of these galaxies from the centre [h^-1 Mpc].
-        aperture: Aperture of the mocks [h^-1 Mpc].
+    Galaxies of any velocity count. In a ring of n galaxies a gap wider than a share g of the circle has probability
+    n (1 - g)^(n - 1) or less (Stevens 1939, Annals of Eugenics 9, 315); below .0001 and above 60 degrees it counts as
+    unobserved. A sector that is unobserved in one ring is so in the rings outside, unless they hold a galaxy there.
     """
     lost, widest, inner, start, gap = 0.0, 0.0, 0.0, 0.0, 0.0
     for outer in _EDGES:

@@ -107,11 +107,6 @@ def read_galaxies(table: "Table", where: str, chosen: Mapping[str, str]) -> Usab
 
     Sky positions are preferred to distances, unless the user chose a column for R_proj. Where a table has both kinds of
     velocity, redshifts go with sky positions and relative velocities with distances.
-
-    Args:
-        table: Contents of the file.
-        where: Name of the file, for messages.
-        chosen: The user's choices of columns, ours -> theirs.
     """
     reader = ColumnReader(table, where, chosen)
     position = read_positions(reader)

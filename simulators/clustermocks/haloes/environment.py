@@ -157,15 +157,8 @@ def infall_velocity(
 
     $v = -\frac13 f H r \Delta (1 + \Delta)^{-1/4} e^{-\Delta/50}$ with Delta the mean density contrast inside r: the
     cluster's NFW mass inside R_vir and b times the mean linear xi. The exponential ends the infall where shells cross:
-    in N-body boxes the mean velocity is .2 V200 at 1.3 r200, .5 to .6 at 3 r200, then falls.
-
-    Args:
-        radius: Distance from the cluster, beyond about R_vir [comoving h^-1 Mpc].
-        clusters: The clusters, broadcasting with radius.
-        bias: Their linear bias [1].
-        mean_xi: Linear correlation function averaged inside radius [1].
-        redshift: Redshift [1].
-        cosmology: Background cosmology; f = Om(z)^.55.
+    in N-body boxes the mean velocity is .2 V200 at 1.3 r200, .5 to .6 at 3 r200, then falls. f is Om(z)^.55, and the
+    radius [comoving h^-1 Mpc] lies beyond about R_vir.
 
     References:
         Yahil 1985 (Virgo workshop, ESO); Croft et al. 1999, MNRAS 305, 547 (the exponential).
