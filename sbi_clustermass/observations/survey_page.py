@@ -103,10 +103,10 @@ class _Summary:
             self.counts["with warnings" if result.warnings else "without warnings"] += 1
             cell = int(np.clip(np.searchsorted(_BINS, result.mean) - 1, 0, len(_BINS) - 2))
             self.masses[int(bool(result.warnings)), cell] += 1
-            kinds = {warning_kind(warning) for warning in result.warnings}
+            kinds = list(dict.fromkeys(map(warning_kind, result.warnings)))  # a set has no order
         else:
             self.counts["without a mass"] += 1
-            kinds = {f"no mass: {warning_kind(_bare(result.name, result.reason))}"}
+            kinds = [f"no mass: {warning_kind(_bare(result.name, result.reason))}"]
         for kind in kinds:
             known = kind in self.kinds or len(self.kinds) < _MOST_KINDS
             self.kinds[kind if known else "of other kinds"] += 1
