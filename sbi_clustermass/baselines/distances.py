@@ -70,7 +70,8 @@ class SampleDistances:
     def bags(self, clusters: Catalogue) -> Bags:
         """Prepare clusters for `between`, each with more galaxies than `neighbours`."""
         _check_cylinder(clusters.observation, self.observation)
-        points, count, nodes = self._points(clusters), clusters.n_galaxies, self._nodes()
+        points = np.column_stack(_columns(clusters)[: len(self.unit)]).astype(float) / self.unit
+        count, nodes = clusters.n_galaxies, self._nodes()
         weights = self._weights(points, count)
         if self.kind == "knn":
             return self._neighbour_bags(weights, np.split(points, np.cumsum(count)[:-1]), nodes)
@@ -103,10 +104,6 @@ class SampleDistances:
     def _nodes(self) -> Float[np.ndarray, "node dim"]:
         axes = [step * np.arange(n) for step, n in zip(self._step, NODES[len(self.unit)], strict=True)]
         return np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, len(axes))
-
-    def _points(self, clusters: Catalogue) -> Float[np.ndarray, "galaxy dim"]:
-        """Galaxies of all clusters, concatenated [unit]."""
-        return np.column_stack(_columns(clusters)[: len(self.unit)]).astype(float) / self.unit
 
     def _weights(self, points: Float[np.ndarray, "galaxy dim"], count: Int[np.ndarray, "cluster"]) -> csr_array:
         """Weights of the nodes in the mean of a linearly interpolated function over a cluster's galaxies."""

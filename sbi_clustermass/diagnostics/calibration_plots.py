@@ -6,7 +6,6 @@ Masses are M200c [h^-1 Msun] as log10_mass [dex].
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -47,9 +46,9 @@ def coverage_curve(clusters: HeldOut) -> Figure:
         ("central interval", central_level(posteriors, truth), BLUE, "-"),
         ("highest density", posteriors.hdr_level(truth), ORANGE, "--"),
     )
-    shares = [(name, _share_below(levels), colour, line) for name, levels, colour, line in kinds]
     _bands(top, bottom, 100 * curve_band(len(clusters)))
-    for name, share, colour, line in shares:
+    for name, levels, colour, line in kinds:
+        share = np.searchsorted(np.sort(levels), _LEVELS, side="right") / len(levels)
         top.plot(100 * _LEVELS, 100 * share, line, color=colour, lw=1.6, label=name)
         bottom.plot(100 * _LEVELS, 100 * (share - _LEVELS), line, color=colour, lw=1.4)
     if clusters.drawn_from_prior:
@@ -60,10 +59,6 @@ def coverage_curve(clusters: HeldOut) -> Figure:
     bottom.set(xlabel="probability of the interval [%]", ylabel="difference [points]")
     top.legend(fontsize=8, loc="upper left")
     return figure
-
-
-def _share_below(levels: Float[np.ndarray, "cluster"]) -> Float[np.ndarray, "level"]:
-    return np.searchsorted(np.sort(levels), _LEVELS, side="right") / len(levels)
 
 
 def _bands(top: Axes, bottom: Axes, half: float) -> None:

@@ -108,7 +108,8 @@ def robustness(
     Raises:
         ValueError: A change leaves fewer than two clusters with a posterior.
     """
-    clusters = _numbered(mocks)
+    rows = pa.array(np.arange(len(mocks)))  # as host ids they identify each line of sight after a change
+    clusters = replace(mocks, clusters=with_column(mocks.clusters, "host_id", rows))
     before, found = _Inferred(clusters, estimator.posterior(clusters)), []
     for family in families:
         for size in family.sizes:
@@ -199,6 +200,8 @@ def _compare(family: str, label: str, whole: _Inferred, changed: _Inferred) -> C
     truth = whole.clusters.log10_mass[first]
     before, after = whole.posteriors[first], changed.posteriors[second]
     residuals = before.mean - truth, after.mean - truth
+    scatter = Measured(float(residuals[1].std(ddof=1)), mean_of(_influence(residuals[1])).error)
+    influence = mean_of(_influence(residuals[1]) - _influence(residuals[0]))
     inside = tuple(central_level(each, truth) <= LEVEL for each in (before, after))
     return Change(
         family=family,
@@ -207,8 +210,8 @@ def _compare(family: str, label: str, whole: _Inferred, changed: _Inferred) -> C
         kept=len(first) / len(whole.clusters),
         shift=mean_of(after.mean - before.mean),
         width=_ratio(after.std, before.std),
-        scatter=_scatter(residuals[1]),
-        scatter_change=_change_of_scatter(*residuals),
+        scatter=scatter,
+        scatter_change=Measured(scatter.value - float(residuals[0].std(ddof=1)), influence.error),
         covered=mean_of(inside[1].astype(float)),
         covered_change=mean_of(inside[1].astype(float) - inside[0]),
     )
@@ -224,21 +227,6 @@ def _influence(residual: Float[np.ndarray, "cluster"]) -> Float[np.ndarray, "clu
     """Influence of each cluster on the standard deviation, ((r - mean)^2 - s^2) / (2 s)."""
     scatter = residual.std(ddof=1)
     return ((residual - residual.mean()) ** 2 - scatter**2) / (2 * scatter)
-
-
-def _scatter(residual: Float[np.ndarray, "cluster"]) -> Measured:
-    return Measured(float(residual.std(ddof=1)), mean_of(_influence(residual)).error)
-
-
-def _change_of_scatter(before: Float[np.ndarray, "cluster"], after: Float[np.ndarray, "cluster"]) -> Measured:
-    error = mean_of(_influence(after) - _influence(before)).error
-    return Measured(_scatter(after).value - _scatter(before).value, error)
-
-
-def _numbered(catalogue: Catalogue) -> Catalogue:
-    """Replace host ids by row numbers, so that each line of sight can be identified after a change."""
-    numbers = pa.array(np.arange(len(catalogue)))
-    return replace(catalogue, clusters=with_column(catalogue.clusters, "host_id", numbers))
 
 
 def _checked(changed: Catalogue, name: str, label: str) -> Catalogue:

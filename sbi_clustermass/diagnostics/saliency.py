@@ -98,7 +98,8 @@ def saliency(estimator: MassEstimator, catalogue: Catalogue, index: int, *, sigm
     """
     cluster = catalogue.select(np.array([range(len(catalogue))[index]]))
     x = torch.from_numpy(cluster.padded())
-    image = _image_of(estimator)
+    summary = _networks(estimator)[0].summary
+    image = summary if isinstance(summary, KDEImage) else None  # the network's input, if that is fixed
     pixels = image or KDEImage(aperture=estimator.observation.aperture)
     masks = gaussian_masks(pixels.bins, sigma)
     found = _of_pixels(estimator, x, masks) if image else _of_galaxies(estimator, x, masks, pixels)
@@ -111,12 +112,6 @@ def saliency(estimator: MassEstimator, catalogue: Catalogue, index: int, *, sigm
         log10_mass=float(whole),
         masked="pixels" if image else "galaxies",
     )
-
-
-def _image_of(estimator: MassEstimator) -> KDEImage | None:
-    """Fixed image that is the network's input, on its device; None if there is none."""
-    summary = _networks(estimator)[0].summary
-    return summary if isinstance(summary, KDEImage) else None
 
 
 def _networks(estimator: MassEstimator) -> list[EmbedOnce]:

@@ -188,13 +188,9 @@ def _grown_density(kernel: Kernel, growth: Float[Tensor, "2"], grid: Grid) -> Fl
     """As `_density` of the scaled kernel, but each cluster by its own method only: others have no finite gradient."""
     methods = _methods(kernel.scaled(*growth.detach()), grid)
     fast, exact, wide = (kernel.rows(rows).scaled(*growth) for rows in methods)
-    sums = (fast, _factorised_sum), (exact, direct), (wide.widened(grid.pixel), direct)
+    sums = (fast, lambda *given: factorised(*given)[0]), (exact, direct), (wide.widened(grid.pixel), direct)
     densities = [image(some, grid) * some.peak() for some, image in sums if len(some.R) or not len(kernel.R)]
     return torch.cat(densities)[torch.cat(methods).argsort()[: len(kernel.R)]]
-
-
-def _factorised_sum(kernel: Kernel, grid: Grid) -> Float[Tensor, "cluster R v"]:
-    return factorised(kernel, grid)[0]
 
 
 @torch.no_grad()

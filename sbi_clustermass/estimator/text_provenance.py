@@ -33,11 +33,8 @@ def _training(text: str) -> Training | None:
     """Read the `repr` of the settings; None if it does not have this version's fields."""
     try:
         fields = literal(text)
-        if fields.get("augmentation"):
-            fields["augmentation"] = {
-                "recentre": False,
-                **fields["augmentation"],
-            }  # absent from older versions, which did not recentre
+        if fields.get("augmentation"):  # older versions did not recentre
+            fields["augmentation"] = {"recentre": False, **fields["augmentation"]}
         return from_json(Training, fields)
     except (ValueError, SyntaxError, AttributeError):
         return None

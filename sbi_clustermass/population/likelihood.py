@@ -133,13 +133,14 @@ class PopulationLikelihood:
             log_factor: Function of the number of a block that returns the natural log of a further likelihood of its
                 clusters, at the posteriors' masses.
         """
-        inside = log_rate[..., self.support].to(self.device)
-        parts = [
-            self._product(inside[..., block.shell, :], block.rows)
-            if log_factor is None
-            else self._sum(inside[..., block.shell, :], log_factor(number), block.rows)
-            for number, block in enumerate(self.blocks)
-        ]
+        inside, parts = log_rate[..., self.support].to(self.device), []
+        for number, (shell, rows) in enumerate(self.blocks):
+            rate = inside[..., shell, :]
+            if log_factor is None:
+                parts.append(self._product(rate, rows))
+            else:
+                log_sum = self.log_weighted[rows] + rate[..., None, :] + log_factor(number)
+                parts.append(torch.logsumexp(log_sum, -1))
         return torch.cat(parts, -1) + self.log_peak
 
     def log_expected(self, log_selected_rate: Float[Tensor, "*draw shell mass"]) -> Float[Tensor, "*draw"]:
@@ -152,9 +153,6 @@ class PopulationLikelihood:
         top = log_rate.detach().amax(dim=-1, keepdim=True)
         rate = (log_rate - top).clamp(min=_FLOOR).exp()
         return torch.log(rate @ self.weighted[rows].T) + top
-
-    def _sum(self, log_rate: Tensor, log_factor: Tensor, rows: slice) -> Float[Tensor, "*draw some"]:
-        return torch.logsumexp(self.log_weighted[rows] + log_rate[..., None, :] + log_factor, -1)
 
 
 def outside_shares(

@@ -147,10 +147,8 @@ def _expected_between(catalogue: Catalogue, end: float, edge: float) -> float:
     kept = _count_near(catalogue.log10_mass, end)
     low, high = sorted((end, edge))
     tried = (attempted > low) & (attempted < high)
-    if not tried.any():
-        return (
-            kept * abs(edge - end) / _END_BIN if kept > 2 * _MIN_EXPECTED else 0.0
-        )  # a mass function's tail is sparse
+    if not tried.any():  # the tail of a mass function is sparse
+        return kept * abs(edge - end) / _END_BIN if kept > 2 * _MIN_EXPECTED else 0.0
     return float((tried & passed).sum()) * kept / max(_count_near(attempted[passed], end), 1)
 
 

@@ -66,17 +66,17 @@ class Comparison:
         """Trained combinations, best first."""
         entries = [each for each in self.results if isinstance(each, Entry)]
         entries.sort(key=lambda entry: -entry.score.log_prob.mean())
-        return tuple(self._row(entry, entries[0]) for entry in entries)
+        rows = []
+        for entry in entries:
+            log_prob = entry.score.log_prob
+            gap = None if self.exact is None else mean_of(self.exact.log_prob - log_prob)
+            rows.append(Row(entry, mean_of(log_prob), mean_of(entries[0].score.log_prob - log_prob), gap))
+        return tuple(rows)
 
     @property
     def failures(self) -> tuple[Failure, ...]:
         """Combinations that failed."""
         return tuple(each for each in self.results if isinstance(each, Failure))
-
-    def _row(self, entry: Entry, best: Entry) -> Row:
-        log_prob = entry.score.log_prob
-        gap = None if self.exact is None else mean_of(self.exact.log_prob - log_prob)
-        return Row(entry, mean_of(log_prob), mean_of(best.score.log_prob - log_prob), gap)
 
     def markdown(self) -> str:
         """Format as a padded Markdown table, with failures below it."""

@@ -3,7 +3,6 @@
 import zlib
 from lzma import LZMAError
 from pathlib import Path, PurePosixPath
-from typing import IO
 from zipfile import ZIP_DEFLATED, BadZipFile, ZipFile, ZipInfo
 
 from clustermocks.io.atomic import replacing
@@ -51,21 +50,16 @@ def unpack(path: Path, folder: Path) -> Path:
         ValueError: The file is not an archive, is damaged, encrypted or too large, or holds other files than a model's.
     """
     with path.open("rb") as file:
-        content = _content(file, path.name)
+        try:
+            with ZipFile(file) as archive:
+                entries = _checked([each for each in archive.infolist() if not each.is_dir()])
+                content = {name: archive.read(entry) for name, entry in entries.items()}  # at most entry.file_size
+        except _DAMAGE as error:
+            raise ValueError(f"{path.name}: not a zip archive of a model, or damaged ({error}).") from error
     folder.mkdir()
     for name, data in content.items():
         (folder / name).write_bytes(data)
     return folder
-
-
-def _content(file: IO[bytes], where: str) -> dict[str, bytes]:
-    """Read all files of an archive, by name; together less than `MAX_BYTES`."""
-    try:
-        with ZipFile(file) as archive:
-            entries = _checked([each for each in archive.infolist() if not each.is_dir()])
-            return {name: archive.read(entry) for name, entry in entries.items()}  # at most entry.file_size bytes
-    except _DAMAGE as error:
-        raise ValueError(f"{where}: not a zip archive of a model, or damaged ({error}).") from error
 
 
 def _checked(entries: list[ZipInfo]) -> dict[str, ZipInfo]:

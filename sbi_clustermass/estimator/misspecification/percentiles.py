@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 from typing import Self, TypeAlias, final
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from clustermocks import Catalogue
 from sbi_clustermass.estimator.misspecification.summary_statistics import STATISTICS
@@ -102,17 +102,13 @@ def _terms(where: MassAndRichness, reach: Float[np.ndarray, "2 2"]) -> Float[np.
     return np.stack([np.ones_like(m), m, m**2, m**3, n, n**2, n**3, m * n])
 
 
-def _used(statistic: int) -> Int[np.ndarray, "some"]:
-    return _MASS_TERMS if statistic == _RICHNESS else np.arange(_N_TERMS)
-
-
 def _smooth(
     scaled: Scaled, terms: Float[np.ndarray, "term cluster"]
 ) -> tuple[Float[np.ndarray, "statistic term"], Float[np.ndarray, "statistic term"]]:
     """Fit the coefficients of the mean and of the log of the spread, by least squares."""
     found = np.zeros((2, len(scaled), _N_TERMS))
     for i, values in enumerate(scaled):
-        used = _used(i)
+        used = _MASS_TERMS if i == _RICHNESS else np.arange(_N_TERMS)
         found[0, i, used] = np.linalg.lstsq(terms[used].T, values, rcond=None)[0]
         off = np.abs(values - found[0, i] @ terms)
         log_off = np.log(off + 0.01 * off.mean() + 1e-9)  # finite for a value on the mean

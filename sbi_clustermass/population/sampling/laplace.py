@@ -65,7 +65,8 @@ class Laplace:
                 new = proposal.sample(torch.Size([self.num_samples]))
                 at_new = log_density(potential, whitened.position(new), progress, done=number * self.num_samples)
                 u, log_target = torch.cat([u, new]), torch.cat([log_target, at_new])
-                log_weight = log_target - _log_mixture(proposals, u)
+                log_mixture = torch.stack([one.log_prob(u) for one in proposals]).logsumexp(0) - log(len(proposals))
+                log_weight = log_target - log_mixture
                 proposal = _with_moments(u, log_weight.softmax(0))
             log_weight, k = pareto_smoothed(log_weight)
             weight = log_weight.softmax(0)
@@ -76,11 +77,6 @@ class Laplace:
 
 def _student(mean: Float[Tensor, "coordinate"], scale: Float[Tensor, "coordinate coordinate"]) -> MultivariateStudentT:
     return MultivariateStudentT(_TAIL, mean, torch.linalg.cholesky(scale))
-
-
-def _log_mixture(proposals: list[MultivariateStudentT], u: Float[Tensor, "draw coordinate"]) -> Float[Tensor, "draw"]:
-    """Natural log of the mean density of the proposals."""
-    return torch.stack([one.log_prob(u) for one in proposals]).logsumexp(0) - log(len(proposals))
 
 
 def _with_moments(u: Float[Tensor, "draw coordinate"], weight: Float[Tensor, "draw"]) -> MultivariateStudentT:
