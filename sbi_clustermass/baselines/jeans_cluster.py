@@ -115,14 +115,11 @@ def _two_populations(
 def log_any_share(excess: Float[np.ndarray, "galaxy"], n: Int[np.ndarray, "cluster"]) -> Float[np.ndarray, "cluster"]:
     r"""$\ln \int_0^1 dw \prod_i (1 - w + w x_i)$: a uniform prior on the share w of members.
 
-    It is relative to all galaxies being interlopers.
+    x_i is a galaxy's density among members over that among interlopers, each normalised in the cylinder, and n the
+    number of galaxies of each cluster. The result is relative to all galaxies being interlopers.
 
     The integrand is a polynomial of degree n in w: Gauss-Legendre is exact with (n + 1) / 2 nodes. As the integrand is
     no narrower than $\sqrt{w(1-w)/n}$, $3 \sqrt{n}$ nodes are accurate to 1e-5.
-
-    Args:
-        excess: Ratios of densities x_i of members and interlopers, each normalised in the cylinder, concatenated.
-        n: Number of galaxies of each cluster.
     """
     most = int(n.max(initial=0))
     node, weight = _legendre(min(most // 2 + 1, int(3 * np.sqrt(most)) + 8))
@@ -136,14 +133,9 @@ def log_any_number(
 ) -> Float[np.ndarray, "cluster"]:
     r"""$\ln \int_0^\infty d\mu\, e^{-\mu} \prod_i (1 + \mu x_i / B)$: a uniform prior on the mean number of members.
 
-    It is relative to all galaxies being interlopers.
+    As for `log_any_share`, with the mean number B of interlopers in the cylinder, above 0.
 
     Gauss-Legendre in the root of mu, in which the error of a Poisson mean is always .5; accurate to 1e-5.
-
-    Args:
-        excess: Ratios of densities x_i of members and interlopers, each normalised in the cylinder, concatenated.
-        n: Number of galaxies of each cluster.
-        background: B, the mean number of interlopers in the cylinder, above 0.
     """
     reach = np.sqrt(n) + 5.0
     node, weight = _legendre(int(2.5 * reach.max(initial=5.0)) + 8)

@@ -139,11 +139,7 @@ class LinearRelation:
         lookup("prior", self.prior, PRIORS)
 
     def fit(self, observable: Observable, mocks: Catalogue) -> FittedRelation:
-        """Fit the line to mocks of known mass.
-
-        Raises:
-            ValueError: Fewer than three clusters of known and different mass and observable.
-        """
+        """Fit the line to mocks of known mass."""
         x, mass = observable(mocks), mocks.log10_mass
         known = np.isfinite(x) & np.isfinite(mass)
         pairs = (x[known], mass[known]) if self.direction == "inverse" else (mass[known], x[known])

@@ -58,13 +58,7 @@ def gaussian_masks(bins: int, sigma: float = SIGMA) -> Float[Tensor, "mask pixel
     r"""Masks $1 - \exp(-[(i - a)^2 + (j - b)^2] / 2 \sigma^2)$, one centred on each pixel (a, b) of a square image.
 
     Kodi Ramanah et al. 2020, eq. 9. Masks and pixels have the order of `KDEImage`: row (a, b) is a * bins + b.
-
-    Args:
-        bins: Pixels along each axis.
-        sigma: Width [pixel].
-
-    Raises:
-        ValueError: `sigma` is not positive.
+    The width sigma is in pixels.
     """
     if not sigma > 0:
         raise ValueError(f"gaussian_masks: sigma [pixel] must be positive, found {sigma!r}.")

@@ -41,15 +41,9 @@ class ExactLeakage(DirectPosterior):
 
 
 def direct_posterior(network: EmbedOnce | Ensemble, support: tuple[float, float], *, width: int) -> ExactLeakage:
-    """Wrap a network as a posterior under a box prior; the two share their weights.
+    """Wrap a network as a posterior under a box prior over the support [dex]; the two share their weights.
 
-    Args:
-        network: Trained network, or an ensemble of them.
-        support: Lowest and highest log10 mass [dex].
-        width: Number of galaxies to which every observation is padded, (batch, width, 3), float32.
-
-    Raises:
-        ValueError: `width` is not positive.
+    Every observation is padded to `width` galaxies, (batch, width, 3), float32.
     """
     if width < 1:
         raise ValueError(f"an observation is padded to at least one galaxy; found width={width!r}.")

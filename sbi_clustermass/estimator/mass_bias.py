@@ -24,15 +24,8 @@ def redshift_shift(redshift: float, trained_at: float, cosmology: Cosmology) -> 
 def error_shift(sigma: float, error: float, trained: float) -> float:
     """Inferred minus true log10 mass of a cluster with larger velocity errors than any in the training [dex].
 
-    Errors add to the dispersion in quadrature, and the mass scales with its third power.
-
-    Args:
-        sigma: Measured velocity dispersion [km/s].
-        error: Velocity error of the cluster's galaxies [km/s].
-        trained: Largest velocity error in the training [km/s].
-
-    Returns:
-        The bias; infinite if the errors account for the whole dispersion.
+    Errors add to the dispersion sigma in quadrature, and the mass scales with its third power. The bias is infinite if
+    the errors account for the whole dispersion.
     """
     own = sigma**2 - error**2 + trained**2
     return 0.0 if error <= trained else np.inf if own <= trained**2 else float(1.5 * np.log10(sigma**2 / own))

@@ -112,22 +112,14 @@ def sample(priors: Priors) -> dict[str, Tensor]:
 
 
 def normal(owner: str, name: str, prior: tuple[float, float]) -> dist.Normal:
-    """Make a normal prior from (centre, width).
-
-    Raises:
-        ValueError: The width is not positive, or a number is not finite.
-    """
+    """Make a normal prior from (centre, width), both finite, the width positive."""
     centre, width = _finite(owner, name, prior)
     _check_width(owner, name, width)
     return dist.Normal(_number(centre), _number(width), validate_args=False)
 
 
 def log_normal(owner: str, name: str, prior: tuple[float, float]) -> dist.LogNormal:
-    """Make a log-normal prior from (median, scatter of the natural log).
-
-    Raises:
-        ValueError: Median or scatter is not positive, or a number is not finite.
-    """
+    """Make a log-normal prior from (median, scatter of the natural log), both positive and finite."""
     median, width = _finite(owner, name, prior)
     _check_width(owner, name, width)
     if not median > 0:
@@ -136,21 +128,13 @@ def log_normal(owner: str, name: str, prior: tuple[float, float]) -> dist.LogNor
 
 
 def half_normal(owner: str, name: str, scale: float) -> dist.HalfNormal:
-    """Make a half-normal prior from its scale.
-
-    Raises:
-        ValueError: The scale is not positive.
-    """
+    """Make a half-normal prior from its scale, which is positive."""
     _check_width(owner, name, scale)
     return dist.HalfNormal(_number(scale), validate_args=False)
 
 
 def uniform(owner: str, name: str, prior: tuple[float, float]) -> dist.Uniform:
-    """Make a flat prior from (low, high).
-
-    Raises:
-        ValueError: The bounds do not increase, or are not finite.
-    """
+    """Make a flat prior from (low, high), finite and rising."""
     low, high = _finite(owner, name, prior)
     if not low < high:
         raise ValueError(f"{owner}: the prior of {name} must rise from low to high, got {low} and {high}.")

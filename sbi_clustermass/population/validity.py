@@ -33,12 +33,7 @@ def refuse_mismatch(
     counts: bool,
     same_galaxies_allowed: bool,
 ) -> None:
-    """Refuse clusters, survey and population that do not match.
-
-    Raises:
-        ValueError: Counts have no volume, the estimator leaks probability out of its support, or an observable is not
-            independent of the mass posteriors.
-    """
+    """Refuse counts without a volume, an estimator that leaks probability, and observables that are not independent."""
     if counts and (survey is None or not population.masses.counts):
         cure = "Pass survey=Survey.of_volume(...) or Survey.of_sky(...), or counts=False."
         if not population.masses.counts:

@@ -97,28 +97,25 @@ class ClusterNPE(NPE):
         groups = np.arange(len(theta)) if groups is None else np.asarray(groups)
         if len(groups) != len(theta):
             raise ValueError(f"{len(groups)} groups for {len(theta)} simulations.")
+        if training.truncated and self.support is None:
+            raise ValueError(
+                "the truncated loss needs a box prior over one parameter: use mass_prior(), or truncated=False."
+            )
         dataset = DenseDataset(theta.to(self.device), x.to(self.device))
-        data, support = TrainingData(dataset, split_by_group(groups, training)), self._support(training)
+        data = TrainingData(dataset, split_by_group(groups, training))
         fitting = data.split.fitting
         network = build_network(self.builder, dataset.theta[fitting], dataset.x[fitting], seed=training.seed)
         network = network.to(self.device)
         self.history = fit(
             network,
             data,
-            support=support,
+            support=self.support if training.truncated else None,
             training=training,
             progress=progress,
             checkpoint=None if checkpoint is None else _checkpoint(Path(checkpoint), self.builder, data, training),
         )
         self.network = network
         return network
-
-    def _support(self, training: Training) -> tuple[float, float] | None:
-        if training.truncated and self.support is None:
-            raise ValueError(
-                "the truncated loss needs a box prior over one parameter: use mass_prior(), or truncated=False."
-            )
-        return self.support if training.truncated else None
 
     def build_posterior(self, density_estimator: ConditionalDensityEstimator | None = None, *args: Any, **options: Any):
         """sbi's `build_posterior` with the trained network; the arguments are sbi's.

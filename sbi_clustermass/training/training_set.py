@@ -55,16 +55,7 @@ class TrainingSet:
     def from_catalogue(
         cls, catalogue: Catalogue | Iterable[Catalogue], storage: Storage, support: tuple[float, float] | None
     ) -> Self:
-        """Read a catalogue, or the parts of a catalogue one after another.
-
-        Args:
-            catalogue: Mock clusters.
-            storage: Storage of the galaxies.
-            support: Lowest and highest log10 mass of the prior [dex]; None for the attempted range.
-
-        Raises:
-            ValueError: There are no masses, or fewer than 100 clusters inside the support.
-        """
+        """Read a catalogue, or its parts one after another, inside a support [dex]: by default the attempted range."""
         writer, heads = GalaxyWriter(storage), []
         for part in [catalogue] if isinstance(catalogue, Catalogue) else catalogue:
             flat = np.stack([part.galaxy_column(name) for name in ("R_proj", "v_los")], 1)
@@ -158,12 +149,9 @@ def _count_near(masses: Float[np.ndarray, "cluster"], end: float) -> int:
 
 @contextmanager
 def working_storage(device: str, *, mapped: bool, parent: Path | None) -> Iterator[Storage]:
-    """Storage for one training: the device's memory, or files in a temporary folder, which is removed at the end.
+    """Storage for one training: the device's memory or, if `mapped`, files in a temporary folder.
 
-    Args:
-        device: Device of the training.
-        mapped: Whether to use files.
-        parent: Folder in which the temporary one is created; None for the system's own (TMPDIR).
+    The folder is made in `parent`, by default that of the system (TMPDIR), and removed at the end.
     """
     if not mapped:
         yield Storage(torch.device(device))

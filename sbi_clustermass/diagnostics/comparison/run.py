@@ -1,7 +1,7 @@
 """Training and scoring of every combination of flow and embedding, each in a folder of its own."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import is_dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -46,7 +46,15 @@ def compare(
     chosen = product(flows.items(), embeddings.items())
     builders = {(flow, name): _with_embedding(builder, module) for (flow, builder), (name, module) in chosen}
     results = []
-    for result in _results(setup, builders, folder, stage):
+    for names, builder in builders.items():
+        place = None if folder is None else folder / "+".join(names)
+        own = setup.for_embedding(builder.embedding)
+        identity = f"{own.digest} {json.dumps(builder.config(), sort_keys=True)}"
+        try:
+            known = None if place is None else Entry.load(place, identity)
+            result = known or _trained(own, names, builder, place=place, identity=identity, stage=stage)
+        except Exception as error:  # whatever a flow raises costs only its own row
+            result = Failure(*names, reason=f"{type(error).__name__}: {error}")
         on_result(result)
         results.append(result)
     exact = None if setup.exact is None else PosteriorScore.from_posteriors(setup.exact, setup.test_set.log10_mass)
@@ -57,20 +65,6 @@ def _with_embedding(builder: Flow, embedding: nn.Module) -> Flow:
     if not is_dataclass(builder) or isinstance(builder, type):
         raise TypeError(f"{builder!r} is no flow: it needs an entry of FLOWS, such as StackedAffine().")
     return replace(builder, embedding=embedding)
-
-
-def _results(
-    setup: ComparisonSetup, builders: Mapping[tuple[str, str], Flow], folder: Path | None, stage: Stage
-) -> Iterator[Entry | Failure]:
-    for names, builder in builders.items():
-        place = None if folder is None else folder / "+".join(names)
-        own = setup.for_embedding(builder.embedding)
-        identity = f"{own.digest} {json.dumps(builder.config(), sort_keys=True)}"
-        try:
-            known = None if place is None else Entry.load(place, identity)
-            yield known or _trained(own, names, builder, place=place, identity=identity, stage=stage)
-        except Exception as error:  # whatever a flow raises costs only its own row
-            yield Failure(*names, reason=f"{type(error).__name__}: {error}")
 
 
 def _trained(

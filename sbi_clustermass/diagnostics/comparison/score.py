@@ -4,7 +4,6 @@ Masses are M200c [h^-1 Msun] as log10_mass [dex]; densities are per dex; `log_` 
 """
 
 import json
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from math import log
 from pathlib import Path
@@ -14,7 +13,6 @@ from typing import Self, final
 import numpy as np
 import torch
 from jaxtyping import Float
-from torch import Tensor
 
 from clustermocks import Catalogue
 from clustermocks.io.atomic import replacing
@@ -22,7 +20,6 @@ from sbi_clustermass.diagnostics.calibration import coverage
 from sbi_clustermass.diagnostics.comparison.setup import ComparisonSetup
 from sbi_clustermass.diagnostics.residuals import Measured, residuals
 from sbi_clustermass.estimator.mass_estimator import MassEstimator
-from sbi_clustermass.flows import EmbedOnce
 from sbi_clustermass.flows.ensemble import Ensemble
 from sbi_clustermass.posterior import MassPosteriors
 from sbi_clustermass.training.dataset import as_tensors
@@ -148,18 +145,11 @@ class Failure:
 @torch.no_grad()
 def log_prob_of_truth(estimator: MassEstimator, clusters: Catalogue) -> Float[np.ndarray, "cluster"]:
     """Natural log of each normalised posterior density at the cluster's own true mass [1/dex], without a grid."""
-    network = estimator.network
+    network, (low, high) = estimator.network, estimator.support
     members = network.members if isinstance(network, Ensemble) else [network]
-    rows = np.arange(len(clusters))
-    parts = (clusters.select(rows[i : i + _CHUNK]) for i in range(0, len(rows), _CHUNK))
-    log_prob = torch.cat([_mixed(members, *as_tensors(part), estimator.support) for part in parts], 1)
-    return (log_prob.logsumexp(0) - log(len(members))).cpu().numpy()
-
-
-def _mixed(
-    members: Sequence[EmbedOnce], theta: Tensor, x: Tensor, support: tuple[float, float]
-) -> Float[Tensor, "member cluster"]:
-    """Each member's log density of each cluster's mass."""
-    device = next(members[0].parameters()).device
-    theta, x = theta.to(device), x.to(device)
-    return -torch.stack([m.truncated_loss(theta, x, low=support[0], high=support[1]).double() for m in members])
+    device, rows, parts = next(network.parameters()).device, np.arange(len(clusters)), []
+    for i in range(0, len(rows), _CHUNK):
+        theta, x = (each.to(device) for each in as_tensors(clusters.select(rows[i : i + _CHUNK])))
+        losses = [each.truncated_loss(theta, x, low=low, high=high).double() for each in members]
+        parts.append(-torch.stack(losses))
+    return (torch.cat(parts, 1).logsumexp(0) - log(len(members))).cpu().numpy()
