@@ -18,6 +18,7 @@ from sbi_clustermass.population.joint_calibration import JointCalibration
 
 _UNKNOWN = 1e6  # error of a value that was not measured
 
+Values: TypeAlias = Float[np.ndarray, "cluster"]
 OfClusters: TypeAlias = Float[Tensor, "*draw cluster"]
 AtMasses: TypeAlias = Float[Tensor, "*draw row mass"]  # a row for each cluster or shell
 Scatter: TypeAlias = Float[Tensor, "*draw #row #mass"]
@@ -34,16 +35,11 @@ class Observed(Protocol):
     def __len__(self) -> int: ...
 
     @property
-    def observed_values(self) -> Float[np.ndarray, "cluster"]:
+    def observed_values(self) -> Values:
         """Observed values, NaN where none was measured."""
         ...
 
-    def select(
-        self,
-        rows: Int[np.ndarray, "some"],
-        posterior_mean: Float[np.ndarray, "cluster"],
-        grid: Float[np.ndarray, "mass"],
-    ) -> Self:
+    def select(self, rows: Int[np.ndarray, "some"], posterior_mean: Values, grid: Float[np.ndarray, "mass"]) -> Self:
         """Select some of the clusters.
 
         Args:
@@ -105,7 +101,7 @@ class Observable:
         ValueError: A value that was measured is not finite, or an error not positive or 0, or lengths differ.
     """
 
-    values: Float[np.ndarray, "cluster"]
+    values: Values
     errors: ArrayLike
     measured: Bool[np.ndarray, "cluster"] | None = None
     same_galaxies: bool = False
@@ -135,19 +131,14 @@ class Observable:
     def __len__(self) -> int:
         return len(self.values)
 
-    def select(
-        self,
-        rows: Int[np.ndarray, "some"],
-        posterior_mean: Float[np.ndarray, "cluster"],
-        grid: Float[np.ndarray, "mass"],
-    ) -> Self:
+    def select(self, rows: Int[np.ndarray, "some"], posterior_mean: Values, grid: Float[np.ndarray, "mass"]) -> Self:
         """Select some of the clusters; a calibration shifts their means, see `Observed.select`."""
         shift = None if self.calibration is None else self.calibration.shift(posterior_mean[rows], grid)
         values, errors, measured = (np.asarray(part)[rows] for part in (self.values, self.errors, self.measured))
         return replace(self, values=values, errors=errors, measured=measured, shift=shift)
 
     @property
-    def observed_values(self) -> Float[np.ndarray, "cluster"]:
+    def observed_values(self) -> Values:
         """Values, NaN where none was measured."""
         return np.where(np.asarray(self.measured), self.values, np.nan)
 

@@ -8,17 +8,17 @@ $\xi = 5$ once in 1800 times, and a survey would count more groups than clusters
 proportion to $\zeta$ instead. False detections are not haloes: leave them out, or subtract them.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import pi
-from typing import final
+from typing import Self, final
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from sbi_clustermass.population.observables import AtMasses, Observed, OfClusters, Scatter
+from sbi_clustermass.population.observables import AtMasses, Observed, OfClusters, Scatter, Values
 
 _FREE = 3.0  # numbers over which the significance of a detection is maximised
 _LOW, _HIGH, _STEP = -4.0, 6.0, 0.01  # grid of ln zeta; sums are exact for scatters of .02 and more
@@ -39,8 +39,8 @@ class Significance(Observed):
         ValueError: A value is not positive and finite, or the offsets are not finite or not one for each or for all.
     """
 
-    values: Float[np.ndarray, "cluster"]
-    offset: Float[np.ndarray, "cluster"] | float = 0.0
+    values: Values
+    offset: Values | float = 0.0
 
     def __post_init__(self) -> None:
         values, offset = np.asarray(self.values, float), np.asarray(self.offset, float)
@@ -55,21 +55,16 @@ class Significance(Observed):
         object.__setattr__(self, "offset", np.broadcast_to(offset, values.shape))
 
     @property
-    def observed_values(self) -> Float[np.ndarray, "cluster"]:
+    def observed_values(self) -> Values:
         """Significances."""
         return np.asarray(self.values)
 
     def __len__(self) -> int:
         return len(self.values)
 
-    def select(
-        self,
-        rows: Int[np.ndarray, "some"],
-        posterior_mean: Float[np.ndarray, "cluster"],
-        grid: Float[np.ndarray, "mass"],
-    ) -> "Significance":
+    def select(self, rows: Int[np.ndarray, "some"], posterior_mean: Values, grid: Float[np.ndarray, "mass"]) -> Self:
         """Select some of the clusters."""
-        return Significance(self.values[rows], np.asarray(self.offset)[rows])
+        return replace(self, values=self.values[rows], offset=np.asarray(self.offset)[rows])
 
     def log_likelihood(self, mean: AtMasses, std: Scatter) -> AtMasses:
         """Natural log of p(xi | mass), for a normal ln zeta whose scatter is the same at every mass."""
