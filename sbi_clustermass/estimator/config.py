@@ -96,7 +96,7 @@ def read_card(path: Path) -> Card:
 
 @contextmanager
 def damaged(path: Path, what: str) -> Iterator[None]:
-    """Turn every exception into one message that names a file and its fault: flows and embeddings raise their own."""
+    """Turn every exception into one message with file and fault; flows and embeddings raise errors of their own."""
     try:
         yield
     except (Exception, RecursionError, MemoryError) as error:
