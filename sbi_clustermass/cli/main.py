@@ -4,6 +4,7 @@ Where a command fills a dataclass, its options are the fields of that, with thei
 libraries are imported inside the commands, so that `clustermass --help` answers at once.
 """
 
+import gc
 import os
 import sys
 import warnings
@@ -45,6 +46,7 @@ for place, command in enumerate(_COMMANDS):
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command; a user's mistake gives one message and exit status 2."""
     _wait_asleep()
+    gc.set_threshold(100_000)  # imports make many objects and no garbage: the search for it took a tenth of them
     warnings.formatwarning = lambda message, *_: f"{printable(str(message))}\n"  # the place in the code helps no user
     try:
         app(arguments, exit_on_error=False, print_error=False)
