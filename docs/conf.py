@@ -33,6 +33,7 @@ extensions = [
     "closed_site",
 ]
 exclude_patterns = ["_build", "_ext"]
+smartquotes = False  # --model is an option, not a dash
 # ref.python: a type that an annotation names in quotes, such as "Table", may be found twice
 suppress_warnings = ["mystnb.unknown_mime_type", "ref.python"]
 

@@ -17,8 +17,8 @@ message and exit status 2.
 
 def page() -> str:
     """The whole page, in Markdown."""
-    text = program.generate_docs(output_format="markdown")
-    return INTRODUCTION + text.partition("\n")[2].lstrip()  # without its title
+    commands = program.generate_docs(output_format="markdown").partition("**Commands**:")[2]
+    return INTRODUCTION + commands.lstrip()  # the title and the table of contents are the site's
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
