@@ -225,6 +225,12 @@ def correlation_function(radius: ArrayLike, redshift: float, cosmology: Cosmolog
         return np.asarray(current.correlationFunction(np.asarray(radius, float), redshift))
 
 
+def power_spectrum(wavenumber: ArrayLike, redshift: float, cosmology: Cosmology) -> Values:
+    """Linear matter power spectrum [(h^-1 Mpc)^3] at wavenumbers [h Mpc^-1] (colossus, Eisenstein & Hu 1998)."""
+    with _colossus(cosmology) as current:
+        return np.asarray(current.matterPowerSpectrum(np.asarray(wavenumber, float), redshift))
+
+
 def radius_200c(mass: ArrayLike, redshift: float, cosmology: Cosmology) -> Values:
     """Radius that holds 200 times the critical density, r200c [comoving h^-1 Mpc], for M200c [h^-1 Msun]."""
     critical = CRITICAL_DENSITY * (cosmology.hubble(redshift) / 100) ** 2

@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import NamedTuple, final
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from scipy.integrate import cumulative_trapezoid
 
 from clustermocks.haloes.cosmology import (
@@ -23,12 +23,15 @@ from clustermocks.haloes.cosmology import (
     radius_200c,
     radius_ratio,
 )
+from clustermocks.haloes.density_field import SMOOTHING, DensityField
 from clustermocks.haloes.satellites import HaloGalaxies
 from clustermocks.haloes.structure import Haloes
 
 MIN_SATELLITE_HOST = 11.7  # log10 M200c; with the default richness satellites then make 8.0e-3 h^3 Mpc^-3, as in MDPL2
 MAX_NEIGHBOUR = 15.7
 _BOOSTED = 2.0  # scale of the non-linear boost, in R200m
+_HEAVY = 13.0  # log10 M200c of neighbours that keep others of their kind away
+_OVERDRAWN = (3.0, 8.0)  # times as many light and heavy haloes are drawn as there are, and thinned by the field
 
 
 @final
@@ -46,6 +49,11 @@ class Neighbours:
             the normalisation of the contaminated M-sigma relation within .02 dex of that of Ho et al. 2019.
         mass_function: Fit of their number, as in `HaloMassFunction`: tinker08, despali16, ...; their bias is that of
             Tinker et al. 2010 with any.
+        crossing: Density contrast inside a radius at which infall ends because shells cross [1] (Croft et al. 1999:
+            50).
+        clustered: Whether neighbours also cluster among themselves and move together, in a lognormal density field
+            around each cluster (`DensityField`), and whether galaxies of the cluster beyond R_vir fall in. See
+            `CLUSTERED` for the other settings that belong to it.
     """
 
     boost: float = 1.0
@@ -53,11 +61,18 @@ class Neighbours:
     bulk_velocity: float = 300.0
     infall_scatter: float = 0.5
     mass_function: str = "tinker08"
+    crossing: float = 50.0
+    clustered: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("boost", "exclusion", "bulk_velocity", "infall_scatter"):
+        for name in ("boost", "exclusion", "bulk_velocity", "infall_scatter", "crossing"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"Neighbours: {name} must be 0 or more, found {getattr(self, name)!r}.")
+
+
+# Tuned to N-body boxes: to the number of galaxies at 1 to 3 r200c (boost, exclusion), to the scatter of pair velocities
+# of 150 km/s at 2 and 330 at 12 h^-1 Mpc beyond linear flows, and to the infall at 2 to 4 r200c
+CLUSTERED = Neighbours(boost=0.6, exclusion=1.5, bulk_velocity=150.0, infall_scatter=0.2, crossing=75.0, clustered=True)
 
 
 @final
@@ -151,14 +166,21 @@ def central_threshold(
 
 
 def infall_velocity(
-    radius: Values, clusters: Haloes, bias: Values, *, mean_xi: Values, redshift: float, cosmology: Cosmology
+    radius: Values,
+    clusters: Haloes,
+    bias: Values,
+    *,
+    mean_xi: Values,
+    redshift: float,
+    cosmology: Cosmology,
+    crossing: float = 50.0,
 ) -> Values:
     r"""Mean radial peculiar velocity towards a cluster (negative) [km/s].
 
-    $v = -\frac13 f H r \Delta (1 + \Delta)^{-1/4} e^{-\Delta/50}$ with Delta the mean density contrast inside r: the
-    cluster's NFW mass inside R_vir and b times the mean linear xi. The exponential ends the infall where shells cross:
-    in N-body boxes the mean velocity is .2 V200 at 1.3 r200, .5 to .6 at 3 r200, then falls. f is Om(z)^.55, and the
-    radius [comoving h^-1 Mpc] lies beyond about R_vir.
+    $v = -\frac13 f H r \Delta (1 + \Delta)^{-1/4} e^{-\Delta/\Delta_c}$ with Delta the mean density contrast inside r:
+    the cluster's NFW mass inside R_vir and b times the mean linear xi. The exponential ends the infall where shells
+    cross: in N-body boxes the mean velocity is .2 V200 at 1.3 r200, .5 to .6 at 3 r200, then falls. f is Om(z)^.55,
+    Delta_c is `crossing`, and the radius [comoving h^-1 Mpc] lies beyond about R_vir.
 
     References:
         Yahil 1985 (Virgo workshop, ESO); Croft et al. 1999, MNRAS 305, 547 (the exponential).
@@ -169,7 +191,7 @@ def infall_velocity(
     contrast = halo_mass / mean_mass + bias * mean_xi
     hubble = cosmology.hubble(redshift) / (1 + redshift)
     growth = cosmology.matter_fraction(redshift) ** 0.55
-    return -growth * hubble * radius / 3 * contrast * (1 + contrast) ** -0.25 * np.exp(-contrast / 50)
+    return -growth * hubble * radius / 3 * contrast * (1 + contrast) ** -0.25 * np.exp(-contrast / crossing)
 
 
 def _draw_positions(
@@ -197,6 +219,9 @@ def _place(
         (masses.count, radii.volume, np.ones_like(bias), 0.0),
         (masses.biased, radii.clustered, bias, neighbours.boost),
     ):
+        if neighbours.clustered:
+            below = np.interp(_HEAVY, masses.log10_mass, in_mass)
+            in_mass = _OVERDRAWN[0] * in_mass + (_OVERDRAWN[1] - _OVERDRAWN[0]) * np.maximum(in_mass - below, 0)
         # boosted at every radius, then thinned to where it is
         cluster = np.repeat(np.arange(len(bias)), rng.poisson((1 + boost) * amplitude * in_mass[-1] * in_radius[-1]))
         log10_mass = np.interp(rng.uniform(0, in_mass[-1], len(cluster)), in_mass, masses.log10_mass)
@@ -205,8 +230,7 @@ def _place(
         kept = rng.uniform(0, 1 + boost, len(cluster)) < wanted if boost else slice(None)
         drawn.append((cluster[kept], log10_mass[kept], radius[kept]))
     cluster, log10_mass, radius = (np.concatenate(parts) for parts in zip(*drawn, strict=True))
-    r_200c = radius_200c(10**log10_mass, space.redshift, space.cosmology)
-    apart = radius > neighbours.exclusion * np.maximum(r_200c, clusters.r_200c[cluster])
+    apart = _are_apart(clusters, cluster, log10_mass, radius, neighbours, space)
     return cluster[apart], log10_mass[apart], radius[apart]
 
 
@@ -215,26 +239,78 @@ def draw_neighbours(
 ) -> NeighbourHaloes:
     """Haloes around each cluster that can put galaxies within `aperture` [h^-1 Mpc] of its line of sight.
 
-    Density n(M') [1 + b(M) b(M') xi(r)] outside the exclusion radius; velocities are infall plus a random bulk motion,
-    along the line of sight.
+    Mean density n(M') [1 + b(M) b(M') xi(r)] outside the exclusion radius; velocities along the line of sight are
+    infall plus a random bulk motion, and the flows of the density field where neighbours are clustered.
     """
-    redshift, cosmology = space.redshift, space.cosmology
-    bias = halo_bias(10**clusters.log10_mass, redshift, cosmology)
+    bias = halo_bias(10**clusters.log10_mass, space.redshift, space.cosmology)
     cluster, log10_mass, radius = _place(clusters, bias, rng, neighbours=neighbours, space=space)
     position = _draw_positions(radius, space.radius, rng)
-    reach = aperture + 1.5 * radius_200c(10**log10_mass, redshift, cosmology)  # R_vir is 1.2 to 1.35 r200c
+    # R_vir is 1.2 to 1.35 r200c
+    reach = aperture + 1.5 * radius_200c(10**log10_mass, space.redshift, space.cosmology)
     near = np.hypot(position[:, 0], position[:, 1]) < reach
     cluster, log10_mass, radius, position = cluster[near], log10_mass[near], radius[near], position[near]
-    radii = _radii(space)
-    infall = infall_velocity(
-        radius,
-        Haloes(*(field[cluster] for field in clusters)),
-        bias[cluster],
-        mean_xi=np.interp(radius, radii.radius, radii.mean_xi),
-        redshift=redshift,
-        cosmology=cosmology,
-    )
+    flow = np.zeros(len(radius))
+    if neighbours.clustered:
+        rows, position, flow = _clustered(len(bias), cluster, log10_mass, position, rng, space)
+        cluster, log10_mass, radius = cluster[rows], log10_mass[rows], np.linalg.norm(position, axis=1)
+        apart = _are_apart(clusters, cluster, log10_mass, radius, neighbours, space)
+        cluster, log10_mass, radius = cluster[apart], log10_mass[apart], radius[apart]
+        position, flow = position[apart], flow[apart]
+    around = Haloes(*(field[cluster] for field in clusters))
+    infall = mean_infall(radius, around, bias[cluster], neighbours, space)
     near_scatter = neighbours.infall_scatter * (clusters.v_200 * np.sqrt(clusters.r_200c))[cluster] / np.sqrt(radius)
     scatter = np.hypot(neighbours.bulk_velocity, near_scatter)
-    v_peculiar = infall * position[:, 2] / radius + scatter * rng.standard_normal(len(radius))
+    v_peculiar = infall * position[:, 2] / radius + flow + scatter * rng.standard_normal(len(radius))
     return NeighbourHaloes(cluster, log10_mass, position, v_peculiar)
+
+
+def _are_apart(
+    clusters: Haloes,
+    cluster: Int[np.ndarray, "halo"],
+    log10_mass: Values,
+    radius: Values,
+    neighbours: Neighbours,
+    space: SearchVolume,
+) -> Bool[np.ndarray, "halo"]:
+    r_200c = radius_200c(10**log10_mass, space.redshift, space.cosmology)
+    return radius > neighbours.exclusion * np.maximum(r_200c, clusters.r_200c[cluster])
+
+
+def _clustered(
+    n: int,
+    cluster: Int[np.ndarray, "halo"],
+    log10_mass: Values,
+    position: Float[np.ndarray, "halo 3"],
+    rng: np.random.Generator,
+    space: SearchVolume,
+) -> tuple[Int[np.ndarray, "drawn"], Float[np.ndarray, "drawn 3"], Values]:
+    """Rows of haloes drawn anew from the density field around n clusters, their positions and flows [km/s].
+
+    All are overdrawn and thinned to 1 + b delta where they are. A light halo where the field is denser than that allows
+    is drawn several times, at distances along the line of sight that the field does not resolve; a heavy one is not.
+    """
+    field = DensityField.draw(n, rng, redshift=space.redshift, cosmology=space.cosmology)
+    contrast, flow = field.at(cluster, position)
+    bias, heavy = halo_bias(10**log10_mass, space.redshift, space.cosmology), log10_mass >= _HEAVY
+    weight = field.weight(contrast, bias, np.where(heavy, _OVERDRAWN[1], np.inf))
+    kept = rng.uniform(0, _OVERDRAWN[1], len(weight)) < weight
+    times = np.where(heavy, kept, rng.poisson(weight / _OVERDRAWN[0]))
+    rows = np.repeat(np.arange(len(cluster)), times)
+    further = np.diff(rows, prepend=-1) == 0
+    drawn = position[rows]
+    drawn[further, 2] += SMOOTHING * rng.standard_normal(further.sum())
+    return rows, drawn, flow[rows]
+
+
+def mean_infall(radius: Values, clusters: Haloes, bias: Values, neighbours: Neighbours, space: SearchVolume) -> Values:
+    """Mean radial velocity `infall_velocity` at distances from clusters of some bias [km/s]."""
+    radii = _radii(space)
+    return infall_velocity(
+        radius,
+        clusters,
+        bias,
+        mean_xi=np.interp(radius, radii.radius, radii.mean_xi),
+        redshift=space.redshift,
+        cosmology=space.cosmology,
+        crossing=neighbours.crossing,
+    )

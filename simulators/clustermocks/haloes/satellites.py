@@ -20,6 +20,7 @@ from clustermocks.haloes.structure import Haloes, nfw_radii
 from clustermocks.haloes.triaxiality import SPHERES, TRIAXIAL, Shapes, draw_ellipsoids
 
 _BIAS_MASSES, _BIASES = (13.5, 14.0, 14.5, 15.0), (0.896, 0.939, 0.982, 1.022)
+_BOUND_BIASES = (0.910, 0.962, 1.017, 1.068)  # where the fastest galaxies are drawn anew
 OUTSKIRTS = 3.0  # how far a halo's own galaxies reach, in r200c
 _LOG_X = np.linspace(np.log(1e-3), np.log(3.0), 161)  # radius / r200c
 _LOG_C = np.linspace(np.log(0.5), np.log(120.0), 81)  # concentration
@@ -44,6 +45,9 @@ class HaloGalaxies:
         velocity_bias: Dispersion over that of equilibrium [1]; None for the tuned function `velocity_bias` of mass.
         anisotropy: Velocity anisotropy beta, -1 to .5, the same everywhere, or "mamon_lokas": 0 in the centre, .5 far
             out (Mamon & Lokas 2005, MNRAS 363, 705).
+        turnaround: How far galaxies get from a halo, in r200c: 4.96 +- 1.48 in observed clusters (Rines & Diaferio
+            2006, AJ 132, 1275). Faster ones are drawn anew, since the wings of a Gaussian are not those of N-body
+            haloes, whose members' velocities have a negative kurtosis. None for no such end.
         shapes: Axis ratios of clusters; neighbouring haloes are spheres.
         mergers: How many clusters have a second clump; neighbouring haloes have none.
         central: Whether haloes with satellites have a galaxy at rest in the centre, where centrals are galaxies at all.
@@ -57,6 +61,7 @@ class HaloGalaxies:
     velocity_scatter: float = 0.07
     velocity_bias: float | None = None
     anisotropy: float | Literal["mamon_lokas"] = 0.0
+    turnaround: float | None = None
     shapes: Shapes = TRIAXIAL
     mergers: Mergers = SOME
     central: bool = True
@@ -68,6 +73,8 @@ class HaloGalaxies:
         for name in ("richness_scatter", "concentration_scatter", "velocity_scatter"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"HaloGalaxies: {name} must be in [0, 1), found {getattr(self, name)!r}.")
+        if self.turnaround is not None and not self.turnaround > OUTSKIRTS:
+            raise ValueError(f"HaloGalaxies: turnaround must be above {OUTSKIRTS:g} r200c, found {self.turnaround!r}.")
         beta = self.anisotropy
         if beta != "mamon_lokas" and (isinstance(beta, str) or not LOWEST_BETA <= beta <= HIGHEST_BETA):
             raise ValueError(
@@ -88,13 +95,14 @@ class Satellites(NamedTuple):
     v_jeans: Float[np.ndarray, "galaxy 3"]
 
 
-def velocity_bias(log10_mass: ArrayLike) -> Values:
+def velocity_bias(log10_mass: ArrayLike, turnaround: float | None = None) -> Values:
     """Dispersion of galaxies over that of equilibrium in the NFW mass [1]: .90 at 13.5 to 1.02 at 15 dex, flat beyond.
 
     Tuned: it takes the isotropic Jeans dispersion, averaged over galaxies inside R_vir (342/498/726/1064 km/s at
     13.5/14/14.5/15), to the members' dispersions of Ho et al. 2019 (307/468/713/1087 km/s).
     """
-    return np.interp(np.asarray(log10_mass, float), _BIAS_MASSES, _BIASES)
+    biases = _BIASES if turnaround is None else _BOUND_BIASES
+    return np.interp(np.asarray(log10_mass, float), _BIAS_MASSES, biases)
 
 
 @lru_cache(maxsize=16)
@@ -143,9 +151,12 @@ def draw_satellites(
     shapes = SPHERES if relaxed else galaxies.shapes
     direction, unit = _orbits(halo, x, haloes.c_200c[halo], rng, anisotropy=galaxies.anisotropy, shapes=shapes)
     amplitude = haloes.v_200 * np.exp(galaxies.velocity_scatter * rng.standard_normal(len(mean)))
-    amplitude = amplitude * (galaxies.velocity_bias or velocity_bias(haloes.log10_mass))
+    amplitude = amplitude * (galaxies.velocity_bias or velocity_bias(haloes.log10_mass, galaxies.turnaround))
     sigma = amplitude[halo] * tabulated_dispersion(x, haloes.c_200c[halo], galaxies)
     separation, v_jeans = (x * haloes.r_200c[halo])[:, None] * direction, sigma[:, None] * unit
+    if galaxies.turnaround is not None:
+        highest = _highest_speed(x, haloes.c_200c[halo], galaxies.turnaround) * haloes.v_200[halo]
+        v_jeans = _bound(v_jeans, highest, rng)
     return Satellites(halo, *clumps.merge(halo, separation, v_jeans, rng))
 
 
@@ -200,6 +211,22 @@ def _orbits(
     if ellipsoids is not None:
         unit = np.einsum("gij,gj->gi", ellipsoids.velocity[halo], unit)
     return direction, unit
+
+
+def _highest_speed(x: Values, c_mass: Values, turnaround: float) -> Values:
+    """Speed at radius / r200c that brings a galaxy to the turnaround radius / r200c, in units of V200."""
+    fall = np.log1p(c_mass * x) / x - np.log1p(c_mass * turnaround) / turnaround
+    return np.sqrt(2 * fall / nfw_mass(c_mass))
+
+
+def _bound(
+    velocity: Float[np.ndarray, "galaxy 3"], highest: Values, rng: np.random.Generator
+) -> Float[np.ndarray, "galaxy 3"]:
+    """Velocities of which those above the highest speed are drawn anew, evenly from the ball of all below it."""
+    speed = np.linalg.norm(velocity, axis=1)
+    fast = np.flatnonzero(speed > highest)
+    velocity[fast] *= (highest[fast] * np.cbrt(rng.uniform(size=len(fast))) / speed[fast])[:, None]
+    return velocity
 
 
 def _richness_factor(rng: np.random.Generator, n: int, galaxies: HaloGalaxies) -> Float[np.ndarray, "halo"]:

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from clustermocks.catalogue.ragged import sorted_by_cluster
-from clustermocks.haloes.cosmology import radius_200c
+from clustermocks.haloes.cosmology import halo_bias, radius_200c
 from clustermocks.haloes.environment import (
     MAX_NEIGHBOUR,
     MIN_SATELLITE_HOST,
@@ -18,6 +18,7 @@ from clustermocks.haloes.environment import (
     SearchVolume,
     central_threshold,
     draw_neighbours,
+    mean_infall,
 )
 from clustermocks.haloes.satellites import HaloGalaxies, Satellites, draw_satellites
 from clustermocks.haloes.structure import Haloes, draw_haloes, truncation_radii
@@ -110,8 +111,23 @@ def _members(model: ClusterModel, hosts: Haloes, rng: np.random.Generator) -> Sa
     n = len(hosts.log10_mass) if model.galaxies.central else 0
     truncation = truncation_radii(hosts.log10_mass, model.observation.redshift, model.cosmology)
     satellites = draw_satellites(hosts, rng, model.galaxies, truncation=truncation)
+    satellites = _falling(model, hosts, satellites) if model.neighbours.clustered else satellites
     centrals = Satellites(np.arange(n), np.zeros((n, 3)), np.zeros((n, 3)))
     return sorted_by_cluster(centrals, satellites)
+
+
+def _falling(model: ClusterModel, hosts: Haloes, satellites: Satellites) -> Satellites:
+    """Galaxies with those beyond R_vir on their way in, instead of at rest on average."""
+    redshift, cosmology = model.observation.redshift, model.cosmology
+    radius = np.linalg.norm(satellites.separation, axis=1)
+    outside = np.flatnonzero(radius > hosts.R_vir[satellites.halo])
+    radius, clusters = radius[outside], Haloes(*(column[satellites.halo[outside]] for column in hosts))
+    bias = halo_bias(10**clusters.log10_mass, redshift, cosmology)
+    infall = mean_infall(radius, clusters, bias, model.neighbours, _search_volume(model, _central_threshold(model)))
+    physical = infall + cosmology.hubble(redshift) / (1 + redshift) * radius
+    velocity = satellites.v_jeans.copy()
+    velocity[outside] += (physical / radius)[:, None] * satellites.separation[outside]
+    return satellites._replace(v_jeans=velocity)
 
 
 def _central_threshold(model: ClusterModel) -> float:

@@ -4,7 +4,7 @@ Masses are M200c [h^-1 Msun], lengths comoving [h^-1 Mpc], velocities [km/s].
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, final
 
@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from clustermocks.catalogue.catalogue import Catalogue
 from clustermocks.catalogue.folder import StoredCatalogue
 from clustermocks.haloes.cosmology import CRITICAL_DENSITY, MDPL2, Cosmology
-from clustermocks.haloes.environment import Neighbours
+from clustermocks.haloes.environment import CLUSTERED, Neighbours
 from clustermocks.haloes.satellites import HaloGalaxies
 from clustermocks.io.settings import check_ranges
 from clustermocks.mocks.run import MockRun
@@ -113,6 +113,14 @@ class HaloModel:
             central=False,
         )
         return cls(tracer_density=tracer_density, recentre=False, centre_error=0.0, galaxies=particles)
+
+    def with_clustering(self) -> "HaloModel":
+        """The same model among neighbours that cluster and flow as in N-body boxes, with galaxies that stay bound.
+
+        On boxes of dark matter it has the right scatter of the number of interlopers, infall and velocities around
+        clusters (`benchmarks/nbody_box.py`). It is to become the default with the next estimator that ships.
+        """
+        return replace(self, neighbours=CLUSTERED, galaxies=replace(self.galaxies, turnaround=5.0))
 
     def simulate(
         self,

@@ -6,6 +6,7 @@ from scipy.integrate import quad
 
 from clustermocks.haloes.cosmology import MDPL2, correlation_function, halo_bias, mass_function, radius_ratio
 from clustermocks.haloes.environment import (
+    CLUSTERED,
     MIN_SATELLITE_HOST,
     Neighbours,
     SearchVolume,
@@ -17,6 +18,7 @@ from clustermocks.haloes.satellites import HaloGalaxies
 from clustermocks.haloes.structure import draw_haloes
 from clustermocks.mocks.chunk import _interloper_galaxies, _neighbours
 from clustermocks.mocks.halo_model import HaloModel
+from tests.clustermocks.haloes.test_density_field import relative_dispersion
 
 REDSHIFT = 0.117
 VOLUME = SearchVolume(radius=3.0, depth=45.0, min_log10_mass=12.0, redshift=REDSHIFT, cosmology=MDPL2)
@@ -34,13 +36,16 @@ def _linear_mean_xi(radius):
 
 
 # Bocquet et al.'s haloes, with baryons, are a quarter fewer
-@pytest.mark.parametrize(("boost", "fit"), [(0.0, "tinker08"), (1.5, "tinker08"), (0.0, "bocquet16")])
-def test_number_of_neighbours_in_a_cylinder_is_the_integral_of_the_mass_function_and_xi(boost, fit):
+@pytest.mark.parametrize(
+    "neighbours",
+    [Neighbours(boost=0.0), Neighbours(boost=1.5), Neighbours(boost=0.0, mass_function="bocquet16"), CLUSTERED],
+)
+def test_number_of_neighbours_in_a_cylinder_is_the_integral_of_the_mass_function_and_xi(neighbours):
     clusters, rng = _clusters(14.0, 3000)
-    neighbours = Neighbours(boost=boost, mass_function=fit)
+    boost, fit = neighbours.boost, neighbours.mass_function
     around = draw_neighbours(clusters, rng, neighbours=neighbours, space=VOLUME, aperture=1.6)
     R, z = np.hypot(*around.position[:, :2].T), np.abs(around.position[:, 2])
-    found = np.count_nonzero((R < 1.6) & (z > 3) & (z < 20)) / 3000
+    found = np.bincount(around.cluster[(R < 1.6) & (z > 3) & (z < 20)], minlength=3000)
 
     grid = np.linspace(12.0, 15.7, 400)
     density = mass_function(10**grid, REDSHIFT, MDPL2, model=fit)
@@ -52,13 +57,50 @@ def test_number_of_neighbours_in_a_cylinder_is_the_integral_of_the_mass_function
     xi = correlation_function(r.ravel(), REDSHIFT, MDPL2).reshape(r.shape) * boosted
     weight = count + halo_bias(1e14, REDSHIFT, MDPL2) * biased * xi
     expected = 2 * float((2 * np.pi * R_mid * weight).sum() * 0.04 * 0.05)
-    assert found == pytest.approx(expected, rel=0.005 + 4 / np.sqrt(3000 * expected))  # grids, and 4 sigma of Poisson
+    # grids, and 4 sigma; companions are smeared along the line of sight by 1.5 h^-1 Mpc where xi is curved
+    error = 4 * found.std() / np.sqrt(3000) + (0.02 if neighbours.clustered else 0.005) * expected
+    assert found.mean() == pytest.approx(expected, abs=error)
 
 
-def test_haloes_keep_their_distance():
+@pytest.mark.parametrize("neighbours", [Neighbours(), CLUSTERED])
+def test_haloes_keep_their_distance(neighbours):
     clusters, rng = _clusters(14.5, 400)
-    around = draw_neighbours(clusters, rng, neighbours=Neighbours(), space=VOLUME, aperture=1.6)
-    assert np.linalg.norm(around.position, axis=1).min() > 1.35 * clusters.r_200c[0]
+    around = draw_neighbours(clusters, rng, neighbours=neighbours, space=VOLUME, aperture=1.6)
+    assert np.linalg.norm(around.position, axis=1).min() > neighbours.exclusion * clusters.r_200c[0]
+
+
+@pytest.mark.parametrize(("low", "high"), [(3.0, 4.5), (6.0, 9.0)])
+def test_clustered_neighbours_come_in_pairs_as_often_as_the_correlation_function_says(low, high):
+    clusters, rng = _clusters(13.0, 8000)
+    around = draw_neighbours(clusters, rng, neighbours=CLUSTERED, space=VOLUME, aperture=1.6)
+    R, z = np.hypot(*around.position[:, :2].T), around.position[:, 2]
+    far = np.flatnonzero((R < 1.6) & (z > 10) & (z < 40))
+    far = far[np.lexsort([z[far], around.cluster[far]])]
+    cluster, depth = around.cluster[far], z[far]
+    apart = np.concatenate([(depth[k:] - depth[:-k])[cluster[k:] == cluster[:-k]] for k in range(1, 20)])
+    pairs = np.count_nonzero((apart > low) & (apart < high))
+    alone = 8000 * (len(depth) / 8000 / 30) ** 2 * (30 - (low + high) / 2) * (high - low)  # were they independent
+
+    grid = np.linspace(12.0, 15.7, 400)
+    weight = mass_function(10**grid, REDSHIFT, MDPL2)
+    bias = np.average(np.minimum(halo_bias(10**grid, REDSHIFT, MDPL2), 3.0), weights=weight)
+    separation = np.hypot((low + high) / 2, 1.6)  # two points in a circle of 1.6 are 1.4 to 1.6 apart, rms
+    expected = bias**2 * float(correlation_function(separation, REDSHIFT, MDPL2))
+    # 15 %: companions, bins; 4 sigma of pairs that come in clumps, some three times Poisson
+    assert pairs / alone - 1 == pytest.approx(expected, rel=0.15, abs=4 * 1.7 * np.sqrt(pairs) / alone)
+
+
+def test_clustered_neighbours_move_with_the_linear_flow():
+    clusters, rng = _clusters(13.0, 3000)
+    around = draw_neighbours(clusters, rng, neighbours=CLUSTERED, space=VOLUME, aperture=1.6)
+    for low, high in ((10, 14), (30, 40)):
+        shell = (np.abs(around.position[:, 2]) > low) & (np.abs(around.position[:, 2]) < high)
+        outward = around.v_peculiar[shell] * np.sign(around.position[shell, 2])
+        near = CLUSTERED.infall_scatter * clusters.v_200[0] * np.sqrt(2 * clusters.r_200c[0] / (low + high))
+        expected = np.sqrt(relative_dispersion((low + high) / 2) ** 2 + CLUSTERED.bulk_velocity**2 + near**2)
+        # 4 sigma of as many clusters; dense places, which have more neighbours, move a little less
+        assert outward.std() == pytest.approx(expected, rel=4 / np.sqrt(2 * 3000) + 0.05)
+        assert outward.mean() < -4 * expected / np.sqrt(3000)  # towards the cluster
 
 
 def test_neighbours_bulk_motion_is_gaussian_about_the_infall():
@@ -131,7 +173,7 @@ def test_far_from_the_cluster_interlopers_have_the_tracer_density():
     assert each.var() > 2 * each.mean()  # clumps: far from Poisson
 
 
-@pytest.mark.parametrize("field", ["boost", "exclusion", "bulk_velocity", "infall_scatter"])
+@pytest.mark.parametrize("field", ["boost", "exclusion", "bulk_velocity", "infall_scatter", "crossing"])
 def test_impossible_neighbours_are_refused_by_name(field):
     with pytest.raises(ValueError, match=field):
         Neighbours(**{field: -1.0})

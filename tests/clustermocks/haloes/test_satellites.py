@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, strategies as st
 from scipy.integrate import quad
 from scipy.special import lambertw
-from scipy.stats import kstest
+from scipy.stats import chi2, kstest, kurtosis
 
 from clustermocks import HaloModel
 from clustermocks.haloes.cosmology import MDPL2, concentration, nfw_mass
@@ -160,7 +160,40 @@ def test_dispersions_of_haloes_scatter_lognormally():
     assert np.log(sigma).std() == pytest.approx(np.hypot(0.07, 0.016), rel=4 / np.sqrt(800))
 
 
-@pytest.mark.parametrize("field", ["richness", "galaxy_concentration", "richness_scatter", "velocity_scatter"])
+def test_no_galaxy_is_fast_enough_to_leave_the_turnaround_radius_and_wings_are_cut():
+    plain = HaloGalaxies(concentration_scatter=0.0, velocity_scatter=0.0)
+    haloes, rng = _haloes(14.5, 400, plain)
+    drawn, free = (
+        draw_satellites(haloes, rng, replace(plain, turnaround=turnaround), relaxed=True) for turnaround in (5.0, None)
+    )
+    x, c = np.linalg.norm(drawn.separation, axis=1) / haloes.r_200c[0], haloes.c_200c[0]
+    # energy conservation in the NFW potential -ln(1 + c x) / x / m(c), in units of V200^2
+    energy = (drawn.v_jeans**2).sum(axis=1) / haloes.v_200[0] ** 2 / 2 - np.log1p(c * x) / x / nfw_mass(c)
+    assert energy.max() <= -np.log1p(5 * c) / 5 / nfw_mass(c) + 1e-9
+    of_bound, of_free = (kurtosis(each.v_jeans[:, 2]) for each in (drawn, free))
+    assert of_bound < min(0, of_free - 4 * np.sqrt(2 * 24 / len(x)))  # 4 sigma of a difference
+
+
+@pytest.mark.parametrize(("log10_mass", "ho2019"), [(13.5, 307), (14.0, 468), (14.5, 713), (15.0, 1087)])
+def test_bound_galaxies_have_the_published_dispersions_by_quadrature(log10_mass, ho2019):
+    haloes, _ = _haloes(log10_mass, 1, HaloGalaxies(concentration_scatter=0.0))
+    c, edge = haloes.c_200c[0], haloes.R_vir[0] / haloes.r_200c[0]
+
+    def variance(x):
+        """Of one component, where speeds above the highest are drawn anew, evenly from the ball: by chi^2."""
+        s = radial_dispersion(x, c, 2.6) * velocity_bias(log10_mass, 5.0)
+        highest = np.sqrt(2 * (np.log1p(c * x) / x - np.log1p(5 * c) / 5) / nfw_mass(c))
+        below = chi2.cdf((highest / s) ** 2, 3)
+        return s**2 * chi2.cdf((highest / s) ** 2, 5) + (1 - below) * highest**2 / 5
+
+    weighted = quad(lambda x: variance(x) * x / (1 + 2.6 * x) ** 2, 0, edge)[0]
+    expected = np.sqrt(weighted / quad(lambda x: x / (1 + 2.6 * x) ** 2, 0, edge)[0]) * haloes.v_200[0]
+    assert expected == pytest.approx(ho2019, rel=0.015)  # tuned with scatters and shapes, which are left out here
+
+
+@pytest.mark.parametrize(
+    "field", ["richness", "galaxy_concentration", "richness_scatter", "velocity_scatter", "turnaround"]
+)
 def test_impossible_populations_are_refused_by_name(field):
     with pytest.raises(ValueError, match=field):
         HaloGalaxies(**{field: -1.0})
