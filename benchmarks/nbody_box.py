@@ -152,6 +152,8 @@ def _excess(number: np.ndarray) -> float:
 def _scatter(mass: np.ndarray, log_sigma: np.ndarray, number: np.ndarray | None = None) -> float:
     """Scatter of log10 sigma about a line in mass [dex], without the noise of a finite number."""
     usable = np.isfinite(log_sigma)
+    if usable.sum() < 3:
+        return float("nan")
     residual = log_sigma[usable] - np.polyval(np.polyfit(mass[usable], log_sigma[usable], 1), mass[usable])
     noise = 0.0 if number is None else np.mean(1 / (2 * (number[usable] - 1))) / np.log(10) ** 2
     return float(np.sqrt(max(residual.var() - noise, 0.0)))

@@ -38,7 +38,8 @@ def simulate(
         high: Highest log10 M200c [h^-1 Msun].
         masses: flat (in log10 mass), power-law (falling, to train for population fits) or mass-function (Tinker et al.
             2008).
-        preset: realistic (all galaxies, recentred) or ho2019 (the published mocks).
+        preset: realistic (all galaxies, recentred), clustered (the same among neighbours that cluster as in N-body
+            boxes) or ho2019 (the published mocks).
         dominant: Whether a cluster is kept only where no heavier halo is in its cylinder: for surveys.
         lines: Lines of sight through each halo, a cluster each; members are shared.
     """
@@ -49,7 +50,12 @@ def simulate(
     folder = out.endswith(("/", os.sep)) or Path(out).is_dir() or not Path(out).suffix
     if not folder:
         check_output(Path(out), (".parquet",))
-    model = lookup("preset", preset, {"realistic": HaloModel, "ho2019": HaloModel.ho2019})()
+    presets = {
+        "realistic": HaloModel(),
+        "clustered": HaloModel().with_clustering(),
+        "ho2019": HaloModel.ho2019(),
+    }
+    model = lookup("preset", preset, presets)
     model = replace(model, dominant=dominant)
     draws = {
         "flat": FlatMasses(low, high),
