@@ -18,7 +18,7 @@ from sbi_clustermass.posterior.prior import fit_effective_prior
 from sbi_clustermass.training import Progress, Training
 from sbi_clustermass.training.defaults import default_training
 from sbi_clustermass.training.ensemble_training import train_members
-from sbi_clustermass.training.training_set import TrainingSet, warn_of_gaps, working_storage
+from sbi_clustermass.training.training_set import TrainingSet, warn_of_counts, warn_of_gaps, working_storage
 
 _PACKAGES = ("sbi-clustermass", "sbi", "torch", "nflows")
 
@@ -37,6 +37,8 @@ def train(
     progress: Progress | None = None,
 ) -> MassEstimator:
     """Train a flow on a mock catalogue.
+
+    You are warned if a network that does not see the number of galaxies can read it from a galaxy in the very centre.
 
     Args:
         catalogue: Mock clusters, or the parts of a catalogue larger than memory, such as a `StoredCatalogue`. Parts
@@ -71,6 +73,8 @@ def train(
     with working_storage(resolve_device(device), mapped=streamed, parent=folder) as storage:
         clusters = TrainingSet.from_catalogue(catalogue, storage, support).augmented(training.augmentation)
         warn_of_gaps(clusters.clusters, clusters.support)
+        if not getattr(flow.embedding, "richness", False):
+            warn_of_counts(clusters)
         training = replace(training, augmentation=clusters.augmentation)
         even = getattr(flow.embedding, "even", False)  # sees no difference between a cluster and its mirror image
         shown = clusters.mirrored() if mirror and not even and training.augmentation is None else clusters

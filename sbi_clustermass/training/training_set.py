@@ -27,6 +27,7 @@ _MIN_CLUSTERS = 100
 _MAX_EXAMPLES = 40_000
 _COLUMNS = ["host_id", "log10_mass"]
 _GAP, _END_BIN = 0.1, 0.1  # smallest gap, and width of the bins that measure the density at its sides [dex]
+_CENTRED = 0.5  # share of clusters with a galaxy in the very centre that makes it a habit of the mocks
 _MIN_EXPECTED = 10  # clusters expected in a gap: the chance that it is empty is 1 in 22 000
 
 
@@ -127,6 +128,23 @@ def warn_of_gaps(catalogue: Catalogue, support: tuple[float, float]) -> None:
                 UserWarning,
                 stacklevel=3,
             )
+
+
+def warn_of_counts(clusters: TrainingSet) -> None:
+    """Warn if a network that should not see the number of galaxies can read it from a galaxy in the very centre.
+
+    A central at R = 0 is one galaxy of N: its weight in an image, or in a mean over galaxies, is 1/N.
+    """
+    _, x = clusters.example_pairs(torch.arange(min(1000, len(clusters.clusters))))
+    share = float(((x[..., 0] == 0) & (x[..., 2] > 0)).any(dim=1).float().mean())
+    if share > _CENTRED:
+        warn(
+            f"{share:.0%} of the training clusters have a galaxy at R = 0 exactly: its weight gives the number of "
+            "galaxies away, which this network should not see; on data it is then wrong.\n"
+            "  try:    mocks whose centre is not known exactly (HaloModel(centre_error=0.05)), or richness=True",
+            UserWarning,
+            stacklevel=3,
+        )
 
 
 def _expected_between(catalogue: Catalogue, end: float, edge: float) -> float:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from clustermocks import Catalogue
+from clustermocks import Catalogue, FlatMasses, HaloModel
 from clustermocks.catalogue.folder import StoredCatalogue
 from sbi_clustermass import EMBEDDINGS, Augmentation, KDEImage, MassEstimator, StackedAffine, Training, train
 from sbi_clustermass.embeddings import embedding_config
@@ -81,6 +81,18 @@ def test_one_part_is_held_at_a_time_and_files_are_removed(clusters, tmp_path):
     train([clusters], flow=FLOW, support=SUPPORT, training=RULE, device="cpu", checkpoint=tmp_path)
     assert {path.name for path in list(tmp_path.iterdir())} >= {"member-0.safetensors"}
     assert len(list(tmp_path.iterdir())) == before + 1
+
+
+@pytest.mark.parametrize(
+    ("centre_error", "richness", "warned"), [(0.0, False, True), (0.05, False, False), (0.0, True, False)]
+)
+def test_a_galaxy_in_the_very_centre_gives_the_number_away_to_a_network_that_should_not_see_it(
+    centre_error, richness, warned, recwarn
+):
+    mocks = HaloModel(centre_error=centre_error).simulate(FlatMasses(13.5, 15.0).draw(150, seed=1), seed=1)
+    flow = StackedAffine(blocks=1, hidden=(8,), embedding=KDEImage(richness=richness))
+    train(mocks, flow=flow, training=replace(RULE, max_updates=2), device="cpu")
+    assert any("gives the number of galaxies away" in str(each.message) for each in recwarn) == warned
 
 
 def test_an_estimator_trained_on_thinned_clusters_says_so(clusters, tmp_path):
