@@ -1,0 +1,86 @@
+"""Observed clusters among mocks of their conditions: the percentile of each summary statistic.
+
+    python benchmarks/prior_predictive.py TABLES --clusters centres.csv --seed 1
+
+For each cluster mocks are simulated at its redshift and in its field (`HaloModel().with_clustering()`; --independent:
+the default mocks), of masses flat from 10^13 to 10^15.6, thinned to 10 to 100 % of their galaxies and with velocity
+errors of up to 150 km/s. Of these, the ones with as many galaxies, within a factor 1.5, are those that the cluster
+could be. Statistics of a cluster outside 99 % of them are marked: no mock looks like that.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+from clustermocks import Catalogue, FlatMasses, HaloModel, Observation
+from clustermocks.incompleteness import as_observed
+from clustermocks.perturbations import within_aperture
+from sbi_clustermass.estimator.misspecification.summary_statistics import STATISTICS, compute_statistics
+from sbi_clustermass.observations.tables import (
+    ObservedCluster,
+    TableOptions,
+    Unreadable,
+    read_cluster_list,
+    read_clusters,
+)
+
+FACTOR = 1.5  # between numbers of galaxies
+MARKED = 0.5  # percentiles at either end
+FEWEST = 200  # mocks with as many galaxies, from which such percentiles can be told
+
+
+def field(cluster: ObservedCluster) -> float:
+    """Radius of the field, at most the usual aperture [h^-1 Mpc]."""
+    usual = cluster.catalogue.observation.aperture
+    return usual if cluster.narrow is None else min(usual, cluster.narrow.reach)
+
+
+def mocks_for(cluster: ObservedCluster, n: int, seed: int, *, independent: bool) -> Catalogue:
+    """Mocks at the redshift and in the field of a cluster."""
+    model = HaloModel(observation=Observation(redshift=cluster.redshift, aperture=field(cluster)))
+    model = model if independent else model.with_clustering()
+    mocks = model.simulate(FlatMasses(13.0, 15.6).draw(n, seed), seed=seed)
+    return as_observed(mocks, (0.1, 1.0), (0.0, 150.0), seed=seed)
+
+
+def percentiles(cluster: Catalogue, mocks: Catalogue) -> tuple[np.ndarray, int]:
+    """Percentile of each statistic among mocks with as many galaxies, and the number of these."""
+    number = mocks.n_galaxies / int(cluster.n_galaxies[0])
+    similar = mocks.select(np.flatnonzero((number < FACTOR) & (number > 1 / FACTOR)))
+    if not len(similar):
+        return np.full(len(STATISTICS), np.nan), 0
+    own, others = compute_statistics(cluster), compute_statistics(similar)
+    return 100 * ((others < own).mean(axis=1) + (others == own).mean(axis=1) / 2), len(similar)
+
+
+def main() -> None:
+    """Print a line for each cluster, then what no mock looks like."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("tables", nargs="+", type=Path)
+    parser.add_argument("--clusters", type=Path, help="table of clusters with centres and redshifts")
+    parser.add_argument("--n", type=int, default=3000, help="mocks for each cluster")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--independent", action="store_true", help="neighbours that are independent of each other")
+    options = parser.parse_args()
+    known = TableOptions(clusters=None if options.clusters is None else read_cluster_list(options.clusters))
+    names = [name for name in STATISTICS if name != "richness"]
+    print(f"{'':16}{'z':>6}{'N':>6}{'mocks':>7} " + " ".join(f"{name[:9]:>9}" for name in names))
+    unlike = []
+    for path in options.tables:
+        for cluster in read_clusters(path, options=known):
+            if isinstance(cluster, Unreadable) or cluster.reason is not None:
+                continue
+            seen = within_aperture(cluster.catalogue, field(cluster))
+            found, n = percentiles(seen, mocks_for(cluster, options.n, options.seed, independent=options.independent))
+            own = dict(zip(STATISTICS, found, strict=True))
+            marked = [name for name in names if n >= FEWEST and min(own[name], 100 - own[name]) < MARKED]
+            cells = [f"{own[name]:8.1f}{'*' if name in marked else ' '}" for name in names]
+            print(f"{cluster.name:16}{cluster.redshift:6.3f}{int(seen.n_galaxies[0]):6}{n:7} " + " ".join(cells))
+            unlike += [f"{cluster.name}: {', '.join(marked)}"] if marked else []
+            unlike += [f"{cluster.name}: its number of galaxies"] if n < FEWEST else []
+    print("\nfew or no mocks look like:" if unlike else "\nmocks look like all of them.", *unlike, sep="\n  ")
+
+
+if __name__ == "__main__":
+    main()
