@@ -9,7 +9,7 @@ from markdown_it.token import Token
 from markupsafe import Markup
 
 _WEB_ADDRESS = re.compile(r"https?://[^\s<>\"`\\]+")
-_SPECIAL = re.compile(r"[\\*<~`|\[\]]|&(?=[#\w]+;)|(?<!\w)_|_(?!\w)|!$|#(?=#*$)")  # to Markdown; not so a_b
+_SPECIAL = re.compile(r"[\\*<~`|\[\]]|&(?=[#\w]+;)|(?<![^\W_])_|_(?![^\W_])|!$|#(?=#*$)")  # to Markdown; not so a_b
 # what opens a list, a heading or a quote
 _OPENING = re.compile(r"^(?:(?P<n>\d{1,9})(?=[.)](?:\s|$))|(?=[#>=]|[+-](?:[\s-]|$)))")
 

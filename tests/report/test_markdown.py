@@ -59,6 +59,7 @@ def one_line(text: str) -> str:
 @example("C #")
 @example("--- no rule")
 @example("!")
+@example("__a_b__")
 @given(texts().filter(lambda text: text.strip() and "`" not in text))
 def test_a_text_is_a_paragraph_of_the_same_words_whatever_signs_it_holds(text):
     heading, _, _, *rest = parsed(markdown([Section("Title", [text])]))
