@@ -1,5 +1,6 @@
 """The tutorials run, in their fast version, and print what their text promises."""
 
+import ast
 import re
 import runpy
 
@@ -32,6 +33,17 @@ def test_the_tutorial_runs(name, tmp_path, monkeypatch, capsys):
     runpy.run_path(str(SCRIPTS / f"{name}.py"))
     printed = capsys.readouterr().out
     assert re.search(PRINTED[name], printed), printed
+
+
+@pytest.mark.parametrize("name", PRINTED)
+def test_a_tutorial_imports_nothing_that_is_in_this_repository_only(name):
+    """Users download notebooks; kernels that run them know installed packages."""
+    tree = ast.parse((SCRIPTS / f"{name}.py").read_text(encoding="utf-8"))
+    imports = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
+    named = {alias.name for node in imports if isinstance(node, ast.Import) for alias in node.names}
+    named |= {node.module for node in imports if isinstance(node, ast.ImportFrom) and node.module}
+    own = {path.stem for path in (ROOT / "examples").iterdir()} | {"tests", "benchmarks"}
+    assert not {module.partition(".")[0] for module in named} & own
 
 
 def test_scripts_become_the_same_notebooks_every_time(extension):
