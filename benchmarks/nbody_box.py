@@ -215,7 +215,7 @@ class BoxMasses(NamedTuple):
         return np.polyval(self.coefficients, log10_mass)
 
 
-def box_catalogue(path: str, model: HaloModel, seed: int) -> Catalogue:
+def box_catalogue(path: str, seed: int) -> Catalogue:
     """Every halo above `LOWEST` along three axes."""
     haloes, tracers = boxes(path, seed)
     view = BoxView(recentre=False, centre_error=0.0, min_log10_mass=LOWEST)
@@ -230,7 +230,7 @@ def train_and_apply(path: str, model: HaloModel, *, richness: bool, seed: int, d
     estimator = train(
         mocks, flow=flow_for(options), training=training_for(options), support=(LOWEST, 15.6), device=device
     )
-    box = box_catalogue(path, model, seed)
+    box = box_catalogue(path, seed)
     prior = BoxMasses.fit(box.attempted()[0])
     grid = np.linspace(LOWEST, 15.6, 521)
     weight = np.exp(prior.log_density(grid))

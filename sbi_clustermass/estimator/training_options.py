@@ -2,16 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import inf
 from typing import Annotated, final
 
 from cyclopts import Parameter
 
 from clustermocks.catalogue.provenance import Cleaning
-
-_LEAST = {
-    **{"members": 1, "completeness": 0, "velocity_error": 0, "patience": 1, "max_updates": 1, "min_galaxies": 1},
-    **{"alarm": 0, "seed": 0},
-}
+from clustermocks.io.settings import check_ranges
 
 
 @final
@@ -48,7 +45,7 @@ class TrainingOptions:
         notes: Further facts for the estimator's provenance, as text by name.
 
     Raises:
-        ValueError: A number is too small, or the completeness above 1.
+        ValueError: A number is out of range.
     """
 
     flow: str | None = None
@@ -71,9 +68,5 @@ class TrainingOptions:
     notes: Annotated[Mapping[str, str], Parameter(parse=False)] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name, least in _LEAST.items():
-            value = getattr(self, name)
-            if value is not None and not value >= least:
-                raise ValueError(f"training: {name} must be {least} or more, found {value!r}.")
-        if self.completeness is not None and self.completeness > 1:
-            raise ValueError(f"training: completeness is a share, 1 at most, found {self.completeness!r}.")
+        check_ranges(self, completeness=(0, 1), velocity_error=(0, inf, "km/s"), alarm=(0, inf), seed=(0, inf))
+        check_ranges(self, members=(1, inf), patience=(1, inf), max_updates=(1, inf), min_galaxies=(1, inf))

@@ -2,10 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import Annotated, final
 
 from cyclopts import Parameter, Token
+
+from clustermocks.io.settings import check_ranges
 
 MODELS = ("mass-function", "scaling-relation")
 
@@ -42,6 +45,9 @@ class PopulationOptions:
         truth: Mass function put into mocks of MDPL2's cosmology, to draw: tinker08.
         sampler: nuts, svi or laplace.
         seed: Seed: the same seed gives the same result.
+
+    Raises:
+        ValueError: A number is out of range.
     """
 
     model: str = MODELS[0]
@@ -61,3 +67,6 @@ class PopulationOptions:
     truth: str | None = None
     sampler: str = "nuts"
     seed: int = 1
+
+    def __post_init__(self) -> None:
+        check_ranges(self, min_galaxies=(1, inf), seed=(0, inf))

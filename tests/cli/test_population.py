@@ -155,3 +155,10 @@ def test_a_table_that_does_not_fit_is_refused(capsys, folder, tmp_path, change, 
     status, _, err = run(capsys, *options(folder), *extra, "--out", tmp_path)
     assert status == 2
     assert words in err
+
+
+@pytest.mark.parametrize(("option", "value"), [("--min-galaxies", 0), ("--seed", -1)])
+def test_numbers_that_are_too_small_are_refused_before_any_work(capsys, tmp_path, option, value):
+    status, _, err = run(capsys, "population", tmp_path / "none.parquet", option, value)
+    assert status == 2
+    assert f"{option[2:].replace('-', '_')} must be {value + 1} or more" in err

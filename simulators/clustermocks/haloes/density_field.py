@@ -40,6 +40,14 @@ def _spectrum(redshift: float, cosmology: Cosmology) -> _Spectrum:
     return _Spectrum(log_k, k**3 * power / (2 * np.pi**2), np.sqrt(power_spectrum(k, redshift, cosmology) / power))
 
 
+@lru_cache(maxsize=32)
+def _mean_weight(variance: float, most: float) -> tuple[Values, Values]:
+    """Grid of biases, and the mean of 1 + b delta between 0 and `most` over a field of some variance of G."""
+    node, weight = np.polynomial.hermite_e.hermegauss(64)
+    contrast, bias = np.exp(np.sqrt(variance) * node - 0.5 * variance) - 1, np.geomspace(0.3, 30.0, 121)
+    return bias, np.clip(1 + bias[:, None] * contrast, 0, most) @ weight / weight.sum()
+
+
 class DensityField(NamedTuple):
     """One realization around each cluster, as plane waves.
 
@@ -76,14 +84,10 @@ class DensityField(NamedTuple):
 
     def weight(self, contrast: Values, bias: Values, most: Values) -> Values:
         """Relative number 1 + b delta of haloes of some bias, between 0 and `most`, with a mean of 1 over the field."""
-        node, weight = np.polynomial.hermite_e.hermegauss(64)
-        somewhere = np.exp(np.sqrt(self.variance) * node - 0.5 * self.variance) - 1
-        grid = np.geomspace(0.3, 30.0, 121)
         mean = np.ones_like(contrast)
         for cap in np.unique(most):
-            limited = np.clip(1 + grid[:, None] * somewhere, 0, cap) @ weight / weight.sum()
             here = most == cap
-            mean[here] = np.interp(bias[here], grid, limited)
+            mean[here] = np.interp(bias[here], *_mean_weight(self.variance, float(cap)))
         return np.clip(1 + bias * contrast, 0, most) / mean
 
     def at(self, cluster: Int[np.ndarray, "point"], position: Float[np.ndarray, "point 3"]) -> tuple[Values, Values]:

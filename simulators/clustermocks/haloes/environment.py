@@ -173,7 +173,7 @@ def infall_velocity(
     mean_xi: Values,
     redshift: float,
     cosmology: Cosmology,
-    crossing: float = 50.0,
+    crossing: float = Neighbours.crossing,
 ) -> Values:
     r"""Mean radial peculiar velocity towards a cluster (negative) [km/s].
 

@@ -2,6 +2,7 @@
 
 from dataclasses import fields, is_dataclass
 from importlib.metadata import PackageNotFoundError, version
+from math import inf
 from numbers import Real
 from typing import Any, TypeVar
 
@@ -42,17 +43,18 @@ def from_json(kind: type[T], value: object) -> T:
 
 
 def check_ranges(settings: object, **ranges: tuple[float, float] | tuple[float, float, str]) -> None:
-    """Refuse numbers out of range in the fields of a dataclass; a field that is a dataclass checks itself.
+    """Refuse numbers out of range in fields of a dataclass; None is not checked, and dataclasses check themselves.
 
     Args:
         settings: The dataclass.
-        **ranges: Lowest and highest value of each field, both allowed, and its unit.
+        **ranges: Lowest and highest value of each field, both allowed, the highest infinite for none, and its unit.
     """
     for name, (low, high, *unit) in ranges.items():
         value = getattr(settings, name)
-        if not is_dataclass(value) and not low <= value <= high:
+        if value is not None and not is_dataclass(value) and not low <= value <= high:
             field = " ".join([name, *(f"[{each}]" for each in unit)])
-            raise ValueError(f"{type(settings).__name__}: {field} must be {low:g} to {high:g}, found {value!r}.")
+            allowed = f"{low:g} or more" if high == inf else f"{low:g} to {high:g}"
+            raise ValueError(f"{type(settings).__name__}: {field} must be {allowed}, found {value!r}.")
 
 
 def flat(settings: object, prefix: str = "") -> dict[str, str]:
