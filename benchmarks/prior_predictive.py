@@ -2,10 +2,10 @@
 
     python benchmarks/prior_predictive.py TABLES --clusters centres.csv --seed 1
 
-For each cluster mocks are simulated at its redshift and in its field (`HaloModel().with_clustering()`; --independent:
-the default mocks), of masses flat from 10^13 to 10^15.6, thinned to 10 to 100 % of their galaxies and with velocity
-errors of up to 150 km/s. Of these, the ones with as many galaxies, within a factor 1.5, are those that the cluster
-could be. Statistics of a cluster outside 99 % of them are marked: no mock looks like that.
+For each cluster mocks are simulated at its redshift and in its field, of masses flat from 10^13 to 10^15.6, with all
+else that is not known of its survey and of its galaxies drawn from `SurveyPrior` and `PhysicsPrior`. Of these, the ones
+with as many galaxies, within a factor 1.5, are those that the cluster could be. Statistics of a cluster outside 99 % of
+them are marked: no mock looks like that.
 """
 
 import argparse
@@ -13,8 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from clustermocks import Catalogue, FlatMasses, HaloModel, Observation
-from clustermocks.incompleteness import as_observed
+from clustermocks import Catalogue, FlatMasses, HaloModel, Observation, PhysicsPrior, SurveyPrior
 from clustermocks.perturbations import within_aperture
 from sbi_clustermass.estimator.misspecification.summary_statistics import STATISTICS, compute_statistics
 from sbi_clustermass.observations.tables import (
@@ -36,12 +35,12 @@ def field(cluster: ObservedCluster) -> float:
     return usual if cluster.narrow is None else min(usual, cluster.narrow.reach)
 
 
-def mocks_for(cluster: ObservedCluster, n: int, seed: int, *, independent: bool) -> Catalogue:
+def mocks_for(cluster: ObservedCluster, n: int, seed: int) -> Catalogue:
     """Mocks at the redshift and in the field of a cluster."""
-    model = HaloModel(observation=Observation(redshift=cluster.redshift, aperture=field(cluster)))
-    model = model if independent else model.with_clustering()
-    mocks = model.simulate(FlatMasses(13.0, 15.6).draw(n, seed), seed=seed)
-    return as_observed(mocks, (0.1, 1.0), (0.0, 150.0), seed=seed)
+    surveys = SurveyPrior().narrowed(redshift=cluster.redshift, aperture=field(cluster), v_cut=Observation.v_cut)
+    model = HaloModel(dominant=True).with_clustering()
+    masses = FlatMasses(13.0, 15.6).draw(n, seed)
+    return model.simulate(masses, seed=seed, surveys=surveys, physics=PhysicsPrior())
 
 
 def percentiles(cluster: Catalogue, mocks: Catalogue) -> tuple[np.ndarray, int]:
@@ -59,9 +58,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("tables", nargs="+", type=Path)
     parser.add_argument("--clusters", type=Path, help="table of clusters with centres and redshifts")
-    parser.add_argument("--n", type=int, default=3000, help="mocks for each cluster")
+    parser.add_argument("--n", type=int, default=6000, help="mocks for each cluster")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--independent", action="store_true", help="neighbours that are independent of each other")
     options = parser.parse_args()
     known = TableOptions(clusters=None if options.clusters is None else read_cluster_list(options.clusters))
     names = [name for name in STATISTICS if name != "richness"]
@@ -72,7 +70,7 @@ def main() -> None:
             if isinstance(cluster, Unreadable) or cluster.reason is not None:
                 continue
             seen = within_aperture(cluster.catalogue, field(cluster))
-            found, n = percentiles(seen, mocks_for(cluster, options.n, options.seed, independent=options.independent))
+            found, n = percentiles(seen, mocks_for(cluster, options.n, options.seed))
             own = dict(zip(STATISTICS, found, strict=True))
             marked = [name for name in names if n >= FEWEST and min(own[name], 100 - own[name]) < MARKED]
             cells = [f"{own[name]:8.1f}{'*' if name in marked else ' '}" for name in names]

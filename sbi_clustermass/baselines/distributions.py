@@ -118,7 +118,8 @@ def _fit(distances: SampleDistances, nu: float, some: Catalogue) -> FittedDistri
     train = distances.bags(some)
     distance = distances.between(train, train)
     np.fill_diagonal(distance, 0)
-    median = float(np.median(distance[np.triu_indices(len(distance), 1)]))
+    pairs = distance[np.triu_indices(len(distance), 1)]
+    median = float(np.median(pairs) or pairs.max() or 1.0)  # estimates with many neighbours may all be 0
     mean, std = np.mean(some.log10_mass), np.std(some.log10_mass)
     target = (some.log10_mass - mean) / std
     searches = {

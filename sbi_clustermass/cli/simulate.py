@@ -12,6 +12,8 @@ from rich.console import Console
 from clustermocks.io.atomic import check_output
 from sbi_clustermass.cli.options import Jobs, Seed
 
+_FEWEST = 5  # galaxies of a cluster in mocks of all surveys
+
 
 def simulate(
     out: str,
@@ -39,11 +41,20 @@ def simulate(
         masses: flat (in log10 mass), power-law (falling, to train for population fits) or mass-function (Tinker et al.
             2008).
         preset: realistic (all galaxies, recentred), clustered (the same among neighbours that cluster as in N-body
-            boxes) or ho2019 (the published mocks).
+            boxes), surveys (the same, dominant, each 25 observed in another way: redshift, field, depth, completeness
+            and more from SurveyPrior, galaxies from PhysicsPrior) or ho2019 (the published mocks).
         dominant: Whether a cluster is kept only where no heavier halo is in its cylinder: for surveys.
         lines: Lines of sight through each halo, a cluster each; members are shared.
     """
-    from clustermocks import FlatMasses, HaloMassFunction, HaloModel, PowerLawMasses
+    from clustermocks import (
+        FlatMasses,
+        HaloMassFunction,
+        HaloModel,
+        Observation,
+        PhysicsPrior,
+        PowerLawMasses,
+        SurveyPrior,
+    )
     from clustermocks.io.registry import lookup
     from sbi_clustermass.cli.progress import stage
 
@@ -53,22 +64,23 @@ def simulate(
     presets = {
         "realistic": HaloModel(),
         "clustered": HaloModel().with_clustering(),
+        "surveys": replace(HaloModel(), observation=Observation(min_galaxies=_FEWEST)).with_clustering(),
         "ho2019": HaloModel.ho2019(),
     }
-    model = lookup("preset", preset, presets)
-    model = replace(model, dominant=dominant)
+    drawn_from = {"surveys": SurveyPrior(), "physics": PhysicsPrior()} if preset == "surveys" else {}
+    model = replace(lookup("preset", preset, presets), dominant=dominant or preset == "surveys")
     draws = {
         "flat": FlatMasses(low, high),
         "power-law": PowerLawMasses(low, high),
         "mass-function": HaloMassFunction(low=low, high=high),
     }
     drawn = lookup("mass distribution", masses, draws).draw(n, seed)
-    console = Console()
+    console, options = Console(), {"seed": seed, "lines_of_sight": lines, "n_jobs": jobs}
     with stage("simulating clusters", n * lines, console) as advance:
         if folder:
-            mocks = model.simulate_to(out, drawn, seed=seed, lines_of_sight=lines, n_jobs=jobs, progress=advance)
+            mocks = model.simulate_to(out, drawn, progress=advance, **options, **drawn_from)
         else:
-            mocks = model.simulate(drawn, seed=seed, lines_of_sight=lines, n_jobs=jobs, progress=advance)
+            mocks = model.simulate(drawn, progress=advance, **options, **drawn_from)
             mocks.to_parquet(out)
     least = model.observation.min_galaxies
     console.print(f"Wrote {out}: {len(mocks)} of {n * lines} clusters have {least} galaxies or more.", soft_wrap=True)

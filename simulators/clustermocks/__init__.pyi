@@ -16,7 +16,14 @@ from .haloes.mergers import Mergers as Mergers
 from .haloes.satellites import HaloGalaxies as HaloGalaxies
 from .haloes.triaxiality import Shapes as Shapes
 from .mocks.halo_model import HaloModel as HaloModel
-from .mocks.spectroscopy import RadialCompleteness as RadialCompleteness
+from .mocks.priors import (
+    PhysicsPrior as PhysicsPrior,
+    SurveyPrior as SurveyPrior,
+)
+from .mocks.survey import (
+    Footprint as Footprint,
+    RadialCompleteness as RadialCompleteness,
+)
 from .nbody.lightcone import observe_box as observe_box
 from .nbody.view import BoxView as BoxView
 from .observation import (

@@ -1,7 +1,9 @@
 """Registry of the simulators, and the provenance of a catalogue as a simulator or as text."""
 
+from collections.abc import Mapping
 from dataclasses import fields
 from types import MappingProxyType
+from typing import Any
 
 from clustermocks.catalogue.provenance import Provenance
 from clustermocks.io.settings import as_text, from_json
@@ -40,6 +42,7 @@ def provenance_as_text(provenance: Provenance) -> dict[str, str]:
         "completeness_range": provenance.completeness and _both(provenance.completeness),
         "velocity_error_range": provenance.velocity_error and _both(provenance.velocity_error),
         "redshifts": ", ".join(f"{z:g}" for z in provenance.redshifts) or None,
+        **{name: _ranges(prior) for name, prior in provenance.priors.items() if prior},
         "thinned_to": provenance.thinned_to and f"{_both(provenance.thinned_to)} galaxies",
         **provenance.notes,
     }
@@ -48,6 +51,10 @@ def provenance_as_text(provenance: Provenance) -> dict[str, str]:
 
 def _both(bounds: tuple[float, float]) -> str:
     return f"{bounds[0]:g} to {bounds[1]:g}"
+
+
+def _ranges(prior: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {_both(ends) if len(ends) == 2 else ends}" for name, ends in prior.items())
 
 
 def _range(bounds: tuple[int, int]) -> str:

@@ -19,8 +19,9 @@ def axes_of(picture) -> Any:
 
 @pytest.fixture(scope="module")
 def some(mocks):
-    """A few clusters, one line of sight a halo, the poorest among them with no galaxy to spare."""
-    return mocks.select(np.argsort(mocks.n_galaxies, kind="stable")[::15])
+    """A hundred clusters, one line of sight a halo, the poorest among them with no galaxy to spare."""
+    rising = np.argsort(mocks.n_galaxies, kind="stable")
+    return mocks.select(np.concatenate([rising[:6], rising[6::15]])[:100])
 
 
 @pytest.fixture(scope="module")

@@ -49,6 +49,7 @@ class Provenance:
         completeness: Lowest and highest share of a cluster's galaxies that were kept [1].
         velocity_error: Smallest and largest standard deviation of the velocity errors that were added [km/s].
         redshifts: Redshifts of the simulated shells, rising; empty if there is only one.
+        priors: Priors over surveys and physics from which settings were drawn, in JSON's types; empty if fixed.
         thinned_to: Fewest and most galaxies of clusters whose richness was drawn independently of their mass.
         notes: Further facts by name, as text for a reader.
     """
@@ -63,6 +64,7 @@ class Provenance:
     completeness: Range | None = None
     velocity_error: Range | None = None
     redshifts: tuple[float, ...] = ()
+    priors: Mapping[str, Any] = field(default_factory=dict)
     thinned_to: tuple[int, int] | None = None
     notes: Mapping[str, str] = field(default_factory=dict)
 

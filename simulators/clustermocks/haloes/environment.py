@@ -17,7 +17,7 @@ from clustermocks.haloes.cosmology import (
     Cosmology,
     Values,
     correlation_function,
-    halo_bias,
+    growth_factor,
     mass_function,
     nfw_mass,
     radius_200c,
@@ -25,11 +25,13 @@ from clustermocks.haloes.cosmology import (
 )
 from clustermocks.haloes.density_field import SMOOTHING, DensityField
 from clustermocks.haloes.satellites import HaloGalaxies
-from clustermocks.haloes.structure import Haloes
+from clustermocks.haloes.structure import Haloes, halo_biases
 
 MIN_SATELLITE_HOST = 11.7  # log10 M200c; with the default richness satellites then make 8.0e-3 h^3 Mpc^-3, as in MDPL2
 MAX_NEIGHBOUR = 15.7
+_MASSES = np.linspace(10.5, MAX_NEIGHBOUR, 1301)  # grid of tables, log10 M200c
 _BOOSTED = 2.0  # scale of the non-linear boost, in R200m
+_REACH = 1.5  # of a halo's galaxies, in r200c: R_vir is 1.2 to 1.35 of it
 _HEAVY = 13.0  # log10 M200c of neighbours that keep others of their kind away
 _OVERDRAWN = (3.0, 8.0)  # times as many light and heavy haloes are drawn as there are, and thinned by the field
 
@@ -78,9 +80,9 @@ CLUSTERED = Neighbours(boost=0.6, exclusion=1.5, bulk_velocity=150.0, infall_sca
 @final
 @dataclass(frozen=True)
 class SearchVolume:
-    """The space in which neighbours matter: within `radius` of the line of sight and `depth` of the cluster.
+    """The space in which galaxies matter: within `radius` of the line of sight and `depth` of the cluster.
 
-    Both are distances of a halo's centre [comoving h^-1 Mpc], in projection and in space.
+    Both are distances [comoving h^-1 Mpc], in projection and in space. Haloes matter that reach into it.
     """
 
     radius: float
@@ -104,7 +106,6 @@ class _Radii(NamedTuple):
     radius: Float[np.ndarray, "radius"]
     volume: Float[np.ndarray, "radius"]  # of the search volume inside r [(h^-1 Mpc)^3]
     clustered: Float[np.ndarray, "radius"]  # the same weighted with xi(r)
-    mean_xi: Float[np.ndarray, "radius"]  # linear, averaged over the sphere [1]
 
 
 class NeighbourHaloes(NamedTuple):
@@ -118,24 +119,37 @@ class NeighbourHaloes(NamedTuple):
 
 @lru_cache(maxsize=16)
 def _masses(low: float, redshift: float, cosmology: Cosmology, model: str) -> _Masses:
-    grid = np.linspace(low, MAX_NEIGHBOUR, 1001)
-    density = mass_function(10**grid, redshift, cosmology, model=model)
-    biased = density * halo_bias(10**grid, redshift, cosmology)
-    return _Masses(grid, *(cumulative_trapezoid(y, grid, initial=0.0) for y in (density, biased)))
+    density = mass_function(10**_MASSES, redshift, cosmology, model=model)
+    counts = [
+        cumulative_trapezoid(y, _MASSES, initial=0.0)
+        for y in (density, density * halo_biases(_MASSES, redshift, cosmology))
+    ]
+    above = low < _MASSES
+    grid = np.concatenate([[low], _MASSES[above]])
+    return _Masses(grid, *(np.append(0.0, count[above] - np.interp(low, _MASSES, count)) for count in counts))
 
 
 @lru_cache(maxsize=16)
-def _radii(space: SearchVolume) -> _Radii:
-    radius = np.geomspace(0.05, space.depth, 2001)
-    xi = correlation_function(radius, space.redshift, space.cosmology)
-    shell = 4 * np.pi * radius**2
-    # of a shell, the two caps within space.radius of the line of sight
-    caps = shell * (1 - np.sqrt(1 - np.minimum(space.radius / radius, 1) ** 2))
-    volume, clustered, sphere = (
-        cumulative_trapezoid(y, radius, initial=0.0) for y in (caps, caps * np.maximum(xi, 0), shell * xi)
-    )
+def _radii(space: SearchVolume, limit: float) -> _Radii:
+    """Table for haloes within a limit of the line of sight."""
+    radius, xi, _ = _linear_correlation(space.cosmology)
+    growth = float(growth_factor(space.redshift, space.cosmology)) ** 2
+    inside = radius < space.depth
+    grid = np.append(radius[inside], space.depth)
+    xi = growth * np.maximum(np.interp(grid, radius, xi), 0)
+    # of a shell, the two caps within the limit
+    caps = 4 * np.pi * grid**2 * (1 - np.sqrt(1 - np.minimum(limit / grid, 1) ** 2))
+    return _Radii(grid, *(cumulative_trapezoid(y, grid, initial=0.0) for y in (caps, caps * xi)))
+
+
+@lru_cache(maxsize=16)
+def _linear_correlation(cosmology: Cosmology) -> tuple[Values, Values, Values]:
+    """Distances [h^-1 Mpc], and the linear correlation function today there and averaged over the sphere inside."""
+    radius = np.geomspace(0.05, 500, 2401)
+    xi = correlation_function(radius, 0.0, cosmology)
+    sphere = cumulative_trapezoid(4 * np.pi * radius**2 * xi, radius, initial=0.0)
     inner = 4 / 3 * np.pi * radius[0] ** 3
-    return _Radii(radius, volume, clustered, (sphere + inner * xi[0]) / (4 / 3 * np.pi * radius**3))
+    return radius, xi, (sphere + inner * xi[0]) / (4 / 3 * np.pi * radius**3)
 
 
 @lru_cache(maxsize=16)
@@ -150,7 +164,7 @@ def central_threshold(
     Raises:
         ValueError: if satellites alone exceed the density, or centrals would be needed below 10^10.5.
     """
-    table = _masses(10.5, redshift, cosmology, model)
+    table = _masses(_MASSES[0], redshift, cosmology, model)
     satellites = np.where(table.log10_mass >= MIN_SATELLITE_HOST, galaxies.mean_number(table.log10_mass), 0.0)
     satellite_density = np.trapezoid(satellites * np.gradient(table.count, table.log10_mass), table.log10_mass)
     wanted = tracer_density - satellite_density
@@ -194,9 +208,7 @@ def infall_velocity(
     return -growth * hubble * radius / 3 * contrast * (1 + contrast) ** -0.25 * np.exp(-contrast / crossing)
 
 
-def _draw_positions(
-    radius: Float[np.ndarray, "halo"], limit: float, rng: np.random.Generator
-) -> Float[np.ndarray, "halo 3"]:
+def _draw_positions(radius: Values, limit: float, rng: np.random.Generator) -> Float[np.ndarray, "halo 3"]:
     """Points at given distances, uniform on the two caps of the sphere that are within limit of the line of sight."""
     lowest = np.sqrt(1 - np.minimum(limit / radius, 1) ** 2)
     cosine = lowest + (1 - lowest) * rng.uniform(size=len(radius))
@@ -208,54 +220,58 @@ def _draw_positions(
 
 def _place(
     clusters: Haloes, bias: Values, rng: np.random.Generator, *, neighbours: Neighbours, space: SearchVolume
-) -> tuple[Int[np.ndarray, "halo"], Values, Values]:
-    """Cluster, mass and distance of haloes of density n(M') [1 + b b' xi(r)]: a uniform and a clustered set."""
+) -> tuple[Int[np.ndarray, "halo"], Values, Float[np.ndarray, "halo 3"]]:
+    """Cluster, mass and position of haloes of density n(M') [1 + b b' xi(r)]: a uniform and a clustered set.
+
+    Light haloes, which are many, are drawn in a narrower cylinder than heavy ones, which reach farther.
+    """
     masses = _masses(space.min_log10_mass, space.redshift, space.cosmology, neighbours.mass_function)
-    radii = _radii(space)
     overdensity = 200 * space.cosmology.matter_fraction(space.redshift)
     scale = _BOOSTED * clusters.r_200c * radius_ratio(clusters.c_200c, overdensity)
     drawn = []
-    for in_mass, in_radius, amplitude, boost in (
-        (masses.count, radii.volume, np.ones_like(bias), 0.0),
-        (masses.biased, radii.clustered, bias, neighbours.boost),
-    ):
-        if neighbours.clustered:
-            below = np.interp(_HEAVY, masses.log10_mass, in_mass)
-            in_mass = _OVERDRAWN[0] * in_mass + (_OVERDRAWN[1] - _OVERDRAWN[0]) * np.maximum(in_mass - below, 0)
-        # boosted at every radius, then thinned to where it is
-        cluster = np.repeat(np.arange(len(bias)), rng.poisson((1 + boost) * amplitude * in_mass[-1] * in_radius[-1]))
-        log10_mass = np.interp(rng.uniform(0, in_mass[-1], len(cluster)), in_mass, masses.log10_mass)
-        radius = np.interp(rng.uniform(0, in_radius[-1], len(cluster)), in_radius, radii.radius)
-        wanted = 1 + boost * np.exp(-((radius / scale[cluster]) ** 2))
-        kept = rng.uniform(0, 1 + boost, len(cluster)) < wanted if boost else slice(None)
-        drawn.append((cluster[kept], log10_mass[kept], radius[kept]))
-    cluster, log10_mass, radius = (np.concatenate(parts) for parts in zip(*drawn, strict=True))
-    apart = _are_apart(clusters, cluster, log10_mass, radius, neighbours, space)
-    return cluster[apart], log10_mass[apart], radius[apart]
+    for low, high, overdrawn in ((masses.log10_mass[0], _HEAVY, _OVERDRAWN[0]), (_HEAVY, MAX_NEIGHBOUR, _OVERDRAWN[1])):
+        times = overdrawn if neighbours.clustered else 1.0
+        limit = space.radius + _REACH * float(radius_200c(10**high, space.redshift, space.cosmology))
+        radii = _radii(space, limit)
+        for in_mass, in_radius, amplitude, boost in (
+            (masses.count, radii.volume, np.ones_like(bias), 0.0),
+            (masses.biased, radii.clustered, bias, neighbours.boost),
+        ):
+            first, last = np.interp((low, high), masses.log10_mass, in_mass)
+            # boosted at every radius, then thinned to where it is
+            mean = times * (1 + boost) * amplitude * (last - first) * in_radius[-1]
+            cluster = np.repeat(np.arange(len(bias)), rng.poisson(mean))
+            log10_mass = np.interp(rng.uniform(first, last, len(cluster)), in_mass, masses.log10_mass)
+            radius = np.interp(rng.uniform(0, in_radius[-1], len(cluster)), in_radius, radii.radius)
+            wanted = 1 + boost * np.exp(-((radius / scale[cluster]) ** 2))
+            kept = rng.uniform(0, 1 + boost, len(cluster)) < wanted if boost else slice(None)
+            position = _draw_positions(radius[kept], limit, rng)
+            drawn.append((cluster[kept], log10_mass[kept], position))
+    cluster, log10_mass, position = (np.concatenate(parts) for parts in zip(*drawn, strict=True))
+    r_200c = radius_200c(10**log10_mass, space.redshift, space.cosmology)
+    near = np.hypot(position[:, 0], position[:, 1]) < space.radius + _REACH * r_200c
+    near &= _are_apart(clusters, cluster, r_200c, position, neighbours)
+    return cluster[near], log10_mass[near], position[near]
 
 
 def draw_neighbours(
-    clusters: Haloes, rng: np.random.Generator, *, neighbours: Neighbours, space: SearchVolume, aperture: float
+    clusters: Haloes, rng: np.random.Generator, *, neighbours: Neighbours, space: SearchVolume
 ) -> NeighbourHaloes:
-    """Haloes around each cluster that can put galaxies within `aperture` [h^-1 Mpc] of its line of sight.
+    """Haloes around each cluster that can put galaxies into the search volume.
 
     Mean density n(M') [1 + b(M) b(M') xi(r)] outside the exclusion radius; velocities along the line of sight are
     infall plus a random bulk motion, and the flows of the density field where neighbours are clustered.
     """
-    bias = halo_bias(10**clusters.log10_mass, space.redshift, space.cosmology)
-    cluster, log10_mass, radius = _place(clusters, bias, rng, neighbours=neighbours, space=space)
-    position = _draw_positions(radius, space.radius, rng)
-    # R_vir is 1.2 to 1.35 r200c
-    reach = aperture + 1.5 * radius_200c(10**log10_mass, space.redshift, space.cosmology)
-    near = np.hypot(position[:, 0], position[:, 1]) < reach
-    cluster, log10_mass, radius, position = cluster[near], log10_mass[near], radius[near], position[near]
-    flow = np.zeros(len(radius))
+    bias = halo_biases(clusters.log10_mass, space.redshift, space.cosmology)
+    cluster, log10_mass, position = _place(clusters, bias, rng, neighbours=neighbours, space=space)
+    flow = np.zeros(len(cluster))
     if neighbours.clustered:
         rows, position, flow = _clustered(len(bias), cluster, log10_mass, position, rng, space)
-        cluster, log10_mass, radius = cluster[rows], log10_mass[rows], np.linalg.norm(position, axis=1)
-        apart = _are_apart(clusters, cluster, log10_mass, radius, neighbours, space)
-        cluster, log10_mass, radius = cluster[apart], log10_mass[apart], radius[apart]
-        position, flow = position[apart], flow[apart]
+        cluster, log10_mass = cluster[rows], log10_mass[rows]
+        r_200c = radius_200c(10**log10_mass, space.redshift, space.cosmology)
+        apart = _are_apart(clusters, cluster, r_200c, position, neighbours)
+        cluster, log10_mass, position, flow = cluster[apart], log10_mass[apart], position[apart], flow[apart]
+    radius = np.linalg.norm(position, axis=1)
     around = Haloes(*(field[cluster] for field in clusters))
     infall = mean_infall(radius, around, bias[cluster], neighbours, space)
     near_scatter = neighbours.infall_scatter * (clusters.v_200 * np.sqrt(clusters.r_200c))[cluster] / np.sqrt(radius)
@@ -267,12 +283,11 @@ def draw_neighbours(
 def _are_apart(
     clusters: Haloes,
     cluster: Int[np.ndarray, "halo"],
-    log10_mass: Values,
-    radius: Values,
+    r_200c: Values,
+    position: Float[np.ndarray, "halo 3"],
     neighbours: Neighbours,
-    space: SearchVolume,
 ) -> Bool[np.ndarray, "halo"]:
-    r_200c = radius_200c(10**log10_mass, space.redshift, space.cosmology)
+    radius = np.linalg.norm(position, axis=1)
     return radius > neighbours.exclusion * np.maximum(r_200c, clusters.r_200c[cluster])
 
 
@@ -291,7 +306,7 @@ def _clustered(
     """
     field = DensityField.draw(n, rng, redshift=space.redshift, cosmology=space.cosmology)
     contrast, flow = field.at(cluster, position)
-    bias, heavy = halo_bias(10**log10_mass, space.redshift, space.cosmology), log10_mass >= _HEAVY
+    bias, heavy = halo_biases(log10_mass, space.redshift, space.cosmology), log10_mass >= _HEAVY
     weight = field.weight(contrast, bias, np.where(heavy, _OVERDRAWN[1], np.inf))
     kept = rng.uniform(0, _OVERDRAWN[1], len(weight)) < weight
     times = np.where(heavy, kept, rng.poisson(weight / _OVERDRAWN[0]))
@@ -304,12 +319,13 @@ def _clustered(
 
 def mean_infall(radius: Values, clusters: Haloes, bias: Values, neighbours: Neighbours, space: SearchVolume) -> Values:
     """Mean radial velocity `infall_velocity` at distances from clusters of some bias [km/s]."""
-    radii = _radii(space)
+    growth = float(growth_factor(space.redshift, space.cosmology)) ** 2
+    distances, _, mean_xi = _linear_correlation(space.cosmology)
     return infall_velocity(
         radius,
         clusters,
         bias,
-        mean_xi=np.interp(radius, radii.radius, radii.mean_xi),
+        mean_xi=growth * np.interp(radius, distances, mean_xi),
         redshift=space.redshift,
         cosmology=space.cosmology,
         crossing=neighbours.crossing,

@@ -14,6 +14,7 @@ from scipy.ndimage import map_coordinates, spline_filter
 from scipy.special import erf
 
 from clustermocks.haloes.cosmology import Values, nfw_mass
+from clustermocks.haloes.interpolation import lagrange
 
 Anisotropy: TypeAlias = float | Float[np.ndarray, "*batch"] | Literal["mamon_lokas"]
 
@@ -169,20 +170,13 @@ class DensityTable(NamedTuple):
 
 def density_table(tracers: Tracers) -> DensityTable:
     """Density of galaxies, interpolated in ln c_mass and edge between twelve exact ones, which are remembered."""
-    first_c, c_weights = _lagrange(np.log(tracers.c_mass) / _LOG_C, 4)
-    first_edge, edge_weights = _lagrange(tracers.edge / _EDGE, 3)
+    first_c, c_weights = lagrange(np.log(tracers.c_mass) / _LOG_C, 4)
+    first_edge, edge_weights = lagrange(tracers.edge / _EDGE, 3)
     mixed = np.zeros((_DEPTHS, _SPEEDS))
     for i, j in np.ndindex(4, 3):
         knot = _knot(first_c + i, tracers.c_galaxy, first_edge + j, tracers.anisotropy)
         mixed += c_weights[i] * edge_weights[j] * knot
     return DensityTable(mixed)
-
-
-def _lagrange(place: float, points: int) -> tuple[int, list[float]]:
-    """First of the whole numbers around a place, and the weights that interpolate between them."""
-    first = int(np.ceil(place - points / 2))
-    t = place - first - np.arange(points)
-    return first, [float(np.prod([t[j] / (i - j) for j in range(points) if j != i])) for i in range(points)]
 
 
 @lru_cache(maxsize=2048)

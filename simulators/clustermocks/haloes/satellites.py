@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 from scipy.ndimage import map_coordinates
 
 from clustermocks.haloes.cosmology import Values, nfw_mass
+from clustermocks.haloes.interpolation import lagrange
 from clustermocks.haloes.jeans import HIGHEST_BETA, LOWEST_BETA, anisotropy_at, radial_dispersion
 from clustermocks.haloes.mergers import NONE, SOME, Mergers, draw_clumps
 from clustermocks.haloes.structure import Haloes, nfw_radii
@@ -24,6 +25,7 @@ _BOUND_BIASES = (0.910, 0.962, 1.017, 1.068)  # where the fastest galaxies are d
 OUTSKIRTS = 3.0  # how far a halo's own galaxies reach, in r200c
 _LOG_X = np.linspace(np.log(1e-3), np.log(3.0), 161)  # radius / r200c
 _LOG_C = np.linspace(np.log(0.5), np.log(120.0), 81)  # concentration
+_USUAL_C, _LOG_C_STEP, _BETA_STEP = 2.6, 0.4, 0.1  # of the galaxies' concentrations and anisotropies with exact tables
 
 
 @final
@@ -43,6 +45,8 @@ class HaloGalaxies:
             whatever disturbs equilibrium but shapes and mergers. Tuned: with those it makes the pure M-sigma relation's
             scatter along one line of sight, .069 dex (Ho et al. 2019; Saro et al. 2013, ApJ 772, 47: 30-40 % in mass).
         velocity_bias: Dispersion over that of equilibrium [1]; None for the tuned function `velocity_bias` of mass.
+        dispersion_factor: Further factor on the dispersion, at 10^14.5 h^-1 Msun [1].
+        dispersion_slope: Change of this factor with log10 M200c [1/dex].
         anisotropy: Velocity anisotropy beta, -1 to .5, the same everywhere, or "mamon_lokas": 0 in the centre, .5 far
             out (Mamon & Lokas 2005, MNRAS 363, 705).
         turnaround: How far galaxies get from a halo, in r200c: 4.96 +- 1.48 in observed clusters (Rines & Diaferio
@@ -60,6 +64,8 @@ class HaloGalaxies:
     concentration_scatter: float = 0.16
     velocity_scatter: float = 0.07
     velocity_bias: float | None = None
+    dispersion_factor: float = 1.0
+    dispersion_slope: float = 0.0
     anisotropy: float | Literal["mamon_lokas"] = 0.0
     turnaround: float | None = None
     shapes: Shapes = TRIAXIAL
@@ -67,7 +73,7 @@ class HaloGalaxies:
     central: bool = True
 
     def __post_init__(self) -> None:
-        for name in ("richness", "galaxy_concentration", "velocity_bias"):
+        for name in ("richness", "galaxy_concentration", "velocity_bias", "dispersion_factor"):
             if getattr(self, name) is not None and not getattr(self, name) > 0:
                 raise ValueError(f"HaloGalaxies: {name} must be positive, found {getattr(self, name)!r}.")
         for name in ("richness_scatter", "concentration_scatter", "velocity_scatter"):
@@ -107,9 +113,27 @@ def velocity_bias(log10_mass: ArrayLike, turnaround: float | None = None) -> Val
 
 @lru_cache(maxsize=16)
 def _jeans_table(galaxies: HaloGalaxies) -> Float[np.ndarray, "concentration radius"]:
+    """Radial dispersion [V200], interpolated to 3e-4 in the galaxies' concentration and in a constant anisotropy."""
+    c_galaxy, beta = galaxies.galaxy_concentration, galaxies.anisotropy
+    if c_galaxy is None or beta == "mamon_lokas":
+        return np.exp(_log_jeans(c_galaxy, beta))
+    first_c, c_weights = lagrange(np.log(c_galaxy / _USUAL_C) / _LOG_C_STEP, 4)
+    first_beta, beta_weights = lagrange(beta / _BETA_STEP, 4, highest=round(HIGHEST_BETA / _BETA_STEP))
+    log_sigma = np.zeros((len(_LOG_C), len(_LOG_X)))
+    for i, j in np.ndindex(4, 4):
+        if weight := c_weights[i] * beta_weights[j]:
+            knot = _USUAL_C * float(np.exp(_LOG_C_STEP * (first_c + i))), _BETA_STEP * (first_beta + j)
+            log_sigma += weight * _log_jeans(*knot)
+    return np.exp(log_sigma)
+
+
+@lru_cache(maxsize=256)
+def _log_jeans(
+    c_galaxy: float | None, anisotropy: float | Literal["mamon_lokas"]
+) -> Float[np.ndarray, "concentration radius"]:
     c_mass = np.exp(_LOG_C)[:, None]
-    c_galaxy = c_mass if galaxies.galaxy_concentration is None else galaxies.galaxy_concentration
-    return radial_dispersion(np.exp(_LOG_X), c_mass, c_galaxy, galaxies.anisotropy)
+    of_galaxies = c_mass if c_galaxy is None else c_galaxy
+    return np.log(radial_dispersion(np.exp(_LOG_X), c_mass, of_galaxies, anisotropy))
 
 
 def tabulated_dispersion(x: Values, c_mass: Values, galaxies: HaloGalaxies) -> Values:
@@ -152,6 +176,7 @@ def draw_satellites(
     direction, unit = _orbits(halo, x, haloes.c_200c[halo], rng, anisotropy=galaxies.anisotropy, shapes=shapes)
     amplitude = haloes.v_200 * np.exp(galaxies.velocity_scatter * rng.standard_normal(len(mean)))
     amplitude = amplitude * (galaxies.velocity_bias or velocity_bias(haloes.log10_mass, galaxies.turnaround))
+    amplitude *= galaxies.dispersion_factor + galaxies.dispersion_slope * (haloes.log10_mass - 14.5)
     sigma = amplitude[halo] * tabulated_dispersion(x, haloes.c_200c[halo], galaxies)
     separation, v_jeans = (x * haloes.r_200c[halo])[:, None] * direction, sigma[:, None] * unit
     if galaxies.turnaround is not None:

@@ -15,6 +15,7 @@ from clustermocks.haloes.cosmology import (
     Cosmology,
     Values,
     concentration,
+    halo_bias,
     nfw_mass,
     radius_200c,
     truncation_radius,
@@ -69,6 +70,11 @@ def table_in_mass(
     """Grid of log10 M200c [dex], from its lowest and highest value and its size, and a function of mass on it."""
     grid = np.linspace(*span)
     return grid, function(10**grid, redshift, cosmology)
+
+
+def halo_biases(log10_mass: ArrayLike, redshift: float, cosmology: Cosmology) -> Values:
+    """Linear bias [1] of haloes of log10 M200c [dex, 10.5 to 16.5], `cosmology.halo_bias` interpolated to 1e-4."""
+    return np.interp(np.asarray(log10_mass, float), *table_in_mass(halo_bias, (10.5, 16.5, 601), redshift, cosmology))
 
 
 def nfw_radii(fraction: ArrayLike, x_max: ArrayLike) -> Values:

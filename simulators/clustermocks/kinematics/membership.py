@@ -4,6 +4,7 @@ Distances are comoving [h^-1 Mpc], velocities [km/s]. A function of one cluster'
 """
 
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from typing import Literal, Protocol
 
 import numpy as np
@@ -146,4 +147,11 @@ def members(clusters: Clusters, removal: Removal) -> Kept:
     """Which galaxies are kept, one cluster after another as in `Catalogue.galaxy_column`."""
     keep = lookup("removal of interlopers", removal, REMOVALS)
     masks = [keep(*clusters.galaxies(i)) for i in range(len(clusters))]
+    return np.concatenate([np.zeros(0, bool), *masks])
+
+
+def kept_by(removal: Removal, R_proj: GalaxyColumn, v_los: GalaxyColumn, cluster: np.ndarray, *, n: int) -> Kept:
+    """Which galaxies are kept of n clusters, whose index is in `cluster`, rising."""
+    keep, edges = lookup("removal of interlopers", removal, REMOVALS), np.searchsorted(cluster, np.arange(n + 1))
+    masks = [keep(R_proj[first:last], v_los[first:last]) for first, last in pairwise(edges)]
     return np.concatenate([np.zeros(0, bool), *masks])

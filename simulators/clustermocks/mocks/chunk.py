@@ -3,59 +3,81 @@
 Masses are M200c [h^-1 Msun], lengths comoving [h^-1 Mpc], velocities [km/s]. The line of sight is the third axis.
 """
 
-from typing import Literal, Protocol
+from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from clustermocks.catalogue.ragged import sorted_by_cluster
-from clustermocks.haloes.cosmology import halo_bias, radius_200c
 from clustermocks.haloes.environment import (
-    MAX_NEIGHBOUR,
     MIN_SATELLITE_HOST,
     NeighbourHaloes,
-    Neighbours,
     SearchVolume,
     central_threshold,
     draw_neighbours,
     mean_infall,
 )
-from clustermocks.haloes.satellites import HaloGalaxies, Satellites, draw_satellites
-from clustermocks.haloes.structure import Haloes, draw_haloes, truncation_radii
+from clustermocks.haloes.satellites import Satellites, draw_satellites
+from clustermocks.haloes.structure import Haloes, draw_haloes, halo_biases, truncation_radii
 from clustermocks.mocks.blending import NearbyHaloes, eligible, heaviest_in_cylinder
+from clustermocks.mocks.cluster_model import ClusterModel
+from clustermocks.mocks.priors import Priors
 from clustermocks.mocks.sightlines import Sightlines
-from clustermocks.mocks.spectroscopy import IntrinsicGalaxies, ObservedClusters, SurveyChoices, observe
-from clustermocks.observation import line_of_sight_velocity
+from clustermocks.mocks.spectroscopy import IntrinsicGalaxies, ObservedClusters, observe
+from clustermocks.observation import Observation, line_of_sight_velocity
 
 VELOCITY_MARGIN = 3000.0  # peculiar velocity and shift of the centre that can bring a galaxy into the window [km/s]
+GROUP = 25  # hosts that share a draw from the priors: part of what a seed means
+MOST_DRAWS = 2000  # of a line of sight to a dominant cluster
+RIVAL_APERTURE, RIVAL_V_CUT = 1.6, 2500.0  # largest cylinder in which a redrawn cluster must be the heaviest
 
 
-class ClusterModel(SurveyChoices, Protocol):
-    """What clusters and their surroundings are drawn from; a dataclass, `HaloModel`, documented there."""
+class Surroundings(NamedTuple):
+    """Haloes around clusters, log10 mass of the heaviest in each cylinder [dex], and how often lines were drawn."""
 
-    @property
-    def interlopers(self) -> Literal["satellites", "all"]: ...
-    @property
-    def tracer_density(self) -> float: ...
-    @property
-    def dominant(self) -> bool: ...
-    @property
-    def galaxies(self) -> HaloGalaxies: ...
-    @property
-    def neighbours(self) -> Neighbours: ...
+    haloes: NeighbourHaloes
+    rival: Float[np.ndarray, "cluster"]
+    draws: Int[np.ndarray, "cluster"]
 
 
 def simulate_chunk(
     model: ClusterModel,
+    priors: Priors,
     log10_mass: Float[np.ndarray, "host"],
     n_lines: Int[np.ndarray, "host"],
     stream: np.random.SeedSequence,
 ) -> ObservedClusters:
-    """Draw, observe and cut one chunk of hosts, each along some lines of sight."""
-    rng, sights = np.random.default_rng(stream), Sightlines.from_counts(n_lines)
-    clusters, around, galaxies = populate(model, log10_mass, rng, sights)
+    """Draw, observe and cut one chunk of hosts, each along some lines of sight; under priors in groups that share one.
+
+    Under priors a line of sight to a dominant cluster is drawn again until no heavier halo is in it: masses are then
+    as they were drawn, under every condition.
+    """
+    if not priors:
+        return _simulate(model, log10_mass, n_lines, np.random.default_rng(stream), redraw=False)
+    first = range(0, len(log10_mass), GROUP)
+    groups = []
+    for start, child in zip(first, stream.spawn(len(first)), strict=True):
+        rng, part = np.random.default_rng(child), slice(start, start + GROUP)
+        drawn, values = priors.draw(model, rng)
+        seen = _simulate(drawn, log10_mass[part], n_lines[part], rng, redraw=model.dominant)
+        columns = {name: np.full(len(seen.counts), value) for name, value in values.items()}
+        host = seen.clusters["host"] + start
+        groups.append(seen._replace(clusters={**seen.clusters, "host": host, **columns}))
+    return ObservedClusters.concatenate(groups)
+
+
+def _simulate(
+    model: ClusterModel,
+    log10_mass: Float[np.ndarray, "host"],
+    n_lines: Int[np.ndarray, "host"],
+    rng: np.random.Generator,
+    *,
+    redraw: bool,
+) -> ObservedClusters:
+    sights = Sightlines.from_counts(n_lines)
+    clusters, around, galaxies = populate(model, log10_mass, rng, sights, redraw=redraw)
     seen = observe(model, clusters.R_vir, galaxies, rng)
-    rival = _heaviest_neighbour(model, around, n=len(clusters.log10_mass))
     return seen._replace(
         clusters={
             "host": sights.host,
@@ -63,8 +85,9 @@ def simulate_chunk(
             "concentration": clusters.c_200c,
             **dict(zip(("sight_x", "sight_y", "sight_z"), sights.axes[:, 2].T, strict=True)),
             **seen.clusters,
-            "log10_mass_rival": rival,
-            "eligible": eligible(rival, clusters.log10_mass, dominant=model.dominant),
+            "log10_mass_rival": around.rival,
+            **({"lines_drawn": around.draws} if redraw else {}),
+            "eligible": eligible(around.rival, clusters.log10_mass, dominant=model.dominant),
         }
     )
 
@@ -74,18 +97,44 @@ def populate(
     log10_mass: Float[np.ndarray, "host"],
     rng: np.random.Generator,
     sights: Sightlines | None = None,
-) -> tuple[Haloes, NeighbourHaloes, IntrinsicGalaxies]:
+    *,
+    redraw: bool = False,
+) -> tuple[Haloes, Surroundings, IntrinsicGalaxies]:
     """Clusters, the haloes around them, and all their galaxies, before they are observed.
 
     Each line of sight is a cluster of its own: its members are those of its host, rotated; its neighbours are drawn
-    for it. The default is one line for each host.
+    for it, with `redraw` again until none of them is a heavier rival. The default is one line for each host.
     """
     sights = Sightlines.from_counts(np.ones(len(log10_mass), int)) if sights is None else sights
     hosts = _haloes(model, log10_mass, rng)
     clusters = Haloes(*(column[sights.host] for column in hosts))
-    around = _neighbours(model, clusters, rng)
+    around = _surroundings(model, clusters, rng, redraw=redraw)
     members = _moving(model, sights.through(_members(model, hosts, rng)))
-    return clusters, around, sorted_by_cluster(members, _interloper_galaxies(model, around, rng))
+    return clusters, around, sorted_by_cluster(members, _interloper_galaxies(model, around.haloes, rng))
+
+
+def _surroundings(model: ClusterModel, clusters: Haloes, rng: np.random.Generator, *, redraw: bool) -> Surroundings:
+    observation, n = model.observation, len(clusters.log10_mass)
+    haloes = _neighbours(model, clusters, rng)
+    draws = np.ones(n, int)
+    if redraw:
+        narrow = min(observation.aperture, RIVAL_APERTURE), min(observation.v_cut, RIVAL_V_CUT)
+        observation = replace(observation, aperture=narrow[0], v_cut=narrow[1])
+    rival = _heaviest_neighbour(model, haloes, observation, n=n)
+    while redraw and (again := np.flatnonzero(rival > clusters.log10_mass)).size:
+        if draws.max() == MOST_DRAWS:
+            mass = float(clusters.log10_mass[again[0]])
+            raise ValueError(
+                f"HaloModel: none of {MOST_DRAWS} lines of sight to a cluster of 10^{mass:.2f} h^-1 Msun is without a "
+                "heavier halo.\n  try:    a higher lowest mass, or dominant=False"
+            )
+        fresh = _neighbours(model, Haloes(*(column[again] for column in clusters)), rng)
+        rival[again] = _heaviest_neighbour(model, fresh, observation, n=len(again))
+        draws[again] += 1
+        kept = ~np.isin(haloes.cluster, again)
+        fresh = fresh._replace(cluster=again[fresh.cluster])
+        haloes = NeighbourHaloes(*(np.concatenate([a[kept], b]) for a, b in zip(haloes, fresh, strict=True)))
+    return Surroundings(haloes, rival, draws)
 
 
 def _haloes(model: ClusterModel, log10_mass: Float[np.ndarray, "halo"], rng: np.random.Generator) -> Haloes:
@@ -122,7 +171,7 @@ def _falling(model: ClusterModel, hosts: Haloes, satellites: Satellites) -> Sate
     radius = np.linalg.norm(satellites.separation, axis=1)
     outside = np.flatnonzero(radius > hosts.R_vir[satellites.halo])
     radius, clusters = radius[outside], Haloes(*(column[satellites.halo[outside]] for column in hosts))
-    bias = halo_bias(10**clusters.log10_mass, redshift, cosmology)
+    bias = halo_biases(clusters.log10_mass, redshift, cosmology)
     infall = mean_infall(radius, clusters, bias, model.neighbours, _search_volume(model, _central_threshold(model)))
     physical = infall + cosmology.hubble(redshift) / (1 + redshift) * radius
     velocity = satellites.v_jeans.copy()
@@ -139,10 +188,9 @@ def _central_threshold(model: ClusterModel) -> float:
 
 def _search_volume(model: ClusterModel, threshold: float) -> SearchVolume:
     observation, cosmology = model.observation, model.cosmology
-    reach = 1.4 * radius_200c(10**MAX_NEIGHBOUR, observation.redshift, cosmology)
     velocity = observation.v_cut + VELOCITY_MARGIN
     return SearchVolume(
-        radius=float(_search_radius(model) + reach),
+        radius=model.search_radius,
         depth=float(velocity * (1 + observation.redshift) / cosmology.hubble(observation.redshift)),
         min_log10_mass=min(MIN_SATELLITE_HOST, threshold),
         redshift=observation.redshift,
@@ -150,20 +198,17 @@ def _search_volume(model: ClusterModel, threshold: float) -> SearchVolume:
     )
 
 
-def _search_radius(model: ClusterModel) -> float:
-    """Distance from the true centre within which the cylinder may lie: a wrong centre is never 5 sigma off."""
-    return model.observation.aperture + 5 * model.centre_error
-
-
 def _neighbours(model: ClusterModel, clusters: Haloes, rng: np.random.Generator) -> NeighbourHaloes:
     """Haloes around each cluster."""
     space = _search_volume(model, _central_threshold(model))
-    return draw_neighbours(clusters, rng, neighbours=model.neighbours, space=space, aperture=_search_radius(model))
+    return draw_neighbours(clusters, rng, neighbours=model.neighbours, space=space)
 
 
-def _heaviest_neighbour(model: ClusterModel, around: NeighbourHaloes, *, n: int) -> Float[np.ndarray, "cluster"]:
+def _heaviest_neighbour(
+    model: ClusterModel, around: NeighbourHaloes, observation: Observation, *, n: int
+) -> Float[np.ndarray, "cluster"]:
     """Log10 mass of the heaviest neighbour that reaches into each cluster's cylinder [dex]; NaN where none does."""
-    observation, cosmology = model.observation, model.cosmology
+    cosmology = model.cosmology
     v_los = line_of_sight_velocity(around.position[:, 2], around.v_peculiar, 0.0, observation.redshift, cosmology)
     rivals = NearbyHaloes(around.cluster, around.log10_mass, np.hypot(*around.position[:, :2].T), v_los)
     return heaviest_in_cylinder(rivals, n=n, observation=observation, cosmology=cosmology)

@@ -4,9 +4,9 @@ Masses are M200c [h^-1 Msun], lengths comoving [h^-1 Mpc], velocities [km/s].
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, final
+from typing import final
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -14,13 +14,12 @@ from numpy.typing import ArrayLike
 
 from clustermocks.catalogue.catalogue import Catalogue
 from clustermocks.catalogue.folder import StoredCatalogue
-from clustermocks.haloes.cosmology import CRITICAL_DENSITY, MDPL2, Cosmology
-from clustermocks.haloes.environment import CLUSTERED, Neighbours
+from clustermocks.haloes.cosmology import CRITICAL_DENSITY, MDPL2
+from clustermocks.haloes.environment import CLUSTERED
 from clustermocks.haloes.satellites import HaloGalaxies
-from clustermocks.io.settings import check_ranges
+from clustermocks.mocks.cluster_model import ClusterModel
+from clustermocks.mocks.priors import PhysicsPrior, Priors, SurveyPrior
 from clustermocks.mocks.run import MockRun
-from clustermocks.mocks.spectroscopy import SURVEY_RANGES, RadialCompleteness
-from clustermocks.observation import Observation
 
 LOWEST, HIGHEST = 12.5, 15.7
 MOST_LINES = 1000
@@ -30,56 +29,16 @@ _VIRIAL_MASS = 1.20  # mass inside R_vir over M200c of cluster haloes
 
 @final
 @dataclass(frozen=True)
-class HaloModel:
+class HaloModel(ClusterModel):
     """Clusters as triaxial NFW haloes of galaxies, some merging, among neighbours drawn from the mass function.
 
     The default is the realistic sample, on which estimators for observed clusters train: all galaxies down to a number
     density, the cluster's redshift and centre known only as data know them. `HaloModel.ho2019()` reproduces
-    the published mocks.
-
-    Attributes:
-        observation: Redshift, cylinder and least number of galaxies.
-        cosmology: Background, power spectrum.
-        interlopers: "satellites": only satellites of haloes are galaxies, as in Ho et al.'s mocks. "all": also the
-            centrals of all haloes and of the cluster itself, and galaxies that orbit beyond its R_vir.
-        tracer_density: Number of galaxies per volume with "all", which sets the lightest halo with a central
-            [h^3 Mpc^-3]; .0245 is that of UniverseMachine galaxies in MDPL2 with M_acc > 10^11 h^-1 Msun.
-        recentre: Measure the cluster's redshift from its galaxies, by the function used for observed data.
-        centre_error: Gaussian error of the centre on each sky axis [comoving h^-1 Mpc]. A choice: offsets of bright
-            cluster galaxies from X-ray centres are mostly below .1.
-        velocity_error: Gaussian error of a galaxy's velocity [km/s].
-        completeness: Probability that a galaxy has a redshift [1], the same everywhere or `RadialCompleteness`.
-        fibre_collision: Least angle between two galaxies of a cluster with redshifts [arcsec], as many comoving h^-1
-            Mpc as that spans at the cluster's redshift; 55 for SDSS (.09 h^-1 Mpc). Which of two goes is random;
-            galaxies inside the aperture collide whatever their velocity, as far in front and behind as neighbours are
-            simulated (v_cut + 3000 km/s), and before completeness thins them. 0 for none.
-        dominant: Whether a cluster counts only where no heavier halo reaches into its cylinder. Cluster finders do so
-            (percolation). Without it, groups near rich clusters pass any richness cut: they are few at a given mass,
-            but the mass function makes them a large share of a survey.
-        galaxies: How galaxies populate a halo.
-        neighbours: How haloes surround the cluster.
+    the published mocks. Its fields are those of `ClusterModel` and `Survey`.
 
     References:
         Ho et al. 2019, ApJ 887, 25 (mocks); Kodi Ramanah et al. 2020, arXiv:2003.05951.
     """
-
-    observation: Observation = field(default_factory=Observation)
-    cosmology: Cosmology = MDPL2
-    interlopers: Literal["satellites", "all"] = "all"
-    tracer_density: float = 0.0245
-    recentre: bool = True
-    centre_error: float = 0.05
-    velocity_error: float = 0.0
-    completeness: float | RadialCompleteness = 1.0
-    fibre_collision: float = 0.0
-    dominant: bool = False
-    galaxies: HaloGalaxies = field(default_factory=HaloGalaxies)
-    neighbours: Neighbours = field(default_factory=Neighbours)
-
-    def __post_init__(self) -> None:
-        if self.interlopers not in ("satellites", "all"):
-            raise ValueError(f"HaloModel: interlopers must be 'satellites' or 'all', found {self.interlopers!r}.")
-        check_ranges(self, tracer_density=(0, 1.0, "h^3 Mpc^-3"), **SURVEY_RANGES)
 
     @classmethod
     def ho2019(cls) -> "HaloModel":
@@ -127,6 +86,8 @@ class HaloModel:
         log10_masses: ArrayLike,
         *,
         seed: int,
+        surveys: SurveyPrior | None = None,
+        physics: PhysicsPrior | None = None,
         lines_of_sight: int | Int[np.ndarray, "host"] = 1,
         n_jobs: int | None = None,
         progress: Callable[[int], object] | None = None,
@@ -142,6 +103,11 @@ class HaloModel:
         Args:
             log10_masses: log10 M200c [dex of h^-1 Msun], (host,), 12.5 to 15.7.
             seed: Same seed and masses, same catalogue, whatever n_jobs.
+            surveys: Prior from which it is drawn how clusters are observed, for 25 hosts at a time, in place of this
+                model's own settings. Every draw is a column of the catalogue, whose `observation` states the median
+                redshift and the widest cylinder. Lines of sight to clusters that are not dominant, if the model asks
+                for dominance, are drawn again.
+            physics: Prior of galaxies in and around clusters, likewise.
             lines_of_sight: Number for every host, or for each, (host,): `np.where(masses > 14.6, 9, 3)`, say. Each
                 is a cluster of the catalogue, its direction in sight_x, sight_y, sight_z. Numbers that jump with mass
                 need `flatten` afterwards, or a training set's effective prior has a step.
@@ -156,7 +122,8 @@ class HaloModel:
             ValueError: if a mass is out of range, log10_masses is not one-dimensional, or there is no line of sight.
         """
         masses = _checked(log10_masses)
-        return MockRun(self, masses, _checked_lines(lines_of_sight, len(masses)), seed).simulate(n_jobs, progress)
+        lines = _checked_lines(lines_of_sight, len(masses))
+        return MockRun(self, masses, lines, seed, Priors(surveys, physics)).simulate(n_jobs, progress)
 
     def simulate_to(
         self,
@@ -164,6 +131,8 @@ class HaloModel:
         log10_masses: ArrayLike,
         *,
         seed: int,
+        surveys: SurveyPrior | None = None,
+        physics: PhysicsPrior | None = None,
         lines_of_sight: int | Int[np.ndarray, "host"] = 1,
         n_jobs: int | None = None,
         progress: Callable[[int], object] | None = None,
@@ -177,6 +146,8 @@ class HaloModel:
             folder: A new or empty folder, or one that the same call began. One call at a time may write there.
             log10_masses: log10 M200c [dex of h^-1 Msun], (host,), 12.5 to 15.7.
             seed: As for `simulate`.
+            surveys: As for `simulate`.
+            physics: As for `simulate`.
             lines_of_sight: As for `simulate`.
             n_jobs: As for `simulate`; workers need not see the folder.
             progress: Called with the number of clusters done, those of an earlier call included.
@@ -190,8 +161,8 @@ class HaloModel:
             OSError: if the disk is full or not writable; nothing half-written is left.
         """
         masses = _checked(log10_masses)
-        run = MockRun(self, masses, _checked_lines(lines_of_sight, len(masses)), seed)
-        return run.simulate_to(Path(folder), n_jobs, progress)
+        lines = _checked_lines(lines_of_sight, len(masses))
+        return MockRun(self, masses, lines, seed, Priors(surveys, physics)).simulate_to(Path(folder), n_jobs, progress)
 
 
 def _checked(log10_masses: ArrayLike) -> Float[np.ndarray, "cluster"]:

@@ -21,8 +21,10 @@ from clustermocks.catalogue.part_folder import HEADER
 from clustermocks.catalogue.provenance import Provenance
 from clustermocks.io.lock import claimed
 from clustermocks.io.parallel import ordered
-from clustermocks.io.settings import REVISION, flat, installed_version
-from clustermocks.mocks.chunk import ClusterModel, simulate_chunk
+from clustermocks.io.settings import REVISION, flat, installed_version, to_json
+from clustermocks.mocks.chunk import simulate_chunk
+from clustermocks.mocks.cluster_model import ClusterModel
+from clustermocks.mocks.priors import FIXED, Priors
 from clustermocks.mocks.spectroscopy import ObservedClusters
 
 CHUNK = 250  # most hosts that share a random stream: part of what a seed means
@@ -39,6 +41,7 @@ class MockRun:
     log10_mass: Float[np.ndarray, "host"]
     n_lines: Int[np.ndarray, "host"]
     seed: int
+    priors: Priors = FIXED
 
     @cached_property
     def edges(self) -> Int[np.ndarray, "chunk_and_one"]:
@@ -57,7 +60,7 @@ class MockRun:
     def _job(self, index: int) -> tuple:
         stream = np.random.SeedSequence(self.seed, spawn_key=(index,))  # what SeedSequence.spawn gives
         part = slice(self.edges[index], self.edges[index + 1])
-        return self.model, self.log10_mass[part], self.n_lines[part], stream
+        return self.model, self.priors, self.log10_mass[part], self.n_lines[part], stream
 
     def simulate(self, n_jobs: int | None, progress: Callable[[int], object] | None) -> Catalogue:
         """Simulate all chunks into one catalogue; see `HaloModel.simulate`."""
@@ -105,8 +108,9 @@ class MockRun:
         clusters, galaxies, counts = ObservedClusters.concatenate(chunks)
         before = np.repeat(self.edges[first : first + len(chunks)], [len(chunk.counts) for chunk in chunks])
         host_id = (self.seed % 2**31) * 2**32 + before + clusters["host"]
+        surveys = self.priors.surveys
         return Catalogue.from_arrays(
-            self.model.observation,
+            self.model.observation if surveys is None else surveys.summary(self.model.observation),
             self.model.cosmology,
             clusters={name: values for name, values in clusters.items() if name != "host"} | {"host_id": host_id},
             galaxies=galaxies,
@@ -117,6 +121,7 @@ class MockRun:
                 self.seed,
                 revision=REVISION,
                 lines_of_sight=(int(self.n_lines.min()), int(self.n_lines.max())),
+                priors=to_json(self.priors) if self.priors else {},
             ),
         )
 
@@ -131,6 +136,7 @@ class MockRun:
             "log10_masses": f"{len(mass)} from {mass.min():.6g} to {mass.max():.6g} (SHA-256 {_digest(mass)})",
             "lines_of_sight": lines,
             **flat(self.model),
+            **{name: text for name, text in flat(self.priors).items() if self.priors},
         }
 
 

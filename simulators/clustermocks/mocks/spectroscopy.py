@@ -4,18 +4,16 @@ Lengths are comoving [h^-1 Mpc], angles in seconds of arc, velocities [km/s]. Th
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple, Protocol, final
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from numpy.typing import ArrayLike
 from scipy.spatial import KDTree
 
-from clustermocks.haloes.cosmology import Cosmology, Values
-from clustermocks.io.settings import check_ranges
+from clustermocks.haloes.cosmology import Cosmology
+from clustermocks.kinematics.membership import kept_by
+from clustermocks.mocks.survey import WHOLE, Footprint, RadialCompleteness, Survey
 from clustermocks.observation import (
-    Observation,
     centre_velocities,
     in_cylinder,
     line_of_sight_velocity,
@@ -23,55 +21,6 @@ from clustermocks.observation import (
 )
 
 _ARCSEC = np.pi / 180 / 3600
-
-
-@final
-@dataclass(frozen=True)
-class RadialCompleteness:
-    """Probability that a galaxy has a redshift, linear in projected distance: from the centre to the aperture's edge.
-
-    Attributes:
-        centre: Probability at the assumed centre [1].
-        edge: Probability at the aperture, and for members beyond it [1].
-    """
-
-    centre: float
-    edge: float
-
-    def __post_init__(self) -> None:
-        check_ranges(self, centre=(0, 1), edge=(0, 1))
-
-    def __call__(self, R_proj: ArrayLike, aperture: float) -> Values:
-        """Probability [1] at a projected distance from the assumed centre [same unit as the aperture]."""
-        fraction = np.minimum(np.asarray(R_proj, float) / aperture, 1.0)
-        return self.centre + (self.edge - self.centre) * fraction
-
-
-SURVEY_RANGES = {
-    "centre_error": (0, 2.0, "h^-1 Mpc"),
-    "velocity_error": (0, 2000.0, "km/s"),
-    "completeness": (0, 1.0, "a fraction"),
-    "fibre_collision": (0, 3600.0, "arcsec"),
-}
-
-
-class SurveyChoices(Protocol):
-    """How clusters are observed: `HaloModel` for simulated ones, `BoxView` for those of a box; documented there."""
-
-    @property
-    def observation(self) -> Observation: ...
-    @property
-    def cosmology(self) -> Cosmology: ...
-    @property
-    def recentre(self) -> bool: ...
-    @property
-    def centre_error(self) -> float: ...
-    @property
-    def velocity_error(self) -> float: ...
-    @property
-    def completeness(self) -> float | RadialCompleteness: ...
-    @property
-    def fibre_collision(self) -> float: ...
 
 
 class IntrinsicGalaxies(NamedTuple):
@@ -100,25 +49,29 @@ class ObservedClusters(NamedTuple):
 
 
 class Targets(NamedTuple):
-    """Galaxies with a redshift: index among all galaxies, distance from the assumed centre, error of the velocity."""
+    """Galaxies with a redshift: index among all galaxies, distance from the assumed centre, errors of the velocity.
+
+    `v_wrong` is the velocity that a misread spectrum gives instead; NaN where the redshift is right.
+    """
 
     row: Int[np.ndarray, "target"]
     R_proj: Float[np.ndarray, "target"]
     v_error: Float[np.ndarray, "target"]
+    v_wrong: Float[np.ndarray, "target"]
 
 
 def observe(
-    choices: SurveyChoices, R_vir: Float[np.ndarray, "cluster"], galaxies: IntrinsicGalaxies, rng: np.random.Generator
+    survey: Survey, R_vir: Float[np.ndarray, "cluster"], galaxies: IntrinsicGalaxies, rng: np.random.Generator
 ) -> ObservedClusters:
     """Choose the galaxies of clusters at rest that get a redshift, and measure them."""
     n = len(R_vir)
     is_member = np.linalg.norm(galaxies.position, axis=1) < R_vir[galaxies.cluster]
-    targets = choose_targets(choices, galaxies.position[:, :2], galaxies.cluster, is_member, rng, n=n)
-    return measure(choices, galaxies, is_member, targets, v_cluster=np.zeros(n))
+    targets = choose_targets(survey, galaxies.position[:, :2], galaxies.cluster, is_member, rng, n=n)
+    return measure(survey, galaxies, is_member, targets, v_cluster=np.zeros(n))
 
 
 def measure(
-    choices: SurveyChoices,
+    survey: Survey,
     galaxies: IntrinsicGalaxies,
     is_member: Bool[np.ndarray, "galaxy"],
     targets: Targets,
@@ -129,18 +82,26 @@ def measure(
 
     Targets that are neither members nor in the cylinder are dropped.
     """
-    observation, n = choices.observation, len(v_cluster)
-    row, R_proj, v_error = targets
+    observation, n = survey.observation, len(v_cluster)
+    row, R_proj, v_error, v_wrong = targets
     cluster, is_member = galaxies.cluster[row], is_member[row]
     z_proj, v_peculiar = galaxies.position[row, 2], galaxies.v_peculiar[row]
     v_los = v_error + line_of_sight_velocity(
-        z_proj, v_peculiar, v_cluster[cluster], observation.redshift, choices.cosmology
+        z_proj, v_peculiar, v_cluster[cluster], observation.redshift, survey.cosmology
     )
+    v_los = np.where(np.isnan(v_wrong), v_los, v_wrong)
+    if survey.rounding:
+        step = survey.rounding / (1 + observation.redshift)
+        v_los = step * np.round(v_los / step)
     v_centre = np.zeros(n)
-    if choices.recentre:
+    if survey.recentre:
         v_centre = centre_velocities(v_los, cluster, R_proj < observation.aperture, n=n, v_cut=observation.v_cut)
         v_los = subtract_velocity(v_los, v_centre[cluster])
     inside = in_cylinder(R_proj, v_los, observation)
+    if survey.cleaning != "none":
+        inside[inside] = kept_by(survey.cleaning, R_proj[inside], v_los[inside], cluster[inside], n=n)
+        v_los, v_centre = _recentred(survey, v_los, v_centre, cluster, inside)
+        inside &= np.abs(v_los) < observation.v_cut
     kept = inside | is_member
     columns = {"R_proj": R_proj, "v_los": v_los, "is_member": is_member, "in_cylinder": inside}
     return ObservedClusters(
@@ -150,8 +111,23 @@ def measure(
     )
 
 
+def _recentred(
+    survey: Survey,
+    v_los: Float[np.ndarray, "target"],
+    v_centre: Float[np.ndarray, "cluster"],
+    cluster: Int[np.ndarray, "target"],
+    inside: Bool[np.ndarray, "target"],
+) -> tuple[Float[np.ndarray, "target"], Float[np.ndarray, "cluster"]]:
+    """Velocities and centres, measured again from the galaxies that a cleaning left, if the survey recentres."""
+    if not survey.recentre:
+        return v_los, v_centre
+    n, v_cut = len(v_centre), survey.observation.v_cut
+    further = centre_velocities(v_los, cluster, inside, n=n, v_cut=v_cut)
+    return subtract_velocity(v_los, further[cluster]), v_centre + further
+
+
 def choose_targets(
-    choices: SurveyChoices,
+    survey: Survey,
     sky: Float[np.ndarray, "galaxy 2"],
     cluster: Int[np.ndarray, "galaxy"],
     is_member: Bool[np.ndarray, "galaxy"],
@@ -162,16 +138,47 @@ def choose_targets(
     """Members and what lies inside the aperture of n clusters, less what has no fibre or no redshift.
 
     Positions on the sky are relative to the true centre [comoving h^-1 Mpc]. Random numbers are drawn first for the
-    centres, then for fibres, redshifts and velocities.
+    centres, then for footprints, fibres, redshifts and velocities.
     """
-    observation = choices.observation
-    centre = choices.centre_error * rng.standard_normal((n, 2))
-    R_proj = np.hypot(*(sky - centre[cluster]).T)
+    observation = survey.observation
+    centre = survey.centre_error * rng.standard_normal((n, 2))
+    from_centre = sky - centre[cluster]
+    R_proj = np.hypot(*from_centre.T)
     row = np.flatnonzero(is_member | (R_proj < observation.aperture))
-    least = fibre_distance(choices.fibre_collision, observation.redshift, choices.cosmology)
+    if survey.footprint != WHOLE:
+        turn = rng.uniform(0, 2 * np.pi, n)[cluster[row]]
+        row = row[in_footprint(survey.footprint, from_centre[row], turn, observation.aperture)]
+    least = fibre_distance(survey.fibre_collision, observation.redshift, survey.cosmology)
     row = row[without_collisions(sky[row], cluster[row], least, rng)]
-    row = row[with_redshift(choices.completeness, R_proj[row], observation.aperture, rng)]
-    return Targets(row, R_proj[row], choices.velocity_error * rng.standard_normal(len(row)))
+    row = row[with_redshift(survey.completeness, R_proj[row], observation.aperture, rng)]
+    if survey.contrast != 1:
+        share = np.where(is_member[row], min(survey.contrast, 1), min(1 / survey.contrast, 1))
+        row = row[rng.uniform(size=len(row)) < share]
+    v_error = survey.velocity_error * rng.standard_normal(len(row))
+    if survey.redshift_offset:
+        v_error += (survey.redshift_offset * rng.standard_normal(n))[cluster[row]]
+    return Targets(row, R_proj[row], v_error, _wrong_velocities(survey, len(row), rng))
+
+
+def _wrong_velocities(survey: Survey, n: int, rng: np.random.Generator) -> Float[np.ndarray, "target"]:
+    wrong = np.full(n, np.nan)
+    if survey.wrong_redshifts:
+        misread = rng.uniform(size=n) < survey.wrong_redshifts
+        wrong[misread] = survey.observation.v_cut * rng.uniform(-1, 1, misread.sum())
+    return wrong
+
+
+def in_footprint(
+    footprint: Footprint,
+    sky: Float[np.ndarray, "galaxy 2"],
+    turn: Float[np.ndarray, "galaxy"],
+    aperture: float,
+) -> Bool[np.ndarray, "galaxy"]:
+    """Which positions, relative to the assumed centre, a footprint contains that is turned by an angle [rad]."""
+    x, y = sky.T
+    across = np.abs(y * np.cos(turn) - x * np.sin(turn))
+    angle = (np.arctan2(y, x) - turn) % (2 * np.pi)
+    return (across <= (1 - footprint.flattening) * aperture) & (angle >= np.radians(footprint.sector))
 
 
 def with_redshift(

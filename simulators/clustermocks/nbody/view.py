@@ -3,69 +3,46 @@
 Masses are M200c [h^-1 Msun], lengths comoving [h^-1 Mpc], velocities physical [km/s].
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal, final
 
 import numpy as np
 
-from clustermocks.haloes.cosmology import MDPL2, Cosmology
 from clustermocks.io.settings import check_ranges
-from clustermocks.mocks.spectroscopy import SURVEY_RANGES, RadialCompleteness
-from clustermocks.observation import Observation
+from clustermocks.mocks.survey import Survey
 
 
 @final
 @dataclass(frozen=True)
-class BoxView:
-    """How a box is observed. Choices that `HaloModel` has too mean the same and have the same defaults.
+class BoxView(Survey):
+    """How a box is observed, at the redshift at which the snapshot is put: a `Survey`, with the choices of a box.
 
     Attributes:
-        observation: Redshift at which the snapshot is put, cylinder, least number of galaxies.
-        cosmology: That of the simulation.
         interlopers: "all" galaxies, or "satellites" only, in clusters and around them, as in Ho et al.'s mocks.
         members: Members are galaxies within "radius" R_vir in three dimensions (Bryan & Norman 1998; the halo's own
             R_vir or, where it is NaN, that of an NFW halo of median concentration), or those of its own "halo" by the
             catalogue's host_id.
         min_log10_mass: Lightest host [dex].
-        recentre: Measure the cluster's redshift from its galaxies, by the function used for observed data.
-        centre_error: Gaussian error of the centre on each sky axis [comoving h^-1 Mpc].
-        velocity_error: Gaussian error of a galaxy's velocity [km/s].
-        completeness: Probability that a galaxy has a redshift [1], the same everywhere or `RadialCompleteness`.
-        fibre_collision: Least angle between two galaxies of a cluster with redshifts [arcsec], as for `HaloModel`; also
-            galaxies far in front and behind collide, as far as the search reaches. 0 for none.
-        dominant: Whether a cluster counts only where no heavier halo of the box reaches into its cylinder.
         velocity_margin: Largest velocity relative to the cluster, centring included, that can bring a galaxy from
             beyond the window into it [km/s]: how far the search reaches, and so how long the box must be.
     """
 
-    observation: Observation = field(default_factory=Observation)
-    cosmology: Cosmology = MDPL2
     interlopers: Literal["satellites", "all"] = "all"
     members: Literal["radius", "halo"] = "radius"
     min_log10_mass: float = 13.0
-    recentre: bool = True
-    centre_error: float = 0.05
-    velocity_error: float = 0.0
-    completeness: float | RadialCompleteness = 1.0
-    fibre_collision: float = 0.0
-    dominant: bool = False
     velocity_margin: float = 3000.0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name, choices in (("interlopers", ("satellites", "all")), ("members", ("radius", "halo"))):
             if getattr(self, name) not in choices:
                 raise ValueError(f"BoxView: {name} must be one of {choices}, found {getattr(self, name)!r}.")
-        check_ranges(self, min_log10_mass=(0, 17.0, "dex"), velocity_margin=(0, 20_000.0, "km/s"), **SURVEY_RANGES)
+        check_ranges(self, min_log10_mass=(0, 17.0, "dex"), velocity_margin=(0, 20_000.0, "km/s"))
 
     @classmethod
     def ho2019(cls) -> "BoxView":
         """The published mocks: satellites only, true centres and velocities, hosts above 10^13.5 h^-1 Msun."""
         return cls(interlopers="satellites", recentre=False, centre_error=0.0, min_log10_mass=13.5)
-
-    @property
-    def search_radius(self) -> float:
-        """Distance from the true centre that a cylinder never leaves [comoving h^-1 Mpc]: centres err by < 5 sigma."""
-        return self.observation.aperture + 5 * self.centre_error
 
     @property
     def half_depth(self) -> float:

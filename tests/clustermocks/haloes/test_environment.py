@@ -21,7 +21,7 @@ from clustermocks.mocks.halo_model import HaloModel
 from tests.clustermocks.haloes.test_density_field import relative_dispersion
 
 REDSHIFT = 0.117
-VOLUME = SearchVolume(radius=3.0, depth=45.0, min_log10_mass=12.0, redshift=REDSHIFT, cosmology=MDPL2)
+VOLUME = SearchVolume(radius=1.6, depth=45.0, min_log10_mass=12.0, redshift=REDSHIFT, cosmology=MDPL2)
 
 
 def _clusters(log10_mass, n, seed=1):
@@ -43,7 +43,7 @@ def _linear_mean_xi(radius):
 def test_number_of_neighbours_in_a_cylinder_is_the_integral_of_the_mass_function_and_xi(neighbours):
     clusters, rng = _clusters(14.0, 3000)
     boost, fit = neighbours.boost, neighbours.mass_function
-    around = draw_neighbours(clusters, rng, neighbours=neighbours, space=VOLUME, aperture=1.6)
+    around = draw_neighbours(clusters, rng, neighbours=neighbours, space=VOLUME)
     R, z = np.hypot(*around.position[:, :2].T), np.abs(around.position[:, 2])
     found = np.bincount(around.cluster[(R < 1.6) & (z > 3) & (z < 20)], minlength=3000)
 
@@ -65,14 +65,14 @@ def test_number_of_neighbours_in_a_cylinder_is_the_integral_of_the_mass_function
 @pytest.mark.parametrize("neighbours", [Neighbours(), CLUSTERED])
 def test_haloes_keep_their_distance(neighbours):
     clusters, rng = _clusters(14.5, 400)
-    around = draw_neighbours(clusters, rng, neighbours=neighbours, space=VOLUME, aperture=1.6)
+    around = draw_neighbours(clusters, rng, neighbours=neighbours, space=VOLUME)
     assert np.linalg.norm(around.position, axis=1).min() > neighbours.exclusion * clusters.r_200c[0]
 
 
 @pytest.mark.parametrize(("low", "high"), [(3.0, 4.5), (6.0, 9.0)])
 def test_clustered_neighbours_come_in_pairs_as_often_as_the_correlation_function_says(low, high):
     clusters, rng = _clusters(13.0, 8000)
-    around = draw_neighbours(clusters, rng, neighbours=CLUSTERED, space=VOLUME, aperture=1.6)
+    around = draw_neighbours(clusters, rng, neighbours=CLUSTERED, space=VOLUME)
     R, z = np.hypot(*around.position[:, :2].T), around.position[:, 2]
     far = np.flatnonzero((R < 1.6) & (z > 10) & (z < 40))
     far = far[np.lexsort([z[far], around.cluster[far]])]
@@ -92,7 +92,7 @@ def test_clustered_neighbours_come_in_pairs_as_often_as_the_correlation_function
 
 def test_clustered_neighbours_move_with_the_linear_flow():
     clusters, rng = _clusters(13.0, 3000)
-    around = draw_neighbours(clusters, rng, neighbours=CLUSTERED, space=VOLUME, aperture=1.6)
+    around = draw_neighbours(clusters, rng, neighbours=CLUSTERED, space=VOLUME)
     for low, high in ((10, 14), (30, 40)):
         shell = (np.abs(around.position[:, 2]) > low) & (np.abs(around.position[:, 2]) < high)
         outward = around.v_peculiar[shell] * np.sign(around.position[shell, 2])
@@ -105,7 +105,7 @@ def test_clustered_neighbours_move_with_the_linear_flow():
 
 def test_neighbours_bulk_motion_is_gaussian_about_the_infall():
     clusters, rng = _clusters(13.5, 400)
-    around = draw_neighbours(clusters, rng, neighbours=Neighbours(), space=VOLUME, aperture=1.6)
+    around = draw_neighbours(clusters, rng, neighbours=Neighbours(), space=VOLUME)
     far = np.abs(around.position[:, 2]) > 35
     residual = around.v_peculiar[far] * np.sign(around.position[far, 2])  # outward
     radius = np.linalg.norm(around.position[far], axis=1)

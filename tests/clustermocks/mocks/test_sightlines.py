@@ -45,10 +45,10 @@ def test_members_are_shared_and_neighbours_drawn_for_each_line():
     radius = np.linalg.norm(galaxies.position, axis=1)
     own = radius < clusters.R_vir[galaxies.cluster]
     for host in (0, 1):
-        lines = [np.sort(radius[own & (galaxies.cluster == 3 * host + i)]) for i in range(3)]
-        for line in lines[1:]:
-            np.testing.assert_allclose(line, lines[0], rtol=1e-12)  # a rotation's rounding
-    assert len(np.unique(around.log10_mass)) == len(around.log10_mass)
+        lines = [{*radius[own & (galaxies.cluster == 3 * host + i)].round(9)} for i in range(3)]
+        shared = set.intersection(*lines)  # but for galaxies of neighbours, which few lines have inside R_vir
+        assert all(len(shared) > 0.95 * len(line) > 10 for line in lines)
+    assert len(np.unique(around.haloes.log10_mass)) == len(around.haloes.log10_mass)
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,305 @@
+"""Distributions over how clusters are observed, and over what is not known of their galaxies.
+
+No two tables of real clusters were observed in the same way, and little of it is written in them. Mocks for an
+estimator of any table draw it from a `SurveyPrior`; what is uncertain about galaxies is drawn from a `PhysicsPrior`.
+Masses are M200c [h^-1 Msun], lengths comoving [h^-1 Mpc], velocities [km/s].
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import ClassVar, Literal, NamedTuple, Self, TypeVar, final
+
+import numpy as np
+
+from clustermocks.haloes.cosmology import SPEED_OF_LIGHT
+from clustermocks.haloes.jeans import HIGHEST_BETA, LOWEST_BETA
+from clustermocks.io.registry import lookup
+from clustermocks.kinematics.membership import REMOVALS, Removal
+from clustermocks.mocks.cluster_model import ClusterModel
+from clustermocks.mocks.survey import Footprint, RadialCompleteness
+from clustermocks.observation import Observation
+
+Range = tuple[float, float]
+Draw = Mapping[str, float | str]
+Model = TypeVar("Model", bound=ClusterModel)
+_NEAR = 0.8  # of the distance to the cluster, in velocity: how far a window reaches at most
+_ARCSEC = np.pi / 180 / 3600
+
+
+_TRANSFORMS = {
+    "value": (np.positive, np.positive),
+    "log": (np.log, np.exp),
+    "root": (np.sqrt, np.square),
+}
+
+
+class Law(NamedTuple):
+    """Law of a number between two ends: uniform in it, in its "log", or in its "root", which favours small values.
+
+    A narrower range keeps the law, so that it is the wider prior given that range. `lowest` and `highest` are the ends
+    of what the simulator can do.
+    """
+
+    lowest: float
+    highest: float
+    unit: str = "1"
+    uniform_in: Literal["value", "log", "root"] = "value"
+
+    def quantile(self, ends: Range, share: float) -> float:
+        """Value between the ends below which a share [1] of the draws lies."""
+        forward, back = _TRANSFORMS[self.uniform_in]
+        low, high = forward(ends[0]), forward(ends[1])
+        return min(max(float(back(low + share * (high - low))), ends[0]), ends[1])
+
+
+@dataclass(frozen=True)
+class Prior:
+    """Base of the two priors: a range for each field, from which numbers are drawn by the field's law."""
+
+    LAWS: ClassVar[Mapping[str, Law]] = {}
+
+    def __post_init__(self) -> None:
+        for name, law in self.LAWS.items():
+            self._check(name, law)
+
+    def _check(self, name: str, law: Law) -> None:
+        where, ends = f"{type(self).__name__}: {name} [{law.unit}]", getattr(self, name)
+        if not (isinstance(ends, tuple) and len(ends) == 2):
+            raise ValueError(f"{where} must be a pair (lowest, highest), found {ends!r}.")
+        if not ends[0] <= ends[1]:
+            raise ValueError(f"{where} must rise from its lowest to its highest value, found {ends!r}.")
+        if not law.lowest <= ends[0] <= ends[1] <= law.highest:
+            raise ValueError(f"{where} must lie within {law.lowest:g} to {law.highest:g}, found {ends!r}.")
+
+    def narrowed(self, **parts: Range | float | tuple[Removal, ...]) -> Self:
+        """Prior of a part of these ranges: the same laws, given that each value lies in its narrower range.
+
+        Args:
+            **parts: New range of each field by name, or its one value.
+
+        Raises:
+            ValueError: A field is unknown, or its range is not a part of the present one.
+        """
+        known = {f.name: getattr(self, f.name) for f in fields(self)}
+        narrow = {}
+        for name, part in parts.items():
+            now = lookup(f"field of {type(self).__name__}", name, known)
+            narrow[name] = (float(part), float(part)) if isinstance(part, int | float) else part
+            if not _is_part(narrow[name], now, ordered=name in self.LAWS):
+                raise ValueError(f"{type(self).__name__}.narrowed: {name} must be a part of {now!r}, found {part!r}.")
+        return replace(self, **narrow)
+
+    def _numbers(self, rng: np.random.Generator) -> dict[str, float]:
+        return {name: law.quantile(getattr(self, name), rng.uniform()) for name, law in self.LAWS.items()}
+
+
+def _is_part(part: object, whole: tuple, *, ordered: bool) -> bool:
+    if not isinstance(part, tuple):
+        return False
+    return len(part) == 2 and whole[0] <= part[0] <= part[1] <= whole[1] if ordered else set(part) <= set(whole)
+
+
+@final
+@dataclass(frozen=True)
+class SurveyPrior(Prior):
+    """How observed clusters are observed: ranges that cover published tables of 5 to 1000 galaxies a cluster.
+
+    An observer knows, or a table shows, the first six; the rest is hidden.
+
+    Attributes:
+        redshift: Redshift of the clusters [1]; log-uniform. Mass functions, radii, velocities and angles follow.
+        aperture: Radius of the field [h^-1 Mpc]; log-uniform: from the cores that one mask of slits covers to surveys.
+        v_cut: Half-width of the velocity window [km/s], at most .8 c z, since a wider one would reach the observer.
+        velocity_error: Error of a velocity [km/s]; uniform in its root. 15 to 85 in SDSS and 2dFGRS, 150 to 300 with
+            grisms and low-resolution masks.
+        rounding: Step to which c z is rounded [km/s]; uniform in its root: up to .001 in redshift.
+        cleanings: Removals of interlopers before publication, equally likely among the cleaned.
+        cleaned: Share of surveys with interlopers removed [1].
+        tracer_density: Number of galaxies per volume [h^3 Mpc^-3]; log-uniform: from luminous galaxies only to those
+            half as massive as in the default mocks. The richness of haloes goes with it.
+        contrast: How much more likely a member has a redshift than another galaxy [1]; log-uniform: colour cuts and
+            targets on the red sequence, or field surveys of blue galaxies.
+        completeness: Probability of a redshift where it is highest [1]; uniform.
+        radial_slope: Relative difference between the completeness at the centre and at the edge [1]: below 0 it falls
+            outwards, to a bright core only at -1; above 0 it rises, as where fibres collide or surveys are wide.
+        radial_power: Exponent of that change with distance [1]; log-uniform.
+        fibre_distance: Least distance between two galaxies with redshifts [h^-1 Mpc]; uniform in its root: .09 are the
+            55 arcsec of SDSS at redshift .117.
+        wrong_redshifts: Share of galaxies with a wrong redshift inside the window [1]; uniform in its root.
+        centre_error: Error of the centre on each sky axis [h^-1 Mpc]; uniform in its root.
+        redshift_offset: Error of the redshift of the cluster from which centring starts [km/s].
+        sector: Width of a sector without observations [deg]; uniform in its root.
+        flattening: 1 - width / length of the field [1]; uniform in its root.
+    """
+
+    redshift: Range = (0.01, 1.3)
+    aperture: Range = (0.4, 3.0)
+    v_cut: Range = (2000.0, 5000.0)
+    velocity_error: Range = (0.0, 300.0)
+    rounding: Range = (0.0, 300.0)
+    cleanings: tuple[Removal, ...] = ("clipping", "shifting_gapper")
+    cleaned: Range = (0.35, 0.35)
+    tracer_density: Range = (0.0007, 0.1)
+    contrast: Range = (0.5, 3.0)
+    completeness: Range = (0.1, 1.0)
+    radial_slope: Range = (-1.0, 1.0)
+    radial_power: Range = (0.25, 2.0)
+    fibre_distance: Range = (0.0, 0.1)
+    wrong_redshifts: Range = (0.0, 0.02)
+    centre_error: Range = (0.0, 0.3)
+    redshift_offset: Range = (0.0, 300.0)
+    sector: Range = (0.0, 180.0)
+    flattening: Range = (0.0, 0.5)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for cleaning in self.cleanings:
+            lookup("cleaning", cleaning, REMOVALS)
+
+    LAWS: ClassVar[Mapping[str, Law]] = {
+        "redshift": Law(0.01, 2.0, uniform_in="log"),  # Tinker et al. 2008 fitted their mass function at z < 2
+        "aperture": Law(0.1, 5.0, "h^-1 Mpc", "log"),
+        "v_cut": Law(500.0, 8000.0, "km/s"),
+        "velocity_error": Law(0.0, 1000.0, "km/s", "root"),
+        "rounding": Law(0.0, 1000.0, "km/s", "root"),
+        "cleaned": Law(0.0, 1.0),
+        "tracer_density": Law(1e-4, 0.1, "h^3 Mpc^-3", "log"),  # above, haloes below 10^10.5 would be needed
+        "contrast": Law(0.1, 10.0, uniform_in="log"),
+        "completeness": Law(0.01, 1.0),
+        "radial_slope": Law(-1.0, 1.0),
+        "radial_power": Law(0.1, 10.0, uniform_in="log"),
+        "fibre_distance": Law(0.0, 0.5, "h^-1 Mpc", "root"),
+        "wrong_redshifts": Law(0.0, 0.5, uniform_in="root"),
+        "centre_error": Law(0.0, 1.0, "h^-1 Mpc", "root"),
+        "redshift_offset": Law(0.0, 2000.0, "km/s"),
+        "sector": Law(0.0, 350.0, "deg", "root"),
+        "flattening": Law(0.0, 0.95, uniform_in="root"),
+    }
+
+    def draw(self, model: Model, rng: np.random.Generator) -> tuple[Model, Draw]:
+        """Draw one survey: the model observed so, and the values drawn by name."""
+        drawn = self._numbers(rng)
+        cleaned, redshift = rng.uniform() < drawn.pop("cleaned"), drawn["redshift"]
+        cleaning: Removal = rng.choice(self.cleanings) if cleaned and self.cleanings else "none"
+        drawn["v_cut"] = min(drawn["v_cut"], _NEAR * SPEED_OF_LIGHT * redshift)
+        highest, slope = drawn["completeness"], drawn["radial_slope"]
+        depth = drawn["tracer_density"] / model.tracer_density
+        limits = {name: drawn[name] for name in ("redshift", "aperture", "v_cut")}
+        same = {name: drawn[name] for name in _SAME}
+        observed = replace(
+            model,
+            observation=replace(model.observation, **limits),
+            completeness=RadialCompleteness(
+                highest * min(1.0, 1 - slope), highest * min(1.0, 1 + slope), drawn["radial_power"]
+            ),
+            footprint=Footprint(drawn["sector"], drawn["flattening"]),
+            fibre_collision=drawn["fibre_distance"] / float(model.cosmology.comoving_distance(redshift)) / _ARCSEC,
+            cleaning=cleaning,
+            galaxies=replace(model.galaxies, richness=depth * model.galaxies.richness),
+            **same,
+        )
+        return observed, drawn | {"cleaning": cleaning}
+
+    def summary(self, observation: Observation) -> Observation:
+        """Observation of a catalogue drawn from this prior: median redshift, widest field and window."""
+        redshift = self.LAWS["redshift"].quantile(self.redshift, 0.5)
+        return replace(observation, redshift=redshift, aperture=self.aperture[1], v_cut=self.v_cut[1])
+
+
+_SAME = (  # fields of this prior that a `ClusterModel` has too
+    *("tracer_density", "contrast", "centre_error", "redshift_offset"),
+    *("velocity_error", "wrong_redshifts", "rounding"),
+)
+
+
+@final
+@dataclass(frozen=True)
+class PhysicsPrior(Prior):
+    """Range of what is not known of galaxies in and around clusters. All of it is hidden from an observer.
+
+    Attributes:
+        velocity_bias: Factor on the dispersion of galaxies [1]: 2 to 7 % between samples of simulated galaxies (Munari
+            et al. 2013, MNRAS 430, 2638; Wu et al. 2013, MNRAS 436, 460; Anbajagane et al. 2022, MNRAS 510, 2980).
+        velocity_bias_slope: Its change with log10 M200c, about 10^14.5 [1/dex].
+        velocity_scatter: Lognormal scatter of a halo's dispersion, natural log [1].
+        anisotropy: Velocity anisotropy beta [1]: 0 to .4 in observed clusters (Biviano et al. 2013, A&A 558, A1), .2 to
+            .25 in N-body haloes.
+        galaxy_concentration: r200c over the galaxies' scale radius [1]; log-uniform: 2.0 (van der Burg et al. 2015,
+            A&A 577, A19), 2.6 (Budzynski et al. 2012, MNRAS 423, 104), 3.6 (Hennig et al. 2017, MNRAS 467, 4015).
+        richness_factor: Factor on the number of galaxies in haloes, at the same density of the field [1]; log-uniform:
+            .09 dex of uncertainty in the relation of Ho et al. 2019.
+        richness_slope: Exponent of the number of galaxies in mass [1]: .84 (Lin et al. 2004, ApJ 610, 745) to 1.
+        richness_scatter: Relative scatter of the mean number of galaxies [1].
+        merger_fraction: Share of clusters with a second clump [1]; log-uniform about a tenth (Evrard et al. 2008).
+        boost: Non-linear boost of the correlation function around a cluster [1]: .6 suits particles of dark matter, 1
+            satellites of haloes.
+        crossing: Density contrast at which infall ends [1]; log-uniform: 50 (Croft et al. 1999), more in N-body boxes.
+    """
+
+    velocity_bias: Range = (0.95, 1.05)
+    velocity_bias_slope: Range = (-0.02, 0.02)
+    velocity_scatter: Range = (0.04, 0.1)
+    anisotropy: Range = (0.0, 0.4)
+    galaxy_concentration: Range = (2.0, 4.0)
+    richness_factor: Range = (0.8, 1.25)
+    richness_slope: Range = (0.82, 1.0)
+    richness_scatter: Range = (0.05, 0.2)
+    merger_fraction: Range = (0.05, 0.2)
+    boost: Range = (0.4, 1.0)
+    crossing: Range = (50.0, 100.0)
+
+    LAWS: ClassVar[Mapping[str, Law]] = {
+        "velocity_bias": Law(0.5, 2.0),
+        "velocity_bias_slope": Law(-0.2, 0.2, "1/dex"),
+        "velocity_scatter": Law(0.0, 0.5),
+        "anisotropy": Law(LOWEST_BETA, HIGHEST_BETA),
+        "galaxy_concentration": Law(1.0, 10.0, uniform_in="log"),
+        "richness_factor": Law(0.1, 2.0, uniform_in="log"),
+        "richness_slope": Law(0.5, 1.2),
+        "richness_scatter": Law(0.0, 0.9),
+        "merger_fraction": Law(0.0, 1.0, uniform_in="root"),
+        "boost": Law(0.0, 3.0),
+        "crossing": Law(10.0, 1000.0, uniform_in="log"),
+    }
+
+    def draw(self, model: Model, rng: np.random.Generator) -> tuple[Model, Draw]:
+        """Draw galaxies of one kind: the model with these, and the values drawn by name."""
+        drawn = self._numbers(rng)
+        galaxies = replace(
+            model.galaxies,
+            dispersion_factor=drawn["velocity_bias"],
+            dispersion_slope=drawn["velocity_bias_slope"],
+            velocity_scatter=drawn["velocity_scatter"],
+            anisotropy=drawn["anisotropy"],
+            galaxy_concentration=drawn["galaxy_concentration"],
+            richness=drawn["richness_factor"] * model.galaxies.richness,
+            richness_slope=drawn["richness_slope"],
+            richness_scatter=drawn["richness_scatter"],
+            mergers=replace(model.galaxies.mergers, fraction=drawn["merger_fraction"]),
+        )
+        neighbours = replace(model.neighbours, boost=drawn["boost"], crossing=drawn["crossing"])
+        return replace(model, galaxies=galaxies, neighbours=neighbours), drawn
+
+
+@final
+@dataclass(frozen=True)
+class Priors:
+    """The priors of one simulation; None where the model's own settings hold."""
+
+    surveys: SurveyPrior | None = None
+    physics: PhysicsPrior | None = None
+
+    def __bool__(self) -> bool:
+        return self.surveys is not None or self.physics is not None
+
+    def draw(self, model: Model, rng: np.random.Generator) -> tuple[Model, Draw]:
+        """Draw from both: the model with what was drawn, and the values by name."""
+        columns: dict[str, float | str] = {}
+        for prior in (self.surveys, self.physics):
+            if prior is not None:
+                model, drawn = prior.draw(model, rng)
+                columns |= drawn
+        return model, columns
+
+
+FIXED = Priors()
