@@ -17,7 +17,6 @@ from rich.console import Console
 
 from clustermocks import Catalogue, HaloMassFunction, HaloModel
 from clustermocks.perturbations import cleaned, thinned
-from sbi_clustermass.baselines.caustic import caustic_members
 from sbi_clustermass.diagnostics import Measured, coverages, mean_of, residuals
 from sbi_clustermass.diagnostics.test_sets import reweighted
 from sbi_clustermass.estimator.hub import resolve_model
@@ -101,7 +100,7 @@ def _prepared(estimator: MassEstimator, n: int) -> Table:
         "a third of the galaxies": lambda: thinned(_massive(complete), 1 / 3, 1),
         "a fifth of the galaxies": lambda: thinned(_massive(complete), 0.2, 1),
         "cleaned, 3-sigma clipping": lambda: cleaned(_massive(complete), "clipping"),
-        "cleaned, caustic": lambda: _by_caustic(_massive(complete)),
+        "cleaned, caustic": lambda: cleaned(_massive(complete), "caustics"),
     }
     rows = tuple((name, *_flags(estimator, make())) for name, make in cases.items())
     return Table("Earlier treatment of a table", _PREPARED_HEADER, rows, _PREPARED_NOTE)
@@ -110,19 +109,6 @@ def _prepared(estimator: MassEstimator, n: int) -> Table:
 def _massive(mocks: Catalogue) -> Catalogue:
     """Select masses above 10^14: 1500 clusters at most, since caustics take long."""
     return mocks.select(np.flatnonzero(mocks.log10_mass > 14)[:1500])
-
-
-def _by_caustic(mocks: Catalogue) -> Catalogue:
-    keep = caustic_members(mocks)
-    cluster = mocks.cluster_of_galaxy
-    left = np.bincount(cluster[keep], minlength=len(mocks))
-    return Catalogue.from_arrays(
-        mocks.observation,
-        mocks.cosmology,
-        clusters={"log10_mass": mocks.log10_mass, "host_id": mocks.host_id},
-        galaxies={name: mocks.galaxy_column(name)[keep] for name in ("R_proj", "v_los")},
-        offsets=np.concatenate([[0], np.cumsum(left)]),
-    )
 
 
 def _flags(estimator: MassEstimator, mocks: Catalogue) -> tuple[str, ...]:

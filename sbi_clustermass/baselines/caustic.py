@@ -10,17 +10,12 @@ from typing import Literal, Self, final
 
 import numpy as np
 from jaxtyping import Bool, Float
-from scipy.integrate import cumulative_trapezoid
 
 from clustermocks.catalogue.catalogue import Catalogue
 from clustermocks.haloes.cosmology import Cosmology, G, Values, concentration, nfw_mass, radius_200c
+from clustermocks.kinematics.caustics import GAP, Caustics, Q, below_amplitude, caustics
 from clustermocks.observation import Observation
 from sbi_clustermass.baselines.baseline import Prediction
-from sbi_clustermass.baselines.caustic_density import PhaseSpaceDensity, phase_space_density
-
-_STEEPEST = 0.25  # of d ln A / d ln r: no realistic halo is steeper (Diaferio 1999)
-_THRESHOLDS = np.geomspace(1e-5, 0.95, 96)  # trial values of kappa, over the highest density
-_FEWEST = 8  # candidates, for a density in two dimensions
 
 
 @final
@@ -52,9 +47,7 @@ class CausticProfile:
         self, R_proj: Float[np.ndarray, "galaxy"], v_los: Float[np.ndarray, "galaxy"]
     ) -> Bool[np.ndarray, "galaxy"]:
         """Whether galaxies at R_proj [comoving h^-1 Mpc] and v_los [km/s] are members: |v| < A(r)."""
-        r = np.asarray(R_proj, float) / (1 + self.redshift)
-        end = self.r[-1] + self.r[0]
-        return (np.abs(v_los) < np.interp(r, self.r, self.amplitude)) & (r <= end)
+        return below_amplitude(np.asarray(R_proj, float) / (1 + self.redshift), v_los, self.r, self.amplitude)
 
 
 @final
@@ -77,8 +70,7 @@ class Caustic:
         filling: F_beta [1]: .5 (Diaferio & Geller 1997), .65 (Gifford, Miller & Kern 2013), .7 (Serra et al. 2011).
         kernel: "adaptive" (Diaferio 1999) or "fixed" width.
         q: Relative smoothing: a velocity of q x 100 km/s counts as 1 h^-1 Mpc.
-        gap: Smallest gap between neighbouring velocities that ends the candidates [km/s]; None for clipping alone. Of
-            300, 500 and 800, the default has the least bias and scatter on mocks of `HaloModel.ho2019`.
+        gap: Smallest gap between neighbouring velocities that ends the candidates [km/s]; None for clipping alone.
 
     References:
         Diaferio & Geller 1997, ApJ 481, 633; Diaferio 1999, MNRAS 309, 610; Serra et al. 2011, MNRAS 412, 800.
@@ -86,8 +78,8 @@ class Caustic:
 
     filling: float = 0.5
     kernel: Literal["adaptive", "fixed"] = "adaptive"
-    q: float = 25.0
-    gap: float | None = 500.0
+    q: float = Q
+    gap: float | None = GAP
 
     def __post_init__(self) -> None:
         for name, low, high in (("filling", 0, 2), ("q", 1, 1000)):
@@ -111,10 +103,9 @@ class Caustic:
         return Prediction(values[:, 0], values[:, 1])
 
     def profile_of(self, clusters: Catalogue, index: int) -> CausticProfile | None:
-        """Find the caustics, if any, of one cluster of a catalogue, at its own redshift if it has one."""
-        observation = clusters.observation
-        if "redshift" in clusters.columns and np.isfinite(own := clusters.column("redshift")[index]):
-            observation = replace(observation, redshift=float(own))
+        """Find the caustics, if any, of one cluster of a catalogue, in its own field if it has one."""
+        own = {name: float(clusters.observation_column(name)[index]) for name in ("redshift", "aperture", "v_cut")}
+        observation = replace(clusters.observation, **own)
         return self.profile(*clusters.galaxies(index), observation=observation, cosmology=clusters.cosmology)
 
     def profile(
@@ -137,17 +128,11 @@ class Caustic:
             The caustics, or None with fewer than 8 candidate members, or if no threshold gives their velocity variance.
         """
         r, v_los = np.asarray(R_proj, float) / (1 + observation.redshift), np.asarray(v_los, float)
-        if len(r) < _FEWEST:
-            return None
-        candidates = _candidates(v_los, self.gap)
-        if candidates.sum() < _FEWEST or not np.var(v_los[candidates]):
-            return None
         limits = (observation.aperture / (1 + observation.redshift), observation.v_cut)
-        plane = phase_space_density(r, v_los, limits=limits, q=self.q, adaptive=self.kernel == "adaptive")
-        kappa = _threshold(plane, float(np.mean(r[candidates])), float(np.var(v_los[candidates])))
-        if kappa is None:
+        found = caustics(r, v_los, limits=limits, q=self.q, adaptive=self.kernel == "adaptive", gap=self.gap)
+        if found is None:
             return None
-        return _mass_profile(plane, kappa, self.filling, redshift=observation.redshift, cosmology=cosmology)
+        return _mass_profile(found, self.filling, redshift=observation.redshift, cosmology=cosmology)
 
 
 def caustic_members(clusters: Catalogue, choice: Caustic | None = None) -> Bool[np.ndarray, "galaxy"]:
@@ -165,68 +150,8 @@ def caustic_members(clusters: Catalogue, choice: Caustic | None = None) -> Bool[
     return np.concatenate([np.zeros(0, bool), *inside])
 
 
-def _candidates(v_los: Float[np.ndarray, "galaxy"], gap: float | None) -> Bool[np.ndarray, "galaxy"]:
-    """Candidate members: around velocity 0 without a gap, then by repeated 3-sigma clipping about the mean."""
-    kept = np.ones(len(v_los), bool) if gap is None else _connected(v_los, gap)
-    while kept.sum() > 1:
-        now = kept & (np.abs(v_los - v_los[kept].mean()) <= 3 * v_los[kept].std(ddof=1))
-        if (now == kept).all():
-            break
-        kept = now
-    return kept
-
-
-def _connected(v_los: Float[np.ndarray, "galaxy"], gap: float) -> Bool[np.ndarray, "galaxy"]:
-    """Whether galaxies are connected, without a gap, to the one nearest to velocity 0."""
-    order = np.argsort(v_los, kind="stable")
-    group = np.cumsum(np.diff(v_los[order], prepend=v_los[order[:1]]) >= gap)
-    kept = np.empty(len(v_los), bool)
-    kept[order] = group == group[np.abs(v_los[order]).argmin()]
-    return kept
-
-
-def _amplitudes(
-    plane: PhaseSpaceDensity, kappa: Float[np.ndarray, "threshold"]
-) -> Float[np.ndarray, "threshold radius"]:
-    """A(r) for each threshold: where the density, followed outwards in |v|, falls below it; 0 if it never exceeds it.
-
-    The slope is limited from the centre outwards: A r^-1/4 never rises.
-    """
-    above = plane.density > kappa[:, None, None]
-    cell = np.arange(len(plane.v))
-    fallen = ~above & (cell > above.argmax(axis=-1)[..., None])
-    last = np.where(fallen.any(axis=-1), fallen.argmax(axis=-1), len(cell) - 1) - 1
-    radius = np.arange(len(plane.r))
-    inner, outer = plane.density[radius, last], plane.density[radius, last + 1]
-    step = np.clip((inner - kappa[:, None]) / np.maximum(inner - outer, 1e-300), 0, 1)
-    found = np.where(above.any(axis=-1), plane.v[last] + step * (plane.v[1] - plane.v[0]), 0.0)
-    return np.minimum.accumulate(found * plane.r**-_STEEPEST, axis=-1) * plane.r**_STEEPEST
-
-
-def _threshold(plane: PhaseSpaceDensity, reach: float, variance: float) -> float | None:
-    r"""kappa with $\langle A^2 \rangle_{r < R} = 4 \langle v^2 \rangle$, searched from above; None if there is none.
-
-    The mean is over the galaxies inside the caustics, within the candidates' mean distance (Serra et al. 2011, eq. 22).
-    """
-    kappa = _THRESHOLDS[::-1] * plane.density.max()
-    amplitude = _amplitudes(plane, kappa)
-    below = cumulative_trapezoid(plane.density, plane.v, initial=0.0, axis=1)
-    place = np.minimum(amplitude / (plane.v[1] - plane.v[0]), len(plane.v) - 1.001)
-    cell, radius = place.astype(int), np.arange(len(plane.r))
-    number = below[radius, cell] + (place - cell) * (below[radius, cell + 1] - below[radius, cell])
-    number = number * np.clip(reach / (plane.r[1] - plane.r[0]) - radius, 0, 1)  # the last shell counts in part
-    mean = (amplitude**2 * number).sum(axis=1) / np.maximum(number.sum(axis=1), 1e-300)
-    enough = np.flatnonzero(mean >= 4 * variance)
-    if not enough.size or not enough[0]:
-        return None
-    around = slice(enough[0] - 1, enough[0] + 1)
-    return float(np.exp(np.interp(4 * variance, mean[around], np.log(kappa[around]))))
-
-
-def _mass_profile(
-    plane: PhaseSpaceDensity, kappa: float, filling: float, *, redshift: float, cosmology: Cosmology
-) -> CausticProfile:
-    amplitude = _amplitudes(plane, np.array([kappa]))[0]
+def _mass_profile(found: Caustics, filling: float, *, redshift: float, cosmology: Cosmology) -> CausticProfile:
+    plane, kappa, amplitude = found
     share = np.minimum(kappa / np.maximum(plane.density.max(axis=1), 1e-300), 1.0)
     shell = filling / G * amplitude**2 * (plane.r[1] - plane.r[0])
     mass, error = np.cumsum(shell), np.cumsum(2 * shell * share)  # Diaferio 1999

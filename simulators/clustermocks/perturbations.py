@@ -73,7 +73,8 @@ def cleaned(catalogue: Catalogue, how: Cleaning = "members") -> Catalogue:
 
     Args:
         catalogue: Clusters.
-        how: "members" keeps the true members in the cylinder; "clipping" and "shifting_gapper" are methods for data.
+        how: "members" keeps the true members in the cylinder; the others are methods for data: 3- or 2.5-sigma
+            clipping, the shifting gapper (Fadda et al. 1996), caustics (Diaferio 1999).
 
     Raises:
         ValueError: `how` is unknown, or "members" was asked of observed clusters, whose members are unknown.

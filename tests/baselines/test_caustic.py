@@ -8,12 +8,12 @@ from colossus.cosmology import cosmology as colossus_cosmology
 from colossus.halo.profile_nfw import NFWProfile
 from hypothesis import given, settings, strategies as st
 from scipy import constants
-from sklearn.neighbors import KernelDensity
 
 from clustermocks import MDPL2, Catalogue, HaloMassFunction, HaloModel, JeansGalaxies, Observation, SphericalJeans
 from clustermocks.haloes.cosmology import concentration, nfw_mass, radius_200c, virial_velocity
+from clustermocks.kinematics.membership import members
+from clustermocks.kinematics.phase_space_density import phase_space_density
 from sbi_clustermass.baselines.caustic import Caustic, CausticProfile, caustic_members, m200c_of_profile
-from sbi_clustermass.baselines.caustic_density import phase_space_density
 from tests.paths import SHARED
 
 REDSHIFT, LOG10_MASS = 0.117, 14.3
@@ -88,37 +88,6 @@ def test_members_are_those_below_the_amplitude_at_their_physical_distance(rich, 
     inside = profiles[0].inside(R_proj, v_los)
     for R, v, is_inside in zip(R_proj[:40], v_los[:40], inside[:40], strict=True):
         assert is_inside == (abs(v) < np.interp(R / 1.117, profiles[0].r, profiles[0].amplitude))
-
-
-def test_the_density_is_that_of_sklearn_on_mirrored_galaxies():
-    rng = np.random.default_rng(4)
-    r, v_los = LIMITS[0] * rng.uniform(size=50) ** 0.7, rng.normal(0, 600, 50)
-    plane = phase_space_density(r, v_los, limits=LIMITS, q=25, adaptive=False)
-    y = v_los / 2500
-    width = 50 ** (-1 / 6) * np.sqrt((np.var(r) + np.var(y)) / 2)
-    images = np.array(
-        [(x, s * w) for x0, w in zip(r, y, strict=True) for x in (x0, -x0, 2 * LIMITS[0] - x0) for s in (1, -1)]
-    )
-    kde = KernelDensity(bandwidth=width).fit(images)
-    at = np.stack(np.meshgrid(plane.r, plane.v / 2500, indexing="ij"), axis=-1).reshape(-1, 2)
-    theirs = np.exp(kde.score_samples(at)).reshape(plane.density.shape) * 3 / 2500  # six images, v of both signs, one
-    np.testing.assert_allclose(plane.density, theirs, rtol=1e-9, atol=1e-12)  # rounding
-
-
-@pytest.mark.parametrize("adaptive", [True, False])
-def test_the_density_integrates_to_one(rich, adaptive):
-    r, v_los = rich.galaxies(1)[0] / 1.117, rich.galaxies(1)[1]
-    plane = phase_space_density(r.astype(float), v_los.astype(float), limits=LIMITS, q=25, adaptive=adaptive)
-    total = 2 * np.trapezoid(plane.density.sum(axis=0), plane.v) * (plane.r[1] - plane.r[0])
-    assert total == pytest.approx(1, abs=0.01)  # 40 by 64 cells; images of images are left out
-
-
-def test_adaptive_kernels_find_a_sharp_core_that_fixed_ones_blur():
-    rng = np.random.default_rng(7)
-    r = np.abs(np.r_[rng.normal(0.2, 0.01, 40), rng.uniform(0, LIMITS[0], 60)])
-    v_los = np.r_[rng.normal(0, 30, 40), rng.uniform(-2000, 2000, 60)]
-    peaks = [phase_space_density(r, v_los, limits=LIMITS, q=25, adaptive=a).density.max() for a in (True, False)]
-    assert peaks[0] > 2 * peaks[1]  # the core's own density is over 50 times that of the blur
 
 
 def test_the_threshold_gives_four_times_the_velocity_variance(rich, profiles):
@@ -216,6 +185,25 @@ def test_an_observed_cluster_is_weighed_at_its_own_redshift(rich):
     there = profile_of(R_proj, v_los, observation=replace(OBSERVATION, redshift=0.3))
     assert Caustic().predict(observed).log10_mass[0] == there.log10_mass
     assert there.log10_mass != profile_of(R_proj, v_los).log10_mass
+
+
+def test_cleaning_by_caustics_keeps_those_inside_them_and_everyone_where_there_are_none(rich):
+    R_proj, v_los = (a[:40] for a in rich.galaxies(0))
+    own = {"redshift": np.array([0.3, np.nan, 0.1]), "aperture": np.array([1.6, 1.8, 1.6])}
+    clusters = Catalogue.from_arrays(
+        replace(OBSERVATION, min_galaxies=0),
+        MDPL2,
+        clusters={"log10_mass": np.full(3, np.nan), "host_id": np.arange(3)} | own,
+        galaxies={"R_proj": np.r_[R_proj, R_proj, R_proj[:7]], "v_los": np.r_[v_los, v_los, v_los[:7]]},
+        offsets=np.array([0, 40, 80, 87]),
+    )
+    kept, inside = members(clusters, "caustics"), caustic_members(clusters)
+    np.testing.assert_array_equal(kept[:80], inside[:80])
+    wider = profile_of(R_proj, v_los, observation=replace(OBSERVATION, aperture=1.8))
+    np.testing.assert_array_equal(kept[40:80], wider.inside(R_proj, v_los))
+    assert not inside[:80].all()
+    assert kept[80:].all()
+    assert not inside[80:].any()
 
 
 def test_candidates_end_at_the_first_gap(rich):

@@ -11,6 +11,7 @@ from scipy.stats import chisquare, ks_2samp, kstest
 from clustermocks import MDPL2, Catalogue, Observation, RadialCompleteness
 from clustermocks.observation import observed_redshift, relative_velocity
 from clustermocks.perturbations import (
+    CLEANINGS,
     cleaned,
     in_wrong_units,
     merged,
@@ -35,8 +36,7 @@ CHANGES = {
     "field": lambda c, seed: within_aperture(c, 1.0),
     "incomplete": lambda c, seed: with_radial_incompleteness(c, RadialCompleteness(1.0, 0.3), seed),
     "units": lambda c, seed: in_wrong_units(c, 1.476),
-    "members": lambda c, seed: cleaned(c),
-    "gapper": lambda c, seed: cleaned(c, "shifting_gapper"),
+    **{f"cleaned: {how}": lambda c, seed, how=how: cleaned(c, how) for how in CLEANINGS},
     "merged": lambda c, seed: merged(c, 2000, seed, separation=0.5),
     "shuffled": lambda c, seed: shuffled_velocities(c, seed),
     "shuffled between": lambda c, seed: shuffled_velocities(c, seed, between=True),

@@ -114,6 +114,14 @@ class Catalogue:
         """Identifier of the host halo, which all lines of sight through it share."""
         return self.column("host_id")
 
+    def observation_column(self, name: str) -> Float[np.ndarray, "cluster"]:
+        """Redshift, aperture or v_cut of each cluster: its own, in a column of that name, or the observation's."""
+        common = np.full(len(self), getattr(self.observation, name))
+        if name not in self.columns:
+            return common
+        own = np.asarray(self.column(name), float)
+        return np.where(np.isfinite(own), own, common)
+
     @property
     def names(self) -> tuple[str, ...]:
         """Name of each cluster: its `name` column, or its position."""

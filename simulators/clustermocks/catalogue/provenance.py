@@ -10,7 +10,9 @@ from typing import Any, Literal, Self, final
 from clustermocks.io.settings import to_json
 
 Range = tuple[float, float]
-Cleaning = Literal["members", "clipping", "shifting_gapper"]  # methods of `clustermocks.perturbations.cleaned`
+# ways to remove interlopers from data: `clustermocks.kinematics.membership.REMOVALS`
+CleaningMethod = Literal["clipping", "clipping_2.5", "shifting_gapper", "caustics"]
+Cleaning = Literal["members", CleaningMethod]  # of `clustermocks.perturbations.cleaned`
 
 
 @final

@@ -12,7 +12,9 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from clustermocks.io.registry import lookup
-from clustermocks.kinematics.membership import REMOVALS, Clusters, Removal, clipped_range, kept_galaxies, sigma_clipping
+from clustermocks.kinematics.clipping import clipped_range, sigma_clipping
+from clustermocks.kinematics.membership import REMOVALS, Clusters, Removal, kept_galaxies
+from clustermocks.kinematics.padding import padded_rows, parts
 
 Method = Literal["std", "gapper", "biweight", "clipped"]
 Velocities: TypeAlias = Float[np.ndarray, "galaxy"]
@@ -43,8 +45,7 @@ def _biweight(v_los: Velocities) -> float:
 
 
 def _clipped(v_los: Velocities) -> float:
-    anywhere = np.zeros(len(v_los))
-    return _std(v_los[sigma_clipping(anywhere, v_los)])
+    return _std(v_los[sigma_clipping(v_los, np.array([len(v_los)]))])
 
 
 DISPERSIONS: dict[str, Callable[[Velocities], float]] = {
@@ -131,22 +132,9 @@ def robust_dispersions(v_los: Sequence[Velocities], seeds: Sequence[int]) -> lis
         seeds: Seed of each cluster's resampling: an error depends on no other cluster.
     """
     found: list[Dispersion] = []
-    for rows in _parts([len(v) for v in v_los]):
+    for rows in parts([RESAMPLINGS * min(len(v), MOST) for v in v_los], _AT_ONCE):
         found += _dispersions_of_part(v_los[rows], seeds[rows])
     return found
-
-
-def _parts(sizes: Sequence[int]) -> list[slice]:
-    """Slices of clusters whose resampled velocities fit in memory at once."""
-    parts, start = [], 0
-    while start < len(sizes):
-        stop, widest = start + 1, min(sizes[start], MOST)
-        while stop < len(sizes) and (stop + 1 - start) * max(widest, sizes[stop]) * RESAMPLINGS <= _AT_ONCE:
-            widest = max(widest, sizes[stop])
-            stop += 1
-        parts.append(slice(start, stop))
-        start = stop
-    return parts
 
 
 def _dispersions_of_part(v_los: Sequence[Velocities], seeds: Sequence[int]) -> list[Dispersion]:
@@ -167,8 +155,7 @@ def _resampled(v: Velocities, seed: int) -> Float[np.ndarray, "resampling galaxy
 def _measured(v_los: Sequence[Velocities]) -> tuple[Float[np.ndarray, "row"], Int[np.ndarray, "row"]]:
     """Dispersion of each row of velocities after clipping, and how many are left."""
     n = np.array([len(v) for v in v_los])
-    rows = np.full((len(v_los), max(n.max(initial=0), 1)), np.inf, np.float32)
-    rows[np.arange(rows.shape[1]) < n[:, None]] = np.concatenate(v_los)
+    rows = padded_rows(np.concatenate(v_los).astype(np.float32), n)
     rows.sort(axis=1)
     low, high = clipped_range(rows, n)
     return _gapper_of_range(rows, low, high), high - low

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Int
 from scipy.spatial import KDTree
 
 from clustermocks.haloes.cosmology import Cosmology
-from clustermocks.kinematics.membership import kept_by
+from clustermocks.kinematics.membership import Field, kept_by
 from clustermocks.mocks.survey import WHOLE, Footprint, RadialCompleteness, Survey
 from clustermocks.observation import (
     centre_velocities,
@@ -99,7 +99,9 @@ def measure(
         v_los = subtract_velocity(v_los, v_centre[cluster])
     inside = in_cylinder(R_proj, v_los, observation)
     if survey.cleaning != "none":
-        inside[inside] = kept_by(survey.cleaning, R_proj[inside], v_los[inside], cluster[inside], n=n)
+        seen = (values[inside] for values in (R_proj, v_los, cluster))
+        field = Field(observation.redshift, observation.aperture, observation.v_cut)
+        inside[inside] = kept_by(survey.cleaning, *seen, n=n, field=field)
         v_los, v_centre = _recentred(survey, v_los, v_centre, cluster, inside)
         inside &= np.abs(v_los) < observation.v_cut
     kept = inside | is_member

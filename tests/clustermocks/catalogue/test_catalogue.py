@@ -165,3 +165,13 @@ def test_observed_clusters_have_no_members_to_ask_for():
         catalogue.pure()
     with pytest.raises(KeyError, match="There are: log10_mass"):
         catalogue.column("colour")
+
+
+def test_a_cluster_without_a_setting_of_its_own_has_that_of_the_observation():
+    catalogue = make()
+    some = np.where(np.arange(len(catalogue)) % 2, np.nan, 1.2)
+    table = catalogue.clusters.append_column("aperture", pa.array(some))
+    mixed = replace(catalogue, clusters=table)
+    np.testing.assert_array_equal(mixed.observation_column("aperture"), np.where(np.isnan(some), 1.6, 1.2))
+    np.testing.assert_array_equal(mixed.observation_column("redshift"), np.full(len(catalogue), 0.1))
+    np.testing.assert_array_equal(mixed.observation_column("v_cut"), np.full(len(catalogue), 2500.0))
