@@ -12,14 +12,14 @@ from typing import NamedTuple, Self
 
 import numpy as np
 from jaxtyping import Float, Int
+from scipy.special import ndtr
 
 from clustermocks.haloes.cosmology import Cosmology, Values, correlation_function, power_spectrum
-from clustermocks.haloes.interpolation import lagrange
+from clustermocks.haloes.interpolation import between_redshifts
 
 SMOOTHING = 1.5  # Gaussian, of the field [h^-1 Mpc]; smaller structure is that of haloes
 _LOG_K = (np.log(3e-3), np.log(3.0))  # of wavenumbers [h Mpc^-1]: the rest moves little, or is smoothed away
 _WAVENUMBERS = 241
-_STEP = 0.1  # of ln(1+z) between exact spectra
 _MODES = 48  # plane waves a cluster
 _LARGEST = 120.0  # scale of the Gaussian that ends the correlation function before its transform [h^-1 Mpc]
 
@@ -34,37 +34,35 @@ class _Spectrum(NamedTuple):
 
 @lru_cache(maxsize=16)
 def _spectrum(redshift: float, cosmology: Cosmology) -> _Spectrum:
-    """Spectrum at a redshift, to 1e-4: interpolated in ln(1+z) between exact ones, the lowest at redshift 0."""
-    first, weights = lagrange(np.log1p(redshift) / _STEP, 4, lowest=0)
-    knots = [_spectrum_at_knot(float(np.expm1(_STEP * (first + i))), cosmology) for i in range(4)]
-    return _Spectrum(np.linspace(*_LOG_K, _WAVENUMBERS), *np.tensordot(weights, np.stack(knots), 1))
+    """Spectrum at a redshift, to 1e-5: interpolated between exact ones."""
+    return _Spectrum(np.linspace(*_LOG_K, _WAVENUMBERS), *between_redshifts(_exact_spectrum, redshift, cosmology))
 
 
-@lru_cache(maxsize=256)
-def _spectrum_at_knot(redshift: float, cosmology: Cosmology) -> Float[np.ndarray, "2 k"]:
+def _exact_spectrum(redshift: float, cosmology: Cosmology) -> Float[np.ndarray, "2 k"]:
     """Variance and linear amplitude as in `_Spectrum`."""
-    log_k, log_r = np.linspace(*_LOG_K, _WAVENUMBERS), np.linspace(np.log(1e-2), np.log(300.0), 6001)
-    k, r = np.exp(log_k), np.exp(log_r)
-    correlation = np.log1p(np.maximum(correlation_function(r, redshift, cosmology), -0.9))
-    weight = 4 * np.pi * r**3 * np.exp(-0.5 * (r / _LARGEST) ** 2)
-    power = np.trapezoid(np.sinc(np.outer(k, r) / np.pi) * weight * correlation, log_r, axis=1)
+    k = np.exp(np.linspace(*_LOG_K, _WAVENUMBERS))
+    r, transform = _transform()
+    power = transform @ np.log1p(np.maximum(correlation_function(r, redshift, cosmology), -0.9))
     power = np.maximum(power, 1e-3) * np.exp(-((k * SMOOTHING) ** 2))
     linear = np.sqrt(power_spectrum(k, redshift, cosmology) / power)
     return np.stack([k**3 * power / (2 * np.pi**2), linear])
 
 
 @lru_cache(maxsize=1)
-def _gauss_hermite(n: int) -> tuple[Values, Values]:
-    """Nodes and weights; NumPy solves for them at every call."""
-    return np.polynomial.hermite_e.hermegauss(n)
+def _transform() -> tuple[Float[np.ndarray, "r"], Float[np.ndarray, "k r"]]:
+    """Distances [h^-1 Mpc], and the matrix that takes a correlation function there to its power spectrum."""
+    k, log_r = np.exp(np.linspace(*_LOG_K, _WAVENUMBERS)), np.linspace(np.log(1e-2), np.log(300.0), 6001)
+    r = np.exp(log_r)
+    weight = 4 * np.pi * r**3 * np.exp(-0.5 * (r / _LARGEST) ** 2) * (log_r[1] - log_r[0])
+    weight[[0, -1]] /= 2  # trapezoids
+    return r, np.sinc(np.outer(k, r) / np.pi) * weight
 
 
-@lru_cache(maxsize=32)
-def _mean_weight(variance: float, most: float) -> tuple[Values, Values]:
-    """Grid of biases, and the mean of 1 + b delta between 0 and `most` over a field of some variance of G."""
-    node, weight = _gauss_hermite(64)
-    contrast, bias = np.exp(np.sqrt(variance) * node - 0.5 * variance) - 1, np.geomspace(0.3, 30.0, 121)
-    return bias, np.clip(1 + bias[:, None] * contrast, 0, most) @ weight / weight.sum()
+def _mean_above(bias: Values, floor: float, variance: float) -> Values:
+    """Mean of 1 + b delta - floor where that is positive, 0 elsewhere: as an option's price (Black & Scholes 1973)."""
+    strike, sigma = floor - 1 + bias, np.sqrt(variance)
+    depth = np.log(bias / np.maximum(strike, 1e-30)) / sigma
+    return bias * ndtr(depth + 0.5 * sigma) - strike * ndtr(depth - 0.5 * sigma)
 
 
 class DensityField(NamedTuple):
@@ -103,10 +101,10 @@ class DensityField(NamedTuple):
 
     def weight(self, contrast: Values, bias: Values, most: Values) -> Values:
         """Relative number 1 + b delta of haloes of some bias, between 0 and `most`, with a mean of 1 over the field."""
-        mean = np.ones_like(contrast)
-        for cap in np.unique(most):
+        mean = _mean_above(bias, 0.0, self.variance)
+        for cap in np.unique(most[np.isfinite(most)]):
             here = most == cap
-            mean[here] = np.interp(bias[here], *_mean_weight(self.variance, float(cap)))
+            mean[here] -= _mean_above(bias[here], float(cap), self.variance)
         return np.clip(1 + bias * contrast, 0, most) / mean
 
     def at(self, cluster: Int[np.ndarray, "point"], position: Float[np.ndarray, "point 3"]) -> tuple[Values, Values]:

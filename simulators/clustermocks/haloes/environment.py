@@ -93,10 +93,10 @@ class SearchVolume:
 
 
 class _Masses(NamedTuple):
-    """Grid of masses [dex], and haloes below each."""
+    """Grid of masses [dex], and haloes between the lightest and each."""
 
     log10_mass: Float[np.ndarray, "mass"]
-    count: Float[np.ndarray, "mass"]  # n(<M) [h^3 Mpc^-3]
+    count: Float[np.ndarray, "mass"]  # [h^3 Mpc^-3]
     biased: Float[np.ndarray, "mass"]  # the same weighted with b(M)
 
 
@@ -118,15 +118,11 @@ class NeighbourHaloes(NamedTuple):
 
 
 @lru_cache(maxsize=16)
-def _masses(low: float, redshift: float, cosmology: Cosmology, model: str) -> _Masses:
+def _masses(redshift: float, cosmology: Cosmology, model: str) -> _Masses:
+    """From 10^10.5. The mass function itself is not interpolated in redshift: fits have kinks there, and are fast."""
     density = mass_function(10**_MASSES, redshift, cosmology, model=model)
-    counts = [
-        cumulative_trapezoid(y, _MASSES, initial=0.0)
-        for y in (density, density * halo_biases(_MASSES, redshift, cosmology))
-    ]
-    above = low < _MASSES
-    grid = np.concatenate([[low], _MASSES[above]])
-    return _Masses(grid, *(np.append(0.0, count[above] - np.interp(low, _MASSES, count)) for count in counts))
+    biased = density * halo_biases(_MASSES, redshift, cosmology)
+    return _Masses(_MASSES, *(cumulative_trapezoid(y, _MASSES, initial=0.0) for y in (density, biased)))
 
 
 @lru_cache(maxsize=16)
@@ -164,12 +160,12 @@ def central_threshold(
     Raises:
         ValueError: if satellites alone exceed the density, or centrals would be needed below 10^10.5.
     """
-    table = _masses(_MASSES[0], redshift, cosmology, model)
-    satellites = np.where(table.log10_mass >= MIN_SATELLITE_HOST, galaxies.mean_number(table.log10_mass), 0.0)
-    satellite_density = np.trapezoid(satellites * np.gradient(table.count, table.log10_mass), table.log10_mass)
-    wanted = tracer_density - satellite_density
-    if not galaxies.central:
-        wanted += table.count[-1] - float(np.interp(MIN_SATELLITE_HOST, table.log10_mass, table.count))
+    table = _masses(redshift, cosmology, model)
+    satellites = cumulative_trapezoid(galaxies.mean_number(table.log10_mass), table.count, initial=0.0)
+    satellite_density, hosts = (
+        float(below[-1] - np.interp(MIN_SATELLITE_HOST, table.log10_mass, below)) for below in (satellites, table.count)
+    )
+    wanted = tracer_density - satellite_density + (0 if galaxies.central else hosts)
     if not 0 < wanted < table.count[-1]:
         raise ValueError(
             f"HaloModel: tracer_density {tracer_density:.4g} h^3 Mpc^-3 cannot be met: satellites alone make "
@@ -225,11 +221,11 @@ def _place(
 
     Light haloes, which are many, are drawn in a narrower cylinder than heavy ones, which reach farther.
     """
-    masses = _masses(space.min_log10_mass, space.redshift, space.cosmology, neighbours.mass_function)
+    masses = _masses(space.redshift, space.cosmology, neighbours.mass_function)
     overdensity = 200 * space.cosmology.matter_fraction(space.redshift)
     scale = _BOOSTED * clusters.r_200c * radius_ratio(clusters.c_200c, overdensity)
     drawn = []
-    for low, high, overdrawn in ((masses.log10_mass[0], _HEAVY, _OVERDRAWN[0]), (_HEAVY, MAX_NEIGHBOUR, _OVERDRAWN[1])):
+    for low, high, overdrawn in ((space.min_log10_mass, _HEAVY, _OVERDRAWN[0]), (_HEAVY, MAX_NEIGHBOUR, _OVERDRAWN[1])):
         times = overdrawn if neighbours.clustered else 1.0
         limit = space.radius + _REACH * float(radius_200c(10**high, space.redshift, space.cosmology))
         radii = _radii(space, limit)

@@ -14,7 +14,7 @@ from scipy.ndimage import map_coordinates, spline_filter
 from scipy.special import erf
 
 from clustermocks.haloes.cosmology import Values, nfw_mass
-from clustermocks.haloes.interpolation import lagrange
+from clustermocks.haloes.interpolation import mixed, stencil
 
 Anisotropy: TypeAlias = float | Float[np.ndarray, "*batch"] | Literal["mamon_lokas"]
 
@@ -170,13 +170,8 @@ class DensityTable(NamedTuple):
 
 def density_table(tracers: Tracers) -> DensityTable:
     """Density of galaxies, interpolated in ln c_mass and edge between twelve exact ones, which are remembered."""
-    first_c, c_weights = lagrange(np.log(tracers.c_mass) / _LOG_C, 4)
-    first_edge, edge_weights = lagrange(tracers.edge / _EDGE, 3)
-    mixed = np.zeros((_DEPTHS, _SPEEDS))
-    for i, j in np.ndindex(4, 3):
-        knot = _knot(first_c + i, tracers.c_galaxy, first_edge + j, tracers.anisotropy)
-        mixed += c_weights[i] * edge_weights[j] * knot
-    return DensityTable(mixed)
+    around = stencil(np.log(tracers.c_mass) / _LOG_C, 4), stencil(tracers.edge / _EDGE, 3)
+    return DensityTable(mixed(lambda log_c, edge: _knot(log_c, tracers.c_galaxy, edge, tracers.anisotropy), *around))
 
 
 @lru_cache(maxsize=2048)

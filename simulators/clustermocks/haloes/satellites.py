@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 from scipy.ndimage import map_coordinates
 
 from clustermocks.haloes.cosmology import Values, nfw_mass
-from clustermocks.haloes.interpolation import lagrange
+from clustermocks.haloes.interpolation import mixed, stencil
 from clustermocks.haloes.jeans import HIGHEST_BETA, LOWEST_BETA, anisotropy_at, radial_dispersion
 from clustermocks.haloes.mergers import NONE, SOME, Mergers, draw_clumps
 from clustermocks.haloes.structure import Haloes, nfw_radii
@@ -115,24 +115,18 @@ def velocity_bias(log10_mass: ArrayLike, turnaround: float | None = None) -> Val
 def _jeans_table(galaxies: HaloGalaxies) -> Float[np.ndarray, "concentration radius"]:
     """Radial dispersion [V200], interpolated to 3e-4 in the galaxies' concentration and in a constant anisotropy."""
     c_galaxy, beta = galaxies.galaxy_concentration, galaxies.anisotropy
-    if c_galaxy is None or beta == "mamon_lokas":
-        return np.exp(_log_jeans(c_galaxy, beta))
-    first_c, c_weights = lagrange(np.log(c_galaxy / _USUAL_C) / _LOG_C_STEP, 4)
-    first_beta, beta_weights = lagrange(beta / _BETA_STEP, 4, highest=round(HIGHEST_BETA / _BETA_STEP))
-    log_sigma = np.zeros((len(_LOG_C), len(_LOG_X)))
-    for i, j in np.ndindex(4, 4):
-        if weight := c_weights[i] * beta_weights[j]:
-            knot = _USUAL_C * float(np.exp(_LOG_C_STEP * (first_c + i))), _BETA_STEP * (first_beta + j)
-            log_sigma += weight * _log_jeans(*knot)
-    return np.exp(log_sigma)
+    concentrations = [(None, 1.0)] if c_galaxy is None else stencil(np.log(c_galaxy / _USUAL_C) / _LOG_C_STEP, 4)
+    highest = round(HIGHEST_BETA / _BETA_STEP)
+    betas = [(beta, 1.0)] if isinstance(beta, str) else stencil(beta / _BETA_STEP, 4, highest=highest)
+    return np.exp(mixed(_log_jeans, concentrations, betas))
 
 
 @lru_cache(maxsize=256)
-def _log_jeans(
-    c_galaxy: float | None, anisotropy: float | Literal["mamon_lokas"]
-) -> Float[np.ndarray, "concentration radius"]:
+def _log_jeans(c_galaxy: int | None, beta: int | Literal["mamon_lokas"]) -> Float[np.ndarray, "concentration radius"]:
+    """Natural log of the dispersion, by the steps of the galaxies' concentration and of beta."""
     c_mass = np.exp(_LOG_C)[:, None]
-    of_galaxies = c_mass if c_galaxy is None else c_galaxy
+    of_galaxies = c_mass if c_galaxy is None else _USUAL_C * np.exp(_LOG_C_STEP * c_galaxy)
+    anisotropy = beta if isinstance(beta, str) else _BETA_STEP * beta
     return np.log(radial_dispersion(np.exp(_LOG_X), c_mass, of_galaxies, anisotropy))
 
 

@@ -22,6 +22,7 @@ from clustermocks.haloes.cosmology import (
     virial_ratio,
     virial_velocity,
 )
+from clustermocks.haloes.interpolation import between_redshifts
 
 
 class Haloes(NamedTuple):
@@ -67,14 +68,25 @@ def table_in_mass(
     redshift: float,
     cosmology: Cosmology,
 ) -> tuple[Values, Values]:
-    """Grid of log10 M200c [dex], from its lowest and highest value and its size, and a function of mass on it."""
-    grid = np.linspace(*span)
-    return grid, function(10**grid, redshift, cosmology)
+    """Grid of log10 M200c [dex], from its lowest and highest value and its size, and a function of mass on it.
+
+    The function is interpolated in redshift, to 1e-5.
+    """
+    return np.linspace(*span), between_redshifts(_in_mass, redshift, function, span, cosmology)
+
+
+def _in_mass(
+    redshift: float,
+    function: Callable[[Values, float, Cosmology], Values],
+    span: tuple[float, float, int],
+    cosmology: Cosmology,
+) -> Values:
+    return function(10 ** np.linspace(*span), redshift, cosmology)
 
 
 def halo_biases(log10_mass: ArrayLike, redshift: float, cosmology: Cosmology) -> Values:
-    """Linear bias [1] of haloes of log10 M200c [dex, 10.5 to 16.5], `cosmology.halo_bias` interpolated to 1e-4."""
-    return np.interp(np.asarray(log10_mass, float), *table_in_mass(halo_bias, (10.5, 16.5, 601), redshift, cosmology))
+    """Linear bias [1] of haloes of log10 M200c [dex, 10.5 to 16.5], `cosmology.halo_bias` interpolated to 2e-5."""
+    return np.interp(np.asarray(log10_mass, float), *table_in_mass(halo_bias, (10.5, 16.5, 1201), redshift, cosmology))
 
 
 def nfw_radii(fraction: ArrayLike, x_max: ArrayLike) -> Values:
