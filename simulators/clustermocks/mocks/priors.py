@@ -133,7 +133,7 @@ class SurveyPrior(Prior):
     """
 
     redshift: Range = (0.01, 1.3)
-    aperture: Range = (0.4, 3.0)
+    aperture: Range = (0.3, 3.0)
     v_cut: Range = (2000.0, 5000.0)
     velocity_error: Range = (0.0, 300.0)
     rounding: Range = (0.0, 300.0)
