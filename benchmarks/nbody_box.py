@@ -32,7 +32,7 @@ from sbi_clustermass.estimator.training_run import flow_for, training_for
 MASSES, HALF_WIDTH = (13.5, 14.0, 14.5), 0.15
 DENSITY = 0.0245
 REPEATS = 100
-LOWEST, TRAINED = 13.0, 12_000
+LOWEST = 13.0
 
 
 class Views(NamedTuple):
@@ -222,10 +222,10 @@ def box_catalogue(path: str, seed: int) -> Catalogue:
     return observe_box(haloes, tracers, view=view, seed=seed)
 
 
-def train_and_apply(path: str, model: HaloModel, *, richness: bool, seed: int, device: str) -> None:
+def train_and_apply(path: str, model: HaloModel, n: int, *, richness: bool, seed: int, device: str) -> None:
     """Train on mocks, and print how well the masses of the box and of more mocks are inferred."""
     options = TrainingOptions(flow="tabulated", embedding="trial_masses", richness=richness, seed=seed, device=device)
-    masses = FlatMasses(LOWEST, 15.6).draw(TRAINED, seed)
+    masses = FlatMasses(LOWEST, 15.6).draw(n, seed)
     mocks = model.simulate(masses, seed=seed)
     estimator = train(
         mocks, flow=flow_for(options), training=training_for(options), support=(LOWEST, 15.6), device=device
@@ -261,6 +261,7 @@ def main() -> None:
     parser.add_argument("--n", type=int, default=3000, help="mocks of each mass")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--train", action="store_true", help="train on mocks and apply to the box")
+    parser.add_argument("--n-train", type=int, default=50_000, help="mocks to train on")
     parser.add_argument("--richness", action="store_true", help="the network sees the number of galaxies")
     parser.add_argument("--independent", action="store_true", help="neighbours that are independent of each other")
     parser.add_argument("--device", default="auto")
@@ -268,7 +269,8 @@ def main() -> None:
     model = HaloModel.dark_matter(DENSITY)
     model = model if options.independent else model.with_clustering()
     if options.train:
-        train_and_apply(options.box, model, richness=options.richness, seed=options.seed, device=options.device)
+        n = options.n_train
+        train_and_apply(options.box, model, n, richness=options.richness, seed=options.seed, device=options.device)
         return
     redshift, rng = model.observation.redshift, np.random.default_rng(options.seed)
     box = measure(box_views(options.box, redshift, options.seed), redshift)

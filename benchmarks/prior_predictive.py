@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 
 from clustermocks import Catalogue, FlatMasses, HaloModel, Observation, PhysicsPrior, SurveyPrior
-from clustermocks.perturbations import within_aperture
 from sbi_clustermass.estimator.misspecification.summary_statistics import STATISTICS, compute_statistics
 from sbi_clustermass.observations.tables import (
     ObservedCluster,
@@ -26,13 +25,15 @@ from sbi_clustermass.observations.tables import (
 
 FACTOR = 1.5  # between numbers of galaxies
 MARKED = 0.5  # percentiles at either end
-FEWEST = 200  # mocks with as many galaxies, from which such percentiles can be told
+FEWEST, FEW = 200, 20  # mocks with as many galaxies, from which such percentiles can be told; few
+BEYOND = 1.2  # largest radius of a field over that of its outermost galaxy
 
 
-def field(cluster: ObservedCluster) -> float:
-    """Radius of the field, at most the usual aperture [h^-1 Mpc]."""
+def field(cluster: ObservedCluster) -> tuple[float, float]:
+    """Least and largest radius of the field [h^-1 Mpc]: somewhat larger than that of the outermost galaxy."""
     usual = cluster.catalogue.observation.aperture
-    return usual if cluster.narrow is None else min(usual, cluster.narrow.reach)
+    reach = float(cluster.catalogue.galaxy_column("R_proj").max())
+    return reach, min(BEYOND * reach, usual)
 
 
 def mocks_for(cluster: ObservedCluster, n: int, seed: int) -> Catalogue:
@@ -69,15 +70,17 @@ def main() -> None:
         for cluster in read_clusters(path, options=known):
             if isinstance(cluster, Unreadable) or cluster.reason is not None:
                 continue
-            seen = within_aperture(cluster.catalogue, field(cluster))
-            found, n = percentiles(seen, mocks_for(cluster, options.n, options.seed))
+            found, n = percentiles(cluster.catalogue, mocks_for(cluster, options.n, options.seed))
             own = dict(zip(STATISTICS, found, strict=True))
             marked = [name for name in names if n >= FEWEST and min(own[name], 100 - own[name]) < MARKED]
             cells = [f"{own[name]:8.1f}{'*' if name in marked else ' '}" for name in names]
-            print(f"{cluster.name:16}{cluster.redshift:6.3f}{int(seen.n_galaxies[0]):6}{n:7} " + " ".join(cells))
+            print(
+                f"{cluster.name:16}{cluster.redshift:6.3f}{int(cluster.catalogue.n_galaxies[0]):6}{n:7} "
+                + " ".join(cells)
+            )
             unlike += [f"{cluster.name}: {', '.join(marked)}"] if marked else []
-            unlike += [f"{cluster.name}: its number of galaxies"] if n < FEWEST else []
-    print("\nfew or no mocks look like:" if unlike else "\nmocks look like all of them.", *unlike, sep="\n  ")
+            unlike += [f"{cluster.name}: its number of galaxies"] if n < FEW else []
+    print("\nno mock, or hardly one, looks like:" if unlike else "\nmocks look like all of them.", *unlike, sep="\n  ")
 
 
 if __name__ == "__main__":

@@ -54,7 +54,8 @@ def _both(bounds: tuple[float, float]) -> str:
 
 
 def _ranges(prior: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} {_both(ends) if len(ends) == 2 else ends}" for name, ends in prior.items())
+    texts = {name: as_text(tuple(v) if isinstance(v, list) else v) for name, v in prior.items()}
+    return ", ".join(f"{name} {text}" for name, text in texts.items())
 
 
 def _range(bounds: tuple[int, int]) -> str:

@@ -14,6 +14,7 @@ import numpy as np
 from clustermocks.haloes.cosmology import SPEED_OF_LIGHT
 from clustermocks.haloes.jeans import HIGHEST_BETA, LOWEST_BETA
 from clustermocks.io.registry import lookup
+from clustermocks.io.settings import check_ranges
 from clustermocks.kinematics.membership import REMOVALS, Removal
 from clustermocks.mocks.cluster_model import ClusterModel
 from clustermocks.mocks.survey import Footprint, RadialCompleteness
@@ -54,13 +55,18 @@ class Law(NamedTuple):
 
 @dataclass(frozen=True)
 class Prior:
-    """Base of the two priors: a range for each field, from which numbers are drawn by the field's law."""
+    """Base of the two priors: a range for each field, from which numbers are drawn by the field's law.
+
+    Fields in `SHARES` are the share of surveys of which something is true.
+    """
 
     LAWS: ClassVar[Mapping[str, Law]] = {}
+    SHARES: ClassVar[tuple[str, ...]] = ()
 
     def __post_init__(self) -> None:
         for name, law in self.LAWS.items():
             self._check(name, law)
+        check_ranges(self, **dict.fromkeys(self.SHARES, (0, 1)))
 
     def _check(self, name: str, law: Law) -> None:
         where, ends = f"{type(self).__name__}: {name} [{law.unit}]", getattr(self, name)
@@ -75,7 +81,7 @@ class Prior:
         """Prior of a part of these ranges: the same laws, given that each value lies in its narrower range.
 
         Args:
-            **parts: New range of each field by name, or its one value.
+            **parts: New range of each field by name, or its one value; of a share 0 or 1, for none or all surveys.
 
         Raises:
             ValueError: A field is unknown, or its range is not a part of the present one.
@@ -84,7 +90,7 @@ class Prior:
         narrow = {}
         for name, part in parts.items():
             now = lookup(f"field of {type(self).__name__}", name, known)
-            narrow[name] = (float(part), float(part)) if isinstance(part, int | float) else part
+            narrow[name] = (part, part) if name in self.LAWS and isinstance(part, int | float) else part
             if not _is_part(narrow[name], now, ordered=name in self.LAWS):
                 raise ValueError(f"{type(self).__name__}.narrowed: {name} must be a part of {now!r}, found {part!r}.")
         return replace(self, **narrow)
@@ -93,7 +99,9 @@ class Prior:
         return {name: law.quantile(getattr(self, name), rng.uniform()) for name, law in self.LAWS.items()}
 
 
-def _is_part(part: object, whole: tuple, *, ordered: bool) -> bool:
+def _is_part(part: object, whole: tuple | float, *, ordered: bool) -> bool:
+    if not isinstance(whole, tuple):
+        return part in (0, 1, whole)
     if not isinstance(part, tuple):
         return False
     return len(part) == 2 and whole[0] <= part[0] <= part[1] <= whole[1] if ordered else set(part) <= set(whole)
@@ -121,8 +129,11 @@ class SurveyPrior(Prior):
             targets on the red sequence, or field surveys of blue galaxies.
         completeness: Probability of a redshift where it is highest [1]; uniform.
         radial_slope: Relative difference between the completeness at the centre and at the edge [1]: below 0 it falls
-            outwards, to a bright core only at -1; above 0 it rises, as where fibres collide or surveys are wide.
+            outwards, above 0 it rises, as where fibres collide or surveys are wide.
         radial_power: Exponent of that change with distance [1]; log-uniform.
+        cored: Share of surveys in which a core was observed more deeply [1], as by an integral-field unit.
+        core: Radius of this core [h^-1 Mpc]; log-uniform.
+        outside_core: Share of the completeness that is left outside the core [1].
         fibre_distance: Least distance between two galaxies with redshifts [h^-1 Mpc]; uniform in its root: .09 are the
             55 arcsec of SDSS at redshift .117.
         wrong_redshifts: Share of galaxies with a wrong redshift inside the window [1]; uniform in its root.
@@ -138,12 +149,15 @@ class SurveyPrior(Prior):
     velocity_error: Range = (0.0, 300.0)
     rounding: Range = (0.0, 300.0)
     cleanings: tuple[Removal, ...] = ("clipping", "shifting_gapper")
-    cleaned: Range = (0.35, 0.35)
+    cleaned: float = 0.35
     tracer_density: Range = (0.0007, 0.1)
     contrast: Range = (0.5, 3.0)
     completeness: Range = (0.1, 1.0)
     radial_slope: Range = (-1.0, 1.0)
     radial_power: Range = (0.25, 2.0)
+    cored: float = 0.2
+    core: Range = (0.1, 0.6)
+    outside_core: Range = (0.0, 0.5)
     fibre_distance: Range = (0.0, 0.1)
     wrong_redshifts: Range = (0.0, 0.02)
     centre_error: Range = (0.0, 0.3)
@@ -162,12 +176,13 @@ class SurveyPrior(Prior):
         "v_cut": Law(500.0, 8000.0, "km/s"),
         "velocity_error": Law(0.0, 1000.0, "km/s", "root"),
         "rounding": Law(0.0, 1000.0, "km/s", "root"),
-        "cleaned": Law(0.0, 1.0),
         "tracer_density": Law(1e-4, 0.1, "h^3 Mpc^-3", "log"),  # above, haloes below 10^10.5 would be needed
         "contrast": Law(0.1, 10.0, uniform_in="log"),
         "completeness": Law(0.01, 1.0),
         "radial_slope": Law(-1.0, 1.0),
         "radial_power": Law(0.1, 10.0, uniform_in="log"),
+        "core": Law(0.01, 5.0, "h^-1 Mpc", "log"),
+        "outside_core": Law(0.0, 1.0),
         "fibre_distance": Law(0.0, 0.5, "h^-1 Mpc", "root"),
         "wrong_redshifts": Law(0.0, 0.5, uniform_in="root"),
         "centre_error": Law(0.0, 1.0, "h^-1 Mpc", "root"),
@@ -175,13 +190,16 @@ class SurveyPrior(Prior):
         "sector": Law(0.0, 350.0, "deg", "root"),
         "flattening": Law(0.0, 0.95, uniform_in="root"),
     }
+    SHARES: ClassVar[tuple[str, ...]] = ("cleaned", "cored")
 
     def draw(self, model: Model, rng: np.random.Generator) -> tuple[Model, Draw]:
         """Draw one survey: the model observed so, and the values drawn by name."""
         drawn = self._numbers(rng)
-        cleaned, redshift = rng.uniform() < drawn.pop("cleaned"), drawn["redshift"]
+        cleaned, redshift = rng.uniform() < self.cleaned, drawn["redshift"]
         cleaning: Removal = rng.choice(self.cleanings) if cleaned and self.cleanings else "none"
         drawn["v_cut"] = min(drawn["v_cut"], _NEAR * SPEED_OF_LIGHT * redshift)
+        if rng.uniform() >= self.cored:
+            drawn["outside_core"] = 1.0
         highest, slope = drawn["completeness"], drawn["radial_slope"]
         depth = drawn["tracer_density"] / model.tracer_density
         limits = {name: drawn[name] for name in ("redshift", "aperture", "v_cut")}
@@ -190,7 +208,11 @@ class SurveyPrior(Prior):
             model,
             observation=replace(model.observation, **limits),
             completeness=RadialCompleteness(
-                highest * min(1.0, 1 - slope), highest * min(1.0, 1 + slope), drawn["radial_power"]
+                highest * min(1.0, 1 - slope),
+                highest * min(1.0, 1 + slope),
+                drawn["radial_power"],
+                drawn["core"],
+                drawn["outside_core"],
             ),
             footprint=Footprint(drawn["sector"], drawn["flattening"]),
             fibre_collision=drawn["fibre_distance"] / float(model.cosmology.comoving_distance(redshift)) / _ARCSEC,

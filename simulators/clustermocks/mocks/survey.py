@@ -4,6 +4,7 @@ Lengths are comoving [h^-1 Mpc], angles on the sky in degrees or seconds of arc,
 """
 
 from dataclasses import dataclass, field
+from math import inf
 from typing import get_args
 
 import numpy as np
@@ -20,25 +21,31 @@ from clustermocks.observation import Observation
 class RadialCompleteness:
     """Probability that a galaxy has a redshift, from the centre to the aperture's edge.
 
-    centre + (edge - centre) (R / aperture)^power.
+    centre + (edge - centre) (R / aperture)^power, times `outside` beyond the core.
 
     Attributes:
         centre: Probability at the assumed centre [1].
         edge: Probability at the aperture, and for members beyond it [1].
         power: Exponent of the distance [1]; 1 is a straight line, a smaller one a change near the centre.
+        core: Radius of a core that was observed more deeply than the rest [unit of the aperture].
+        outside: Share of the probability that is left outside it [1].
     """
 
     centre: float
     edge: float
     power: float = 1.0
+    core: float = 0.0
+    outside: float = 1.0
 
     def __post_init__(self) -> None:
-        check_ranges(self, centre=(0, 1), edge=(0, 1), power=(0.1, 10))
+        check_ranges(self, centre=(0, 1), edge=(0, 1), power=(0.1, 10), core=(0, inf), outside=(0, 1))
 
     def __call__(self, R_proj: ArrayLike, aperture: float) -> Values:
         """Probability [1] at a projected distance from the assumed centre [same unit as the aperture]."""
-        fraction = np.minimum(np.asarray(R_proj, float) / aperture, 1.0)
-        return self.centre + (self.edge - self.centre) * fraction**self.power
+        R_proj = np.asarray(R_proj, float)
+        fraction = np.minimum(R_proj / aperture, 1.0)
+        probability = self.centre + (self.edge - self.centre) * fraction**self.power
+        return np.where(R_proj > self.core, self.outside, 1.0) * probability
 
 
 @dataclass(frozen=True)

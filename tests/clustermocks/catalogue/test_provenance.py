@@ -41,7 +41,10 @@ def test_a_catalogue_becomes_its_simulator_again_after_a_file(tmp_path):
     assert back.cleaning == "clipping"
     assert [change.name for change in back.changes] == ["cleaned", "thinned"]
     assert provenance_as_text(back)["changed"] == "cleaned by clipping; thinned to 0.9"
-    assert provenance_as_text(back)["completeness"] == "RadialCompleteness(centre=0.8, edge=0.5, power=1)"
+    assert (
+        provenance_as_text(back)["completeness"]
+        == "RadialCompleteness(centre=0.8, edge=0.5, power=1, core=0, outside=1)"
+    )
 
 
 def test_settings_of_another_version_or_simulator_give_no_simulator():

@@ -16,8 +16,8 @@ MODEL = replace(HaloModel(dominant=True).with_clustering(), observation=Observat
 PRIORS = {"surveys": SurveyPrior(), "physics": PhysicsPrior()}
 PLAIN = SurveyPrior().narrowed(
     redshift=0.117, aperture=1.6, v_cut=2500.0, velocity_error=0.0, rounding=0.0, tracer_density=0.0245, contrast=1.0,
-    completeness=1.0, radial_slope=0.0, radial_power=1.0, fibre_distance=0.0, wrong_redshifts=0.0,
-    redshift_offset=0.0, sector=0.0, flattening=0.0, cleanings=(), centre_error=0.05,
+    completeness=1.0, radial_slope=0.0, radial_power=1.0, cored=0, cleaned=0, fibre_distance=0.0,
+    wrong_redshifts=0.0, redshift_offset=0.0, sector=0.0, flattening=0.0, centre_error=0.05,
 )  # fmt: skip
 FORWARD = {"value": lambda x: x, "log": np.log, "root": np.sqrt}
 
@@ -46,7 +46,7 @@ def test_a_number_follows_its_law_and_a_narrower_range_is_the_wider_one_given_th
 
 @pytest.mark.parametrize("prior", PRIORS.values(), ids=PRIORS)
 def test_every_field_is_a_law_or_a_list_of_cleanings(prior):
-    assert {f.name for f in fields(prior)} - {*prior.LAWS} <= {"cleanings"}
+    assert {f.name for f in fields(prior)} - {*prior.LAWS} - {*prior.SHARES} <= {"cleanings"}
 
 
 @pytest.mark.parametrize(
@@ -60,6 +60,8 @@ def test_every_field_is_a_law_or_a_list_of_cleanings(prior):
         (lambda: PhysicsPrior(anisotropy=(0.0, 0.9)), "PhysicsPrior: anisotropy"),
         (lambda: SurveyPrior().narrowed(redshift=(0.2, 1.5)), r"narrowed: redshift must be a part of \(0.01, 1.3\)"),
         (lambda: SurveyPrior().narrowed(redshift=(0.3, 0.2)), "narrowed: redshift"),
+        (lambda: SurveyPrior(cored=1.5), "SurveyPrior: cored must be 0 to 1"),
+        (lambda: SurveyPrior().narrowed(cored=0.1), "narrowed: cored must be a part of 0.2"),
         (lambda: SurveyPrior().narrowed(apertures=(1.0, 1.2)), "Did you mean 'aperture'"),
         (lambda: SurveyPrior(cleanings=("clipping",)).narrowed(cleanings=("caustics",)), "narrowed: cleanings"),
     ],
@@ -83,13 +85,15 @@ def mocks():
 
 def test_every_draw_is_a_column_that_a_group_of_hosts_shares(mocks):
     for prior in PRIORS.values():
-        for name in set(prior.LAWS) - {"cleaned"}:
+        for name in set(prior.LAWS) - {"outside_core"}:
             groups = mocks.column(name).reshape(-1, GROUP)
             assert (groups == groups[:, :1]).all()
             low, high = getattr(prior, name)
             assert len(np.unique(groups)) == len(groups)
             assert (groups >= low).all()
             assert (groups <= high).all()
+    cored = mocks.column("outside_core") < 1
+    assert cored.mean() == pytest.approx(0.2, abs=4 * np.sqrt(0.2 * 0.8 / 60))  # binomial, 60 surveys
     cleaned = mocks.column("cleaning") != "none"
     assert cleaned.mean() == pytest.approx(0.35, abs=4 * np.sqrt(0.35 * 0.65 / 60))  # binomial, 60 surveys
     assert set(mocks.column("cleaning")) == {"none", *SurveyPrior().cleanings}
@@ -132,10 +136,11 @@ def test_a_line_drawn_again_is_a_line_without_a_heavier_halo():
     assert ks_2samp(again.galaxy_column("v_los")[::7], kept.galaxy_column("v_los")[::7]).pvalue > 1e-3
 
 
-def test_a_prior_of_one_point_gives_the_mocks_of_the_fixed_model():
+@pytest.mark.parametrize("model", [replace(MODEL, dominant=False), HaloModel.ho2019()], ids=["clustered", "ho2019"])
+def test_a_prior_of_one_point_gives_the_mocks_of_the_fixed_model(model):
     masses = FlatMasses(13.5, 15.0).draw(800, 4)
-    model = replace(MODEL, dominant=False)
-    fixed, drawn = model.simulate(masses, seed=1), model.simulate(masses, seed=2, surveys=PLAIN)
+    point = replace(PLAIN, centre_error=(model.centre_error, model.centre_error))
+    fixed, drawn = model.simulate(masses, seed=1), model.simulate(masses, seed=2, surveys=point)
     assert ks_2samp(fixed.n_galaxies, drawn.n_galaxies).pvalue > 1e-3
     for name in ("R_proj", "v_los"):  # galaxies of a cluster are correlated: one of a few
         few = (mocks.galaxy_column(name)[::40] for mocks in (fixed, drawn))

@@ -181,6 +181,8 @@ def test_a_cleaned_survey_is_the_survey_cleaned(how):
     np.testing.assert_array_equal(seen.galaxy_column("v_los"), inside.galaxy_column("v_los"))
 
 
-def test_completeness_may_be_curved():
+def test_completeness_may_be_curved_or_end_at_a_core():
     curved = RadialCompleteness(0.2, 1.0, 0.5)
     np.testing.assert_allclose(curved([0.0, 0.4, 1.6, 3.0], 1.6), [0.2, 0.6, 1.0, 1.0])
+    cored = RadialCompleteness(1.0, 1.0, core=0.3, outside=0.1)
+    np.testing.assert_allclose(cored([0.0, 0.29, 0.31, 3.0], 1.6), [1.0, 1.0, 0.1, 0.1])

@@ -7,11 +7,21 @@ import numpy as np
 import pytest
 
 import clustermocks.mocks.run
-from clustermocks import Catalogue, FlatMasses, HaloModel, JeansGalaxies, Observation, SphericalJeans
+from clustermocks import (
+    Catalogue,
+    FlatMasses,
+    HaloModel,
+    JeansGalaxies,
+    Observation,
+    PhysicsPrior,
+    SphericalJeans,
+    SurveyPrior,
+)
 from clustermocks.mocks.run import CHUNK
 from tests.tables import same_rows
 
 MODEL = HaloModel.ho2019()
+PRIORS = {"surveys": SurveyPrior(), "physics": PhysicsPrior()}
 MASSES = FlatMasses(13.5, 15.0).draw(4 * CHUNK + 10, seed=5)
 
 
@@ -29,6 +39,7 @@ def whole():
     [
         pytest.param(HaloModel(), MASSES, {}, id="haloes"),
         pytest.param(HaloModel().with_clustering(), MASSES, {}, id="clustered"),
+        pytest.param(HaloModel().with_clustering(), MASSES, PRIORS, id="priors"),
         pytest.param(
             HaloModel(observation=Observation(min_galaxies=0)),
             np.full(5, 13.5),
