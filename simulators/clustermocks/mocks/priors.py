@@ -148,7 +148,7 @@ class SurveyPrior(Prior):
     v_cut: Range = (2000.0, 5000.0)
     velocity_error: Range = (0.0, 300.0)
     rounding: Range = (0.0, 300.0)
-    cleanings: tuple[Removal, ...] = ("clipping", "shifting_gapper")
+    cleanings: tuple[Removal, ...] = ("clipping", "clipping_2.5", "shifting_gapper", "caustics")
     cleaned: float = 0.35
     tracer_density: Range = (0.0007, 0.1)
     contrast: Range = (0.5, 3.0)
