@@ -21,6 +21,7 @@ SMOOTHING = 1.5  # Gaussian, of the field [h^-1 Mpc]; smaller structure is that 
 _LOG_K = (np.log(3e-3), np.log(3.0))  # of wavenumbers [h Mpc^-1]: the rest moves little, or is smoothed away
 _WAVENUMBERS = 241
 _MODES = 48  # plane waves a cluster
+_BLOCK = 1024  # points at a time
 _LARGEST = 120.0  # scale of the Gaussian that ends the correlation function before its transform [h^-1 Mpc]
 
 
@@ -70,15 +71,15 @@ class DensityField(NamedTuple):
 
     Attributes:
         wave: Wave vectors [h Mpc^-1].
-        cosine: Amplitudes of the cosines.
-        sine: Amplitudes of the sines.
+        amplitude: Amplitudes of the waves of G [1].
+        phase: Phase of each at the cluster, where G is amplitude cos(phase).
         speed: Velocity along the third axis of a wave of amplitude 1 [km/s].
         variance: Variance of G [1].
     """
 
     wave: Float[np.ndarray, "3 cluster mode"]
-    cosine: Float[np.ndarray, "cluster mode"]
-    sine: Float[np.ndarray, "cluster mode"]
+    amplitude: Float[np.ndarray, "cluster mode"]
+    phase: Float[np.ndarray, "cluster mode"]
     speed: Float[np.ndarray, "cluster mode"]
     variance: float
 
@@ -90,14 +91,13 @@ class DensityField(NamedTuple):
         log_k = _LOG_K[0] + step * (np.arange(_MODES) + rng.uniform(size=(n, _MODES)))
         direction = rng.standard_normal((3, n, _MODES))
         direction /= np.linalg.norm(direction, axis=0)
-        amplitude = np.sqrt(step * np.interp(log_k, spectrum.log_k, spectrum.variance))
-        cosine, sine = amplitude * rng.standard_normal((2, n, _MODES))
+        variance = step * np.interp(log_k, spectrum.log_k, spectrum.variance)
+        amplitude, phase = np.sqrt(variance) * rng.rayleigh(size=(n, _MODES)), rng.uniform(0, 2 * np.pi, (n, _MODES))
         flow = cosmology.matter_fraction(redshift) ** 0.55 * cosmology.hubble(redshift) / (1 + redshift)
         speed = flow * direction[2] * np.exp(-log_k) * np.interp(log_k, spectrum.log_k, spectrum.linear)
         wave = np.exp(log_k) * direction
-        variance = float(np.trapezoid(spectrum.variance, spectrum.log_k))
-        single = [array.astype(np.float32) for array in (wave, cosine, sine, speed)]
-        return cls(single[0], single[1], single[2], single[3], variance)
+        single = [array.astype(np.float32) for array in (wave, amplitude, phase, speed)]
+        return cls(*single, variance=float(np.trapezoid(spectrum.variance, spectrum.log_k)))
 
     def weight(self, contrast: Values, bias: Values, most: Values) -> Values:
         """Relative number 1 + b delta of haloes of some bias, between 0 and `most`, with a mean of 1 over the field."""
@@ -107,17 +107,31 @@ class DensityField(NamedTuple):
             mean[here] -= _mean_above(bias[here], float(cap), self.variance)
         return np.clip(1 + bias * contrast, 0, most) / mean
 
-    def at(self, cluster: Int[np.ndarray, "point"], position: Float[np.ndarray, "point 3"]) -> tuple[Values, Values]:
-        """Density contrast [1], and velocity relative to the cluster along the third axis [km/s], at some points.
+    def contrast(self, cluster: Int[np.ndarray, "point"], position: Float[np.ndarray, "point 3"]) -> Values:
+        """Density contrast [1] at positions relative to each point's cluster, given by its index."""
+        return np.exp(self._added(np.cos, self.amplitude, cluster, position) - 0.5 * self.variance) - 1
 
-        Args:
-            cluster: Index of each point's cluster.
-            position: Position of each point relative to it.
-        """
-        x, y, z = position.astype(np.float32).T[:, :, None]
-        k_x, k_y, k_z = self.wave[:, cluster]
-        phase = k_x * x + k_y * y + k_z * z  # not by einsum, whose last digits depend on where arrays lie in memory
-        cosine, sine = np.cos(phase), np.sin(phase)
-        a, b = self.cosine[cluster], self.sine[cluster]
-        contrast = np.exp((a * cosine + b * sine).sum(axis=1, dtype=float) - 0.5 * self.variance) - 1
-        return contrast, (self.speed[cluster] * (b * (cosine - 1) - a * sine)).sum(axis=1, dtype=float)
+    def velocity(self, cluster: Int[np.ndarray, "point"], position: Float[np.ndarray, "point 3"]) -> Values:
+        """Velocity relative to the cluster along the third axis [km/s], at positions relative to it."""
+        swing = self.speed * self.amplitude
+        own = (swing * np.sin(self.phase)).sum(axis=1, dtype=float)
+        return own[cluster] - self._added(np.sin, swing, cluster, position)
+
+    def _added(
+        self,
+        function: np.ufunc,
+        weight: Float[np.ndarray, "cluster mode"],
+        cluster: Int[np.ndarray, "point"],
+        position: Float[np.ndarray, "point 3"],
+    ) -> Values:
+        """Sum over waves of a weight times a function of the phase, in blocks that fit into a processor's cache."""
+        total, single = np.empty(len(cluster)), position.astype(np.float32)
+        for start in range(0, len(cluster), _BLOCK):
+            block = slice(start, start + _BLOCK)
+            here = cluster[block]
+            phase = self.phase.take(here, axis=0)  # take is faster than an index
+            for wave, along in zip(self.wave, single[block].T, strict=True):
+                phase += wave.take(here, axis=0) * along[:, None]
+            # not by einsum, whose last digits depend on where arrays lie in memory
+            total[block] = (weight.take(here, axis=0) * function(phase)).sum(axis=1)
+        return total

@@ -34,7 +34,7 @@ def at(field: DensityField, radius: float, axis: int = 2) -> tuple[np.ndarray, n
     """Contrast and velocity of each realization at one distance from its cluster."""
     position = np.zeros((N, 3))
     position[:, axis] = radius
-    return field.at(np.arange(N), position)
+    return field.contrast(np.arange(N), position), field.velocity(np.arange(N), position)
 
 
 def test_the_density_is_positive_with_mean_1(field):
@@ -78,5 +78,21 @@ def test_the_field_of_a_cluster_depends_on_nothing_but_the_stream():
         np.full(3, 14.0), np.random.default_rng(1), concentration_scatter=0.0, redshift=REDSHIFT, cosmology=MDPL2
     )
     position = np.random.default_rng(2).uniform(-5, 5, (30, 3)) * clusters.r_200c[0]
-    first, second = (field.at(np.arange(30) % 3, position) for field in fields)
-    np.testing.assert_array_equal(first, second)
+    cluster = np.arange(30) % 3
+    for first, second in zip(
+        *([f.contrast(cluster, position), f.velocity(cluster, position)] for f in fields), strict=True
+    ):
+        np.testing.assert_array_equal(first, second)
+
+
+def test_a_point_has_the_same_density_and_velocity_whatever_others_are_asked_for(field):
+    cluster, position = np.arange(3000) % 7, np.random.default_rng(3).uniform(-50, 50, (3000, 3))
+    for found in (field.contrast, field.velocity):
+        whole = found(cluster, position)
+        for part in (slice(0, 1), slice(1021, 1033), slice(5, None, 3)):
+            np.testing.assert_array_equal(found(cluster[part], position[part]), whole[part])
+
+
+def test_the_cluster_itself_does_not_move(field):
+    here = field.velocity(np.arange(N), np.zeros((N, 3)))
+    assert np.abs(here).max() < 1e-2  # of hundreds of km/s, in float32

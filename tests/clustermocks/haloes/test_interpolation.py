@@ -17,7 +17,7 @@ from clustermocks.haloes.cosmology import (
     truncation_radius,
 )
 from clustermocks.haloes.density_field import _exact_spectrum, _mean_above, _spectrum
-from clustermocks.haloes.environment import SearchVolume, _masses, _radii, central_threshold
+from clustermocks.haloes.environment import _MASSES, SearchVolume, _clustered_volume, _masses, central_threshold
 from clustermocks.haloes.interpolation import mixed, stencil
 from clustermocks.haloes.jeans import radial_dispersion
 from clustermocks.haloes.satellites import HaloGalaxies, tabulated_dispersion
@@ -77,7 +77,7 @@ def test_numbers_of_haloes_are_those_of_the_mass_function(low, redshift):
     for edge in (low + 0.5, 14.5):
         grid = np.linspace(low, edge, 4001)
         density = mass_function(10**grid, redshift, MDPL2)
-        found = [np.diff(np.interp([low, edge], table.log10_mass, y))[0] for y in (table.count, table.biased)]
+        found = [np.diff(np.interp([low, edge], _MASSES, y))[0] for y in (table.count, table.biased)]
         exact = [np.trapezoid(y, grid) for y in (density, density * halo_bias(10**grid, redshift, MDPL2))]
         np.testing.assert_allclose(found, exact, rtol=1e-4)
 
@@ -85,13 +85,12 @@ def test_numbers_of_haloes_are_those_of_the_mass_function(low, redshift):
 @pytest.mark.parametrize("redshift", REDSHIFTS)
 def test_the_clustered_volume_is_that_of_the_correlation_function_there(redshift):
     space = SearchVolume(radius=1.6, depth=60.0, min_log10_mass=12.0, redshift=redshift, cosmology=MDPL2)
-    radii = _radii(space, 3.0)
+    distance, inside = _clustered_volume(space, 3.0)
     radius = np.geomspace(0.05, 60.0, 20_001)
     caps = 4 * np.pi * radius**2 * (1 - np.sqrt(1 - np.minimum(3.0 / radius, 1) ** 2))
     xi = correlation_function(radius, redshift, MDPL2)
-    assert radii.clustered[-1] == pytest.approx(np.trapezoid(caps * np.maximum(xi, 0), radius), rel=2e-3)  # colossus
-    exact = 4 / 3 * np.pi * (60.0**3 - (60.0**2 - 9.0) ** 1.5)  # a ball less what is outside the cylinder
-    assert radii.volume[-1] == pytest.approx(exact, rel=1e-4)
+    assert distance[-1] == 60.0
+    assert inside[-1] == pytest.approx(np.trapezoid(caps * np.maximum(xi, 0), radius), rel=2e-3)  # colossus
 
 
 @pytest.mark.parametrize("redshift", [1e-3, *REDSHIFTS, 3.0])
