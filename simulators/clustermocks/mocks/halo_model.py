@@ -21,7 +21,7 @@ from clustermocks.mocks.cluster_model import ClusterModel
 from clustermocks.mocks.priors import PhysicsPrior, Priors, SurveyPrior
 from clustermocks.mocks.run import MockRun
 
-LOWEST, HIGHEST = 12.5, 15.7
+LOWEST, HIGHEST = 12.5, 15.9
 MOST_LINES = 1000
 _PRESSURE = 1.03  # tuned: haloes of N-body boxes are faster than isolated NFW ones by the pressure of what falls in
 _VIRIAL_MASS = 1.20  # mass inside R_vir over M200c of cluster haloes
@@ -101,7 +101,7 @@ class HaloModel(ClusterModel):
         host are slightly less correlated than they should be. Errors and losses of galaxies are drawn for each line.
 
         Args:
-            log10_masses: log10 M200c [dex of h^-1 Msun], (host,), 12.5 to 15.7.
+            log10_masses: log10 M200c [dex of h^-1 Msun], (host,), 12.5 to 15.9.
             seed: Same seed and masses, same catalogue, whatever n_jobs.
             surveys: Prior from which it is drawn how clusters are observed, for 25 hosts at a time, in place of this
                 model's own settings. Every draw is a column of the catalogue, whose `observation` states the median
@@ -144,7 +144,7 @@ class HaloModel(ClusterModel):
 
         Args:
             folder: A new or empty folder, or one that the same call began. One call at a time may write there.
-            log10_masses: log10 M200c [dex of h^-1 Msun], (host,), 12.5 to 15.7.
+            log10_masses: log10 M200c [dex of h^-1 Msun], (host,), 12.5 to 15.9.
             seed: As for `simulate`.
             surveys: As for `simulate`.
             physics: As for `simulate`.

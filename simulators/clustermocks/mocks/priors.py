@@ -247,7 +247,8 @@ class PhysicsPrior(Prior):
         anisotropy: Velocity anisotropy beta [1]: 0 to .4 in observed clusters (Biviano et al. 2013, A&A 558, A1), .2 to
             .25 in N-body haloes.
         galaxy_concentration: r200c over the galaxies' scale radius [1]; log-uniform: 2.0 (van der Burg et al. 2015,
-            A&A 577, A19), 2.6 (Budzynski et al. 2012, MNRAS 423, 104), 3.6 (Hennig et al. 2017, MNRAS 467, 4015).
+            A&A 577, A19), 2.6 (Budzynski et al. 2012, MNRAS 423, 104), 3.6, and 5.4 for red galaxies (Hennig et al.
+            2017, MNRAS 467, 4015).
         richness_factor: Factor on the number of galaxies in haloes, at the same density of the field [1]; log-uniform:
             .09 dex of uncertainty in the relation of Ho et al. 2019.
         richness_slope: Exponent of the number of galaxies in mass [1]: .84 (Lin et al. 2004, ApJ 610, 745) to 1.
@@ -262,7 +263,7 @@ class PhysicsPrior(Prior):
     velocity_bias_slope: Range = (-0.02, 0.02)
     velocity_scatter: Range = (0.04, 0.1)
     anisotropy: Range = (0.0, 0.4)
-    galaxy_concentration: Range = (2.0, 4.0)
+    galaxy_concentration: Range = (2.0, 5.5)
     richness_factor: Range = (0.8, 1.25)
     richness_slope: Range = (0.82, 1.0)
     richness_scatter: Range = (0.05, 0.2)

@@ -71,8 +71,9 @@ def test_a_dask_cluster_makes_the_same(tmp_path, whole):
     distributed = pytest.importorskip("distributed")
     cluster = distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None)
     with cluster, distributed.Client(cluster) as client, joblib.parallel_config(backend="dask"):
-        assert same(MODEL.simulate(MASSES, seed=3), whole)
         MODEL.simulate_to(tmp_path / "mocks", MASSES, seed=3)
+        drawn = MODEL.simulate(MASSES, seed=3, **PRIORS)
         worked = client.run(lambda: "clustermocks.mocks.chunk" in sys.modules)
     assert same(Catalogue.from_parquet(tmp_path / "mocks"), whole)
+    assert same(MODEL.simulate(MASSES, seed=3, **PRIORS), drawn)
     assert list(worked.values()) == [True, True]  # 5 chunks, 2 workers: both had some
