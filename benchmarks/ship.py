@@ -25,7 +25,7 @@ from sbi_clustermass.estimator.training_run import run_training
 from sbi_clustermass.report import load_sections, save_sections
 
 OPTIONS = TrainingOptions(
-    flow="tabulated", embedding="trial_masses", members=3, max_updates=8000, patience=1500, seed=1
+    flow="tabulated", embedding="trial_masses", richness=True, members=3, max_updates=8000, patience=1500, seed=1
 )
 TO_MEASURE = 6000  # mocks of each kind, before the richness cut
 ABOUT = CardMetadata(

@@ -79,7 +79,7 @@ def _warnings(estimator: "MassEstimator") -> Iterator[str]:
         )
     if mocks.simulator == "SphericalJeans":
         yield "Trained on idealised spherical clusters, whose likelihood is known: not for observed clusters."
-    if estimator.counts_galaxies:
+    if estimator.counts_galaxies and not mocks.surveys:
         yield "The number of galaxies counts: right only for spectroscopy as complete as that of the mocks."
 
 

@@ -65,7 +65,7 @@ class TrainingRange:
             yield "trained on true members only; galaxies of an observed cluster include interlopers"
         if cleaning:
             yield f"trained on clusters cleaned of interlopers by {cleaning}: right for tables that are"
-        if self.counts_galaxies:
+        if self.counts_galaxies and not self.provenance.mocks.surveys:
             yield "the number of galaxies counts: right only for spectroscopy as complete as that of the mocks"
 
     def _richness_warnings(self, n_galaxies: int) -> Iterator[str]:
@@ -120,6 +120,8 @@ class TrainingRange:
 def _largest_error(provenance: Provenance) -> float:
     """Quadratic sum of the errors in the simulator and those added later, at their largest [km/s]."""
     training, simulated = provenance.training, provenance.mocks.settings.get("velocity_error", 0.0)
+    if surveys := provenance.mocks.surveys:
+        simulated = surveys["velocity_error"][1]
     added = provenance.mocks.velocity_error or (0.0, 0.0)
     augmented = training.augmentation.velocity_error if training and training.augmentation else (0.0, 0.0)
     return hypot(simulated, added[1], augmented[1])

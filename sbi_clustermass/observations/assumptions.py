@@ -34,8 +34,8 @@ def explain_model(estimator: "MassEstimator", stamp: "ModelStamp") -> list[str]:
         "mass": "M200c: inside the sphere whose mean density is 200 times the critical one at the cluster's redshift",
         "cylinder": f"galaxies with R_proj < {seen.aperture:g} comoving h^-1 Mpc of the centre and |v_los| < "
         f"{seen.v_cut:g} km/s in the cluster's frame; fewer than {seen.min_galaxies} give no mass",
-        "who counts": "every galaxy in the cylinder, member or not: nobody is removed, since the mocks hold "
-        "interlopers as well. A table cleaned of them beforehand is unlike the mocks",
+        "who counts": f"every galaxy in the cylinder, member or not: nobody is removed, since the mocks hold "
+        f"interlopers as well. {_cleaned(estimator.provenance)}",
         "cosmology": f"flat LCDM with Om = {cosmology.Om0:.4g}, sigma8 = {cosmology.sigma8:.4g}, for distances and for "
         f"the mocks; h = {stamp.h:g} for what stands without h^-1 in its unit",
         "mocks": _mocks(estimator.provenance, seen.redshift),
@@ -100,9 +100,18 @@ def _mocks(provenance: "Provenance", redshift: float) -> str:
     return f"{n} clusters by {simulator} at redshift {redshift:g}; {who}"
 
 
+def _cleaned(provenance: "Provenance") -> str:
+    share = provenance.mocks.surveys.get("cleaned", 0)
+    if share:
+        return f"A share of the mocks, {share:.0%}, was cleaned of them beforehand, as tables are"
+    return "A table cleaned of them beforehand is unlike the mocks"
+
+
 def _spectroscopy(provenance: "Provenance") -> str:
     """Completeness, errors and centring of the mocks, including what the training draws."""
     settings, facts = provenance.mocks.settings, provenance.as_text()
+    if provenance.mocks.surveys:
+        return f"drawn anew for every few mocks, between these limits: {facts['surveys']}"
     augmentation = provenance.training.augmentation if provenance.training else None
     share, error = (
         facts.get(f"{name}_range") or (str(getattr(augmentation, name)) if augmentation else facts.get(name, "?"))
@@ -117,6 +126,8 @@ def _spectroscopy(provenance: "Provenance") -> str:
 
 def _richness(estimator: "MassEstimator") -> str:
     fewest, most = estimator.richness
+    if estimator.counts_galaxies and estimator.provenance.mocks.surveys:
+        return f"counts, for a depth and a completeness that are not known; the mocks had {fewest} to {most} galaxies"
     if estimator.counts_galaxies:
         return "counts: right only for redshifts as complete as the mocks' (train without --richness otherwise)"
     return f"does not count by itself; the mocks had {fewest} to {most} galaxies"
@@ -136,10 +147,11 @@ def _warnings(estimator: "MassEstimator") -> str:
     start = "each says what was found and how it compares; a mass with one may be fine, or far off"
     if estimator.alarm is None:
         return f"{start}. This model was not taught which clusters look like no mock: unlike ones go unnoticed"
+    checks = estimator.alarm.preprocessing_checks
+    bright = "" if checks is None else f", those of bright galaxies only for {RATES[0]:.0%}"
     return (
-        f"{start}. Those that compare with the mocks are raised for {_RATE:.0%} of the mocks themselves, those of "
-        f"bright galaxies only for {RATES[0]:.0%}; no warning is no proof: what the mocks lack, and does not show in "
-        "phase space, is not noticed"
+        f"{start}. Those that compare with the mocks are raised for {_RATE:.0%} of the mocks themselves{bright}; no "
+        "warning is no proof: what the mocks lack, and does not show in phase space, is not noticed"
     )
 
 

@@ -37,7 +37,7 @@ def resolve_model(model: str | Path | None, *, sha256: str | None = None) -> Pat
 def shipped_note() -> str:
     """Assumptions of the shipped estimator, in one sentence."""
     return (
-        "the estimator that ships with the package, trained on mock clusters at redshift 0.117 with all galaxies, "
-        "interlopers included, 20 to 100 % of them with velocities, of masses flat in log10 M200c from 13.0 to 15.6; "
-        "the number of galaxies does not count"
+        "the estimator that ships with the package, trained on mock clusters at redshift 0.117 that are observed as "
+        "published tables are, each group in another way, of masses flat in log10 M200c from 12.8 to 15.8; the number "
+        "of galaxies counts, for a depth and a completeness that are not known"
     )

@@ -92,6 +92,11 @@ class Provenance:
         """How interlopers were removed, such as "clipping"; empty if they were not."""
         return next((change.settings["how"] for change in self.changes if change.name == "cleaned"), "")
 
+    @property
+    def surveys(self) -> Mapping[str, Any]:
+        """Prior over surveys from which the observation was drawn, in JSON's types; empty if it is fixed."""
+        return self.priors.get("surveys") or {}
+
     def same_sample(self, other: Self) -> bool:
         """Whether two catalogues differ at most in their seeds and lines of sight."""
         return replace(self, seed=other.seed, lines_of_sight=other.lines_of_sight) == other
