@@ -12,7 +12,6 @@ from sbi_clustermass.diagnostics.simulation_based_calibration import sbc, sbc_ra
 from sbi_clustermass.diagnostics.test_sets import HeldOut, Mark, mark, reweighted
 from sbi_clustermass.estimator.misspecification.alarm import Alarm
 from sbi_clustermass.estimator.misspecification.feature_distance import FeatureDistance
-from sbi_clustermass.estimator.misspecification.preprocessing_checks import PreprocessingChecks
 from sbi_clustermass.estimator.misspecification.summary_checks import SummaryChecks
 
 __all__ = [
@@ -23,7 +22,6 @@ __all__ = [
     "Mark",
     "Measured",
     "PitHistogram",
-    "PreprocessingChecks",
     "Saliency",
     "SummaryChecks",
     "alarm_rates",

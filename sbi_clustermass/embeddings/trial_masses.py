@@ -28,6 +28,8 @@ FARTHEST_NODES = (
     *(1.35, 1.38, 1.42, 1.5, 1.7, 2.2, 4.0),
 )  # [r200c]
 _DISPERSION, _CONCENTRATION, _FLOOR = 0.65, 2.6, 1e-3  # of the first guess: [V200], [1], density of outliers
+_ROUNDING = 1e-6  # [dex]
+_SATURATION = 50.0  # number of galaxies that are worth half as many, before training
 _TYPICAL = 30.0  # number of galaxies that stands for every cluster's, if richness must not count
 
 
@@ -47,6 +49,9 @@ class TrialMasses(nn.Module):
     Without `richness` counts are scaled to a cluster of 30 galaxies, whatever their number: the result is a function
     of the distribution of the galaxies.
 
+    With `saturating` the likelihood of N galaxies is worth that of N / (1 + N / N_0), N_0 learned: what is not known of
+    a survey or of the cluster shifts all galaxies alike, so that more of them do not make a mass ever surer.
+
     Attributes:
         middle: Middle of the trial masses, log10 M200c [h^-1 Msun].
         span: Highest minus lowest trial mass [dex].
@@ -55,33 +60,48 @@ class TrialMasses(nn.Module):
         hidden: Neurons of each hidden layer.
         richness: Whether the number of galaxies enters the likelihood.
         edge: Whether the farthest galaxy enters on a grid of its own; for pure samples of members only.
+        saturating: Whether many galaxies are worth less than their number; with `richness` only.
     """
 
     even = True  # in velocity
 
     def __init__(
         self, middle: float = 14.3, span: float = 2.6, *, trials: int = 105, degree: int = 3, hidden: int = 32,
-        richness: bool = True, edge: bool = False,
+        richness: bool = True, edge: bool = False, saturating: bool = False,
     ) -> None:  # fmt: skip
         super().__init__()
         check_positive("TrialMasses", middle=middle, span=span)
         check_counts("TrialMasses", trials=trials, degree=degree, hidden=hidden)
-        check_flags("TrialMasses", richness=richness, edge=edge)
+        check_flags("TrialMasses", richness=richness, edge=edge, saturating=saturating)
         if trials < 2:
             raise ValueError("TrialMasses: trials is 1. It needs at least 2.")
         self.middle, self.span, self.trials = middle, span, trials
-        self.degree, self.hidden, self.richness, self.edge = degree, hidden, richness, edge
+        self.degree, self.hidden, self.richness, self.edge, self.saturating = degree, hidden, richness, edge, saturating
         self.counts = ScaledCounts(np.linspace(*self.range, trials), edge=edge)
-        self.likelihood = TrialLikelihood(trials, span, degree=degree, hidden=hidden, richness=richness, edge=edge)
+        self.likelihood = TrialLikelihood(
+            trials, span, degree=degree, hidden=hidden, richness=richness, edge=edge, saturating=saturating
+        )
 
     @property
     def range(self) -> tuple[float, float]:
         """Lowest and highest trial mass [dex]."""
         return self.middle - self.span / 2, self.middle + self.span / 2
 
+    def covering(self, low: float, high: float) -> "TrialMasses":
+        """Return the same embedding, untrained, for masses [dex] that its own may not reach, at the same distances."""
+        first, last = self.range
+        if first - _ROUNDING <= low and high <= last + _ROUNDING:
+            return self
+        step = self.span / (self.trials - 1)
+        first, last = min(low, first), max(high, last)
+        return TrialMasses(
+            (first + last) / 2, last - first, trials=round((last - first) / step) + 1, degree=self.degree,
+            hidden=self.hidden, richness=self.richness, edge=self.edge, saturating=self.saturating,
+        )  # fmt: skip
+
     def config(self) -> dict[str, float | int | bool]:
         """Fields of the embedding, for a file: `TrialMasses(**config)` is the same network with new weights."""
-        names = ("middle", "span", "trials", "degree", "hidden", "richness", "edge")
+        names = ("middle", "span", "trials", "degree", "hidden", "richness", "edge", "saturating")
         return {name: getattr(self, name) for name in names}
 
     def stages(self) -> tuple[nn.Module, nn.Module]:
@@ -153,9 +173,12 @@ class TrialLikelihood(nn.Module):
     powers: Tensor
     gain: Tensor
 
-    def __init__(self, trials: int, span: float, *, degree: int, hidden: int, richness: bool, edge: bool) -> None:
+    def __init__(
+        self, trials: int, span: float, *, degree: int, hidden: int, richness: bool, edge: bool, saturating: bool
+    ) -> None:
         super().__init__()
         self.richness, self.edge = richness, edge
+        self.log_saturation = nn.Parameter(torch.tensor(log(_SATURATION))) if saturating and richness else None
         position = np.linspace(-1, 1, trials)
         powers = np.polynomial.legendre.legvander(position, degree)
         guess = _first_guess()
@@ -184,7 +207,10 @@ class TrialLikelihood(nn.Module):
         products = torch.cat([self.weight * self.gain, self.reduce.weight.T], 1)
         widths = [self.weight.shape[1], self.reduce.out_features]
         by_count, by_share = (galaxies @ products[: galaxies.shape[-1]]).split(widths, -1)
-        by_count = by_count if self.richness else by_count * (_TYPICAL / at_least_one)
+        if not self.richness:
+            by_count = by_count * (_TYPICAL / at_least_one)
+        elif self.log_saturation is not None:
+            by_count = by_count / (1 + number * (-self.log_saturation).exp())
         by_share = by_share / at_least_one
         if self.edge:
             extra, extra_share = (counts[..., galaxies.shape[-1] :] @ products[galaxies.shape[-1] :]).split(widths, -1)

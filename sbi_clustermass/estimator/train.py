@@ -9,6 +9,7 @@ from pathlib import Path
 
 from clustermocks import Catalogue
 from clustermocks.io.settings import installed_version
+from sbi_clustermass.embeddings import TrialMasses
 from sbi_clustermass.estimator.mass_estimator import MassEstimator
 from sbi_clustermass.estimator.provenance import Provenance
 from sbi_clustermass.flows import Flow, StackedAffine
@@ -73,6 +74,8 @@ def train(
     with working_storage(resolve_device(device), mapped=streamed, parent=folder) as storage:
         clusters = TrainingSet.from_catalogue(catalogue, storage, support).augmented(training.augmentation)
         warn_of_gaps(clusters.clusters, clusters.support)
+        if isinstance(flow.embedding, TrialMasses):
+            flow = replace(flow, embedding=flow.embedding.covering(*clusters.support))
         if not getattr(flow.embedding, "richness", False):
             warn_of_counts(clusters)
         training = replace(training, augmentation=clusters.augmentation)

@@ -39,7 +39,7 @@ def flow_for(options: TrainingOptions) -> Flow:
     """Flow with its embedding."""
     embedding = {"name": options.embedding or "kde", "richness": options.richness}
     if options.embedding == "trial_masses":
-        embedding["edge"] = options.pure  # only true members have an edge
+        embedding |= {"edge": options.pure, "saturating": options.richness}  # only true members have an edge
     return flow_from_config({"name": options.flow or "stacked_affine", "embedding": embedding})
 
 

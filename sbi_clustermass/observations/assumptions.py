@@ -10,7 +10,6 @@ import numpy as np
 
 from clustermocks.haloes.mass_distributions import HaloMassFunction
 from clustermocks.observation import observed_redshift
-from sbi_clustermass.estimator.misspecification.preprocessing_checks import RATES
 from sbi_clustermass.observations.cluster_summary import describe_centre, describe_redshift, labelled_line
 from sbi_clustermass.observations.results import ClusterResult, MassResult
 
@@ -147,10 +146,8 @@ def _warnings(estimator: "MassEstimator") -> str:
     start = "each says what was found and how it compares; a mass with one may be fine, or far off"
     if estimator.alarm is None:
         return f"{start}. This model was not taught which clusters look like no mock: unlike ones go unnoticed"
-    checks = estimator.alarm.preprocessing_checks
-    bright = "" if checks is None else f", those of bright galaxies only for {RATES[0]:.0%}"
     return (
-        f"{start}. Those that compare with the mocks are raised for {_RATE:.0%} of the mocks themselves{bright}; no "
+        f"{start}. Those that compare with the mocks are raised for {_RATE:.0%} of the mocks themselves; no "
         "warning is no proof: what the mocks lack, and does not show in phase space, is not noticed"
     )
 

@@ -19,8 +19,9 @@ from numpy.typing import ArrayLike
 
 from clustermocks import Catalogue, RadialCompleteness
 from clustermocks.catalogue.provenance import Change, Cleaning
-from clustermocks.catalogue.ragged import rows_of_runs, with_column
+from clustermocks.catalogue.ragged import with_column
 from clustermocks.io.registry import lookup
+from clustermocks.kinematics.padding import rows_of_runs
 from clustermocks.mocks.spectroscopy import with_redshift
 from clustermocks.observation import centre_velocities, in_cylinder, subtract_velocity
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from clustermocks import FlatMasses, SphericalJeans
+from clustermocks import FlatMasses, HaloModel, SphericalJeans
+from sbi_clustermass import Tabulated, Training, train
 from sbi_clustermass.embeddings import TrialMasses
 from sbi_clustermass.embeddings.trial_masses import FARTHEST_NODES, R_NODES, RADIUS, SPEED, V_NODES
 
@@ -63,3 +64,31 @@ def test_the_ladder_must_have_two_rungs():
     with pytest.raises(ValueError, match="trials is 1"):
         TrialMasses(trials=1)
     assert FlatMasses(*TrialMasses().range).draw(1, seed=1)[0] > 13.0
+
+
+def test_trials_are_widened_to_cover_a_support_at_the_same_distances():
+    embedding = TrialMasses(14.0, 1.0, trials=11, richness=False)
+    assert embedding.covering(13.6, 14.5) is embedding
+    wider = embedding.covering(13.2, 14.2)
+    assert wider.range == pytest.approx((13.2, 14.5))
+    assert (wider.trials, wider.richness) == (14, False)
+
+
+def test_training_beyond_the_trial_masses_widens_them():
+    """Beyond the trials a density falls off whatever the data: masses there would never be found."""
+    mocks = HaloModel().simulate(FlatMasses(13.0, 15.6).draw(300, seed=1), seed=1)
+    flow = Tabulated(embedding=TrialMasses(14.3, 1.0, trials=21))
+    estimator = train(mocks, flow=flow, training=Training(max_updates=5), support=(13.0, 15.6), device="cpu")
+    assert estimator.flow.embedding.range == pytest.approx((13.0, 15.6))
+
+
+@pytest.mark.parametrize("times", [2, 20])
+def test_many_galaxies_saturate(times):
+    torch.manual_seed(0)
+    plain, saturating = (TrialMasses(14.3, 1.0, trials=5, saturating=each) for each in (False, True))
+    x = cluster(25)
+    for embedding in (plain, saturating):
+        torch.nn.init.zeros_(embedding.likelihood.mix[-1].weight)  # leaves the sum over galaxies
+    with torch.no_grad():
+        for embedding, more in ((plain, times), (saturating, times * (1 + 25 / 50) / (1 + times * 25 / 50))):
+            torch.testing.assert_close(embedding(x.repeat(1, times, 1)), more * embedding(x), rtol=1e-3, atol=1e-3)

@@ -71,9 +71,10 @@ def test_fields_that_end_inside_the_aperture_make_it_smaller(observer, complete,
         assert (found.narrow > 0) == (aperture < 1.6)
 
 
-def test_a_table_of_members_looks_cleaned_and_one_of_all_galaxies_does_not(observer, complete, measured, tmp_path):
+def test_a_table_of_members_looks_cleaned_and_one_of_all_galaxies_does_not(observer, measured, tmp_path):
     assert not measured.looks_cleaned
-    assert observer.measure(cleaned(complete, "members"), tmp_path / "b.csv").looks_cleaned
+    many = observer.simulated(n=240)  # one merger among 80 can have as many fast members as all interlopers
+    assert observer.measure(cleaned(many, "members"), tmp_path / "b.csv").looks_cleaned
 
 
 def test_a_cleaned_table_looks_like_mocks_that_were_cleaned_likewise(observer, complete, tmp_path):

@@ -18,11 +18,10 @@ from sbi_clustermass.estimator.misspecification.feature_distance import (
     Space,
     is_image_embedding,
 )
-from sbi_clustermass.estimator.misspecification.preprocessing_checks import PreprocessingChecks
 from sbi_clustermass.estimator.misspecification.summary_checks import Infer, SummaryChecks
 from sbi_clustermass.posterior import MassPosteriors
 
-_CHECKS, _PREPROCESSING = "checks", "preparation"  # parts of `alarm.safetensors`
+_CHECKS = "checks"  # a part of `alarm.safetensors`
 _SPACE_NAMES = {
     "embedding": "the network's features of the galaxies",
     "image": "the density of galaxies in phase space",
@@ -37,13 +36,10 @@ class Alarm:
     Attributes:
         feature_distances: Distances among the network's features, in the image of the galaxies, or both.
         summary_checks: Checks of statistics that a person understands.
-        preprocessing_checks: Checks of how a table was prepared, each with its own rate of false alarms; None if they
-            were not fitted. They are no part of `p_value`: the estimator may have been trained for thinned clusters.
     """
 
     feature_distances: tuple[FeatureDistance, ...]
     summary_checks: SummaryChecks
-    preprocessing_checks: PreprocessingChecks | None = None
 
     @classmethod
     def fit(
@@ -100,29 +96,24 @@ class Alarm:
             network: The network with which the alarm was fitted.
             catalogue: Mock or observed clusters.
             posteriors: Posteriors of these clusters.
-            rate: Largest share of mocks that get a warning [1]. The preprocessing checks have their own rates.
+            rate: Largest share of mocks that get a warning [1].
         """
         each = rate / len(self.tests)
         found = self.summary_checks.warnings(catalogue, posteriors, rate=each)
         for test in self.feature_distances:
             p_values = test.p_value(network, catalogue)
             found = [(*before, *_unusual(test.space, p, each)) for before, p in zip(found, p_values, strict=True)]
-        if self.preprocessing_checks is not None:
-            more = self.preprocessing_checks.warnings(catalogue, posteriors)
-            found = [(*before, *after) for before, after in zip(found, more, strict=True)]
         return found
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """The alarm as arrays by name, for safetensors."""
         parts = {each.space: each.to_arrays() for each in self.feature_distances}
         parts[_CHECKS] = self.summary_checks.to_arrays()
-        if self.preprocessing_checks is not None:
-            parts[_PREPROCESSING] = self.preprocessing_checks.to_arrays()
         return {f"{part}.{name}": values for part, arrays in parts.items() for name, values in arrays.items()}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Self:
-        """Rebuild the alarm from `to_arrays`.
+        """Rebuild the alarm from `to_arrays`; checks of preparation, which earlier alarms had, are left out.
 
         Raises:
             ValueError: Arrays are missing, or their shapes are inconsistent.
@@ -132,9 +123,8 @@ class Alarm:
             part, _, name = key.partition(".")
             parts.setdefault(part, {})[name] = values
         checks = SummaryChecks.from_arrays(parts.pop(_CHECKS, {}))
-        stored = parts.pop(_PREPROCESSING, None)
-        preprocessing = None if stored is None else PreprocessingChecks.from_arrays(stored)
-        return cls(tuple(FeatureDistance.from_arrays(part) for part in parts.values()), checks, preprocessing)
+        parts.pop("preparation", None)
+        return cls(tuple(FeatureDistance.from_arrays(part) for part in parts.values()), checks)
 
 
 def bonferroni(p_values: Float[np.ndarray, "test cluster"]) -> Float[np.ndarray, "cluster"]:

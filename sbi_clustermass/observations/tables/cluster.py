@@ -76,7 +76,7 @@ class ObservedCluster:
         error = float(np.nanmedian(errors)) if np.isfinite(errors).any() else np.nan
         narrow = narrow_field(phase_space.R_proj, observation.aperture)
         return cls(
-            catalogue=_catalogue(name, centring, phase_space, counts, narrow=narrow is not None, velocity_error=error),
+            catalogue=_catalogue(name, centring, phase_space, counts, velocity_error=error),
             name=name,
             redshift=phase_space.redshift,
             redshift_error=phase_space.redshift_error,
@@ -105,12 +105,11 @@ def describe_cylinder(observation: Observation) -> str:
 
 
 def _catalogue(
-    name: str, centring: Centring, phase_space: PhaseSpace, counts: RowCounts, *, narrow: bool, velocity_error: float
+    name: str, centring: Centring, phase_space: PhaseSpace, counts: RowCounts, *, velocity_error: float
 ) -> Catalogue:
     """The galaxies in the cylinder, with what is known of the cluster and what the estimator's warnings need."""
     observation = centring.observation
     inside = in_cylinder(phase_space.R_proj, phase_space.v_los, observation)
-    in_aperture = np.abs(phase_space.v_los[phase_space.R_proj < observation.aperture])
     columns = {
         "log10_mass": np.nan,
         "host_id": np.int64(zlib.crc32(name.encode())),  # two tables of one cluster never fall on both sides of a split
@@ -123,8 +122,6 @@ def _catalogue(
         "n_rows": counts.rows,
         "n_dropped": counts.dropped,
         "n_used": counts.used,
-        "n_outside_velocity": -1 if narrow else counts.outside_velocity,  # -1: no mocks have this field
-        "fastest": float(in_aperture.max(initial=0.0)),
         "velocity_error": velocity_error,
     }
     return Catalogue.from_arrays(

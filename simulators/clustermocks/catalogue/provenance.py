@@ -8,10 +8,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Self, final
 
 from clustermocks.io.settings import to_json
+from clustermocks.kinematics.membership import CleaningMethod
 
 Range = tuple[float, float]
-# ways to remove interlopers from data: `clustermocks.kinematics.membership.REMOVALS`
-CleaningMethod = Literal["clipping", "clipping_2.5", "shifting_gapper", "caustics"]
 Cleaning = Literal["members", CleaningMethod]  # of `clustermocks.perturbations.cleaned`
 
 

@@ -67,11 +67,6 @@ def sorted_by_cluster(*parts: Columns) -> Columns:
     return type(parts[0])(*(column[order] for column in joined))
 
 
-def rows_of_runs(first: Int[np.ndarray, "run"], n: Int[np.ndarray, "run"]) -> Int[np.ndarray, "row"]:
-    """Indices of the n rows from `first` on of each run, one run after another."""
-    return np.arange(n.sum()) + np.repeat(first - (np.cumsum(n) - n), n)
-
-
 def with_column(table: pa.Table, name: str, column: pa.Array | pa.ChunkedArray) -> pa.Table:
     """Return the table with one column replaced."""
     return table.set_column(table.column_names.index(name), name, column)

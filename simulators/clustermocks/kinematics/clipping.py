@@ -3,8 +3,7 @@
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from clustermocks.catalogue.ragged import rows_of_runs
-from clustermocks.kinematics.padding import padded_rows, parts
+from clustermocks.kinematics.padding import padded_rows, parts, rows_of_runs
 
 CLIP = 3.0  # standard deviations from the median
 _AT_ONCE = 100_000  # velocities: they stay in the processor's cache

@@ -11,12 +11,12 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy.typing import ArrayLike
 
-from clustermocks.catalogue.provenance import CleaningMethod
 from clustermocks.io.registry import lookup
 from clustermocks.kinematics.caustics import inside_caustics
 from clustermocks.kinematics.clipping import sigma_clipping
 from clustermocks.kinematics.shifting_gapper import shifting_gapper
 
+CleaningMethod = Literal["clipping", "clipping_2.5", "shifting_gapper", "caustics"]  # of data: keys of `REMOVALS`
 Removal = Literal["none", CleaningMethod]
 GalaxyColumn = Float[np.ndarray, "galaxy"]
 Kept = Bool[np.ndarray, "galaxy"]

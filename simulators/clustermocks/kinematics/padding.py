@@ -25,3 +25,8 @@ def padded_rows(values: Float[np.ndarray, "galaxy"], n: Int[np.ndarray, "row"]) 
     rows = np.full(real.shape, np.inf, values.dtype)
     rows[real] = values
     return rows
+
+
+def rows_of_runs(first: Int[np.ndarray, "run"], n: Int[np.ndarray, "run"]) -> Int[np.ndarray, "row"]:
+    """Indices of the n rows from `first` on of each run, one run after another."""
+    return np.arange(n.sum()) + np.repeat(first - (np.cumsum(n) - n), n)

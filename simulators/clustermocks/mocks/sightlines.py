@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from clustermocks.catalogue.ragged import rows_of_runs
 from clustermocks.haloes.satellites import Satellites
+from clustermocks.kinematics.padding import rows_of_runs
 from clustermocks.observation import lines_of_sight, sky_basis
 
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 from jaxtyping import Bool, Float, Int
 from scipy.spatial import KDTree
 
-from clustermocks.catalogue.ragged import rows_of_runs
+from clustermocks.kinematics.padding import rows_of_runs
 from clustermocks.mocks.spectroscopy import IntrinsicGalaxies
 from clustermocks.observation import sky_basis, wrap
 

@@ -16,8 +16,8 @@ from numpy.typing import ArrayLike
 
 from clustermocks.catalogue.catalogue import Catalogue
 from clustermocks.catalogue.provenance import Provenance
-from clustermocks.catalogue.ragged import rows_of_runs
 from clustermocks.haloes.cosmology import concentration, radius_200c, virial_ratio
+from clustermocks.kinematics.padding import rows_of_runs
 from clustermocks.mocks.blending import REACH, NearbyHaloes, eligible, heaviest_in_cylinder
 from clustermocks.mocks.spectroscopy import IntrinsicGalaxies, ObservedClusters, Targets, choose_targets, measure
 from clustermocks.nbody.boxes import Box, StoredBox
