@@ -72,8 +72,9 @@ print(f"centre   {cluster.ra:.3f} {cluster.dec:+.3f}, {cluster.centre_source}")
 # %% [markdown]
 # ## Infer the mass
 #
-# `resolve_model(None)` is the small estimator that ships with the package. It was trained for spectroscopy of mixed
-# quality and therefore does not use the number of galaxies.
+# `resolve_model(None)` is the small estimator that ships with the package. It was trained on mock clusters that are
+# observed as published tables are, each group in another way, and so contains in its errors that depth and completeness
+# of a table are not known.
 
 # %%
 estimator = MassEstimator.load(resolve_model(None), device="cpu")
