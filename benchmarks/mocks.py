@@ -10,21 +10,23 @@ import resource
 import sys
 import tempfile
 import time
+from dataclasses import replace
 
 os.environ["OMP_NUM_THREADS"] = "1"  # one core is what is measured
 
 from clustermocks.haloes.mass_distributions import FlatMasses
 from clustermocks.mocks.halo_model import HaloModel
+from clustermocks.mocks.priors import PhysicsPrior, SurveyPrior
 
 CLUSTERS = 10_000
 
 
-def run(name: str, model: HaloModel) -> None:
-    """Time one model."""
+def run(name: str, model: HaloModel, surveys: SurveyPrior | None = None, physics: PhysicsPrior | None = None) -> None:
+    """Time one model, with the settings that its priors draw."""
     masses = FlatMasses(13.5, 15.3).draw(CLUSTERS, seed=1)
-    model.simulate(masses[:10], seed=0)  # builds the tables
+    model.simulate(masses[:2000], seed=0, surveys=surveys, physics=physics)  # builds the tables
     wall, cpu = time.perf_counter(), time.process_time()
-    model.simulate(masses, seed=1)
+    model.simulate(masses, seed=1, surveys=surveys, physics=physics)
     wall, cpu = CLUSTERS / (time.perf_counter() - wall), CLUSTERS / (time.process_time() - cpu)
     print(f"{name}: {cpu:.0f} clusters per second of one core ({wall:.0f} by the clock; at least 1000)")
 
@@ -50,3 +52,6 @@ if __name__ == "__main__":
     scaling((1000, 10_000, 100_000) if "--full" in sys.argv else (1000, 5000))
     run("HaloModel.ho2019()", HaloModel.ho2019())
     run("HaloModel()", HaloModel())
+    clustered = replace(HaloModel(), dominant=True).with_clustering()
+    run("HaloModel(dominant=True).with_clustering()", clustered)
+    run("the same of any survey and physics", clustered, surveys=SurveyPrior(), physics=PhysicsPrior())
