@@ -120,7 +120,8 @@ def _masses(clusters: Sequence[ObservedCluster], estimator: MassEstimator) -> li
     catalogue = Catalogue.concatenate([cluster.catalogue for cluster in clusters])
     posteriors = estimator.posterior(catalogue)
     found = (estimator.warnings(catalogue, posteriors), _narrow_field_warnings(clusters, estimator, posteriors))
-    warnings = [cluster.warnings + ours + cut for cluster, ours, cut in zip(clusters, *found, strict=True)]
+    tables = [_table_warnings(cluster, estimator) for cluster in clusters]
+    warnings = [table + ours + cut for table, ours, cut in zip(tables, *found, strict=True)]
     v_los = [catalogue.galaxies(i)[1] for i in range(len(catalogue))]
     seeds = [zlib.crc32(np.ascontiguousarray(v).tobytes()) for v in v_los]  # whatever the cluster is called
     sigma = robust_dispersions(v_los, seeds)
@@ -146,6 +147,19 @@ def _m_sigma(sigma: Dispersion, cluster: ObservedCluster, estimator: MassEstimat
     return float(evrard2008(cluster.redshift, estimator.cosmology).inverse(np.log10(sigma.value)))
 
 
+def _has_such_fields(cluster: ObservedCluster, estimator: MassEstimator) -> bool:
+    """Whether the estimator's mocks were observed in fields as small and with sectors as wide missing."""
+    surveys, narrow = estimator.provenance.mocks.surveys, cluster.narrow
+    if not surveys:
+        return False
+    return (narrow is None or surveys["aperture"][0] <= narrow.reach) and cluster.gap <= surveys["sector"][1]
+
+
+def _table_warnings(cluster: ObservedCluster, estimator: MassEstimator) -> tuple[str, ...]:
+    dropped = cluster.field_warnings if _has_such_fields(cluster, estimator) else ()
+    return tuple(warning for warning in cluster.warnings if warning not in dropped)
+
+
 def _narrow_field_warnings(
     clusters: Sequence[ObservedCluster], estimator: MassEstimator, posteriors: MassPosteriors
 ) -> list[tuple[str, ...]]:
@@ -163,7 +177,7 @@ def _narrow_field_warnings(
 
 def _cut_again(cluster: ObservedCluster, estimator: MassEstimator) -> tuple[float, Catalogue] | None:
     """Cut a narrow field again by the same factor: its edge [h^-1 Mpc] and its galaxies, if there are enough."""
-    if cluster.narrow is None:
+    if cluster.narrow is None or _has_such_fields(cluster, estimator):
         return None
     edge = cluster.narrow.reach**2 / estimator.observation.aperture
     inside = cluster.catalogue.galaxy_column("R_proj") < edge

@@ -1,10 +1,14 @@
 """Clusters of the sky through the shipped estimator, beside published masses; nothing is tuned to them."""
 
+from dataclasses import replace
+
 import pytest
 
 from benchmarks import real_clusters
 from sbi_clustermass import MassEstimator
 from sbi_clustermass.estimator.hub import resolve_model
+from sbi_clustermass.observations import infer_cluster
+from sbi_clustermass.observations.tables.field import NarrowField
 from tests.paths import SHARED
 
 DATA = SHARED / "data" / "clusters"
@@ -47,3 +51,16 @@ def test_masses_in_solar_masses_are_converted_with_the_h_they_assume():
     each = real_clusters.Published("virial", 10.0, 1.0, 1.0, 0.7, "")
     assert each.log10_mass == pytest.approx(14.845, abs=1e-3)  # log10(7e14)
     assert each.error(15.5) == pytest.approx(0.0414, abs=1e-4)  # log10(1.1)
+
+
+def test_a_small_field_is_warned_of_only_where_no_mocks_had_one(masses):
+    estimator, cluster = MassEstimator.load(resolve_model(None), device="cpu"), masses["Coma"].cluster
+    cut = {}
+    for edge in (0.5, 0.2):  # the mocks' fields end at .3 h^-1 Mpc and beyond
+        narrow = NarrowField(edge, 0.5, 100)
+        cluster = replace(
+            cluster, narrow=narrow, field_warnings=("the galaxies reach",), warnings=("the galaxies reach",)
+        )
+        cut[edge] = infer_cluster(cluster, estimator).warnings
+    assert not any("the galaxies reach" in warning or "cut again" in warning for warning in cut[0.5])
+    assert any("the galaxies reach" in warning for warning in cut[0.2])

@@ -14,7 +14,7 @@ from clustermocks.observation import Observation, in_cylinder
 from sbi_clustermass.observations.tables.centring import Centring, PhaseSpace
 from sbi_clustermass.observations.tables.field import NarrowField, narrow_field
 from sbi_clustermass.observations.tables.galaxies import RowCounts
-from sbi_clustermass.observations.tables.warnings import table_warnings
+from sbi_clustermass.observations.tables.warnings import coverage, field_warnings, table_warnings
 
 
 @final
@@ -36,7 +36,9 @@ class ObservedCluster:
         counts: Numbers of rows by their fate.
         narrow: Extent of the field, if it ends inside the aperture.
         reason: Reason why the cluster gets no mass; None if it does.
+        gap: Widest sector of the field without galaxies [deg]; 0 for none that is significant.
         warnings: Reasons to doubt the mass.
+        field_warnings: Those among them of the field, which do not matter where mocks have such fields.
         notes: Assumptions made to read the table.
     """
 
@@ -52,8 +54,10 @@ class ObservedCluster:
     velocity_error: float
     counts: RowCounts
     narrow: NarrowField | None
+    gap: float
     reason: str | None
     warnings: tuple[str, ...]
+    field_warnings: tuple[str, ...]
     notes: tuple[str, ...]
 
     @classmethod
@@ -74,7 +78,8 @@ class ObservedCluster:
         )
         errors = galaxies.errors[inside]
         error = float(np.nanmedian(errors)) if np.isfinite(errors).any() else np.nan
-        narrow = narrow_field(phase_space.R_proj, observation.aperture)
+        narrow, (share, gap) = narrow_field(phase_space.R_proj, observation.aperture), coverage(centring, phase_space)
+        of_field = tuple(field_warnings(narrow, share, gap, observation.aperture))
         return cls(
             catalogue=_catalogue(name, centring, phase_space, counts, velocity_error=error),
             name=name,
@@ -88,8 +93,10 @@ class ObservedCluster:
             velocity_error=error,
             counts=counts,
             narrow=narrow,
+            gap=gap,
             reason=reason if counts.used < least else None,
-            warnings=(*galaxies.warnings, *table_warnings(centring, phase_space)),
+            warnings=(*galaxies.warnings, *of_field, *table_warnings(centring, phase_space)),
+            field_warnings=of_field,
             notes=galaxies.notes,
         )
 

@@ -3,12 +3,14 @@
 Lengths are comoving [h^-1 Mpc], velocities [km/s], angles [deg].
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from clustermocks.observation import in_cylinder
 from sbi_clustermass.observations.tables.centring import Centring, PhaseSpace
 from sbi_clustermass.observations.tables.density_peaks import position_angle, rival_point, rival_redshift
-from sbi_clustermass.observations.tables.field import covered_share, narrow_field
+from sbi_clustermass.observations.tables.field import NarrowField, covered_share
 from sbi_clustermass.observations.tables.positions import Distances, Sky
 from sbi_clustermass.observations.tables.velocities import Redshifts
 
@@ -19,18 +21,25 @@ FLAT = 3.0  # between the extents in right ascension and declination: the longes
 
 
 def table_warnings(centring: Centring, phase_space: PhaseSpace) -> tuple[str, ...]:
-    """List every reason to doubt the cluster's mass, one sentence each."""
-    checks = (_many, _reach, _coverage, _shift, _line_of_sight, _neighbour, _centre, _flat, _cosmology, _repeated)
+    """List every reason to doubt the cluster's mass but those of its field, one sentence each."""
+    checks = (_many, _shift, _line_of_sight, _neighbour, _centre, _flat, _cosmology, _repeated)
     return tuple(sentence for check in checks if (sentence := check(centring, phase_space)))
 
 
-def _reach(centring: Centring, phase_space: PhaseSpace) -> str:
-    full = centring.observation.aperture
-    narrow = narrow_field(phase_space.R_proj, full)
-    if narrow is None:
-        return ""
-    lost = f"about {narrow.missing} galaxies ({1 - narrow.share:.0%} of a usual profile) lie beyond"
-    return f"the galaxies reach {narrow.reach:.2f} h^-1 Mpc, the mocks {full:g}: {lost}, the mass may be off"
+def field_warnings(narrow: NarrowField | None, share: float, gap: float, aperture: float) -> Iterator[str]:
+    """Warn of a field that is smaller than the aperture, or lacks a sector.
+
+    Args:
+        narrow: Extent of the field, if it ends inside the aperture.
+        share: Observed share of the aperture's circle [1].
+        gap: Widest sector without galaxies [deg]; 0 for none.
+        aperture: Aperture of the mocks [h^-1 Mpc].
+    """
+    if narrow is not None:
+        lost = f"about {narrow.missing} galaxies ({1 - narrow.share:.0%} of a usual profile) lie beyond"
+        yield f"the galaxies reach {narrow.reach:.2f} h^-1 Mpc, the mocks {aperture:g}: {lost}, the mass may be off"
+    if gap:
+        yield f"no galaxies over {gap:.0f} deg of position angle: {share:.0%} of the aperture's circle was observed"
 
 
 def _many(centring: Centring, phase_space: PhaseSpace) -> str:
@@ -45,15 +54,12 @@ def _many(centring: Centring, phase_space: PhaseSpace) -> str:
     )
 
 
-def _coverage(centring: Centring, phase_space: PhaseSpace) -> str:
+def coverage(centring: Centring, phase_space: PhaseSpace) -> tuple[float, float]:
+    """Observed share of the aperture's circle [1], and the widest sector without galaxies [deg], 0 for none."""
     position, full = centring.galaxies.position, centring.observation.aperture
     if not isinstance(position, Sky):
-        return ""
-    angles = position_angle(position.values, phase_space.centre)
-    share, gap = covered_share(angles, phase_space.R_proj, full)
-    if not gap:
-        return ""
-    return f"no galaxies over {gap:.0f} deg of position angle: {share:.0%} of the aperture's circle was observed"
+        return 1.0, 0.0
+    return covered_share(position_angle(position.values, phase_space.centre), phase_space.R_proj, full)
 
 
 def _shift(centring: Centring, phase_space: PhaseSpace) -> str:
