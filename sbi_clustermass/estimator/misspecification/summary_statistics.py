@@ -16,6 +16,7 @@ from sbi_clustermass.flows.evaluation import batches_of
 
 _FAST = 0.6  # of the velocity cut: 1500 km/s, which only members of the most massive clusters exceed
 _INNER = 0.25  # of the aperture: 0.4 h^-1 Mpc
+_LEAST_TYPICAL = 0.2  # of the mean gap; five unrounded Gaussian velocities have above .4, more of them .7
 _MIN_SPEED = 1.0  # [km/s], the smallest dispersion: all velocities of a cluster may be equal
 _MIN_GAP = 1e-3  # smallest gap to the end of a range, as a share of the range
 Values = Float[np.ndarray, "cluster"]
@@ -96,6 +97,7 @@ def largest_gap(galaxies: PaddedGalaxies) -> Values:
     m = galaxies.n[:, None] - 1
     middle = (i > m * 0.25) & (i <= np.maximum(m * 0.75, 1))
     typical = np.nanmean(np.where(middle, weighted, np.nan), axis=1)
+    typical = np.maximum(typical, _LEAST_TYPICAL * np.nanmean(weighted, axis=1))  # rounded velocities: most gaps are 0
     return np.maximum(np.nanmax(weighted, axis=1) / np.maximum(typical, _MIN_SPEED), 1.0)
 
 
