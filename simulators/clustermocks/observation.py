@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 
 from clustermocks.haloes.cosmology import MDPL2, SPEED_OF_LIGHT, Cosmology, Values
 from clustermocks.kinematics.biweight import biweight_location
+from clustermocks.kinematics.padding import padded_rows
 
 CENTRINGS, STILL = 20, 1.0  # steps towards a centre at most; a step that is none [km/s]
 Vectors: TypeAlias = Float[np.ndarray, "*batch 3"]
@@ -187,7 +188,8 @@ def centre_velocities(
     References:
         Beers, Flynn & Gebhardt 1990, AJ 100, 32 (biweight).
     """
-    padded, centre = _padded(v_los[inside], cluster[inside], n), np.zeros(n)
+    count, centre = np.bincount(cluster[inside], minlength=n), np.zeros(n)
+    padded = padded_rows(np.asarray(v_los[inside], float), count, padding=np.nan)
     moving = np.flatnonzero((np.abs(padded) < v_cut).any(axis=1))
     for _ in range(CENTRINGS):
         if not moving.size:
@@ -199,17 +201,6 @@ def centre_velocities(
         centre[moving] = centre[moving] + step
         moving = moving[np.abs(step) > STILL]
     return centre
-
-
-def _padded(
-    values: Float[np.ndarray, "galaxy"], cluster: Int[np.ndarray, "galaxy"], n: int
-) -> Float[np.ndarray, "cluster widest"]:
-    """A row for each of n clusters, padded with NaN."""
-    count = np.bincount(cluster, minlength=n)
-    real = np.arange(count.max(initial=0)) < count[:, None]
-    rows = np.full(real.shape, np.nan)
-    rows[real] = values
-    return rows
 
 
 def lines_of_sight(n: int, seed: int | None = None) -> Float[np.ndarray, "line 3"]:

@@ -57,15 +57,15 @@ class Percentiles:
         return cls(location, log_spread, quantiles, _tails(left, quantiles), reach)
 
     @staticmethod
-    def shapes(n: int, prefix: str = "") -> dict[str, tuple[int, ...]]:
+    def shapes(n: int) -> dict[str, tuple[int, ...]]:
         """Shape of each field for `n` statistics, by the name of its array."""
         sizes = {"location": (_N_TERMS,), "log_spread": (_N_TERMS,), "quantiles": (len(LEVELS),), "tails": (2,)}
-        return {**{f"{prefix}{name}": (n, *size) for name, size in sizes.items()}, f"{prefix}reach": (2, 2)}
+        return {**{name: (n, *size) for name, size in sizes.items()}, "reach": (2, 2)}
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, np.ndarray], prefix: str = "") -> Self:
-        """Read the fields from arrays with these names and a prefix."""
-        return cls(**{each.name: np.asarray(arrays[prefix + each.name], float) for each in fields(cls)})
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Self:
+        """Read the fields from arrays with these names."""
+        return cls(**{each.name: np.asarray(arrays[each.name], float) for each in fields(cls)})
 
     def standardised(self, scaled: Scaled, where: MassAndRichness) -> Scaled:
         """Distance of each statistic from its mean, in units of its spread."""

@@ -35,8 +35,8 @@ class ObservedCluster:
         velocity_error: Median velocity error of the galaxies used [km/s], NaN if none has one.
         counts: Numbers of rows by their fate.
         narrow: Extent of the field, if it ends inside the aperture.
-        reason: Reason why the cluster gets no mass; None if it does.
         gap: Widest sector of the field without galaxies [deg]; 0 for none that is significant.
+        reason: Reason why the cluster gets no mass; None if it does.
         warnings: Reasons to doubt the mass.
         field_warnings: Those among them of the field, which do not matter where mocks have such fields.
         notes: Assumptions made to read the table.

@@ -19,10 +19,12 @@ def parts(widths: Sequence[int] | Int[np.ndarray, "cluster"], cells: int) -> lis
     return found
 
 
-def padded_rows(values: Float[np.ndarray, "galaxy"], n: Int[np.ndarray, "row"]) -> Float[np.ndarray, "row widest"]:
-    """A row for each run of n values, padded with infinity to at least one column."""
+def padded_rows(
+    values: Float[np.ndarray, "galaxy"], n: Int[np.ndarray, "row"], *, padding: float = np.inf
+) -> Float[np.ndarray, "row widest"]:
+    """A row for each run of n values, padded to at least one column."""
     real = np.arange(max(n.max(initial=0), 1)) < n[:, None]
-    rows = np.full(real.shape, np.inf, values.dtype)
+    rows = np.full(real.shape, padding, values.dtype)
     rows[real] = values
     return rows
 

@@ -6,8 +6,8 @@ Masses are M200c [h^-1 Msun], lengths comoving [h^-1 Mpc], velocities [km/s].
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
-from typing import ClassVar, Literal, NamedTuple, Self, TypeVar, final
+from dataclasses import dataclass, field, fields, replace
+from typing import Literal, NamedTuple, Self, TypeVar, final
 
 import numpy as np
 
@@ -25,8 +25,7 @@ Draw = Mapping[str, float | str]
 Model = TypeVar("Model", bound=ClusterModel)
 _NEAR = 0.8  # of the distance to the cluster, in velocity: how far a window reaches at most
 _ARCSEC = np.pi / 180 / 3600
-
-
+_LAW = "law"  # metadata of the fields of a prior
 _TRANSFORMS = {
     "value": (np.positive, np.positive),
     "log": (np.log, np.exp),
@@ -57,16 +56,19 @@ class Law(NamedTuple):
 class Prior:
     """Base of the two priors: a range for each field, from which numbers are drawn by the field's law.
 
-    Fields in `SHARES` are the share of surveys of which something is true.
+    A field that is one number is the share of surveys of which something is true.
     """
 
-    LAWS: ClassVar[Mapping[str, Law]] = {}
-    SHARES: ClassVar[tuple[str, ...]] = ()
-
     def __post_init__(self) -> None:
-        for name, law in self.LAWS.items():
+        for name, law in self.laws.items():
             self._check(name, law)
-        check_ranges(self, **dict.fromkeys(self.SHARES, (0, 1)))
+        shares = (f.name for f in fields(self) if isinstance(f.default, float))
+        check_ranges(self, **dict.fromkeys(shares, (0, 1)))
+
+    @property
+    def laws(self) -> Mapping[str, Law]:
+        """Law of each range, by the name of its field."""
+        return {f.name: f.metadata[_LAW] for f in fields(self) if _LAW in f.metadata}
 
     def _check(self, name: str, law: Law) -> None:
         where, ends = f"{type(self).__name__}: {name} [{law.unit}]", getattr(self, name)
@@ -90,13 +92,13 @@ class Prior:
         narrow = {}
         for name, part in parts.items():
             now = lookup(f"field of {type(self).__name__}", name, known)
-            narrow[name] = (part, part) if name in self.LAWS and isinstance(part, int | float) else part
-            if not _is_part(narrow[name], now, ordered=name in self.LAWS):
+            narrow[name] = (part, part) if name in self.laws and isinstance(part, int | float) else part
+            if not _is_part(narrow[name], now, ordered=name in self.laws):
                 raise ValueError(f"{type(self).__name__}.narrowed: {name} must be a part of {now!r}, found {part!r}.")
         return replace(self, **narrow)
 
     def _numbers(self, rng: np.random.Generator) -> dict[str, float]:
-        return {name: law.quantile(getattr(self, name), rng.uniform()) for name, law in self.LAWS.items()}
+        return {name: law.quantile(getattr(self, name), rng.uniform()) for name, law in self.laws.items()}
 
 
 def _is_part(part: object, whole: tuple | float, *, ordered: bool) -> bool:
@@ -143,54 +145,34 @@ class SurveyPrior(Prior):
         flattening: 1 - width / length of the field [1]; uniform in its root.
     """
 
-    redshift: Range = (0.01, 1.3)
-    aperture: Range = (0.3, 3.0)
-    v_cut: Range = (2000.0, 5000.0)
-    velocity_error: Range = (0.0, 300.0)
-    rounding: Range = (0.0, 300.0)
+    # Tinker et al. 2008 fitted their mass function at z < 2
+    redshift: Range = field(default=(0.01, 1.3), metadata={_LAW: Law(0.01, 2.0, uniform_in="log")})
+    aperture: Range = field(default=(0.3, 3.0), metadata={_LAW: Law(0.1, 5.0, "h^-1 Mpc", "log")})
+    v_cut: Range = field(default=(2000.0, 5000.0), metadata={_LAW: Law(500.0, 8000.0, "km/s")})
+    velocity_error: Range = field(default=(0.0, 300.0), metadata={_LAW: Law(0.0, 1000.0, "km/s", "root")})
+    rounding: Range = field(default=(0.0, 300.0), metadata={_LAW: Law(0.0, 1000.0, "km/s", "root")})
     cleanings: tuple[Removal, ...] = ("clipping", "clipping_2.5", "shifting_gapper", "caustics")
     cleaned: float = 0.35
-    tracer_density: Range = (0.0007, 0.1)
-    contrast: Range = (0.5, 3.0)
-    completeness: Range = (0.1, 1.0)
-    radial_slope: Range = (-1.0, 1.0)
-    radial_power: Range = (0.25, 2.0)
+    # for more than .1, haloes below 10^10.5 would be needed
+    tracer_density: Range = field(default=(0.0007, 0.1), metadata={_LAW: Law(1e-4, 0.1, "h^3 Mpc^-3", "log")})
+    contrast: Range = field(default=(0.5, 3.0), metadata={_LAW: Law(0.1, 10.0, uniform_in="log")})
+    completeness: Range = field(default=(0.1, 1.0), metadata={_LAW: Law(0.01, 1.0)})
+    radial_slope: Range = field(default=(-1.0, 1.0), metadata={_LAW: Law(-1.0, 1.0)})
+    radial_power: Range = field(default=(0.25, 2.0), metadata={_LAW: Law(0.1, 10.0, uniform_in="log")})
     cored: float = 0.2
-    core: Range = (0.1, 0.6)
-    outside_core: Range = (0.0, 0.5)
-    fibre_distance: Range = (0.0, 0.1)
-    wrong_redshifts: Range = (0.0, 0.02)
-    centre_error: Range = (0.0, 0.3)
-    redshift_offset: Range = (0.0, 300.0)
-    sector: Range = (0.0, 180.0)
-    flattening: Range = (0.0, 0.5)
+    core: Range = field(default=(0.1, 0.6), metadata={_LAW: Law(0.01, 5.0, "h^-1 Mpc", "log")})
+    outside_core: Range = field(default=(0.0, 0.5), metadata={_LAW: Law(0.0, 1.0)})
+    fibre_distance: Range = field(default=(0.0, 0.1), metadata={_LAW: Law(0.0, 0.5, "h^-1 Mpc", "root")})
+    wrong_redshifts: Range = field(default=(0.0, 0.02), metadata={_LAW: Law(0.0, 0.5, uniform_in="root")})
+    centre_error: Range = field(default=(0.0, 0.3), metadata={_LAW: Law(0.0, 1.0, "h^-1 Mpc", "root")})
+    redshift_offset: Range = field(default=(0.0, 300.0), metadata={_LAW: Law(0.0, 2000.0, "km/s")})
+    sector: Range = field(default=(0.0, 180.0), metadata={_LAW: Law(0.0, 350.0, "deg", "root")})
+    flattening: Range = field(default=(0.0, 0.5), metadata={_LAW: Law(0.0, 0.95, uniform_in="root")})
 
     def __post_init__(self) -> None:
         super().__post_init__()
         for cleaning in self.cleanings:
             lookup("cleaning", cleaning, REMOVALS)
-
-    LAWS: ClassVar[Mapping[str, Law]] = {
-        "redshift": Law(0.01, 2.0, uniform_in="log"),  # Tinker et al. 2008 fitted their mass function at z < 2
-        "aperture": Law(0.1, 5.0, "h^-1 Mpc", "log"),
-        "v_cut": Law(500.0, 8000.0, "km/s"),
-        "velocity_error": Law(0.0, 1000.0, "km/s", "root"),
-        "rounding": Law(0.0, 1000.0, "km/s", "root"),
-        "tracer_density": Law(1e-4, 0.1, "h^3 Mpc^-3", "log"),  # above, haloes below 10^10.5 would be needed
-        "contrast": Law(0.1, 10.0, uniform_in="log"),
-        "completeness": Law(0.01, 1.0),
-        "radial_slope": Law(-1.0, 1.0),
-        "radial_power": Law(0.1, 10.0, uniform_in="log"),
-        "core": Law(0.01, 5.0, "h^-1 Mpc", "log"),
-        "outside_core": Law(0.0, 1.0),
-        "fibre_distance": Law(0.0, 0.5, "h^-1 Mpc", "root"),
-        "wrong_redshifts": Law(0.0, 0.5, uniform_in="root"),
-        "centre_error": Law(0.0, 1.0, "h^-1 Mpc", "root"),
-        "redshift_offset": Law(0.0, 2000.0, "km/s"),
-        "sector": Law(0.0, 350.0, "deg", "root"),
-        "flattening": Law(0.0, 0.95, uniform_in="root"),
-    }
-    SHARES: ClassVar[tuple[str, ...]] = ("cleaned", "cored")
 
     def draw(self, model: Model, rng: np.random.Generator) -> tuple[Model, Draw]:
         """Draw one survey: the model observed so, and the values drawn by name."""
@@ -224,7 +206,7 @@ class SurveyPrior(Prior):
 
     def summary(self, observation: Observation) -> Observation:
         """Observation of a catalogue drawn from this prior: median redshift, widest field and window."""
-        redshift = self.LAWS["redshift"].quantile(self.redshift, 0.5)
+        redshift = self.laws["redshift"].quantile(self.redshift, 0.5)
         return replace(observation, redshift=redshift, aperture=self.aperture[1], v_cut=self.v_cut[1])
 
 
@@ -259,31 +241,17 @@ class PhysicsPrior(Prior):
         crossing: Density contrast at which infall ends [1]; log-uniform: 50 (Croft et al. 1999), more in N-body boxes.
     """
 
-    velocity_bias: Range = (0.95, 1.05)
-    velocity_bias_slope: Range = (-0.02, 0.02)
-    velocity_scatter: Range = (0.04, 0.1)
-    anisotropy: Range = (0.0, 0.4)
-    galaxy_concentration: Range = (2.0, 5.5)
-    richness_factor: Range = (0.8, 1.25)
-    richness_slope: Range = (0.82, 1.0)
-    richness_scatter: Range = (0.05, 0.2)
-    merger_fraction: Range = (0.05, 0.2)
-    boost: Range = (0.4, 1.0)
-    crossing: Range = (50.0, 100.0)
-
-    LAWS: ClassVar[Mapping[str, Law]] = {
-        "velocity_bias": Law(0.5, 2.0),
-        "velocity_bias_slope": Law(-0.2, 0.2, "1/dex"),
-        "velocity_scatter": Law(0.0, 0.5),
-        "anisotropy": Law(LOWEST_BETA, HIGHEST_BETA),
-        "galaxy_concentration": Law(1.0, 10.0, uniform_in="log"),
-        "richness_factor": Law(0.1, 2.0, uniform_in="log"),
-        "richness_slope": Law(0.5, 1.2),
-        "richness_scatter": Law(0.0, 0.9),
-        "merger_fraction": Law(0.0, 1.0, uniform_in="root"),
-        "boost": Law(0.0, 3.0),
-        "crossing": Law(10.0, 1000.0, uniform_in="log"),
-    }
+    velocity_bias: Range = field(default=(0.95, 1.05), metadata={_LAW: Law(0.5, 2.0)})
+    velocity_bias_slope: Range = field(default=(-0.02, 0.02), metadata={_LAW: Law(-0.2, 0.2, "1/dex")})
+    velocity_scatter: Range = field(default=(0.04, 0.1), metadata={_LAW: Law(0.0, 0.5)})
+    anisotropy: Range = field(default=(0.0, 0.4), metadata={_LAW: Law(LOWEST_BETA, HIGHEST_BETA)})
+    galaxy_concentration: Range = field(default=(2.0, 5.5), metadata={_LAW: Law(1.0, 10.0, uniform_in="log")})
+    richness_factor: Range = field(default=(0.8, 1.25), metadata={_LAW: Law(0.1, 2.0, uniform_in="log")})
+    richness_slope: Range = field(default=(0.82, 1.0), metadata={_LAW: Law(0.5, 1.2)})
+    richness_scatter: Range = field(default=(0.05, 0.2), metadata={_LAW: Law(0.0, 0.9)})
+    merger_fraction: Range = field(default=(0.05, 0.2), metadata={_LAW: Law(0.0, 1.0, uniform_in="root")})
+    boost: Range = field(default=(0.4, 1.0), metadata={_LAW: Law(0.0, 3.0)})
+    crossing: Range = field(default=(50.0, 100.0), metadata={_LAW: Law(10.0, 1000.0, uniform_in="log")})
 
     def draw(self, model: Model, rng: np.random.Generator) -> tuple[Model, Draw]:
         """Draw galaxies of one kind: the model with these, and the values drawn by name."""

@@ -23,12 +23,12 @@ FORWARD = {"value": lambda x: x, "log": np.log, "root": np.sqrt}
 
 
 def laws():
-    return [(prior, name) for prior in PRIORS.values() for name in prior.LAWS]
+    return [(prior, name) for prior in PRIORS.values() for name in prior.laws]
 
 
 @pytest.mark.parametrize(("prior", "name"), laws(), ids=lambda value: value if isinstance(value, str) else "")
 def test_a_number_follows_its_law_and_a_narrower_range_is_the_wider_one_given_that(prior, name):
-    law, (low, high) = prior.LAWS[name], getattr(prior, name)
+    law, (low, high) = prior.laws[name], getattr(prior, name)
     shares = np.random.default_rng(1).uniform(size=2000)
     wide = np.array([law.quantile((low, high), share) for share in shares])
     assert (wide >= low).all()
@@ -46,7 +46,7 @@ def test_a_number_follows_its_law_and_a_narrower_range_is_the_wider_one_given_th
 
 @pytest.mark.parametrize("prior", PRIORS.values(), ids=PRIORS)
 def test_every_field_is_a_law_or_a_list_of_cleanings(prior):
-    assert {f.name for f in fields(prior)} - {*prior.LAWS} - {*prior.SHARES} <= {"cleanings"}
+    assert {f.name for f in fields(prior)} - {*prior.laws} - {"cleaned", "cored"} <= {"cleanings"}
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def mocks():
 
 def test_every_draw_is_a_column_that_a_group_of_hosts_shares(mocks):
     for prior in PRIORS.values():
-        for name in set(prior.LAWS) - {"outside_core"}:
+        for name in set(prior.laws) - {"outside_core"}:
             groups = mocks.column(name).reshape(-1, GROUP)
             assert (groups == groups[:, :1]).all()
             low, high = getattr(prior, name)
