@@ -14,6 +14,7 @@ from torch import Tensor
 
 from clustermocks import Catalogue
 from sbi_clustermass.embeddings import KDEImage
+from sbi_clustermass.embeddings.conditions import PLAIN
 from sbi_clustermass.estimator.mass_estimator import MassEstimator
 from sbi_clustermass.flows import EmbedOnce
 from sbi_clustermass.flows.univariate import MixtureEstimator
@@ -91,7 +92,7 @@ def saliency(estimator: MassEstimator, catalogue: Catalogue, index: int, *, sigm
         ValueError: `sigma` is not positive.
     """
     cluster = catalogue.select(np.array([range(len(catalogue))[index]]))
-    x = torch.from_numpy(cluster.padded())
+    x = torch.from_numpy(cluster.padded(conditions=estimator.takes_conditions))
     summary = _networks(estimator)[0].summary
     image = summary if isinstance(summary, KDEImage) else None  # the network's input, if that is fixed
     pixels = image or KDEImage(aperture=estimator.observation.aperture)
@@ -100,7 +101,7 @@ def saliency(estimator: MassEstimator, catalogue: Catalogue, index: int, *, sigm
     whole, change = found[0], found[1:] - found[0]
     return Saliency(
         change=change.reshape(pixels.bins, pixels.bins),
-        density=pixels.density(x.to(pixels.R_centres.device))[0].cpu().numpy(),
+        density=pixels.density(x[..., :PLAIN].to(pixels.R_centres.device))[0].cpu().numpy(),
         R_centres=pixels.R_centres.cpu().numpy(),
         v_centres=pixels.v_centres.cpu().numpy(),
         log10_mass=float(whole),

@@ -8,6 +8,7 @@ few weights must be learned and few clusters suffice.
 Distances are comoving [h^-1 Mpc], velocities [km/s], masses M200c [h^-1 Msun].
 """
 
+from collections.abc import Sequence
 from math import log
 from typing import final
 
@@ -17,17 +18,22 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from sbi_clustermass.embeddings.checks import check_counts, check_flags, check_positive
+from sbi_clustermass.embeddings.conditions import CONDITIONED, PLAIN, Conditions
 from sbi_clustermass.embeddings.galaxies import by_richness, read_galaxies
 
 RADIUS, SPEED = 0.812, 769.0  # r200c [h^-1 Mpc] and V200 [km/s] at 10^14 and z = 0.117, used as units only
 R_NODES = (0.0, 0.08, 0.17, 0.3, 0.5, 0.75, 1.0, 1.15, 1.25, 1.3, 1.4, 1.7, 2.2, 4.0)  # [r200c]
 V_NODES = (0.0, 0.3, 0.6, 0.95, 1.35, 1.8, 2.3, 5.0)  # [V200]
+R_NODES_WIDE = (0.0, 0.08, 0.17, 0.3, 0.5, 0.75, 1.0, 1.35, 1.8, 2.5, 4.0, 7.0)  # [r200c]
+V_NODES_WIDE = (0.0, 0.3, 0.6, 0.95, 1.35, 1.8, 2.4, 3.4, 5.5, 10.0)  # [V200]
 FARTHEST_NODES = (
     *(0.0, 0.6, 0.9, 1.05, 1.15, 1.2, 1.24),
     *(1.26, 1.27, 1.275, 1.28, 1.285, 1.29, 1.295, 1.3, 1.305, 1.31, 1.32, 1.33),  # members end at R_vir, 1.29 r200c
     *(1.35, 1.38, 1.42, 1.5, 1.7, 2.2, 4.0),
 )  # [r200c]
 _DISPERSION, _CONCENTRATION, _FLOOR = 0.65, 2.6, 1e-3  # of the first guess: [V200], [1], density of outliers
+_IN_UNITS = 5  # conditions in units of a trial
+_LEAST = 0.02  # of the radius and velocity of a mass of 10^14, for a logarithm
 _ROUNDING = 1e-6  # [dex]
 _SATURATION = 50.0  # number of galaxies that are worth half as many, before training
 _TYPICAL = 30.0  # number of galaxies that stands for every cluster's, if richness must not count
@@ -52,6 +58,10 @@ class TrialMasses(nn.Module):
     With `saturating` the likelihood of N galaxies is worth that of N / (1 + N / N_0), N_0 learned: what is not known of
     a survey or of the cluster shifts all galaxies alike, so that more of them do not make a mass ever surer.
 
+    With conditions (`embeddings.conditions`), radius and velocity of a trial mass are those of the cluster's redshift.
+    The bins reach farther, as fields and windows may, and a network that also sees where field and window end, in
+    units of the trial mass, gives each galaxy the normalisation of its density there.
+
     Attributes:
         middle: Middle of the trial masses, log10 M200c [h^-1 Msun].
         span: Highest minus lowest trial mass [dex].
@@ -67,20 +77,21 @@ class TrialMasses(nn.Module):
 
     def __init__(
         self, middle: float = 14.3, span: float = 2.6, *, trials: int = 105, degree: int = 3, hidden: int = 32,
-        richness: bool = True, edge: bool = False, saturating: bool = False,
+        richness: bool = True, edge: bool = False, saturating: bool = False, conditions: bool = False,
     ) -> None:  # fmt: skip
         super().__init__()
         check_positive("TrialMasses", middle=middle, span=span)
         check_counts("TrialMasses", trials=trials, degree=degree, hidden=hidden)
-        check_flags("TrialMasses", richness=richness, edge=edge, saturating=saturating)
+        check_flags("TrialMasses", richness=richness, edge=edge, saturating=saturating, conditions=conditions)
         if trials < 2:
             raise ValueError("TrialMasses: trials is 1. It needs at least 2.")
         self.middle, self.span, self.trials = middle, span, trials
         self.degree, self.hidden, self.richness, self.edge, self.saturating = degree, hidden, richness, edge, saturating
-        self.counts = ScaledCounts(np.linspace(*self.range, trials), edge=edge)
+        self.counts = ScaledCounts(np.linspace(*self.range, trials), edge=edge, conditions=conditions)
         self.likelihood = TrialLikelihood(
-            trials, span, degree=degree, hidden=hidden, richness=richness, edge=edge, saturating=saturating
-        )
+            trials, span, degree=degree, hidden=hidden, richness=richness, edge=edge, saturating=saturating,
+            conditions=conditions,
+        )  # fmt: skip
 
     @property
     def range(self) -> tuple[float, float]:
@@ -98,6 +109,10 @@ class TrialMasses(nn.Module):
             (first + last) / 2, last - first, trials=round((last - first) / step) + 1, degree=self.degree,
             hidden=self.hidden, richness=self.richness, edge=self.edge, saturating=self.saturating,
         )  # fmt: skip
+
+    def with_conditions(self) -> "TrialMasses":
+        """Return the same embedding, untrained, for observations with conditions."""
+        return TrialMasses(**self.config(), conditions=True)  # pyright: ignore[reportArgumentType]
 
     def config(self) -> dict[str, float | int | bool]:
         """Fields of the embedding, for a file: `TrialMasses(**config)` is the same network with new weights."""
@@ -124,7 +139,7 @@ class TrialMasses(nn.Module):
 class ScaledCounts(nn.Module):
     """Galaxies in bins of R / r200c and |v| / V200 of each trial mass; with `edge` also the farthest, of R / r200c.
 
-    (batch, galaxy, 3) -> (batch, trial, bin), the farthest's bins last.
+    (batch, galaxy, column) -> (batch, trial, bin), the farthest's bins last; conditions in units of each trial follow.
     """
 
     R_nodes: Tensor
@@ -132,38 +147,62 @@ class ScaledCounts(nn.Module):
     v_nodes: Tensor
     scale: Tensor
 
-    def __init__(self, log10_mass: Float[np.ndarray, "trial"], *, edge: bool) -> None:
+    def __init__(self, log10_mass: Float[np.ndarray, "trial"], *, edge: bool, conditions: bool) -> None:
         super().__init__()
-        self.edge = edge
+        self.edge, self.conditions = edge, conditions
         scale = 10 ** ((np.asarray(log10_mass) - 14) / 3)
-        parts = {"R_nodes": R_NODES, "v_nodes": V_NODES, "farthest": FARTHEST_NODES, "scale": scale}
+        R_nodes, v_nodes = _nodes(conditions=conditions)
+        parts = {"R_nodes": R_nodes, "v_nodes": v_nodes, "farthest": FARTHEST_NODES, "scale": scale}
         for name, values in parts.items():
             self.register_buffer(name, torch.as_tensor(values, dtype=torch.float32), persistent=False)
 
     @torch.no_grad()
-    def forward(self, x: Float[Tensor, "batch galaxy 3"]) -> Float[Tensor, "batch trial bin"]:
+    def forward(self, x: Float[Tensor, "batch galaxy column"]) -> Float[Tensor, "batch trial bin"]:
         """Counts, whose sum for each trial is the number of galaxies; the farthest galaxy's bins sum to 1."""
-        read_galaxies("TrialMasses", x)
+        if not self.conditions:
+            read_galaxies("TrialMasses", x)
+        elif x.dim() != 3 or x.shape[-1] != CONDITIONED:
+            raise ValueError(f"TrialMasses: x has shape {tuple(x.shape)}. It needs (batch, galaxy, {CONDITIONED}).")
         return by_richness(self._count, x)
 
-    def _count(self, x: Float[Tensor, "batch galaxy 3"]) -> Float[Tensor, "batch trial bin"]:
-        R, v, is_galaxy = read_galaxies("TrialMasses", x)
-        scale, here = self.scale[:, None], is_galaxy[:, None].to(x.dtype)
-        columns = len(V_NODES)
+    def _count(self, x: Float[Tensor, "batch galaxy column"]) -> Float[Tensor, "batch trial bin"]:
+        galaxies = read_galaxies("TrialMasses", x[..., :PLAIN])
+        scale, here = self.scale[:, None], galaxies.is_galaxy[:, None].to(x.dtype)
+        known = Conditions.of(x) if self.conditions else None
+        r, u = galaxies.R / RADIUS, galaxies.v.abs() / SPEED
+        if known is not None:
+            r_unit, u_unit = known.units()
+            r, u = r / r_unit[:, None], u / u_unit[:, None]
+        columns = len(self.v_nodes)
         places_R, places_v = (
-            _places(part[:, None] / scale, nodes)
-            for part, nodes in ((R / RADIUS, self.R_nodes), (v.abs() / SPEED, self.v_nodes))
+            _places(part[:, None] / scale, nodes) for part, nodes in ((r, self.R_nodes), (u, self.v_nodes))
         )
-        counts = x.new_zeros(len(x), len(scale), len(R_NODES) * columns)
+        counts = x.new_zeros(len(x), len(scale), len(self.R_nodes) * columns)
         for row, share in places_R:
             for column, other in places_v:
                 counts.scatter_add_(2, row * columns + column, share * other * here)
-        if not self.edge:
-            return counts
-        farthest = x.new_zeros(len(x), len(scale), len(FARTHEST_NODES))
-        for node, share in _places(R.amax(1)[:, None, None] / RADIUS / scale, self.farthest):
-            farthest.scatter_add_(2, node, share)
-        return torch.cat([counts, farthest], -1)
+        parts = [counts]
+        if self.edge:
+            farthest = x.new_zeros(len(x), len(scale), len(FARTHEST_NODES))
+            for node, share in _places(r.amax(1)[:, None, None] / scale, self.farthest):
+                farthest.scatter_add_(2, node, share)
+            parts.append(farthest)
+        if known is not None:
+            parts.append(self._in_units(known, r.amax(1), u.amax(1)))
+        return torch.cat(parts, -1)
+
+    def _in_units(
+        self, known: Conditions, end: Float[Tensor, " batch"], fastest: Float[Tensor, " batch"]
+    ) -> Float[Tensor, "batch trial condition"]:
+        """Logs of where galaxies end, errors in units of each trial, and what is the same for all trials."""
+        error = known.velocity_error / SPEED / known.units()[1]
+        of_trial = [
+            (end.clamp(min=_LEAST)[:, None] / self.scale).log(),
+            (fastest.clamp(min=_LEAST)[:, None] / self.scale).log(),
+            error[:, None] / self.scale,
+        ]
+        same = [(1 + known.redshift).log(), known.cleaned]
+        return torch.stack([*of_trial, *(each[:, None].expand_as(of_trial[0]) for each in same)], -1)
 
 
 @final
@@ -174,25 +213,28 @@ class TrialLikelihood(nn.Module):
     gain: Tensor
 
     def __init__(
-        self, trials: int, span: float, *, degree: int, hidden: int, richness: bool, edge: bool, saturating: bool
-    ) -> None:
+        self, trials: int, span: float, *, degree: int, hidden: int, richness: bool, edge: bool, saturating: bool,
+        conditions: bool,
+    ) -> None:  # fmt: skip
         super().__init__()
-        self.richness, self.edge = richness, edge
+        self.richness, self.edge, self.conditions = richness, edge, conditions
         self.log_saturation = nn.Parameter(torch.tensor(log(_SATURATION))) if saturating and richness else None
         position = np.linspace(-1, 1, trials)
         powers = np.polynomial.legendre.legvander(position, degree)
-        guess = _first_guess()
-        share = np.exp(guess) * _areas()
+        guess = _first_guess(*_nodes(conditions=conditions))
+        share = np.exp(guess) * _areas(*_nodes(conditions=conditions))
         gain = 0.1 / np.sqrt(share / share.sum() + 1e-3)  # rare: larger steps
         gain = np.append(gain, np.ones(len(FARTHEST_NODES))) if edge else gain
-        bins = len(guess)
+        self.bins = len(guess)
         weight = np.zeros((len(gain), degree + 1))
-        weight[:bins, 0], weight[:bins, 1] = guess / gain[:bins], -0.5 * log(10) * span / gain[:bins]
+        weight[: self.bins, 0] = guess / gain[: self.bins]
+        weight[: self.bins, 1] = -0.5 * log(10) * span / gain[: self.bins]
         self.weight = nn.Parameter(torch.as_tensor(weight, dtype=torch.float32))
         self.reduce = nn.Linear(len(gain), hidden, bias=False)
+        inputs = hidden + 1 + richness + _IN_UNITS * conditions
         self.mix = nn.Sequential(
-            nn.Linear(hidden + 1 + richness, hidden), nn.SiLU(), nn.Linear(hidden, hidden), nn.SiLU(),
-            nn.Linear(hidden, 1),
+            nn.Linear(inputs, hidden), nn.SiLU(), nn.Linear(hidden, hidden), nn.SiLU(),
+            nn.Linear(hidden, 1 + conditions),
         )  # fmt: skip
         buffers = {"powers": powers, "gain": gain[:, None]}
         for name, values in buffers.items():
@@ -200,27 +242,35 @@ class TrialLikelihood(nn.Module):
 
     def forward(self, counts: Float[Tensor, "batch trial bin"]) -> Float[Tensor, "batch trial"]:
         """Natural log-likelihood, with a mean of 0 over the trials."""
-        galaxies = counts[..., : len(R_NODES) * len(V_NODES)]
+        known = counts[..., len(self.gain) :]
+        galaxies, extra = counts[..., : self.bins], counts[..., self.bins : len(self.gain)]
         number = galaxies[:, :1].sum(-1, keepdim=True)
         at_least_one = number.clamp(min=1)
+        worth = self._worth(number)
         # one product for weights and network: dividing all counts by N first would take longer than everything else
         products = torch.cat([self.weight * self.gain, self.reduce.weight.T], 1)
         widths = [self.weight.shape[1], self.reduce.out_features]
-        by_count, by_share = (galaxies @ products[: galaxies.shape[-1]]).split(widths, -1)
-        if not self.richness:
-            by_count = by_count * (_TYPICAL / at_least_one)
-        elif self.log_saturation is not None:
-            by_count = by_count / (1 + number * (-self.log_saturation).exp())
+        by_count, by_share = (galaxies @ products[: self.bins]).split(widths, -1)
         by_share = by_share / at_least_one
+        by_count = by_count * (worth / at_least_one)
         if self.edge:
-            extra, extra_share = (counts[..., galaxies.shape[-1] :] @ products[galaxies.shape[-1] :]).split(widths, -1)
-            by_count, by_share = by_count + extra, by_share + extra_share
+            farthest, farthest_share = (extra @ products[self.bins :]).split(widths, -1)
+            by_count, by_share = by_count + farthest, by_share + farthest_share
         linear = (by_count * self.powers).sum(-1)
-        inputs = [by_share, self.powers[None, :, 1:2].expand(len(counts), -1, -1)]
+        inputs = [by_share, self.powers[None, :, 1:2].expand(len(counts), -1, -1), known]
         if self.richness:
             inputs.append((at_least_one.log() - log(_TYPICAL)).expand(-1, counts.shape[1], -1))
-        curve = linear + self.mix(torch.cat(inputs, -1))[..., 0]
+        mixed = self.mix(torch.cat(inputs, -1))
+        curve = linear + mixed[..., 0]
+        if self.conditions:
+            curve = curve + worth[..., 0] * mixed[..., 1]
         return curve - curve.mean(-1, keepdim=True)
+
+    def _worth(self, number: Float[Tensor, "batch 1 1"]) -> Float[Tensor, "batch 1 1"]:
+        """Number of galaxies whose likelihoods multiply."""
+        if not self.richness:
+            return torch.where(number > 0, _TYPICAL, 0.0)
+        return number if self.log_saturation is None else number / (1 + number * (-self.log_saturation).exp())
 
 
 def _places(
@@ -232,14 +282,19 @@ def _places(
     return (left, 1 - right_share), (left + 1, right_share)
 
 
-def _first_guess() -> Float[np.ndarray, "bin"]:
+def _nodes(*, conditions: bool) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Nodes of R / r200c and of |v| / V200."""
+    return (R_NODES_WIDE, V_NODES_WIDE) if conditions else (R_NODES, V_NODES)
+
+
+def _first_guess(R_nodes: Sequence[float], v_nodes: Sequence[float]) -> Float[np.ndarray, "bin"]:
     """Natural log of a density of galaxies in scaled phase space: roughly NFW, Gaussian velocities, outliers."""
-    r, u = np.meshgrid(np.asarray(R_NODES) + 0.05, np.asarray(V_NODES), indexing="ij")
+    r, u = np.meshgrid(np.asarray(R_nodes) + 0.05, np.asarray(v_nodes), indexing="ij")
     profile = 1 / (r * (1 + _CONCENTRATION * r) ** 2)
     return np.log(profile * np.exp(-0.5 * (u / _DISPERSION) ** 2) + _FLOOR).ravel()
 
 
-def _areas() -> Float[np.ndarray, "bin"]:
+def _areas(R_nodes: Sequence[float], v_nodes: Sequence[float]) -> Float[np.ndarray, "bin"]:
     """Area of each node in scaled phase space, r dr du."""
-    r, u = np.asarray(R_NODES), np.asarray(V_NODES)
+    r, u = np.asarray(R_nodes), np.asarray(v_nodes)
     return np.outer((r + 0.02) * np.gradient(r), np.gradient(u)).ravel()

@@ -14,6 +14,7 @@ from typing import Any, TypeVar, final
 
 from clustermocks import Cosmology, Observation
 from clustermocks.io.settings import from_json, installed_version, to_json
+from sbi_clustermass.embeddings.conditions import CONDITIONED, PLAIN
 from sbi_clustermass.estimator.provenance import Provenance
 from sbi_clustermass.estimator.text_provenance import estimator_provenance_from_text
 from sbi_clustermass.posterior import Recalibration
@@ -43,7 +44,8 @@ class Card:
         observation: How the mocks were observed.
         cosmology: Cosmology of the mocks.
         richness: Fewest and most galaxies of a training cluster.
-        condition_shape: Shape of the padded observation that the network was built with, (galaxy, 3).
+        condition_shape: Shape of the padded observation that the network was built with: galaxies, and 3 columns or,
+            with conditions, 6.
         histories: History of each member's training.
         provenance: How the mocks were made, and how the networks were trained.
         weights_sha256: Checksum of the file of weights.
@@ -181,8 +183,8 @@ def _richness(value: object) -> tuple[int, int]:
 
 def _shape(value: object) -> tuple[int, int]:
     galaxies, columns = from_json(tuple[int, int], value)
-    if columns != 3 or not 1 <= galaxies <= _MOST:
-        raise ValueError(f"it needs galaxies and 3 columns, found {galaxies} and {columns}")
+    if columns not in (PLAIN, CONDITIONED) or not 1 <= galaxies <= _MOST:
+        raise ValueError(f"it needs galaxies and {PLAIN} or {CONDITIONED} columns, found {galaxies} and {columns}")
     return galaxies, columns
 
 

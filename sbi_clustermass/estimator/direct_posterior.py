@@ -43,12 +43,12 @@ class ExactLeakage(DirectPosterior):
 def direct_posterior(network: EmbedOnce | Ensemble, support: tuple[float, float], *, width: int) -> ExactLeakage:
     """Wrap a network as a posterior under a box prior over the support [dex]; the two share their weights.
 
-    Every observation is padded to `width` galaxies, (batch, width, 3), float32.
+    Every observation is padded to `width` galaxies, (batch, width, 3), float32, with further columns for conditions.
     """
     if width < 1:
         raise ValueError(f"an observation is padded to at least one galaxy; found width={width!r}.")
     members = network.members if isinstance(network, Ensemble) else [network]
-    padded = [EmbedOnce(each.summary, each.embedding, each.net, (width, 3)) for each in members]
+    padded = [EmbedOnce(each.summary, each.embedding, each.net, (width, each.condition_shape[1])) for each in members]
     whole = Ensemble(padded, network.support) if isinstance(network, Ensemble) else padded[0]
     device = str(next(network.parameters()).device)
     return ExactLeakage(whole.eval(), mass_prior(*support, device=device), device=device)

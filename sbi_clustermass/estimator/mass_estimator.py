@@ -98,6 +98,11 @@ class MassEstimator:
         return isinstance(embedding, dict) and bool(embedding.get("richness"))
 
     @property
+    def takes_conditions(self) -> bool:
+        """Whether the network is told redshift, velocity error and cleaning, and its mocks had fields of any size."""
+        return self.network.takes_conditions
+
+    @property
     def is_truncated(self) -> bool:
         """Whether the loss was that of the density truncated to the support."""
         return self.provenance.truncated
@@ -160,8 +165,8 @@ class MassEstimator:
             grid: Rising log10 masses [dex]; 256 over the support by default.
 
         Raises:
-            ValueError: The catalogue is empty, has another aperture, velocity cut or cosmology than the training set,
-                or the grid leaves the support.
+            ValueError: The catalogue is empty, has another cosmology than the training set, another aperture or
+                velocity cut (a larger one, if the network takes conditions), or the grid leaves the support.
         """
         self._check(catalogue)
         low, high = self.support
@@ -222,7 +227,7 @@ class MassEstimator:
             raise ValueError("the catalogue holds no clusters.")
         for name in ("aperture", "v_cut"):
             ours, theirs = getattr(self.observation, name), getattr(catalogue.observation, name)
-            if ours != theirs:
+            if theirs != ours and not (self.takes_conditions and theirs < ours):
                 raise ValueError(f"the clusters were observed with {name} {theirs}, the training set with {ours}.")
         if catalogue.cosmology != self.cosmology:
             raise ValueError(
@@ -253,7 +258,13 @@ class MassEstimator:
             ValueError: A cluster is so unlike the training set that its mass would be biased by more than .3 dex.
         """
         found = TrainingRange(
-            self.support, self.observation, self.cosmology, self.richness, self.counts_galaxies, self.provenance
+            self.support,
+            self.observation,
+            self.cosmology,
+            self.richness,
+            self.provenance,
+            counts_galaxies=self.counts_galaxies,
+            takes_conditions=self.takes_conditions,
         ).warnings(catalogue, posteriors)
         if self.alarm is None:
             return found

@@ -32,6 +32,7 @@ def train(
     training: Training | None = None,
     mirror: bool = True,
     members: int = 1,
+    conditions: bool | None = None,
     checkpoint: str | Path | None = None,
     device: str = "auto",
     seed: int | None = None,
@@ -52,6 +53,8 @@ def train(
         mirror: Whether every cluster is shown a second time with reversed velocities, which are as likely. An
             augmentation has a `mirror` of its own instead.
         members: Number of networks, which make an ensemble; they differ in the seeds of weights, split and batches.
+        conditions: Whether the network is told redshift, velocity error and whether interlopers were removed
+            (`Catalogue.conditions`); by default where the mocks were drawn from a `SurveyPrior`.
         checkpoint: Folder for the state of the training, saved at validations, at most every half minute. The same
             call resumes from it, to the same result. The folder is not removed.
         device: "auto" takes CUDA if it is available.
@@ -72,7 +75,8 @@ def train(
     folder = None if checkpoint is None else Path(checkpoint)
     streamed = not isinstance(catalogue, Catalogue)
     with working_storage(resolve_device(device), mapped=streamed, parent=folder) as storage:
-        clusters = TrainingSet.from_catalogue(catalogue, storage, support).augmented(training.augmentation)
+        clusters = TrainingSet.from_catalogue(catalogue, storage, support, conditions=conditions)
+        clusters = clusters.augmented(training.augmentation)
         warn_of_gaps(clusters.clusters, clusters.support)
         if isinstance(flow.embedding, TrialMasses):
             flow = replace(flow, embedding=flow.embedding.covering(*clusters.support))

@@ -31,6 +31,8 @@ class TrainingOptions:
         velocity_error: Largest standard deviation of the velocity errors that are added [km/s]. By default 0; with
             --for as the data tell.
         cleaning: How interlopers are removed from the mocks, as was done to the data; by default they are kept.
+        conditions: Whether the network is told redshift, velocity error and cleaning; by default if the mocks are of
+            many surveys.
         learning_rate: Learning rate of Adam; by default, as the next two, what suits the embedding.
         patience: Number of weight updates without a better validation loss after which training stops.
         max_updates: Largest number of weight updates.
@@ -54,7 +56,8 @@ class TrainingOptions:
     members: int | None = None
     completeness: float | None = None
     velocity_error: float | None = None
-    cleaning: Annotated[Cleaning | None, Parameter(name="--cleaned")] = None
+    cleaning: Cleaning | None = None
+    conditions: bool | None = None
     learning_rate: float | None = None
     patience: int | None = None
     max_updates: int | None = None

@@ -92,6 +92,7 @@ def run_training(
                 flow=builder,
                 training=training,
                 members=options.members or 1,
+                conditions=options.conditions,
                 checkpoint=folder,
                 device=options.device,
                 progress=lambda look: advance(look.update, str(look)),

@@ -31,16 +31,18 @@ class TrainingRange:
         observation: How the clusters were observed.
         cosmology: Cosmology of the clusters.
         richness: Fewest and most galaxies of a cluster.
-        counts_galaxies: Whether the network sees the number of galaxies.
         provenance: How the clusters were made.
+        counts_galaxies: Whether the network sees the number of galaxies.
+        takes_conditions: Whether the network is told the redshift.
     """
 
     support: tuple[float, float]
     observation: Observation
     cosmology: Cosmology
     richness: tuple[int, int]
-    counts_galaxies: bool
     provenance: Provenance
+    counts_galaxies: bool
+    takes_conditions: bool
 
     def warnings(self, catalogue: Catalogue, posteriors: MassPosteriors) -> list[tuple[str, ...]]:
         """List the warnings for each cluster, quantified; refuse one whose mass would be off by more than .3 dex."""
@@ -78,13 +80,15 @@ class TrainingRange:
             yield f"{found}: the redshifts go {depth:.1f} times deeper than the mocks', or more; {_CURE}"
 
     def _redshift_warnings(self, redshift: float) -> Iterator[str]:
-        """Warn of the bias at another redshift, from self-similar scaling."""
-        if not redshift > -1:  # unknown
-            return
-        redshifts = self.provenance.mocks.redshifts or (self.observation.redshift,)
-        low, high = redshifts[0], redshifts[-1]
+        """Warn of the bias at another redshift, from self-similar scaling; where it is told, at one out of range."""
+        low, high = self._redshifts()
         at = f"at {low:.3f}" if low == high else f"at {low:.3f} to {high:.3f}"
-        shift = redshift_shift(redshift, self.observation.redshift, self.cosmology)
+        if not redshift > -1:
+            if self.takes_conditions:
+                yield f"the redshift is unknown, and taken for {self.observation.redshift:.3f}"
+            return
+        told = min(max(redshift, low), high) if self.takes_conditions else self.observation.redshift
+        shift = redshift_shift(redshift, told, self.cosmology)
         found = (
             f"redshift {redshift:.3f}; the training clusters stood {at}: by E(z) the mass is off by {shift:+.2f} dex"
         )
@@ -93,6 +97,12 @@ class TrainingRange:
         if abs(shift) >= _NOTICEABLE:
             inside = low <= redshift <= high and low < high
             yield f"{found}, as it is not told where the cluster stands" if inside else found
+
+    def _redshifts(self) -> tuple[float, float]:
+        if surveys := self.provenance.mocks.surveys:
+            return tuple(surveys["redshift"])
+        redshifts = self.provenance.mocks.redshifts or (self.observation.redshift,)
+        return redshifts[0], redshifts[-1]
 
     def _error_warnings(self, error: float, v_los: Float[np.ndarray, "galaxy"]) -> Iterator[str]:
         """Warn of the bias from velocity errors larger than those in the training, which increase the dispersion."""

@@ -17,6 +17,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from clustermocks.io.registry import check_fields, lookup
+from sbi_clustermass.embeddings.conditions import reading
 from sbi_clustermass.embeddings.galaxies import stages
 from sbi_clustermass.embeddings.kde import KDEImage
 from sbi_clustermass.embeddings.registry import EMBEDDINGS, embedding_config, embedding_from_config
@@ -182,13 +183,14 @@ def assemble(
     """Build embedding, head and inner estimator on one batch of pairs.
 
     Args:
-        embedding: Copied without its training (`_untrained`); its fixed stage becomes the summary.
+        embedding: Copied without its training (`_untrained`), and made to take conditions if there are any; its fixed
+            stage becomes the summary.
         theta: Parameters.
         x: Observations.
         head: Builds the network on the features, from a batch of them and how many are standardised together.
         inner: Builds the estimator, from the parameters and a batch of the head's outputs.
     """
-    summary, learned = stages(_untrained(embedding))
+    summary, learned = stages(reading(_untrained(embedding), x.shape[-1]))
     rows = x[:: max(1, len(x) // _STANDARDISED_ON)]
     with torch.no_grad():
         features = learned(summary(rows)).flatten(1).float()

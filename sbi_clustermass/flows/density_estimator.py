@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from sbi_clustermass.embeddings.conditions import PLAIN
+
 if TYPE_CHECKING:  # for type checkers it is sbi's class, whose interface it has
     from sbi.neural_nets.estimators.base import ConditionalDensityEstimator as DensityEstimator
 else:
@@ -36,6 +38,11 @@ else:
             if base := sys.modules.get("sbi.neural_nets.estimators.base"):
                 base.ConditionalDensityEstimator.register(DensityEstimator)
             return type(self)
+
+        @property
+        def takes_conditions(self) -> bool:
+            """Whether an observation has the conditions behind its three columns."""
+            return len(self.condition_shape) == 2 and self.condition_shape[1] > PLAIN
 
         def sample_and_log_prob(
             self, sample_shape: torch.Size | tuple[int, ...], condition: Tensor

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 from jaxtyping import Float, Int
+from torch import Tensor
 
 from clustermocks import Catalogue
 from sbi_clustermass.flows.embed_once import EmbedOnce
@@ -36,7 +37,7 @@ def log_prob_of(
     within = (float(masses[0]), float(masses[-1])) if isinstance(network.net, MixtureEstimator) else None
     out = np.empty((len(catalogue), len(grid)))
     for rows in batches_of(catalogue.n_galaxies):
-        x = torch.from_numpy(catalogue.select(rows).padded()).to(device)
+        x = observations(network, catalogue.select(rows))
         out[rows] = network.log_prob_grid(x, masses, within=within).cpu().numpy()
     return out
 
@@ -45,12 +46,19 @@ def log_prob_of(
 def leakage_of(network: EmbedOnce | Ensemble, catalogue: Catalogue, support: tuple[float, float]) -> float:
     """Share of the probability outside the prior's support, averaged over clusters and members."""
     members = network.members if isinstance(network, Ensemble) else [network]
-    device = next(network.parameters()).device
     inside = 0.0
     for rows in batches_of(catalogue.n_galaxies):
-        x = torch.from_numpy(catalogue.select(rows).padded()).to(device)
+        x = observations(network, catalogue.select(rows))
         inside += sum(float(member.log_mass_within(x, *support).exp().sum()) for member in members)
     return 1 - inside / (len(members) * len(catalogue))
+
+
+def observations(
+    network: EmbedOnce | Ensemble, catalogue: Catalogue, width: int | None = None
+) -> Float[Tensor, "cluster galaxy column"]:
+    """Padded galaxies with what the network takes: conditions or none, on its device."""
+    x = torch.from_numpy(catalogue.padded(width, conditions=network.takes_conditions))
+    return x.to(next(network.parameters()).device)
 
 
 def batches_of(

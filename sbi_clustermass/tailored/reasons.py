@@ -133,7 +133,7 @@ def _cleaned(survey: SurveyProperties, chosen: Choices) -> str:
     return (
         f"The table looks cleaned of interlopers: {found.fast} galaxies are faster than 2.5 inner dispersions, "
         f"{found.fast_expected:.0f} expected (chance {found.fast_chance:.2g}). Take the galaxies of the whole field, "
-        "or train on mocks that were cleaned likewise: --cleaned shifting_gapper."
+        "or train on mocks that were cleaned likewise: --cleaning shifting_gapper."
     )
 
 

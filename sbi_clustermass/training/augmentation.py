@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from clustermocks import Observation
+from sbi_clustermass.embeddings.galaxies import check_shape
 from sbi_clustermass.embeddings.summary import masked_median
 
 _TUNING = 6.0  # median absolute deviations beyond which a galaxy has no weight, as astropy's
@@ -73,12 +74,12 @@ class Augmentation:
         return replace(self, min_galaxies=least, v_cut=v_cut, recentre=recentre)
 
     def __call__(
-        self, x: Float[Tensor, "batch galaxy 3"], generator: torch.Generator
-    ) -> tuple[Float[Tensor, "batch galaxy 3"], Bool[Tensor, " batch"]]:
+        self, x: Float[Tensor, "batch galaxy column"], generator: torch.Generator
+    ) -> tuple[Float[Tensor, "batch galaxy column"], Bool[Tensor, " batch"]]:
         """Draw changed clusters, on the device of x and without a synchronisation.
 
         Args:
-            x: R_proj [h^-1 Mpc], v_los [km/s], and 1 for a galaxy or 0 for padding.
+            x: R_proj [h^-1 Mpc], v_los [km/s], and 1 for a galaxy or 0 for padding; conditions behind them stay.
             generator: Generator on the device of x.
 
         Returns:
@@ -88,8 +89,7 @@ class Augmentation:
         Raises:
             ValueError: x has another shape.
         """
-        if x.dim() != 3 or x.shape[-1] != 3:
-            raise ValueError(f"Augmentation: x has shape {tuple(x.shape)}. It needs (batch, galaxy, 3): R, v, 1 or 0.")
+        check_shape("Augmentation", x[..., :3])
         share, size, side = torch.rand(3, len(x), 1, generator=generator, device=x.device)
         v = x[..., 1] + _between(self.velocity_error, size) * _like(torch.randn, x, generator)
         seen = _like(torch.rand, x, generator) < _between(self.completeness, share)
@@ -99,7 +99,7 @@ class Augmentation:
             real &= v.abs() < self.v_cut
         v = torch.where(side < 0.5, -v, v) if self.mirror else v
         passed = real.sum(1) >= self.min_galaxies
-        changed = torch.stack([x[..., 0], v, torch.ones_like(v)], -1) * real[..., None]
+        changed = torch.cat([x[..., :1], v[..., None], x[..., 2:]], -1) * real[..., None]
         return torch.where(passed[:, None, None], changed, x), passed
 
 

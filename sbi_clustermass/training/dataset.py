@@ -124,6 +124,7 @@ class RaggedDataset:
     Attributes:
         theta: Parameters, (row, theta), on the device of the training.
         flat: R_proj and v_los, (galaxy, 2), on the same device, or on the CPU, where they may be a mapped file.
+        conditions: What is known of each cluster, (row, condition), on the device of `flat`; no columns for nothing.
         first: Index of each row's first galaxy, (row,), on the device of `flat`.
         sign: 1, or -1 for reversed velocities, (row,), on the device of `flat`.
         count: Number of galaxies in each row, (row,), on the device of `flat`.
@@ -131,6 +132,7 @@ class RaggedDataset:
 
     theta: Float[Tensor, "row theta"]
     flat: Float[Tensor, "galaxy 2"]
+    conditions: Float[Tensor, "row condition"]
     first: Int[Tensor, " row"]
     sign: Float[Tensor, " row"]
     count: Int[Tensor, " row"]
@@ -140,31 +142,35 @@ class RaggedDataset:
         """Number of galaxies on the CPU, so that the host can choose the width of a batch without a synchronisation."""
         return self.count.cpu()
 
-    def take(self, rows: RowIndices) -> Float[Tensor, "picked galaxy 3"]:
-        """Observations of some rows: R_proj, v_los, and 1 for a galaxy or 0 for padding, on the device of theta."""
+    def take(self, rows: RowIndices) -> Float[Tensor, "picked galaxy column"]:
+        """Observations of some rows: R_proj, v_los, and 1 for a galaxy or 0 for padding, on the device of theta.
+
+        The conditions follow in further columns.
+        """
         device = self.flat.device
         at = rows.on(device)
         step = torch.arange(int(self.count_cpu[rows.cpu].max()), device=device)
         real = step < self.count[at][:, None]
         galaxy = (self.first[at][:, None] + step).clamp(max=len(self.flat) - 1)  # beyond the last: padding
         R, v = self.flat[galaxy].unbind(-1)
-        x = torch.stack([R, v * self.sign[at][:, None], torch.ones_like(R)], -1) * real[..., None]
-        return x.to(self.theta.device)
+        x = torch.stack([R, v * self.sign[at][:, None], torch.ones_like(R)], -1)
+        known = self.conditions[at][:, None].expand(-1, len(step), -1)
+        return (torch.cat([x, known], -1) * real[..., None]).to(self.theta.device)
 
     def subset(self, rows: Int[Tensor, " some"], storage: Storage | None = None) -> Self:
         """Dataset of some rows, in this order; the galaxies are shared, not copied."""
         at = rows.to(self.flat.device)
-        per_row = {name: getattr(self, name)[at] for name in ("first", "sign", "count")}
+        per_row = {name: getattr(self, name)[at] for name in ("conditions", "first", "sign", "count")}
         return replace(self, theta=self.theta[rows.to(self.theta.device)], **per_row)
 
     def mirrored(self) -> Self:
         """Append all rows with reversed velocities; the galaxies are shared, not copied."""
-        twice = {name: torch.cat([getattr(self, name)] * 2) for name in ("theta", "first", "count")}
+        twice = {name: torch.cat([getattr(self, name)] * 2) for name in ("theta", "conditions", "first", "count")}
         return replace(self, sign=torch.cat([self.sign, -self.sign]), **twice)
 
     def digest(self) -> str:
         """Checksum of all numbers."""
-        return _digest(self.theta, self.flat, self.first, self.sign, self.count)
+        return _digest(self.theta, self.flat, self.conditions, self.first, self.sign, self.count)
 
 
 def chunks(dataset: Dataset, rows: Int[Tensor, " some"] | None = None, size: int = _CHUNK) -> Iterator[RowIndices]:
@@ -182,11 +188,19 @@ class GalaxyWriter:
         self.storage = storage
         self._count: list[np.ndarray] = []
         self._flat: list[np.ndarray] = []
+        self._conditions: list[np.ndarray] = []
         self._file = None if storage.folder is None else storage.folder / f"{secrets.token_hex(8)}.f32"
 
-    def append(self, flat: Float[np.ndarray, "galaxy 2"], count: Int[np.ndarray, "cluster"]) -> None:
-        """Append clusters, given R_proj and v_los of all their galaxies and the number of galaxies of each cluster."""
+    def append(
+        self,
+        flat: Float[np.ndarray, "galaxy 2"],
+        count: Int[np.ndarray, "cluster"],
+        conditions: Float[np.ndarray, "cluster condition"] | None = None,
+    ) -> None:
+        """Append clusters: R_proj and v_los of all galaxies, and each cluster's number of galaxies and conditions."""
+        known = np.zeros((len(count), 0)) if conditions is None else conditions
         self._count.append(np.asarray(count, np.int64))
+        self._conditions.append(np.asarray(known, np.float32))
         flat = np.ascontiguousarray(flat, np.float32)
         if self._file is None:
             self._flat.append(flat)
@@ -197,10 +211,11 @@ class GalaxyWriter:
             except OSError as error:
                 raise unwritable(self._file, error) or error from error
 
-    def append_padded(self, x: Float[Tensor, "cluster galaxy 3"]) -> None:
+    def append_padded(self, x: Float[Tensor, "cluster galaxy column"]) -> None:
         """Append padded clusters."""
         real = x[..., 2] > 0
-        self.append(x[real][:, :2].cpu().numpy(), real.sum(1).cpu().numpy())
+        known = x[..., 3:].amax(1)  # the same for all galaxies, and 0 or more
+        self.append(x[real][:, :2].cpu().numpy(), real.sum(1).cpu().numpy(), known.cpu().numpy())
 
     def finish(self, theta: Float[Tensor, "row theta"]) -> RaggedDataset:
         """Return the dataset of all clusters, with these parameters."""
@@ -211,14 +226,20 @@ class GalaxyWriter:
         else:
             flat = torch.from_file(str(self._file), shared=False, size=2 * total, dtype=torch.float32).reshape(-1, 2)
         first = (count.cumsum(0) - count).to(flat.device)
+        known = torch.from_numpy(np.concatenate(self._conditions)).to(flat.device)
         sign = torch.ones(len(count), device=flat.device)
-        return RaggedDataset(theta.to(device), flat, first, sign, count.to(flat.device))
+        return RaggedDataset(theta.to(device), flat, known, first, sign, count.to(flat.device))
 
 
-def as_tensors(catalogue: Catalogue) -> tuple[Float[Tensor, "cluster 1"], Float[Tensor, "cluster galaxy 3"]]:
-    """Masses and galaxies of a catalogue as sbi expects them: float32, padded to the richest cluster."""
+def as_tensors(
+    catalogue: Catalogue, *, conditions: bool = False
+) -> tuple[Float[Tensor, "cluster 1"], Float[Tensor, "cluster galaxy column"]]:
+    """Masses and galaxies of a catalogue as sbi expects them: float32, padded to the richest cluster.
+
+    With `conditions`, what is known of each cluster follows in further columns (`Catalogue.padded`).
+    """
     theta = torch.from_numpy(catalogue.log10_mass.astype(np.float32))[:, None]
-    return theta, torch.from_numpy(catalogue.padded())
+    return theta, torch.from_numpy(catalogue.padded(conditions=conditions))
 
 
 def _reserve(file: Path, size: int) -> None:

@@ -66,5 +66,6 @@ def _reduces(network: EmbedOnce, dataset: Dataset) -> bool:
     if isinstance(dataset, DenseDataset):
         return not dataset.is_summary
     with torch.no_grad():
-        one, two = (network.summary(torch.zeros(1, n, 3, device=dataset.theta.device)) for n in (1, 2))
+        shape = network.condition_shape[-1], dataset.theta.device
+        one, two = (network.summary(torch.zeros(1, n, shape[0], device=shape[1])) for n in (1, 2))
     return one.shape == two.shape

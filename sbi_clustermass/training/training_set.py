@@ -54,13 +54,22 @@ class TrainingSet:
 
     @classmethod
     def from_catalogue(
-        cls, catalogue: Catalogue | Iterable[Catalogue], storage: Storage, support: tuple[float, float] | None
+        cls,
+        catalogue: Catalogue | Iterable[Catalogue],
+        storage: Storage,
+        support: tuple[float, float] | None,
+        *,
+        conditions: bool | None = None,
     ) -> Self:
-        """Read a catalogue, or its parts one after another, inside a support [dex]: by default the attempted range."""
+        """Read a catalogue, or its parts one after another, inside a support [dex]: by default the attempted range.
+
+        Conditions are read by default where they were drawn from a prior.
+        """
         writer, heads = GalaxyWriter(storage), []
         for part in [catalogue] if isinstance(catalogue, Catalogue) else catalogue:
             flat = np.stack([part.galaxy_column(name) for name in ("R_proj", "v_los")], 1)
-            writer.append(flat, part.n_galaxies)
+            has = bool(part.provenance.surveys) if conditions is None else conditions
+            writer.append(flat, part.n_galaxies, part.conditions() if has else None)
             heads.append(replace(part, clusters=part.clusters.select(_COLUMNS)))
         whole = Catalogue.concatenate(heads)
         support = support or attempted_range(whole)
@@ -101,7 +110,9 @@ class TrainingSet:
         """Dataset, split as the settings say."""
         return TrainingData(self.dataset, split_by_group(self.groups, training), self.storage)
 
-    def example_pairs(self, rows: Int[Tensor, " some"]) -> tuple[Float[Tensor, "row 1"], Float[Tensor, "row galaxy 3"]]:
+    def example_pairs(
+        self, rows: Int[Tensor, " some"]
+    ) -> tuple[Float[Tensor, "row 1"], Float[Tensor, "row galaxy column"]]:
         """Masses and observations from which a network is sized and its inputs standardised: at most 40 000 rows."""
         some = rows[:: -(-len(rows) // _MAX_EXAMPLES)]
         indices = RowIndices(some, some.to(self.dataset.theta.device))

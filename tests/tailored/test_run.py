@@ -114,7 +114,7 @@ def test_a_dry_run_says_what_it_would_do_and_writes_nothing(table, tmp_path, cap
         (["train", "mocks.parquet", "--for", "a.csv", "--out", "runs"], "not both"),
         (["train", "--for", "nothing.csv", "--out", "runs"], "no such file"),
         (["train", "mocks.parquet"], "--out"),
-        (["train", "--for", "a.csv", "--cleaned", "cliping"], 'Did you mean "clipping"'),
+        (["train", "--for", "a.csv", "--cleaning", "cliping"], 'Did you mean "clipping"'),
         (["train", "mocks.parquet", "--out", "tr", "--dry-run"], "without --for TABLE"),
         (["train", "mocks.parquet", "--out", "tr", "--n", "2000", "--fibre-collision", "55"], "--n, --fibre-collision"),
         (

@@ -19,7 +19,7 @@ from clustermocks.io.registry import lookup
 from sbi_clustermass.embeddings import KDEImage
 from sbi_clustermass.flows import EmbedOnce
 from sbi_clustermass.flows.ensemble import Ensemble
-from sbi_clustermass.flows.evaluation import batches_of
+from sbi_clustermass.flows.evaluation import batches_of, observations
 
 Network: TypeAlias = EmbedOnce | Ensemble
 Space = Literal["embedding", "image"]
@@ -47,7 +47,7 @@ def features_of(network: Network, catalogue: Catalogue, space: Space) -> Float[n
     embed = KDEImage().to(device) if space == "image" else _own_embedding(network)
     found: Float[np.ndarray, "cluster feature"] = np.zeros((len(catalogue), 0), np.float32)
     for rows in batches_of(catalogue.n_galaxies):
-        x = torch.from_numpy(catalogue.select(rows).padded()).to(device)
+        x = observations(network, catalogue.select(rows))
         features = embed(x).flatten(1).float().cpu().numpy()
         found = found if found.shape[1] else np.zeros((len(catalogue), features.shape[1]), np.float32)
         found[rows] = features

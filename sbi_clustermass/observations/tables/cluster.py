@@ -130,6 +130,7 @@ def _catalogue(
         "n_dropped": counts.dropped,
         "n_used": counts.used,
         "velocity_error": velocity_error,
+        "cleaning": "stated" if centring.options.cleaned else "none",
     }
     return Catalogue.from_arrays(
         observation,

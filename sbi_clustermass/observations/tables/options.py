@@ -72,6 +72,7 @@ class TableOptions:
         clusters: Table of clusters (id, ra, dec, z): centres and redshifts by name; a table of galaxies without a
             column of clusters is searched around each. In Python the result of `read_cluster_list`.
         table: Name of the table, where a file (FITS, VOTable, HDF5) holds several.
+        cleaned: Whether interlopers were removed from the table before it was published.
         recentre: Whether velocities about a given redshift are shifted to their biweight centre, as the mocks' are.
     """
 
@@ -89,6 +90,7 @@ class TableOptions:
         ClusterList | None, Parameter(converter=_clusters, n_tokens=1, accepts_keys=False, metavar="PATH")
     ] = None
     table: str | None = None
+    cleaned: bool = False
     recentre: Annotated[bool, Parameter(parse=False)] = True
 
     def __post_init__(self) -> None:

@@ -122,6 +122,21 @@ class Catalogue:
         own = np.asarray(self.column(name), float)
         return np.where(np.isfinite(own), own, common)
 
+    def conditions(self) -> Float32[np.ndarray, "cluster 3"]:
+        """What an observer knows of each cluster besides its galaxies, `CONDITIONS`, as numbers for a network.
+
+        Redshift [1], velocity error [km/s], and 1 where interlopers were removed. An error or a removal that is not
+        stated is 0: a `SurveyPrior` has surveys that do not state theirs, so that a network takes 0 for "none, or
+        unknown". Where field and velocity window end is no condition, as the galaxies themselves show it.
+        """
+        stated = np.asarray(self.column("stated")) if "stated" in self.columns else np.ones(len(self), bool)
+        error = np.asarray(self.column("velocity_error"), float) if "velocity_error" in self.columns else np.zeros(1)
+        cleaned = np.full(len(self), bool(self.provenance.cleaning))
+        if "cleaning" in self.columns:
+            cleaned |= np.asarray(self.column("cleaning") != "none")
+        known = np.where(stated, np.nan_to_num(error), 0.0), stated & cleaned
+        return np.stack([self.observation_column("redshift"), *known], 1).astype(np.float32)
+
     @property
     def names(self) -> tuple[str, ...]:
         """Name of each cluster: its `name` column, or its position."""
@@ -181,11 +196,14 @@ class Catalogue:
         index = range(len(self))[index]
         return slice(int(self._galaxies.offsets[index]), int(self._galaxies.offsets[index + 1]))
 
-    def padded(self, width: int | None = None) -> Float32[np.ndarray, "cluster galaxy 3"]:
+    def padded(
+        self, width: int | None = None, *, conditions: bool = False
+    ) -> Float32[np.ndarray, "cluster galaxy column"]:
         """Pack all clusters into one array: R_proj, v_los and 1 for a galaxy, zeros for padding.
 
         Args:
             width: Number of galaxies to pad to; the richest cluster's by default.
+            conditions: Whether the `conditions` of each cluster follow in three further columns.
 
         Raises:
             ValueError: A cluster has more than `width` galaxies; nothing is truncated.
@@ -194,11 +212,13 @@ class Catalogue:
         width = richest if width is None else width
         if richest > width:
             raise ValueError(f"a cluster has {richest} galaxies, more than width={width}; pad to at least {richest}.")
-        out = np.zeros((len(self), width, 3), np.float32)
+        known = self.conditions() if conditions else np.zeros((len(self), 0), np.float32)
+        out = np.zeros((len(self), width, 3 + known.shape[1]), np.float32)
         real = np.arange(width) < self.n_galaxies[:, None]
         for channel, name in enumerate(("R_proj", "v_los")):
             out[..., channel][real] = self.galaxy_column(name)
         out[..., 2] = real
+        out[..., 3:] = known[:, None] * real[..., None]
         return out
 
     # ---- other catalogues from this one -----------------------------------------------------------------------------

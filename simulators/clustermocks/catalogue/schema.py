@@ -7,6 +7,7 @@ import pyarrow as pa
 from jaxtyping import Bool, Int
 
 CLUSTER_COLUMNS = ("log10_mass", "host_id")
+CONDITIONS = ("redshift", "velocity_error", "cleaned")  # what is known of a cluster besides its galaxies
 GALAXY_TYPES = {"R_proj": pa.float32(), "v_los": pa.float32(), "is_member": pa.bool_(), "in_cylinder": pa.bool_()}
 
 

@@ -21,7 +21,7 @@ from clustermocks.mocks.survey import Footprint, RadialCompleteness
 from clustermocks.observation import Observation
 
 Range = tuple[float, float]
-Draw = Mapping[str, float | str]
+Draw = Mapping[str, float | str | bool]
 Model = TypeVar("Model", bound=ClusterModel)
 _NEAR = 0.8  # of the distance to the cluster, in velocity: how far a window reaches at most
 _ARCSEC = np.pi / 180 / 3600
@@ -114,7 +114,7 @@ def _is_part(part: object, whole: tuple | float, *, ordered: bool) -> bool:
 class SurveyPrior(Prior):
     """How observed clusters are observed: ranges that cover published tables of 5 to 1000 galaxies a cluster.
 
-    An observer knows, or a table shows, the first six; the rest is hidden.
+    A table shows its redshift, field and window, and may state its velocity errors and cleaning; the rest is hidden.
 
     Attributes:
         redshift: Redshift of the clusters [1]; log-uniform. Mass functions, radii, velocities and angles follow.
@@ -125,6 +125,7 @@ class SurveyPrior(Prior):
         rounding: Step to which c z is rounded [km/s]; uniform in its root: up to .001 in redshift.
         cleanings: Removals of interlopers before publication, equally likely among the cleaned.
         cleaned: Share of surveys with interlopers removed [1].
+        stated: Share of surveys that state their velocity errors, and whether interlopers were removed [1].
         tracer_density: Number of galaxies per volume [h^3 Mpc^-3]; log-uniform: from luminous galaxies only to those
             half as massive as in the default mocks. The richness of haloes goes with it.
         contrast: How much more likely a member has a redshift than another galaxy [1]; log-uniform: colour cuts and
@@ -153,6 +154,7 @@ class SurveyPrior(Prior):
     rounding: Range = field(default=(0.0, 300.0), metadata={_LAW: Law(0.0, 1000.0, "km/s", "root")})
     cleanings: tuple[Removal, ...] = ("clipping", "clipping_2.5", "shifting_gapper", "caustics")
     cleaned: float = 0.35
+    stated: float = 0.5
     # for more than .1, haloes below 10^10.5 would be needed
     tracer_density: Range = field(default=(0.0007, 0.1), metadata={_LAW: Law(1e-4, 0.1, "h^3 Mpc^-3", "log")})
     contrast: Range = field(default=(0.5, 3.0), metadata={_LAW: Law(0.1, 10.0, uniform_in="log")})
@@ -202,7 +204,7 @@ class SurveyPrior(Prior):
             galaxies=replace(model.galaxies, richness=depth * model.galaxies.richness),
             **same,
         )
-        return observed, drawn | {"cleaning": cleaning}
+        return observed, drawn | {"cleaning": cleaning, "stated": bool(rng.uniform() < self.stated)}
 
     def summary(self, observation: Observation) -> Observation:
         """Observation of a catalogue drawn from this prior: median redshift, widest field and window."""
@@ -285,7 +287,7 @@ class Priors:
 
     def draw(self, model: Model, rng: np.random.Generator) -> tuple[Model, Draw]:
         """Draw from both: the model with what was drawn, and the values by name."""
-        columns: dict[str, float | str] = {}
+        columns: dict[str, float | str | bool] = {}
         for prior in (self.surveys, self.physics):
             if prior is not None:
                 model, drawn = prior.draw(model, rng)

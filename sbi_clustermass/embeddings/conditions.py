@@ -1,0 +1,74 @@
+"""Conditions of an observation: columns behind R_proj, v_los and the flag, the same for all galaxies of a cluster.
+
+They are `clustermocks.catalogue.schema.CONDITIONS`, given by `Catalogue.conditions`. Distances are comoving [h^-1 Mpc], velocities [km/s].
+"""
+
+from typing import NamedTuple, final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from clustermocks.catalogue.schema import CONDITIONS
+from clustermocks.haloes.cosmology import MDPL2
+from clustermocks.observation import Observation
+
+PLAIN = 3
+CONDITIONED = PLAIN + len(CONDITIONS)
+_ERROR = 300.0  # km/s: unit of velocity errors
+
+
+class Conditions(NamedTuple):
+    """Conditions of each cluster, (batch,)."""
+
+    redshift: Float[Tensor, " batch"]
+    velocity_error: Float[Tensor, " batch"]
+    cleaned: Float[Tensor, " batch"]
+
+    @classmethod
+    def of(cls, x: Float[Tensor, "batch galaxy 6"]) -> "Conditions":
+        """Means over the galaxies of each cluster."""
+        is_galaxy = (x[..., 2] > 0)[..., None]
+        total = torch.where(is_galaxy, x[..., PLAIN:], 0).sum(1) / is_galaxy.sum(1).clamp(min=1)
+        return cls(*total.unbind(-1))
+
+    def units(self) -> tuple[Float[Tensor, " batch"], Float[Tensor, " batch"]]:
+        r"""Comoving r200c and V200 of a mass at each redshift, over those at redshift .117.
+
+        At one mass $r_{200c} \propto (1 + z) E^{-2/3}$ and $V_{200} \propto E^{1/3}$.
+        """
+        expansion = 1 + self.redshift
+        usual = float(MDPL2.hubble(Observation.redshift)) / 100
+        E = (MDPL2.Om0 * expansion**3 + 1 - MDPL2.Om0).sqrt() / usual
+        return expansion / (1 + Observation.redshift) * E ** (-2 / 3), E ** (1 / 3)
+
+
+@final
+class WithConditions(nn.Module):
+    """Any embedding of the plain columns, of galaxies in the units of their redshift, with the conditions behind it.
+
+    (batch, galaxy, 6) -> (batch, feature + 3).
+
+    Attributes:
+        embedding: (batch, galaxy, 3) -> (batch, feature).
+    """
+
+    def __init__(self, embedding: nn.Module) -> None:
+        super().__init__()
+        self.embedding = embedding
+
+    def forward(self, x: Float[Tensor, "batch galaxy 6"]) -> Float[Tensor, "batch feature"]:
+        """Features of the embedding, and the conditions in units of about 1."""
+        found = Conditions.of(x)
+        scales = torch.stack([*found.units(), torch.ones_like(found.redshift)], -1)
+        features = self.embedding(x[..., :PLAIN] / scales[:, None]).flatten(1)
+        behind = (1 + found.redshift).log(), found.velocity_error / _ERROR, found.cleaned
+        return torch.cat([features, torch.stack(behind, -1).to(features)], 1)
+
+
+def reading(embedding: nn.Module, columns: int) -> nn.Module:
+    """The embedding for observations of so many columns: with conditions its own way to take them, or ours."""
+    if columns != CONDITIONED:
+        return embedding
+    own = getattr(embedding, "with_conditions", None)
+    return WithConditions(embedding) if own is None else own()
