@@ -1,6 +1,7 @@
 """Conditions of an observation: columns behind R_proj, v_los and the flag, the same for all galaxies of a cluster.
 
-They are `clustermocks.catalogue.schema.CONDITIONS`, given by `Catalogue.conditions`. Distances are comoving [h^-1 Mpc], velocities [km/s].
+They are `clustermocks.catalogue.schema.CONDITIONS`, given by `Catalogue.conditions`. Distances are comoving
+[h^-1 Mpc], velocities [km/s].
 """
 
 from typing import NamedTuple, final

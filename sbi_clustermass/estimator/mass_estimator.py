@@ -18,6 +18,7 @@ from sbi_clustermass.estimator.config import Card
 from sbi_clustermass.estimator.provenance import Provenance
 from sbi_clustermass.estimator.warnings import TrainingRange
 from sbi_clustermass.flows import EmbedOnce, Flow
+from sbi_clustermass.flows.density_estimator import takes_conditions
 from sbi_clustermass.flows.device import resolve_device
 from sbi_clustermass.flows.ensemble import Ensemble
 from sbi_clustermass.flows.evaluation import leakage_of, log_prob_of
@@ -100,7 +101,7 @@ class MassEstimator:
     @property
     def takes_conditions(self) -> bool:
         """Whether the network is told redshift, velocity error and cleaning, and its mocks had fields of any size."""
-        return self.network.takes_conditions
+        return takes_conditions(self.network)
 
     @property
     def is_truncated(self) -> bool:

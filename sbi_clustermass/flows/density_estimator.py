@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from sbi_clustermass.embeddings.conditions import PLAIN
+from sbi_clustermass.embeddings.conditions import CONDITIONED
 
 if TYPE_CHECKING:  # for type checkers it is sbi's class, whose interface it has
     from sbi.neural_nets.estimators.base import ConditionalDensityEstimator as DensityEstimator
@@ -39,14 +39,14 @@ else:
                 base.ConditionalDensityEstimator.register(DensityEstimator)
             return type(self)
 
-        @property
-        def takes_conditions(self) -> bool:
-            """Whether an observation has the conditions behind its three columns."""
-            return len(self.condition_shape) == 2 and self.condition_shape[1] > PLAIN
-
         def sample_and_log_prob(
             self, sample_shape: torch.Size | tuple[int, ...], condition: Tensor
         ) -> tuple[Tensor, Tensor]:
             """Draw parameters, (*sample_shape, batch, theta), with their log densities, (*sample_shape, batch)."""
             samples = self.sample(sample_shape, condition)
             return samples, self.log_prob(samples, condition)
+
+
+def takes_conditions(network: DensityEstimator) -> bool:
+    """Whether an observation for this network has conditions behind its three columns."""
+    return len(network.condition_shape) == 2 and network.condition_shape[1] == CONDITIONED

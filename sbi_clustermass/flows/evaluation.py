@@ -11,6 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from clustermocks import Catalogue
+from sbi_clustermass.flows.density_estimator import takes_conditions
 from sbi_clustermass.flows.embed_once import EmbedOnce
 from sbi_clustermass.flows.ensemble import Ensemble
 from sbi_clustermass.flows.univariate import MixtureEstimator
@@ -57,7 +58,7 @@ def observations(
     network: EmbedOnce | Ensemble, catalogue: Catalogue, width: int | None = None
 ) -> Float[Tensor, "cluster galaxy column"]:
     """Padded galaxies with what the network takes: conditions or none, on its device."""
-    x = torch.from_numpy(catalogue.padded(width, conditions=network.takes_conditions))
+    x = torch.from_numpy(catalogue.padded(width, conditions=takes_conditions(network)))
     return x.to(next(network.parameters()).device)
 
 
