@@ -39,7 +39,8 @@ def flow_for(options: TrainingOptions) -> Flow:
     """Flow with its embedding."""
     embedding = {"name": options.embedding or "kde", "richness": options.richness}
     if options.embedding == "trial_masses":
-        embedding |= {"edge": options.pure, "saturating": options.richness}  # only true members have an edge
+        # only true members have an edge; with interlopers no posterior is so narrow that it needs more trials
+        embedding |= {"edge": options.pure, "saturating": options.richness, "trials": 105 if options.pure else 53}
     return flow_from_config({"name": options.flow or "stacked_affine", "embedding": embedding})
 
 

@@ -24,7 +24,7 @@ from sbi_clustermass.training.loop import TrainingData
 from sbi_clustermass.training.settings import Training, split_by_group
 
 _MIN_CLUSTERS = 100
-_MAX_EXAMPLES = 40_000
+_MAX_EXAMPLES, _MAX_SLOTS = 40_000, 20_000_000  # clusters, and galaxies with padding
 _COLUMNS = ["host_id", "log10_mass"]
 _GAP, _END_BIN = 0.1, 0.1  # smallest gap, and width of the bins that measure the density at its sides [dex]
 _CENTRED = 0.5  # share of clusters with a galaxy in the very centre that makes it a habit of the mocks
@@ -114,7 +114,8 @@ class TrainingSet:
         self, rows: Int[Tensor, " some"]
     ) -> tuple[Float[Tensor, "row 1"], Float[Tensor, "row galaxy column"]]:
         """Masses and observations from which a network is sized and its inputs standardised: at most 40 000 rows."""
-        some = rows[:: -(-len(rows) // _MAX_EXAMPLES)]
+        most = min(_MAX_EXAMPLES, max(_MAX_SLOTS // int(self.dataset.count.max()), 1))
+        some = rows[:: -(-len(rows) // most)]
         indices = RowIndices(some, some.to(self.dataset.theta.device))
         return self.dataset.theta[indices.device].cpu(), self.dataset.take(indices).cpu()
 
