@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import ArrayLike
 
-from sbi_clustermass.posterior import hdr, parquet, tabulated
+from sbi_clustermass.posterior import hdr, modes, parquet, tabulated
 from sbi_clustermass.posterior.indexing import row_indices
 
 _PERCENTILES = ("log10_mass_p16", "log10_mass_p50", "log10_mass_p84")
@@ -177,6 +177,14 @@ class MassPosteriors:
     def mode(self) -> Float[np.ndarray, "cluster"]:
         """Mass of highest density [dex], by the parabola through the highest point and its neighbours."""
         return tabulated.modes(self.grid, self.log_prob)
+
+    def two_modes(self) -> modes.TwoModes:
+        """Medians and shares of two modes, where a posterior has two that a deep dip separates; NaN where it has one.
+
+        Example:
+            >>> low, high, low_share = posteriors.two_modes()  # doctest: +SKIP
+        """
+        return modes.two_modes(self.grid, self.prob, self.cdf)
 
     def quantile(self, level: ArrayLike) -> Float[np.ndarray, "*level cluster"]:
         """Log10 mass below which a share `level` of each posterior lies [dex].
