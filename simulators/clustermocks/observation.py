@@ -15,6 +15,7 @@ from clustermocks.haloes.cosmology import MDPL2, SPEED_OF_LIGHT, Cosmology, Valu
 from clustermocks.kinematics.biweight import biweight_location
 from clustermocks.kinematics.padding import padded_rows
 
+_NEAR = 0.8  # of the distance to the cluster, in velocity: how far a window reaches at most
 CENTRINGS, STILL = 20, 1.0  # steps towards a centre at most; a step that is none [km/s]
 Vectors: TypeAlias = Float[np.ndarray, "*batch 3"]
 
@@ -43,6 +44,11 @@ class Observation:
                 raise ValueError(f"Observation: {name} must be above {low} and at most {high}, found {value!r}.")
         if self.min_galaxies < 0 or self.min_galaxies != int(self.min_galaxies):
             raise ValueError(f"Observation: min_galaxies must be a whole number >= 0, found {self.min_galaxies!r}.")
+
+
+def widest_window(v_cut: float, redshift: float) -> float:
+    """Half-width of the velocity window of a cluster [km/s]: v_cut, but at most .8 c z, not to reach the observer."""
+    return min(v_cut, _NEAR * SPEED_OF_LIGHT * redshift) if redshift > 0 else v_cut
 
 
 def relative_velocity(z_galaxy: ArrayLike, z_cluster: ArrayLike) -> Values:

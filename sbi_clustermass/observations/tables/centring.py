@@ -19,6 +19,7 @@ from clustermocks.observation import (
     observed_redshift,
     relative_velocity,
     subtract_velocity,
+    widest_window,
 )
 from sbi_clustermass.observations.tables.density_peaks import (
     centre_error,
@@ -78,6 +79,10 @@ class Centring:
     observation: Observation
     cosmology: Cosmology
 
+    def seen(self, redshift: float) -> Observation:
+        """The cylinder at a redshift: of a near cluster the window ends before the observer."""
+        return replace(self.observation, v_cut=widest_window(self.observation.v_cut, redshift))
+
     def phase_space(self) -> PhaseSpace:
         """Compute distances and velocities about the given redshift, or else about the galaxies' own."""
         return self._with_errors(self._without_errors())
@@ -100,14 +105,15 @@ class Centring:
 
     def _with_errors(self, phase_space: PhaseSpace) -> PhaseSpace:
         """Add errors of redshift and centre where the galaxies gave them, by resampling the galaxies."""
-        near = in_cylinder(phase_space.R_proj, phase_space.v_los, self.observation)
+        seen = self.seen(phase_space.redshift)
+        near = in_cylinder(phase_space.R_proj, phase_space.v_los, seen)
         position = self.galaxies.position
         if self._known_redshift[0] is None and isinstance(self.galaxies.velocity, Redshifts):
             phase_space = replace(
                 phase_space, redshift_error=redshift_error(phase_space.v_los[near], phase_space.redshift)
             )
         if self.known_centre[0] is None and isinstance(position, Sky):
-            sky = position.values[np.abs(phase_space.v_los) < self.observation.v_cut]
+            sky = position.values[np.abs(phase_space.v_los) < seen.v_cut]
             distance = float(self.cosmology.comoving_distance(phase_space.redshift))
             phase_space = replace(phase_space, centre_error=centre_error(sky, phase_space.centre, distance))
         return phase_space
@@ -125,12 +131,12 @@ class Centring:
             if abs(centre) < 1.0:
                 break
             redshift = float(observed_redshift(redshift, centre))
-        count = in_cylinder(phase_space.R_proj, phase_space.v_los, self.observation).sum()
+        count = in_cylinder(phase_space.R_proj, phase_space.v_los, self.seen(redshift)).sum()
         return replace(phase_space, redshift_source=f"biweight of {count} galaxies")
 
     def _centre_velocity(self, phase_space: PhaseSpace) -> float:
         inside = phase_space.R_proj < self.observation.aperture
-        return centre_velocity(phase_space.v_los[inside], self.observation.v_cut)
+        return centre_velocity(phase_space.v_los[inside], self.seen(phase_space.redshift).v_cut)
 
     @cached_property
     def _known_redshift(self) -> tuple[float | None, str]:
@@ -165,9 +171,10 @@ class Centring:
         return PhaseSpace(R_proj, v_los, redshift, "", centre, source)
 
     def _densest_point(self, position: Sky, v_los: Values, redshift: float) -> tuple[float, float]:
-        near = np.abs(v_los) < self.observation.v_cut
+        window = self.seen(redshift).v_cut
+        near = np.abs(v_los) < window
         if not near.any():
-            raise no_galaxies(self.where, v_los, f"within {self.observation.v_cut:g} km/s of redshift {redshift:.4f}")
+            raise no_galaxies(self.where, v_los, f"within {window:g} km/s of redshift {redshift:.4f}")
         return densest_point(position.values[near], float(self.cosmology.comoving_distance(redshift)))
 
     def _near_axis(self, redshifts: Redshifts) -> Bool[np.ndarray, "galaxy"]:

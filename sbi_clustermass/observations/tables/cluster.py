@@ -63,7 +63,7 @@ class ObservedCluster:
     @classmethod
     def from_phase_space(cls, name: str, centring: Centring, phase_space: PhaseSpace) -> Self:
         """Count and check the galaxies of one cluster, and make a catalogue of those in the cylinder."""
-        galaxies, observation = centring.galaxies, centring.observation
+        galaxies, observation = centring.galaxies, centring.seen(phase_space.redshift)
         inside = in_cylinder(phase_space.R_proj, phase_space.v_los, observation)
         beyond, least = phase_space.R_proj >= observation.aperture, observation.min_galaxies
         counts = replace(
@@ -115,8 +115,7 @@ def _catalogue(
     name: str, centring: Centring, phase_space: PhaseSpace, counts: RowCounts, *, velocity_error: float
 ) -> Catalogue:
     """The galaxies in the cylinder, with what is known of the cluster and what the estimator's warnings need."""
-    observation = centring.observation
-    inside = in_cylinder(phase_space.R_proj, phase_space.v_los, observation)
+    inside = in_cylinder(phase_space.R_proj, phase_space.v_los, centring.seen(phase_space.redshift))
     columns = {
         "log10_mass": np.nan,
         "host_id": np.int64(zlib.crc32(name.encode())),  # two tables of one cluster never fall on both sides of a split
@@ -133,7 +132,7 @@ def _catalogue(
         "cleaning": "stated" if centring.options.cleaned else "none",
     }
     return Catalogue.from_arrays(
-        observation,
+        centring.observation,
         centring.cosmology,
         clusters={key: np.array([value]) for key, value in columns.items()},
         galaxies={"R_proj": phase_space.R_proj[inside], "v_los": phase_space.v_los[inside]},

@@ -182,7 +182,8 @@ def _read(table: "Table", where: str, name: str, settings: _Settings) -> Observe
     galaxies = read_galaxies(table, where, {k: v for k, v in options.columns.items() if k != "id"})
     centring = Centring(galaxies, options, where, observation, cosmology)
     phase_space = centring.phase_space()
-    if not in_cylinder(phase_space.R_proj, phase_space.v_los, observation).any():
-        place = f"in the cylinder {describe_cylinder(observation)} (nearest: {phase_space.R_proj.min():.2f} h^-1 Mpc)"
+    seen = centring.seen(phase_space.redshift)
+    if not in_cylinder(phase_space.R_proj, phase_space.v_los, seen).any():
+        place = f"in the cylinder {describe_cylinder(seen)} (nearest: {phase_space.R_proj.min():.2f} h^-1 Mpc)"
         raise no_galaxies(where, phase_space.v_los, place)
     return ObservedCluster.from_phase_space(name, centring, phase_space)

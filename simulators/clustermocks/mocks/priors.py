@@ -11,19 +11,17 @@ from typing import Literal, NamedTuple, Self, TypeVar, final
 
 import numpy as np
 
-from clustermocks.haloes.cosmology import SPEED_OF_LIGHT
 from clustermocks.haloes.jeans import HIGHEST_BETA, LOWEST_BETA
 from clustermocks.io.registry import lookup
 from clustermocks.io.settings import check_ranges
 from clustermocks.kinematics.membership import REMOVALS, Removal
 from clustermocks.mocks.cluster_model import ClusterModel
 from clustermocks.mocks.survey import Footprint, RadialCompleteness
-from clustermocks.observation import Observation
+from clustermocks.observation import Observation, widest_window
 
 Range = tuple[float, float]
 Draw = Mapping[str, float | str | bool]
 Model = TypeVar("Model", bound=ClusterModel)
-_NEAR = 0.8  # of the distance to the cluster, in velocity: how far a window reaches at most
 _ARCSEC = np.pi / 180 / 3600
 _LAW = "law"  # metadata of the fields of a prior
 _TRANSFORMS = {
@@ -119,7 +117,7 @@ class SurveyPrior(Prior):
     Attributes:
         redshift: Redshift of the clusters [1]; log-uniform. Mass functions, radii, velocities and angles follow.
         aperture: Radius of the field [h^-1 Mpc]; log-uniform: from the cores that one mask of slits covers to surveys.
-        v_cut: Half-width of the velocity window [km/s], at most .8 c z, since a wider one would reach the observer.
+        v_cut: Half-width of the velocity window [km/s], at most .8 c z (`widest_window`).
         velocity_error: Error of a velocity [km/s]; uniform in its root. 15 to 85 in SDSS and 2dFGRS, 150 to 300 with
             grisms and low-resolution masks.
         rounding: Step to which c z is rounded [km/s]; uniform in its root: up to .001 in redshift.
@@ -181,7 +179,7 @@ class SurveyPrior(Prior):
         drawn = self._numbers(rng)
         cleaned, redshift = rng.uniform() < self.cleaned, drawn["redshift"]
         cleaning: Removal = rng.choice(self.cleanings) if cleaned and self.cleanings else "none"
-        drawn["v_cut"] = min(drawn["v_cut"], _NEAR * SPEED_OF_LIGHT * redshift)
+        drawn["v_cut"] = widest_window(drawn["v_cut"], redshift)
         if rng.uniform() >= self.cored:
             drawn["outside_core"] = 1.0
         highest, slope = drawn["completeness"], drawn["radial_slope"]

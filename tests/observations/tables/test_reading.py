@@ -170,3 +170,15 @@ def test_separations_are_those_of_astropy(ra, dec, ra0, dec0):
     truth = SkyCoord(ra, dec, unit="deg").separation(SkyCoord(ra0, dec0, unit="deg")).rad
     # atol: the arcsine of a chord near 2 loses half the digits
     assert separation(np.array([[ra, dec]]), (ra0, dec0))[0] == pytest.approx(truth, abs=1e-7)
+
+
+def test_the_window_of_a_near_cluster_ends_before_the_observer(write):
+    """At c z = 2400 km/s stars, at c z = 0, would lie in a window of 2500 km/s."""
+    rng = np.random.default_rng(1)
+    z = np.concatenate([0.008 + rng.normal(0, 0.001, 60), rng.normal(0, 1e-4, 40)])
+    ra, dec = 180 + rng.normal(0, 0.5, 100), rng.normal(0, 0.5, 100)
+    table = write({"ra": ra, "dec": dec, "z": z})
+    found = read_table(table, options=TableOptions(redshift=0.008, centre=(180.0, 0.0)))
+    assert found.n_galaxies == 60
+    assert found.catalogue.observation == Observation()  # so that it goes into one batch with others
+    assert np.abs(found.catalogue.galaxies(0)[1]).max() < 0.8 * 299792.458 * 0.008
