@@ -87,8 +87,8 @@ def _row(name: str, mocks: Catalogue, posteriors: MassPosteriors, unlike: np.nda
     level = central_level(posteriors, truth)
     scatter = [residuals(posteriors.mean[some], truth[some])[1] for some in (..., middle)]
     off = posteriors.mean - truth
-    means = [_mean_over_surveys(off[some], survey[some]) for some in (..., middle)]
-    shares = [_mean_over_surveys((level <= each).astype(float), survey).percent for each in LEVELS]
+    means = [mean_over_surveys(off[some], survey[some]) for some in (..., middle)]
+    shares = [mean_over_surveys((level <= each).astype(float), survey).percent for each in LEVELS]
     found = (means[0], scatter[0], means[1], scatter[1])
     return (
         name,
@@ -99,7 +99,7 @@ def _row(name: str, mocks: Catalogue, posteriors: MassPosteriors, unlike: np.nda
     )
 
 
-def _mean_over_surveys(values: np.ndarray, survey: np.ndarray) -> Measured:
+def mean_over_surveys(values: np.ndarray, survey: np.ndarray) -> Measured:
     """Mean, with an error that lets the clusters of a survey be wrong together."""
     off = np.bincount(np.unique(survey, return_inverse=True)[1], values - values.mean())
     return Measured(float(values.mean()), float(np.sqrt((off**2).sum()) / len(values)))
