@@ -2,6 +2,7 @@
 
     python benchmarks/nbody_box.py BOX.npz --seed 1
     python benchmarks/nbody_box.py BOX.npz --seed 1 --train [--on-box] [--richness]
+    python benchmarks/nbody_box.py BOX.npz --seed 1 --model shipped
 
 BOX.npz holds dark-matter particles and haloes of a periodic box: pos, hpos [comoving h^-1 Mpc], vel, hvel [peculiar
 km/s], M200c [h^-1 Msun], meta = (side [h^-1 Mpc], scale factor, ...). The fair comparison is
@@ -9,16 +10,19 @@ km/s], M200c [h^-1 Msun], meta = (side [h^-1 Mpc], scale factor, ...). The fair 
 Every quantity is measured by one function on both; errors are bootstraps over hosts. With --train, a network is trained
 on such mocks, flat in mass, and applied to the box, its posteriors reweighted to the box's mass function: bias, scatter
 and coverage, on the box and on mocks of its own kind. With --on-box it is trained on one half of the box's haloes, each
-along 20 lines of sight, and applied to the other: what can be had.
+along 20 lines of sight, and applied to the other: what can be had. With --model an estimator is applied to the box as
+to data: centres and redshifts not known exactly, particles thinned to some densities for depths of a survey.
 """
 
 import argparse
+from dataclasses import replace
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from clustermocks import Catalogue, FlatMasses, HaloModel, lines_of_sight, observe_box
+from clustermocks import Catalogue, FlatMasses, HaloModel, Observation, lines_of_sight, observe_box
 from clustermocks.haloes.cosmology import MDPL2, concentration, radius_200c, virial_ratio, virial_velocity
 from clustermocks.mocks.chunk import populate
 from clustermocks.mocks.spectroscopy import IntrinsicGalaxies
@@ -27,6 +31,7 @@ from clustermocks.nbody.cylinders import HostViews, PeriodicTree, galaxies_aroun
 from clustermocks.nbody.view import BoxView
 from clustermocks.observation import line_of_sight_velocity
 from sbi_clustermass import MassEstimator, train
+from sbi_clustermass.estimator.hub import resolve_model
 from sbi_clustermass.estimator.training_options import TrainingOptions
 from sbi_clustermass.estimator.training_run import flow_for, training_for
 
@@ -34,6 +39,7 @@ MASSES, HALF_WIDTH = (13.5, 14.0, 14.5), 0.15
 DENSITY = 0.0245
 REPEATS = 100
 LOWEST = 13.0
+DEPTHS, BINS, FEWEST = (1.0, 0.3, 0.1), (13.0, 13.5, 14.0, 14.5, 15.6), 50  # of the particles; of posterior means [dex]
 
 
 class Views(NamedTuple):
@@ -250,6 +256,23 @@ def train_on_box(path: str, options: TrainingOptions) -> None:
     show("half", trained(one, float(one.log10_mass.max()), options), other, prior)
 
 
+def apply(path: str, estimator: MassEstimator, seed: int) -> None:
+    """Print how well an estimator for data infers the masses of the box, at some depths and by posterior mean."""
+    haloes, tracers = boxes(path, seed)
+    view = BoxView(observation=Observation(min_galaxies=5), dominant=True, min_log10_mass=LOWEST)
+    for share in DEPTHS:
+        seen = replace(view, completeness=share)
+        box = observe_box(haloes, tracers, lines_of_sight(3), view=seen, seed=seed)
+        prior = BoxMasses.fit(box.attempted()[0])
+        show(f"{DENSITY * share:.4f}", estimator, box, prior)
+        mean = estimator.posterior(box)
+        mean = mean.with_prior(prior.log_density(mean.grid)).mean
+        for low, high in pairwise(BINS):
+            some = (mean >= low) & (mean < high)
+            if some.sum() >= FEWEST:
+                show(f"  {low:g} to {high:g}", estimator, box.select(some), prior)
+
+
 def show(name: str, estimator: MassEstimator, clusters: Catalogue, prior: BoxMasses) -> None:
     """Print bias, log score, coverage and scatter of posteriors under a prior."""
     clusters = clusters.select(clusters.log10_mass < estimator.support[1])
@@ -261,7 +284,7 @@ def show(name: str, estimator: MassEstimator, clusters: Catalogue, prior: BoxMas
     numbers |= {f"in {level} %": 100.0 * (rank < level / 100) for level in (50, 68, 90, 95)}
     means = {label: (values.mean(), _host_error(values, hosts)) for label, values in numbers.items()}
     cells = [f"{label} {mean:7.3f} ± {error:.3f}" for label, (mean, error) in means.items()]
-    print(f"{name:6} {len(true):5} clusters: {', '.join(cells)}, scatter {numbers['bias'].std():.3f}")
+    print(f"{name:12} {len(true):5} clusters: {', '.join(cells)}, scatter {numbers['bias'].std():.3f}")
 
 
 def _host_error(values: np.ndarray, hosts: np.ndarray) -> float:
@@ -282,10 +305,15 @@ def main() -> None:
     parser.add_argument("--n-train", type=int, default=50_000, help="mocks to train on")
     parser.add_argument("--richness", action="store_true", help="the network sees the number of galaxies")
     parser.add_argument("--independent", action="store_true", help="neighbours that are independent of each other")
+    parser.add_argument("--model", help='folder of an estimator to apply, or "shipped"')
     parser.add_argument("--device", default="auto")
     options = parser.parse_args()
     model = HaloModel.dark_matter(DENSITY)
     model = model if options.independent else model.with_clustering()
+    if options.model:
+        folder = resolve_model(None if options.model == "shipped" else options.model)
+        apply(options.box, MassEstimator.load(folder, device=options.device), options.seed)
+        return
     if options.train:
         training = TrainingOptions(
             flow="tabulated",
