@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Self, final
 
 import numpy as np
+from jaxtyping import Float
 
 from clustermocks.catalogue.catalogue import Catalogue
 from clustermocks.observation import Observation, in_cylinder
@@ -15,6 +16,8 @@ from sbi_clustermass.observations.tables.centring import Centring, PhaseSpace
 from sbi_clustermass.observations.tables.field import NarrowField, narrow_field
 from sbi_clustermass.observations.tables.galaxies import RowCounts
 from sbi_clustermass.observations.tables.warnings import coverage, field_warnings, table_warnings
+
+COARSEST = 300.0  # km/s: to .001 in redshift, the coarsest rounding of mocks
 
 
 @final
@@ -73,9 +76,8 @@ class ObservedCluster:
             used=int(inside.sum()),
             used_without_error=int(np.isnan(galaxies.errors[inside]).sum()),
         )
-        reason = (
-            f"{counts.used} galaxies in the cylinder {describe_cylinder(observation)}; a mass needs at least {least}"
-        )
+        few = f"{counts.used} galaxies in the cylinder {describe_cylinder(observation)}; a mass needs at least {least}"
+        reason = few if counts.used < least else coarse_velocities(phase_space.v_los[inside])
         errors = galaxies.errors[inside]
         error = float(np.nanmedian(errors)) if np.isfinite(errors).any() else np.nan
         narrow, (share, gap) = narrow_field(phase_space.R_proj, observation.aperture), coverage(centring, phase_space)
@@ -94,7 +96,7 @@ class ObservedCluster:
             counts=counts,
             narrow=narrow,
             gap=gap,
-            reason=reason if counts.used < least else None,
+            reason=reason,
             warnings=(*galaxies.warnings, *of_field, *table_warnings(centring, phase_space)),
             field_warnings=of_field,
             notes=galaxies.notes,
@@ -104,6 +106,19 @@ class ObservedCluster:
     def n_galaxies(self) -> int:
         """Number of galaxies in the cylinder."""
         return self.counts.used
+
+
+def coarse_velocities(v_los: Float[np.ndarray, "galaxy"]) -> str | None:
+    """Say why velocities [km/s] that are all equal, or were rounded more coarsely than any mock's, give no mass."""
+    values = np.unique(np.round(v_los))
+    step = float(np.diff(values).min(initial=np.inf))
+    if len(v_los) < 2 or len(values) > len(v_los) / 2 or step < 1.2 * COARSEST:
+        return None
+    found = "all one value" if len(values) == 1 else f"{len(values)} values, {step:.0f} km/s apart or more"
+    return (
+        f"the velocities of {len(v_los)} galaxies are {found}: rounded redshifts (.01 is 3000 km/s)? A mass needs "
+        f"steps of {COARSEST:.0f} km/s or less"
+    )
 
 
 def describe_cylinder(observation: Observation) -> str:
