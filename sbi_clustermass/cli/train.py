@@ -1,6 +1,6 @@
 """`clustermass train`: parse, call `run_training` or `train_for`, print."""
 
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,8 +15,7 @@ from sbi_clustermass.observations.tables.options import TableOptions
 
 if TYPE_CHECKING:
     from sbi_clustermass.estimator.mass_estimator import MassEstimator
-    from sbi_clustermass.report import Section
-    from sbi_clustermass.tailored import Choices, Wishes
+    from sbi_clustermass.tailored import Choices
 
 _N = 40_000
 
@@ -31,7 +30,6 @@ def train(
     data: Annotated[list[Path] | None, Parameter(name="--for")] = None,
     dry_run: bool = False,
     n: Annotated[int, Parameter(validator=Number(gte=1000))] = _N,
-    fibre_collision: Annotated[float, Parameter(validator=Number(gte=0))] = 0.0,
     n_jobs: Jobs = 2,
     table: Annotated[TableOptions, Flat] = TableOptions(),
 ) -> None:
@@ -39,8 +37,8 @@ def train(
 
     Either on a catalogue of mocks (`clustermass train mocks.parquet --out runs/mine`; a folder may be larger than
     memory), or for the clusters of a table (`clustermass train --for galaxies.csv --out runs/mine`): it then looks at
-    their redshifts, fields, numbers of galaxies and velocity errors, says what it chooses and why, simulates and
-    trains. The same command goes on with an interrupted one.
+    their redshifts, fields and velocity errors, says to what it narrows the mocks and why, simulates and trains. The
+    same command goes on with an interrupted one.
 
     Args:
         mocks: Catalogue from `clustermass simulate`, file or folder; not with --for.
@@ -51,17 +49,16 @@ def train(
             options below are for such tables.
         dry_run: Whether to say what would be chosen, and stop.
         n: Mocks to simulate.
-        fibre_collision: Least angle between two redshifts [arcsec]; 55 for SDSS.
         table: Facts about the tables.
     """
-    _check(mocks, data, {"dry_run": dry_run, "n": n != _N, "fibre_collision": fibre_collision}, table)
+    _check(mocks, data, {"dry_run": dry_run, "n": n != _N}, table)
     console = Console()
     if not data:
         _train_on(mocks, out, options, checkpoint, console)
         return
-    choices, explanation = _chosen(data, table, _wishes(options, n, fibre_collision), options.seed)
+    choices = _chosen(data, table, options, n)
     if not dry_run:
-        _train_for(choices, explanation, _folder(out), options, console, n_jobs=n_jobs, checkpoint=checkpoint)
+        _train_for(choices, _folder(out), options, console, n_jobs=n_jobs, checkpoint=checkpoint)
 
 
 def _check(mocks: Path | None, data: list[Path] | None, given: dict[str, object], table: TableOptions) -> None:
@@ -79,20 +76,6 @@ def _check(mocks: Path | None, data: list[Path] | None, given: dict[str, object]
         )
 
 
-def _wishes(options: TrainingOptions, n: int, fibre_collision: float) -> "Wishes":
-    from sbi_clustermass.tailored import Wishes
-
-    return Wishes(
-        n=n,
-        richness=options.richness,
-        cleaning=options.cleaning,
-        fibre_collision=fibre_collision,
-        completeness=options.completeness,
-        velocity_error=options.velocity_error,
-        min_galaxies=options.min_galaxies,
-    )
-
-
 def _train_on(
     mocks: Path | None, out: Path | None, options: TrainingOptions, checkpoint: Path | None, console: Console
 ) -> None:
@@ -104,45 +87,28 @@ def _train_on(
     _print_result(run_training(options, mocks, folder, console_stage(console), checkpoint=checkpoint), folder, console)
 
 
-def _chosen(data: list[Path], table: TableOptions, wishes: "Wishes", seed: int) -> tuple["Choices", "Section"]:
+def _chosen(data: list[Path], table: TableOptions, options: TrainingOptions, n: int) -> "Choices":
     """Measure the tables, choose settings, and print them with their reasons."""
-    from sbi_clustermass.tailored import choose, measure_tables, section
+    from sbi_clustermass.tailored import choose, measure_tables
 
-    survey = measure_tables(data, table, cleaning=wishes.cleaning, seed=seed)
-    choices = choose(survey, wishes)
-    explanation = section(survey, choices, ", ".join(path.name for path in data))
+    survey = measure_tables(data, table, min_galaxies=options.min_galaxies)
+    choices = choose(survey, options, n=n)
     console = Console(highlight=False, soft_wrap=True)
-    rows = [f"  {what:<17}{value}: {why}" for what, value, why in choices.because]
-    for line in (explanation.tables[0].title, *explanation.text, *rows):
-        console.print(line, markup=False)
-    for warning in explanation.warnings:
-        console.print(f"  {'warning':<17}{warning}", markup=False)
-    return choices, explanation
+    console.print(f"An estimator for {', '.join(path.name for path in data)}", markup=False)
+    for what, value, why in choices.because:
+        console.print(f"  {what:<21}{value}: {why}", markup=False)
+    for warning in choices.cautions:
+        console.print(f"  {'warning':<21}{warning}", markup=False)
+    return choices
 
 
 def _train_for(
-    choices: "Choices",
-    explanation: "Section",
-    out: Path,
-    options: TrainingOptions,
-    console: Console,
-    *,
-    n_jobs: int,
-    checkpoint: Path | None,
+    choices: "Choices", out: Path, options: TrainingOptions, console: Console, *, n_jobs: int, checkpoint: Path | None
 ) -> None:
     from sbi_clustermass.tailored import train_for
 
-    # the wishes are in the simulated mocks
-    options = replace(options, completeness=None, velocity_error=None, min_galaxies=None, cleaning=None)
-    estimator = train_for(
-        choices,
-        out,
-        console_stage(console),
-        options=options,
-        explanation=explanation,
-        n_jobs=n_jobs,
-        checkpoint=checkpoint,
-    )
+    stage = console_stage(console)
+    estimator = train_for(choices, out, stage, options=options, n_jobs=n_jobs, checkpoint=checkpoint)
     _print_result(estimator, out, console)
     console.print(f"What was chosen and why: {out / 'choices.md'}; the mocks: {out / 'mocks'}/.", soft_wrap=True)
 

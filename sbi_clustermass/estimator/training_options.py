@@ -24,12 +24,13 @@ class TrainingOptions:
             zuko_gf, zuko_sospf, zuko_naf, zuko_unaf or zuko_bpf. By default stacked_affine; tabulated with --for.
         embedding: What the flow sees of the galaxies: kde, learned_kde, cnn, deep_sets, attention, summary or
             trial_masses. By default kde; trial_masses with --for.
-        richness: Whether the number of galaxies counts: only where redshifts are as complete as the mocks'.
+        richness: Whether the number of galaxies counts: only where redshifts are as complete as the mocks'. Always
+            with --for, as its mocks are of any completeness.
         members: Number of networks to train, as an ensemble. By default 1; 3 with --for.
         completeness: Lowest share of its galaxies to which a cluster is thinned at random. By default 1, no thinning;
-            with --for as the data tell.
+            with --for as wide as the prior over surveys.
         velocity_error: Largest standard deviation of the velocity errors that are added [km/s]. By default 0; with
-            --for as the data tell.
+            --for about those in the table.
         cleaning: How interlopers are removed from the mocks, as was done to the data; by default they are kept.
         conditions: Whether the network is told redshift, velocity error and cleaning; by default if the mocks are of
             many surveys.

@@ -11,7 +11,7 @@ from typing import final
 import numpy as np
 from jaxtyping import Float
 
-from clustermocks import Catalogue, Cosmology, Observation
+from clustermocks import Catalogue, Cosmology, Observation, SurveyPrior
 from sbi_clustermass.estimator.mass_bias import error_shift, redshift_shift
 from sbi_clustermass.estimator.provenance import Provenance
 from sbi_clustermass.posterior import MassPosteriors
@@ -50,6 +50,7 @@ class TrainingRange:
         below = posteriors.pit(np.full(len(posteriors), low + _EDGE))
         above = 1 - posteriors.pit(np.full(len(posteriors), high - _EDGE))
         redshift, error = (_column_or_nan(catalogue, name) for name in ("redshift", "velocity_error"))
+        self._check_stated(catalogue)
         return [
             (
                 *self._training_warnings(),
@@ -60,6 +61,23 @@ class TrainingRange:
             )
             for i, n in enumerate(catalogue.n_galaxies)
         ]
+
+    def _check_stated(self, catalogue: Catalogue) -> None:
+        """Refuse clusters of which something is stated that no training cluster stated, or the other way round."""
+        surveys = self.provenance.mocks.surveys
+        if not (surveys and self.takes_conditions):
+            return
+        _, error, cleaned = catalogue.conditions().T
+        stated, removed = surveys.get("stated", 0.5), surveys["cleaned"]
+        some_are_zero = stated == 1 and not surveys["velocity_error"][0]
+        conditions = (
+            ("velocity errors", 0.5 if some_are_zero else stated, error > 0),
+            ("a removal of interlopers (--cleaned)", removed if stated or removed == 1 else 0, cleaned > 0),
+        )
+        for what, share, here in conditions:
+            if share in (0, 1) and (here != share).any():
+                found = "not stated, unlike for" if share else "stated, unlike for"
+                raise ValueError(f"{what}: {found} every training cluster.\n  try:    {_CURE}")
 
     def _training_warnings(self) -> Iterator[str]:
         cleaning = self.provenance.mocks.cleaning
@@ -77,7 +95,7 @@ class TrainingRange:
             yield found
         if n_galaxies > most:
             depth = n_galaxies / most
-            yield f"{found}: the redshifts go {depth:.1f} times deeper than the mocks', or more; {_CURE}"
+            yield f"{found}: the redshifts go {depth:.1f} times deeper than the mocks', or more: leave out the faintest"
 
     def _redshift_warnings(self, redshift: float) -> Iterator[str]:
         """Warn of the bias at another redshift, from self-similar scaling; where it is told, at one out of range."""
@@ -93,7 +111,7 @@ class TrainingRange:
             f"redshift {redshift:.3f}; the training clusters stood {at}: by E(z) the mass is off by {shift:+.2f} dex"
         )
         if abs(shift) > _TOO_FAR:
-            raise ValueError(f"{found}, too much for a mass.\n  try:    {_CURE}")
+            raise ValueError(f"{found}, too much for a mass{_cure('redshift', redshift)}")
         if abs(shift) >= _NOTICEABLE:
             inside = low <= redshift <= high and low < high
             yield f"{found}, as it is not told where the cluster stands" if inside else found
@@ -116,7 +134,7 @@ class TrainingRange:
         most = f"the training clusters' were {trained:.0f} at most"
         found = f"velocity errors of {error:.0f} km/s, {most}: the mass is off by {shift:+.2f} dex"
         if shift > _TOO_FAR:
-            raise ValueError(f"{found}, too much for a mass.\n  try:    {_CURE}")
+            raise ValueError(f"{found}, too much for a mass{_cure('velocity_error', error)}")
         if shift >= _NOTICEABLE:
             yield found
 
@@ -125,6 +143,12 @@ class TrainingRange:
         for share, edge, side in ((below, low, "low"), (above, high, "high")):
             if share > _EDGE:
                 yield f"{share:.0%} of the posterior lies within {_EDGE} dex of the {side} end of the prior, {edge}"
+
+
+def _cure(name: str, value: float) -> str:
+    """Advice for a cluster like which mocks can be drawn; a full stop for another."""
+    low, high = getattr(SurveyPrior(), name)
+    return f".\n  try:    {_CURE}" if low <= value <= high else "."
 
 
 def _largest_error(provenance: Provenance) -> float:

@@ -1,153 +1,155 @@
-"""Settings of mocks and training that suit a survey, each with its reason.
+"""The part of the prior over surveys that suits the clusters at hand, each range with its reason.
 
-Masses are M200c [h^-1 Msun] as log10_mass [dex], distances comoving [h^-1 Mpc], velocities [km/s].
+What an observer knows and what the galaxies show is narrowed; what is hidden stays as wide as the prior of the
+estimator that ships. Masses are M200c [h^-1 Msun] as log10_mass [dex], distances comoving [h^-1 Mpc], velocities
+[km/s].
 """
 
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple, TypeAlias, final
 
 import numpy as np
+from jaxtyping import Float
 
-from clustermocks import Cosmology, HaloModel, Observation, RadialCompleteness
-from clustermocks.haloes.environment import central_threshold
-from clustermocks.haloes.satellites import HaloGalaxies
-from sbi_clustermass.estimator.mass_bias import redshift_shift
-from sbi_clustermass.tailored import reasons
-from sbi_clustermass.tailored.settings import Choice, Choices, Wishes
-from sbi_clustermass.tailored.survey_properties import SurveyProperties
+from clustermocks import FlatMasses, HaloModel, SurveyPrior
+from sbi_clustermass.estimator.training_options import TrainingOptions
+from sbi_clustermass.tailored.survey import MODEL, SURVEYS, Survey
 
-UNKNOWN_ERROR = 100.0  # km/s: SDSS has errors of 30, 2dFGRS of 85 (Colless et al. 2001, MNRAS 328, 1039)
-SIGNIFICANT = 3.0  # standard errors above which a radial change of completeness is believed
-_APART = 0.03  # largest bias of a mass at the ends of a shell of redshift [dex]
-_MOST_SHELLS = 8  # enough for that from redshift 0 to 2
-_LEAST_HALF = 0.1  # half width of the range of depths [dex]; the mass function of real clusters shifts depth by .06
-_FEW = 5  # fewest galaxies of a cluster whose mass can be inferred
-_DEEPEST = 6.0
+MASSES = FlatMasses(12.8, 15.8)
+REDSHIFT_MARGIN = 0.05  # of 1 + z: over it E(z) changes a mass by .03 dex at most
+FIELD_MARGIN = 0.1  # of the radius that galaxies reach: centres are wrong by up to .3 h^-1 Mpc
+ERROR_MARGIN = 0.3  # of the errors: so much tables under- or overestimate theirs
+STEP_FACTOR, FINEST = 1.25, 10.0  # of a step of rounding; the finest one that is looked for [km/s]
+
+Parts: TypeAlias = Mapping[str, Any]  # arguments of `SurveyPrior.narrowed`
 
 
-def choose(survey: SurveyProperties, wishes: Wishes | None = None) -> Choices:
-    """Choose settings for clusters with these properties; a pure function of measurements and wishes."""
-    wishes = wishes or Wishes()
-    shells, radial = _shells(survey), _radial(survey, wishes)
-    depth, completeness = _depth(survey, radial, wishes, deepest(shells, survey.cosmology))
-    chosen = Choices(
-        model=_model(survey, wishes, radial, depth),
-        redshifts=tuple(shells),
-        shares=tuple(shells.values()),
-        n=wishes.n,
-        low=13.0,
-        high=15.6,
-        completeness=completeness,
-        velocity_error=_errors(survey, wishes),
-        richness=wishes.richness,
-        cleaning=wishes.cleaning,
-        because=(),
-        cautions=(),
-    )
-    because = tuple(Choice(*each) for each in reasons.because(survey, chosen, wishes))
-    return replace(chosen, because=because, cautions=reasons.cautions(survey, chosen))
+class Choice(NamedTuple):
+    """A chosen setting, its value and the reason, as text."""
+
+    what: str
+    value: str
+    why: str
 
 
-def _model(survey: SurveyProperties, wishes: Wishes, radial: tuple[float, float], depth: float) -> HaloModel:
-    least = _least(survey, wishes)
-    return HaloModel(
-        observation=Observation(redshift=round(survey.redshift, 4), aperture=survey.aperture, min_galaxies=least),
-        cosmology=survey.cosmology,
-        completeness=1.0 if radial == (1.0, 1.0) else RadialCompleteness(*radial),
-        fibre_collision=wishes.fibre_collision,
-        galaxies=HaloGalaxies(richness=round(HaloGalaxies.richness * depth, 2)),
-        tracer_density=round(HaloModel.tracer_density * depth, 5),
-    )
+@final
+@dataclass(frozen=True)
+class Choices:
+    """Settings of the mocks, with their reasons.
 
-
-def _shells(survey: SurveyProperties) -> dict[float, float]:
-    """Redshifts of the shells, and the share of the clusters that is nearest to each.
-
-    For the middle 90 % of the clusters the shell's redshift biases no mass by more than .03 dex, unless that would take
-    more than 8 shells. No shell is without clusters.
+    Attributes:
+        model: Simulator.
+        surveys: Prior over surveys from which the mocks are drawn.
+        n: Number of mocks.
+        because: Each choice with its reason.
+        cautions: Sentences about what no choice can correct.
     """
-    if not survey.redshifts:
-        return {round(survey.redshift, 4): 1.0}
-    low, high = np.quantile(survey.redshifts, (0.05, 0.95))
-    inside = [z for z in survey.redshifts if low <= z <= high]
-    apart = max(_APART, redshift_shift(high, low, survey.cosmology) / (2 * _MOST_SHELLS))
-    shells: list[list[float]] = [[inside[0]]]
-    for z in inside[1:]:
-        if redshift_shift(z, shells[-1][0], survey.cosmology) <= 2 * apart:
-            shells[-1].append(z)
-        else:
-            shells.append([z])
-    return {_middle(shell, apart, survey.cosmology): len(shell) / len(inside) for shell in shells}
+
+    model: HaloModel
+    surveys: SurveyPrior
+    n: int
+    because: tuple[Choice, ...]
+    cautions: tuple[str, ...]
 
 
-def _middle(shell: list[float], apart: float, cosmology: Cosmology) -> float:
-    """Median redshift, or the one of equal mass bias at both ends if the median is too far from one of them."""
-    low, median, high = shell[0], float(np.median(shell)), shell[-1]
-    if redshift_shift(high, median, cosmology) <= apart and redshift_shift(median, low, cosmology) <= apart:
-        return round(median, 4)
-    grid = np.linspace(low, high, 201)
-    off = [redshift_shift(z, low, cosmology) for z in grid]
-    return round(float(np.interp(off[-1] / 2, off, grid)), 4)
+def choose(survey: Survey, options: TrainingOptions | None = None, *, n: int = 40_000) -> Choices:
+    """Choose the mocks for these clusters; a pure function of measurements and wishes.
 
+    Args:
+        survey: Properties of the clusters.
+        options: Wishes: `velocity_error`, `completeness`, `cleaning` and `min_galaxies` in place of what is measured.
+        n: Number of mocks.
 
-def _radial(survey: SurveyProperties, wishes: Wishes) -> tuple[float, float]:
-    """Completeness in the centre and at the edge, unless fibre collisions or a cleaning explain the profile."""
-    edge, error = survey.comparison.edge, survey.comparison.edge_error
-    cleaned = survey.looks_cleaned and wishes.cleaning is None
-    if wishes.fibre_collision or cleaned or abs(edge - 1) < SIGNIFICANT * error:
-        return 1.0, 1.0
-    return (1.0, round(edge, 2)) if edge < 1 else (round(1 / edge, 2), 1.0)
-
-
-def _depth(
-    survey: SurveyProperties, radial: tuple[float, float], wishes: Wishes, most: float
-) -> tuple[float, tuple[float, float]]:
-    """Density of galaxies in units of the default mocks', and the range of the shares that are kept."""
-    found, (centre, edge) = survey.comparison, radial
-    already = np.log10(centre + (edge - centre) * found.mean_R / survey.aperture)
-    half = max(2 * float(np.hypot(found.depth_error, found.depth_spread)), _LEAST_HALF)
-    low, high = (float(10 ** (found.depth - already + side * half)) for side in (-1, 1))
-    times = min(max(high, 1.0), most)
-    shares = (max(round(min(low / times, 0.9), 3), 0.02), min(round(high / times, 3), 1.0))
-    if wishes.completeness is not None:
-        return times, (wishes.completeness, max(shares[1], wishes.completeness))
-    return times, (min(shares[0], shares[1]), shares[1])
-
-
-def deepest(redshifts: Iterable[float], cosmology: Cosmology) -> float:
-    """Largest density of galaxies, in units of the default's, that the halo model can have at all these redshifts.
-
-    It is limited by the number of haloes above 10^10.5: to 5.4 at redshift .1, 5 at .94, 3.8 at 2.
+    Raises:
+        ValueError: A wish lies outside the prior.
     """
-    times = _DEEPEST
-    for z in redshifts:
-        while times > 1 and not _possible(times, z, cosmology):
-            times = round(times - 0.1, 1)
-    return times
+    options = options or TrainingOptions()
+    least = options.min_galaxies or MODEL.observation.min_galaxies
+    known = _redshift(survey), _field(survey), _errors(survey, options), _rounding(survey), _cleaning(survey, options)
+    narrowed = (*known, _depth(survey, options))
+    because = (
+        *(choice for _, choice in narrowed),
+        Choice("fewest galaxies", f"{least}", "as asked" if options.min_galaxies else "those of the prior"),
+        Choice("masses", f"log10 M200c {MASSES.low:g} to {MASSES.high:g}, flat", "the ends are far from all clusters"),
+        Choice("mocks", f"{n}", "as asked"),
+    )
+    model = replace(MODEL, observation=replace(MODEL.observation, min_galaxies=least))
+    surveys = SURVEYS.narrowed(**{name: part for parts, _ in narrowed for name, part in parts.items()})
+    return Choices(model, surveys, n, because, tuple(_cautions(survey)))
 
 
-def _possible(times: float, redshift: float, cosmology: Cosmology) -> bool:
-    galaxies = HaloGalaxies(richness=round(HaloGalaxies.richness * times, 2))
-    density, mass_function = round(HaloModel.tracer_density * times, 5), HaloModel().neighbours.mass_function
-    try:
-        central_threshold(density, galaxies, redshift, cosmology, model=mass_function)
-    except ValueError:
-        return False
-    return True
+def _redshift(survey: Survey) -> tuple[Parts, Choice]:
+    z = survey.known("redshift")
+    if not z.size:
+        return {}, Choice("redshift", _ends(SURVEYS.redshift), "no redshift of a cluster is known")
+    low, high = (end + side * REDSHIFT_MARGIN * (1 + end) for end, side in ((z.min(), -1), (z.max(), 1)))
+    part = _part("redshift", low, high)
+    why = f"{len(z)} of {len(survey.clusters)} clusters at {_ends(z)}; {REDSHIFT_MARGIN:.0%} of 1 + z more"
+    return {"redshift": part}, Choice("redshift", _ends(part), why)
 
 
-def _errors(survey: SurveyProperties, wishes: Wishes) -> tuple[float, float]:
-    """Range of the table's errors, widened by 30 % and with rounding; up to 100 km/s if the table has none."""
-    if wishes.velocity_error is not None:
-        return 0.0, wishes.velocity_error
-    if survey.velocity_error is None:
-        return round(survey.rounding, 1), round(float(np.hypot(UNKNOWN_ERROR, survey.rounding)), 1)
-    low, _, high = (float(np.hypot(error, survey.rounding)) for error in survey.velocity_error)
-    return round(0.7 * low, 1), round(1.3 * high, 1)
+def _field(survey: Survey) -> tuple[Parts, Choice]:
+    reach, widest = survey.known("reach"), survey.known("widest")
+    part = _part("aperture", (1 - FIELD_MARGIN) * reach.min(), (1 + FIELD_MARGIN) * widest.max())
+    why = f"galaxies reach {_ends(reach)}; those of a field of {widest.max():.4g} could; {FIELD_MARGIN:.0%} more"
+    return {"aperture": part}, Choice("field", f"{_ends(part)} h^-1 Mpc", why)
 
 
-def _least(survey: SurveyProperties, wishes: Wishes) -> int:
-    """Fewest galaxies: ten, or five if more than a tenth of the clusters has fewer than ten."""
-    if wishes.min_galaxies is not None:
-        return wishes.min_galaxies
-    return _FEW if survey.poor > 0.1 * survey.clusters else Observation.min_galaxies
+def _errors(survey: Survey, options: TrainingOptions) -> tuple[Parts, Choice]:
+    stated, n = survey.known("velocity_error"), len(survey.clusters)
+    share = {0: 0.0, n: 1.0}.get(len(stated), SURVEYS.stated)
+    part, why = SURVEYS.velocity_error, f"not stated for {n - len(stated)} of {n} clusters: as wide as the prior"
+    if len(stated) == n:
+        part = _part("velocity_error", (1 - ERROR_MARGIN) * stated.min(), (1 + ERROR_MARGIN) * stated.max())
+        why = f"the clusters' are {_ends(stated)}; {ERROR_MARGIN:.0%} more"
+    if options.velocity_error is not None:
+        part, why = (0.0, options.velocity_error), "as asked"
+    return {"velocity_error": part, "stated": share}, Choice("velocity errors", f"{_ends(part)} km/s", why)
+
+
+def _rounding(survey: Survey) -> tuple[Parts, Choice]:
+    step = survey.known("rounding")
+    if not step.size:
+        return {}, Choice("rounding", f"{_ends(SURVEYS.rounding)} km/s", "too few galaxies to see it")
+    part = _part("rounding", step.min() / STEP_FACTOR, max(step.max() * STEP_FACTOR, FINEST))
+    why = f"c z of {np.count_nonzero(step)} of {len(step)} clusters is rounded; steps of {_ends(step)} km/s"
+    return {"rounding": part}, Choice("rounding", f"{_ends(part)} km/s", why)
+
+
+def _cleaning(survey: Survey, options: TrainingOptions) -> tuple[Parts, Choice]:
+    if options.cleaning is not None or survey.cleaned:
+        how = SURVEYS.cleanings if options.cleaning is None else (options.cleaning,)
+        why = "as stated, and to be stated for infer (--cleaned)"
+        return {"cleaned": 1.0, "cleanings": how}, Choice("interlopers", f"removed by {' or '.join(how)}", why)
+    if survey.known("velocity_error").size == len(survey.clusters):
+        why = "the tables state errors, and no removal of interlopers (--cleaned)"
+        return {"cleaned": 0.0}, Choice("interlopers", "all kept", why)
+    why = "the tables state nothing (--cleaned)"
+    return {}, Choice("interlopers", f"removed from {SURVEYS.cleaned:.0%} of the mocks", why)
+
+
+def _depth(survey: Survey, options: TrainingOptions) -> tuple[Parts, Choice]:
+    why = f"hidden from an observer; clusters have {_ends(survey.known('n_galaxies'))} galaxies in the cylinder"
+    if options.completeness is None:
+        return {}, Choice("depth and targeting", "as wide as the prior", why)
+    part = options.completeness, SURVEYS.completeness[1]
+    return {"completeness": part}, Choice("completeness", _ends(part), f"as asked; depth and targeting are {why}")
+
+
+def _cautions(survey: Survey) -> Iterator[str]:
+    if survey.failed:
+        yield f"{survey.failed} clusters were not measured: {'; '.join(' '.join(r.split()) for r in survey.reasons)}."
+    if not survey.known("redshift").size:
+        yield "No redshift of a cluster is known, which makes errors of masses larger: --redshift gives it."
+
+
+def _part(name: str, low: float, high: float) -> tuple[float, float]:
+    """Range inside that of the prior."""
+    low, high = np.clip((low, high), *getattr(SURVEYS, name)).tolist()
+    return low, high
+
+
+def _ends(values: Sequence[float] | Float[np.ndarray, "value"]) -> str:
+    low, high = f"{min(values):.4g}", f"{max(values):.4g}"
+    return low if low == high else f"{low} to {high}"

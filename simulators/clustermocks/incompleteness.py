@@ -1,4 +1,4 @@
-"""Mocks as a survey would observe them: incomplete, with velocity errors and with interlopers removed.
+"""Mocks as a survey would observe them: incomplete and with velocity errors.
 
 This is done once before the training, so that a first stage of the network without weights has to run only once.
 Distances are comoving [h^-1 Mpc], velocities [km/s].
@@ -9,17 +9,14 @@ from dataclasses import replace
 import numpy as np
 
 from clustermocks import Catalogue
-from clustermocks.catalogue.provenance import Cleaning
 from clustermocks.observation import in_cylinder
-from clustermocks.perturbations import cleaned, recentred
+from clustermocks.perturbations import recentred
 
 Range = tuple[float, float]
 _ALL, _EXACT = (1.0, 1.0), (0.0, 0.0)
 
 
-def as_observed(
-    mocks: Catalogue, completeness: Range, velocity_error: Range, *, cleaning: Cleaning | None = None, seed: int
-) -> Catalogue:
+def as_observed(mocks: Catalogue, completeness: Range, velocity_error: Range, *, seed: int) -> Catalogue:
     """Thin mocks and add velocity errors; each cluster's completeness and error are drawn uniformly from a range.
 
     A galaxy is kept with the completeness of its cluster. Velocities are then recentred on the remaining galaxies, as
@@ -31,11 +28,10 @@ def as_observed(
         mocks: All mocks that passed the cuts, as simulated.
         completeness: Lowest and highest share of the galaxies [1].
         velocity_error: Smallest and largest standard deviation of velocity errors [km/s].
-        cleaning: How interlopers are removed at the end; None to keep them.
         seed: Seed of all draws.
     """
     if (completeness, velocity_error) == (_ALL, _EXACT):
-        return mocks if cleaning is None else _recentred(cleaned(mocks, cleaning))
+        return mocks
     rng = np.random.default_rng(seed)
     cluster = mocks.cluster_of_galaxy
     share, size = (rng.uniform(*bounds, len(mocks))[cluster] for bounds in (completeness, velocity_error))
@@ -43,12 +39,6 @@ def as_observed(
     v_los = (mocks.galaxy_column("v_los") + size * rng.standard_normal(len(cluster))).astype(np.float32)
     kept &= in_cylinder(mocks.galaxy_column("R_proj"), v_los, mocks.observation)
     galaxies = {name: values[kept] for name, values in (mocks.galaxy_columns | {"v_los": v_los}).items()}
-    seen = _recentred(mocks.with_galaxies(galaxies, cluster[kept]))
-    provenance = replace(seen.provenance, completeness=completeness, velocity_error=velocity_error)
-    seen = replace(seen, provenance=provenance)
-    return seen if cleaning is None else _recentred(cleaned(seen, cleaning))
-
-
-def _recentred(mocks: Catalogue) -> Catalogue:
-    """Recentre velocities, if those of the mocks are recentred."""
-    return recentred(mocks) if mocks.is_recentred else mocks
+    seen = mocks.with_galaxies(galaxies, cluster[kept])
+    seen = recentred(seen) if mocks.is_recentred else seen
+    return replace(seen, provenance=replace(seen.provenance, completeness=completeness, velocity_error=velocity_error))

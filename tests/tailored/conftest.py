@@ -12,7 +12,6 @@ from clustermocks import Catalogue, FlatMasses, HaloModel
 from clustermocks.haloes.cosmology import MDPL2, SPEED_OF_LIGHT
 from clustermocks.observation import observed_redshift
 from sbi_clustermass.observations.tables import TableOptions
-from sbi_clustermass.tailored import measure_tables
 
 DISTANCES = TableOptions(h=1.0, distance="comoving")
 
@@ -24,10 +23,6 @@ class Observer(NamedTuple):
     as_distances: Callable[..., Path]
     as_sky: Callable[..., Path]
     options: TableOptions
-
-    def measure(self, mocks, path):
-        """Measure mocks by way of a table."""
-        return measure_tables([self.as_distances(mocks, path)], self.options)
 
 
 def simulated(model=None, *, n=80, seed=11):
@@ -72,9 +67,3 @@ def as_sky(mocks, path, *, error=None, decimals=None, seed=3):
 def observer():
     """The functions above, and how their tables are to be read."""
     return Observer(simulated, as_distances, as_sky, DISTANCES)
-
-
-@pytest.fixture(scope="session")
-def complete():
-    """Mocks of which every galaxy has a redshift."""
-    return simulated()

@@ -59,10 +59,27 @@ def narrow_field(R_proj: Values, aperture: float) -> NarrowField | None:
     reach = float(R_proj.max(initial=0.0))
     if not 0 < reach < aperture:
         return None
-    share = float(projected_nfw(reach / SCALE_RADIUS) / projected_nfw(aperture / SCALE_RADIUS))
+    share = float(_share(reach, aperture))
     if share ** len(R_proj) > CHANCE:
         return None
     return NarrowField(reach, share, round(len(R_proj) * (1 / max(share, 1e-6) - 1)))
+
+
+def widest_field(reach: float, n_galaxies: int, aperture: float) -> float:
+    """Largest radius, up to the aperture, of a field whose galaxies could end so early [h^-1 Mpc]; see `narrow_field`.
+
+    Args:
+        reach: Distance of the outermost galaxy [h^-1 Mpc], above 0.
+        n_galaxies: Number of galaxies.
+        aperture: Radius inside which the galaxies were taken [h^-1 Mpc].
+    """
+    fields = np.linspace(min(reach, aperture), aperture, 500)
+    return float(fields[_share(reach, fields) ** n_galaxies > CHANCE].max(initial=reach))
+
+
+def _share(reach: float, field: ArrayLike) -> Values:
+    """Share of a field's galaxies within `reach`, both in [h^-1 Mpc], if their profile is the usual one [1]."""
+    return projected_nfw(reach / SCALE_RADIUS) / projected_nfw(np.asarray(field) / SCALE_RADIUS)
 
 
 def covered_share(angle: Values, R_proj: Values, aperture: float) -> tuple[float, float]:

@@ -127,14 +127,16 @@ class Catalogue:
 
         Redshift [1], velocity error [km/s], and 1 where interlopers were removed. An error or a removal that is not
         stated is 0: a `SurveyPrior` has surveys that do not state theirs, so that a network takes 0 for "none, or
-        unknown". Where field and velocity window end is no condition, as the galaxies themselves show it.
+        unknown"; but a removal from all of its surveys is known. Where field and velocity window end is no condition,
+        as the galaxies themselves show it.
         """
         stated = np.asarray(self.column("stated")) if "stated" in self.columns else np.ones(len(self), bool)
         error = np.asarray(self.column("velocity_error"), float) if "velocity_error" in self.columns else np.zeros(1)
         cleaned = np.full(len(self), bool(self.provenance.cleaning))
         if "cleaning" in self.columns:
             cleaned |= np.asarray(self.column("cleaning") != "none")
-        known = np.where(stated, np.nan_to_num(error), 0.0), stated & cleaned
+        everywhere = self.provenance.surveys.get("cleaned") == 1
+        known = np.where(stated, np.nan_to_num(error), 0.0), (stated | everywhere) & cleaned
         return np.stack([self.observation_column("redshift"), *known], 1).astype(np.float32)
 
     @property
