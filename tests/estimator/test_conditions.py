@@ -3,11 +3,13 @@
 from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from sbi.inference import NPE
 
 from clustermocks import FlatMasses, HaloModel, Observation, SurveyPrior
+from clustermocks.catalogue.ragged import with_column
 from sbi_clustermass import (
     MassEstimator,
     StackedAffine,
@@ -19,6 +21,7 @@ from sbi_clustermass import (
     train,
 )
 from sbi_clustermass.diagnostics.comparison.score import log_prob_of_truth
+from sbi_clustermass.estimator.misspecification.feature_distance import SPACES, features_of
 from sbi_clustermass.flows.density_estimator import takes_conditions
 from tests.estimator.test_warnings import observed, warnings_of
 
@@ -51,6 +54,15 @@ def test_mocks_of_many_surveys_make_an_estimator_that_takes_conditions(told, sur
     found = told.posterior(some)
     truth = [np.interp(m, found.grid, q) for m, q in zip(some.log10_mass, found.log_prob, strict=True)]
     np.testing.assert_allclose(log_prob_of_truth(told, some), truth, atol=0.02)
+
+
+@pytest.mark.parametrize("space", SPACES)
+def test_features_for_the_alarm_are_found_and_the_image_is_that_of_the_galaxies_alone(told, surveys, space):
+    some = surveys.select(np.arange(40))
+    moved = replace(some, clusters=with_column(some.clusters, "redshift", pa.array(np.full(40, 0.7))))
+    here, there = (features_of(told.network, each, space) for each in (some, moved))
+    assert np.isfinite(here).all()
+    assert np.array_equal(here, there) == (space == "image")
 
 
 def test_by_choice_it_takes_none(surveys):

@@ -17,6 +17,7 @@ from torch import nn
 from clustermocks import Catalogue
 from clustermocks.io.registry import lookup
 from sbi_clustermass.embeddings import KDEImage
+from sbi_clustermass.embeddings.conditions import PLAIN
 from sbi_clustermass.flows import EmbedOnce
 from sbi_clustermass.flows.ensemble import Ensemble
 from sbi_clustermass.flows.evaluation import batches_of, observations
@@ -48,7 +49,7 @@ def features_of(network: Network, catalogue: Catalogue, space: Space) -> Float[n
     found: Float[np.ndarray, "cluster feature"] = np.zeros((len(catalogue), 0), np.float32)
     for rows in batches_of(catalogue.n_galaxies):
         x = observations(network, catalogue.select(rows))
-        features = embed(x).flatten(1).float().cpu().numpy()
+        features = embed(x[..., :PLAIN] if space == "image" else x).flatten(1).float().cpu().numpy()
         found = found if found.shape[1] else np.zeros((len(catalogue), features.shape[1]), np.float32)
         found[rows] = features
     return found
