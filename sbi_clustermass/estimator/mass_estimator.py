@@ -21,7 +21,7 @@ from sbi_clustermass.flows import EmbedOnce, Flow
 from sbi_clustermass.flows.density_estimator import takes_conditions
 from sbi_clustermass.flows.device import resolve_device
 from sbi_clustermass.flows.ensemble import Ensemble
-from sbi_clustermass.flows.evaluation import leakage_of, log_prob_of
+from sbi_clustermass.flows.evaluation import leakage_of, log_prob_and_spread
 from sbi_clustermass.posterior import MassPosteriors, Recalibration
 from sbi_clustermass.posterior.prior import EffectivePrior
 from sbi_clustermass.training import History
@@ -176,19 +176,23 @@ class MassEstimator:
             raise ValueError(
                 f"the grid reaches from {grid[0]} to {grid[-1]}, beyond the prior's support {low} to {high}."
             )
+        log_prob, spread = log_prob_and_spread(self.network, catalogue, grid)
         found = MassPosteriors.from_log_prob(
             grid,
-            log_prob_of(self.network, catalogue, grid),
+            log_prob,
             log_prior=self.prior.log_density(grid),
             names=catalogue.names,
             leakage=0.0 if self.is_truncated else leakage_of(self.network, catalogue, self.support),
         )
-        return found if self.recalibration is None else self.recalibration.apply(found)
+        if self.recalibration is not None:
+            found = self.recalibration.apply(found)
+        return replace(found, epistemic_std=spread)
 
     def epistemic_std(self, catalogue: Catalogue) -> Float[np.ndarray, "cluster"]:
         """Standard deviation between the members' posterior means [dex], which a larger training set would reduce.
 
-        Its square plus the mean of the members' variances is the variance of the ensemble's posterior.
+        Its square plus the mean of the members' variances is the variance of the ensemble's posterior, which has it as
+        `epistemic_std`, too; a recalibration does not change it.
 
         Raises:
             ValueError: There is only one network, or `posterior` refuses the catalogue.
@@ -198,8 +202,7 @@ class MassEstimator:
         """
         if len(self.members) == 1:
             raise ValueError("one network cannot disagree with itself: train with members=5, say.")
-        spread = MassPosteriors.mixture([member.posterior(catalogue) for member in self.members]).epistemic_std
-        return np.asarray(spread)
+        return np.asarray(self.posterior(catalogue).epistemic_std)
 
     def to_sbi(self, *, width: int | None = None) -> "DirectPosterior":
         """Return the posterior as sbi's `DirectPosterior`, for sbi's diagnostics (SBC, TARP, LC2ST) and plots.

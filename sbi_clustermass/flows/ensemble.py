@@ -60,9 +60,15 @@ class Ensemble(DensityEstimator):
         Raises:
             ValueError: The bounds are not ordered.
         """
+        return mean_density(self.members_on_grid(condition, grid, within=within))
+
+    def members_on_grid(
+        self, condition: Tensor, grid: Float[Tensor, " grid"], *, within: tuple[float, float] | None = None
+    ) -> list[Float[Tensor, "batch grid"]]:
+        """Natural log densities of the members, of which `log_prob_grid` is the mean."""
         bounds = self.support if within is None else within
         live, condition = self._on_summaries(condition)
-        return _mean_of([member.log_prob_grid(condition, grid, within=bounds) for member in live])
+        return [member.log_prob_grid(condition, grid, within=bounds) for member in live]
 
     def log_prob(self, input: Tensor, condition: Tensor) -> Float[Tensor, "sample batch"]:
         """Natural log density of the parameters, (sample, batch)."""
@@ -116,5 +122,6 @@ def _batch(member: EmbedOnce, condition: Tensor) -> torch.Size:
     return condition.shape[: condition.dim() - len(member.condition_shape)]
 
 
-def _mean_of(log_densities: Sequence[Tensor]) -> Tensor:
+def mean_density(log_densities: Sequence[Tensor]) -> Tensor:
+    """Natural log of the mean of some densities."""
     return torch.logsumexp(torch.stack(list(log_densities)), 0) - log(len(log_densities))

@@ -8,6 +8,7 @@ from scipy import stats
 
 from sbi_clustermass import DeepSets, KDEImage, MassEstimator, StackedAffine, Training, as_tensors, mass_prior, train
 from sbi_clustermass.flows.ensemble import Ensemble
+from sbi_clustermass.posterior import MassPosteriors
 from sbi_clustermass.training.ensemble_training import member_seed
 from sbi_clustermass.training.loop import build_network
 
@@ -105,6 +106,9 @@ def test_the_variance_of_the_mixture_is_the_members_own_and_the_variance_between
     posteriors = [member.posterior(some) for member in trio.members]
     own = np.mean([posterior.std**2 for posterior in posteriors], axis=0)
     whole, epistemic = trio.posterior(some), trio.epistemic_std(some)
+    # means by the trapezoidal rule: within .001 dex
+    np.testing.assert_allclose(epistemic, MassPosteriors.mixture(posteriors).epistemic_std, atol=1e-3)
+    np.testing.assert_array_equal(whole.epistemic_std, epistemic)
     assert (epistemic > 0).all()
     # each density sums to 1 on the grid, exactly so for the members, to the grid's error of 1e-4 for the mixture
     np.testing.assert_allclose(whole.std**2, own + epistemic**2, rtol=2e-3)
