@@ -43,7 +43,9 @@ def infer(
     r200c_comoving [h^-1 Mpc], each the median, with _p16 and _p84; h; n_galaxies; velocity_dispersion [km/s] (gapper
     after 3-sigma clipping), velocity_dispersion_error (bootstrap), n_dispersion; log10_mass_m_sigma; redshift, ra, dec
     with errors and sources; velocity_error; n_rows, n_dropped, n_duplicates, n_outside_aperture, n_outside_velocity,
-    n_without_error; n_warnings, warnings, reason; model, model_checksum, version.
+    n_without_error; n_warnings, warnings, reason; model, model_checksum, version; log10_mass_mf_p50, _p16, _p84 (with
+    the mass function as prior); two_modes_low, two_modes_high, two_modes_low_share, where there are two; members_std
+    (between the networks of an ensemble); verdict (use, care, do not use), reasons.
 
     Args:
         tables: Tables of galaxies: text (.csv, .tsv, .txt, .dat), ECSV, FITS, VOTable, HDF5, Parquet.
@@ -58,7 +60,7 @@ def infer(
     outputs.check(_read(tables, model, options.clusters))
     console = Console(highlight=False, soft_wrap=True)
     estimator, stamp = _estimator(model, device, options.h, console)
-    lines_of = partial(_lines, estimator=estimator, stamp=stamp, explain=explain)
+    lines_of = partial(_lines, stamp=stamp, explain=explain)
     for line in explain_model(estimator, stamp) if explain else ():
         console.print(printable(line), markup=False)
     with outputs.opened(estimator, stamp, _title(tables)) as write:
@@ -129,9 +131,9 @@ def _each(
     return masses
 
 
-def _lines(result: "ClusterResult", *, estimator: "MassEstimator", stamp: "ModelStamp", explain: bool) -> list[str]:
+def _lines(result: "ClusterResult", *, stamp: "ModelStamp", explain: bool) -> list[str]:
     from sbi_clustermass.observations.assumptions import explain_cluster
     from sbi_clustermass.observations.cluster_summary import summary_lines
 
     lines = summary_lines(result, stamp)
-    return [*lines, *explain_cluster(result, estimator, stamp)] if explain else lines
+    return [*lines, *explain_cluster(result, stamp)] if explain else lines

@@ -16,6 +16,7 @@ from clustermocks import Catalogue, Cosmology, Observation
 from sbi_clustermass.estimator import storage
 from sbi_clustermass.estimator.config import Card
 from sbi_clustermass.estimator.provenance import Provenance
+from sbi_clustermass.estimator.verdict import Reason
 from sbi_clustermass.estimator.warnings import TrainingRange
 from sbi_clustermass.flows import EmbedOnce, Flow
 from sbi_clustermass.flows.density_estimator import takes_conditions
@@ -41,7 +42,7 @@ _IN_CARD = ("prior", "observation", "cosmology", "richness", "histories", "prove
 class MassEstimator:
     """Estimator of cluster masses: a trained conditional density q(log10 M | galaxies) and the data it is valid for.
 
-    `train` makes one from mocks, and `load` reads a saved one. `posterior` infers masses, and `warnings` lists reasons
+    `train` makes one from mocks, and `load` reads a saved one. `posterior` infers masses, and `reasons` lists reasons
     to distrust them.
 
     Attributes:
@@ -248,15 +249,15 @@ class MassEstimator:
                 stacklevel=3,
             )
 
-    def warnings(self, catalogue: Catalogue, posteriors: MassPosteriors) -> list[tuple[str, ...]]:
-        """List reasons to distrust the mass of each cluster, quantified.
+    def reasons(self, catalogue: Catalogue, posteriors: MassPosteriors) -> list[tuple[Reason, ...]]:
+        """List reasons to distrust the mass of each cluster, graded and with their size where it is known.
 
         Args:
             catalogue: Clusters whose masses were inferred.
             posteriors: Their posteriors, from `posterior`.
 
         Returns:
-            A tuple of messages for each cluster, empty if nothing is wrong.
+            A tuple for each cluster, empty if nothing is wrong.
 
         Raises:
             ValueError: A cluster is so unlike the training set that its mass would be biased by more than .3 dex.
@@ -269,11 +270,15 @@ class MassEstimator:
             self.provenance,
             counts_galaxies=self.counts_galaxies,
             takes_conditions=self.takes_conditions,
-        ).warnings(catalogue, posteriors)
+        ).reasons(catalogue, posteriors)
         if self.alarm is None:
             return found
         unlike = self.alarm.warnings(self.network, catalogue, posteriors)
-        return [(*outside, *more) for outside, more in zip(found, unlike, strict=True)]
+        return [(*outside, *map(Reason, more)) for outside, more in zip(found, unlike, strict=True)]
+
+    def warnings(self, catalogue: Catalogue, posteriors: MassPosteriors) -> list[tuple[str, ...]]:
+        """List the `reasons` of each cluster as sentences."""
+        return [tuple(each.text for each in of) for of in self.reasons(catalogue, posteriors)]
 
     def save(self, folder: str | Path) -> None:
         """Write the estimator into a folder: arrays as safetensors, everything else as JSON.

@@ -14,10 +14,12 @@ from jaxtyping import Float
 from clustermocks import Catalogue, Cosmology, Observation, SurveyPrior
 from sbi_clustermass.estimator.mass_bias import error_shift, redshift_shift
 from sbi_clustermass.estimator.provenance import Provenance
+from sbi_clustermass.estimator.verdict import TOO_FAR, Grade, Reason
 from sbi_clustermass.posterior import MassPosteriors
 
 _EDGE = 0.05  # of the prior, in dex and as a share of the posterior
-_NOTICEABLE, _TOO_FAR = 0.02, 0.3  # bias of a mass [dex]: a fifth of the scatter of good data, and three times that
+_SLOPE = 0.1  # dex next to the edge, over which the density's slope is measured
+_NOTICEABLE = 0.02  # bias of a mass [dex]: a fifth of the scatter of good data
 _CURE = "clustermass train --for TABLE makes an estimator for such clusters"
 
 
@@ -44,20 +46,22 @@ class TrainingRange:
     counts_galaxies: bool
     takes_conditions: bool
 
-    def warnings(self, catalogue: Catalogue, posteriors: MassPosteriors) -> list[tuple[str, ...]]:
-        """List the warnings for each cluster, quantified; refuse one whose mass would be off by more than .3 dex."""
-        low, high = self.support
-        below = posteriors.pit(np.full(len(posteriors), low + _EDGE))
-        above = 1 - posteriors.pit(np.full(len(posteriors), high - _EDGE))
+    def reasons(self, catalogue: Catalogue, posteriors: MassPosteriors) -> list[tuple[Reason, ...]]:
+        """List the reasons for each cluster, quantified; refuse one whose mass would be off by more than .3 dex."""
         redshift, error = (_column_or_nan(catalogue, name) for name in ("redshift", "velocity_error"))
         self._check_stated(catalogue)
+        width = posteriors.std
+        cleaned = (
+            catalogue.column("cleaning") == "stated" if "cleaning" in catalogue.columns else [False] * len(catalogue)
+        )
+        edges = self._prior_edge_reasons(posteriors)
         return [
             (
-                *self._training_warnings(),
-                *self._richness_warnings(int(n)),
-                *self._redshift_warnings(float(redshift[i])),
-                *self._error_warnings(float(error[i]), catalogue.galaxies(i)[1]),
-                *self._prior_edge_warnings(below[i], above[i]),
+                *self._training_reasons(is_cleaned=bool(cleaned[i])),
+                *self._richness_reasons(int(n)),
+                *self._redshift_reasons(float(redshift[i]), float(width[i])),
+                *self._error_reasons(float(error[i]), catalogue.galaxies(i)[1], float(width[i])),
+                *edges[i],
             )
             for i, n in enumerate(catalogue.n_galaxies)
         ]
@@ -79,42 +83,48 @@ class TrainingRange:
                 found = "not stated, unlike for" if share else "stated, unlike for"
                 raise ValueError(f"{what}: {found} every training cluster.\n  try:    {_CURE}")
 
-    def _training_warnings(self) -> Iterator[str]:
+    def _training_reasons(self, *, is_cleaned: bool) -> Iterator[Reason]:
         cleaning = self.provenance.mocks.cleaning
         if self.provenance.mocks.sample == "members":
-            yield "trained on true members only; galaxies of an observed cluster include interlopers"
-        if cleaning:
-            yield f"trained on clusters cleaned of interlopers by {cleaning}: right for tables that are"
+            yield Reason("trained on true members only; galaxies of an observed cluster include interlopers")
+        if cleaning and not is_cleaned:
+            yield Reason(f"trained on clusters cleaned of interlopers by {cleaning}: right for tables that are")
         if self.counts_galaxies and not self.provenance.mocks.surveys:
-            yield "the number of galaxies counts: right only for spectroscopy as complete as that of the mocks"
+            yield Reason(
+                "the number of galaxies counts: right only for spectroscopy as complete as that of the mocks", Grade.USE
+            )
 
-    def _richness_warnings(self, n_galaxies: int) -> Iterator[str]:
+    def _richness_reasons(self, n_galaxies: int) -> Iterator[Reason]:
         fewest, most = self.richness
         found = f"{n_galaxies} galaxies; the training clusters had {fewest} to {most}"
         if n_galaxies < fewest:
-            yield found
+            yield Reason(found)
         if n_galaxies > most:
             depth = n_galaxies / most
-            yield f"{found}: the redshifts go {depth:.1f} times deeper than the mocks', or more: leave out the faintest"
+            text = (
+                f"{found}: the redshifts go {depth:.1f} times deeper than the mocks', or more: leave out the faintest"
+            )
+            yield Reason(text)
 
-    def _redshift_warnings(self, redshift: float) -> Iterator[str]:
-        """Warn of the bias at another redshift, from self-similar scaling; where it is told, at one out of range."""
+    def _redshift_reasons(self, redshift: float, width: float) -> Iterator[Reason]:
+        """Give the bias at another redshift, from self-similar scaling; where it is told, at one out of range."""
         low, high = self._redshifts()
         at = f"at {low:.3f}" if low == high else f"at {low:.3f} to {high:.3f}"
         if not redshift > -1:
             if self.takes_conditions:
-                yield f"the redshift is unknown, and taken for {self.observation.redshift:.3f}"
+                yield Reason(f"the redshift is unknown, and taken for {self.observation.redshift:.3f}")
             return
         told = min(max(redshift, low), high) if self.takes_conditions else self.observation.redshift
         shift = redshift_shift(redshift, told, self.cosmology)
         found = (
             f"redshift {redshift:.3f}; the training clusters stood {at}: by E(z) the mass is off by {shift:+.2f} dex"
         )
-        if abs(shift) > _TOO_FAR:
+        if abs(shift) > TOO_FAR:
             raise ValueError(f"{found}, too much for a mass{_cure('redshift', redshift)}")
         if abs(shift) >= _NOTICEABLE:
             inside = low <= redshift <= high and low < high
-            yield f"{found}, as it is not told where the cluster stands" if inside else found
+            found = f"{found}, as it is not told where the cluster stands" if inside else found
+            yield Reason.measured(found, shift, width)
 
     def _redshifts(self) -> tuple[float, float]:
         if surveys := self.provenance.mocks.surveys:
@@ -122,8 +132,8 @@ class TrainingRange:
         redshifts = self.provenance.mocks.redshifts or (self.observation.redshift,)
         return redshifts[0], redshifts[-1]
 
-    def _error_warnings(self, error: float, v_los: Float[np.ndarray, "galaxy"]) -> Iterator[str]:
-        """Warn of the bias from velocity errors larger than those in the training, which increase the dispersion."""
+    def _error_reasons(self, error: float, v_los: Float[np.ndarray, "galaxy"], width: float) -> Iterator[Reason]:
+        """Give the bias from velocity errors larger than those in the training, which increase the dispersion."""
         from clustermocks.kinematics.dispersion import velocity_dispersion
 
         trained = _largest_error(self.provenance)
@@ -133,16 +143,40 @@ class TrainingRange:
         shift = error_shift(sigma, error, trained)
         most = f"the training clusters' were {trained:.0f} at most"
         found = f"velocity errors of {error:.0f} km/s, {most}: the mass is off by {shift:+.2f} dex"
-        if shift > _TOO_FAR:
+        if shift > TOO_FAR:
             raise ValueError(f"{found}, too much for a mass{_cure('velocity_error', error)}")
         if shift >= _NOTICEABLE:
-            yield found
+            yield Reason.measured(found, shift, width)
 
-    def _prior_edge_warnings(self, below: float, above: float) -> Iterator[str]:
+    def _prior_edge_reasons(self, posteriors: MassPosteriors) -> list[tuple[Reason, ...]]:
+        """Name posteriors that pile up at an end of the prior, and how much their medians would move without it."""
         low, high = self.support
+        n = len(posteriors)
+        below, above = posteriors.pit(np.full(n, low + _EDGE)), 1 - posteriors.pit(np.full(n, high - _EDGE))
+        found: list[tuple[Reason, ...]] = [()] * n
         for share, edge, side in ((below, low, "low"), (above, high, "high")):
-            if share > _EDGE:
-                yield f"{share:.0%} of the posterior lies within {_EDGE} dex of the {side} end of the prior, {edge}"
+            for i in np.flatnonzero(share > _EDGE):
+                size, width = _cut_off(posteriors[[i]], at_high=side == "high"), posteriors.std[i]
+                text = (
+                    f"{share[i]:.0%} of the posterior lies within {_EDGE} dex of the {side} end of the prior, {edge:g}"
+                )
+                more = Reason(f"{text}: a limit") if size is None else Reason.measured(text, size, width)
+                found[i] = (*found[i], more)
+        return found
+
+
+def _cut_off(posterior: MassPosteriors, *, at_high: bool) -> float | None:
+    """Change of one median if the density went on beyond the prior's end, falling as it falls there [dex]; else None.
+
+    The density goes on as an exponential; None where that holds more than half of the posterior, or does not fall.
+    """
+    edge, inside = (posterior.grid[-1], -_SLOPE) if at_high else (posterior.grid[0], _SLOPE)
+    end, before = (float(posterior.log_prob_at(mass)[0]) for mass in (edge, edge + inside))
+    beyond = np.exp(end) * _SLOPE / (before - end) if before > end else np.inf
+    if beyond > 0.5:
+        return None
+    level = 0.5 * (1 + beyond) if at_high else 0.5 * (1 - beyond)
+    return float(posterior.quantile(level)[0] - posterior.quantile(0.5)[0])
 
 
 def _cure(name: str, value: float) -> str:

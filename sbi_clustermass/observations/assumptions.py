@@ -8,21 +8,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from clustermocks.haloes.mass_distributions import HaloMassFunction
 from clustermocks.observation import observed_redshift
+from sbi_clustermass.estimator.verdict import TOO_FAR
 from sbi_clustermass.observations.cluster_summary import describe_centre, describe_redshift, labelled_line
-from sbi_clustermass.observations.results import ClusterResult, MassResult
+from sbi_clustermass.observations.results import TAIL, ClusterResult, MassResult
 
 if TYPE_CHECKING:
     from sbi_clustermass.estimator.mass_estimator import MassEstimator
     from sbi_clustermass.estimator.provenance import Provenance
     from sbi_clustermass.observations.model_stamp import ModelStamp
     from sbi_clustermass.observations.tables import ObservedCluster
-    from sbi_clustermass.posterior import MassPosteriors
 
 _RATE = 0.01  # rate of false alarms, the default of `Alarm.warnings`
-_TAIL = 0.02  # share of the posterior: calibration is tested to one in a hundred, and there by few mocks
-_HIGHEST = 17.0  # log10 mass at which the mass function's fit is still evaluated
 
 
 def explain_model(estimator: "MassEstimator", stamp: "ModelStamp") -> list[str]:
@@ -41,12 +38,12 @@ def explain_model(estimator: "MassEstimator", stamp: "ModelStamp") -> list[str]:
         "spectroscopy": _spectroscopy(estimator.provenance),
         "number of galaxies": _richness(estimator),
         "training prior": _prior(estimator),
-        "warnings": _warnings(estimator),
+        "verdict": _verdict(estimator),
     }
     return ["What every mass here assumes", *(labelled_line(*pair) for pair in paragraphs.items())]
 
 
-def explain_cluster(result: ClusterResult, estimator: "MassEstimator", stamp: "ModelStamp") -> list[str]:
+def explain_cluster(result: ClusterResult, stamp: "ModelStamp") -> list[str]:
     """List the assumptions of one cluster's mass, in the units of the sky; empty where its table could not be read."""
     cluster = result.cluster
     if cluster is None:
@@ -58,23 +55,9 @@ def explain_cluster(result: ClusterResult, estimator: "MassEstimator", stamp: "M
         "galaxies": str(cluster.counts),
     }
     if isinstance(result, MassResult):
-        paragraphs["prior"] = _with_mass_function(result, estimator)
+        paragraphs["prior"] = _with_mass_function(result)
     notes = [labelled_line("read", note) for note in cluster.notes]
     return [f"What the mass of {result.name} assumes", *(labelled_line(*pair) for pair in paragraphs.items()), *notes]
-
-
-def under_mass_function(mass: MassResult, estimator: "MassEstimator") -> "MassPosteriors":
-    """Compute the posterior of one cluster with the mass function of Tinker et al. 2008 as prior.
-
-    The mass function is that of the cluster's redshift, or of the mocks' where it is unknown, within the support of
-    the estimator's own prior.
-    """
-    low, high = estimator.support
-    own = mass.cluster.redshift
-    redshift = estimator.observation.redshift if isnan(own) else own
-    abundance = HaloMassFunction(low=low, high=min(high, _HIGHEST), redshift=redshift, cosmology=estimator.cosmology)
-    with np.errstate(divide="ignore"):
-        return mass.posterior.with_prior(np.log(abundance.density(mass.posterior.grid)))
 
 
 def _cylinder_here(cluster: "ObservedCluster", stamp: "ModelStamp") -> str:
@@ -142,24 +125,27 @@ def _prior(estimator: "MassEstimator") -> str:
     )
 
 
-def _warnings(estimator: "MassEstimator") -> str:
-    start = "each says what was found and how it compares; a mass with one may be fine, or far off"
+def _verdict(estimator: "MassEstimator") -> str:
+    start = (
+        "use, care or do not use. Care: an effect was found to matter; where its size is measured, from half of the "
+        f"posterior's width on. Do not use: the mass may be off by more than {TOO_FAR:g} dex, or the table cannot be "
+        "what it says"
+    )
     if estimator.alarm is None:
         return f"{start}. This model was not taught which clusters look like no mock: unlike ones go unnoticed"
     return (
-        f"{start}. Those that compare with the mocks are raised for {_RATE:.0%} of the mocks themselves; no "
-        "warning is no proof: what the mocks lack, and does not show in phase space, is not noticed"
+        f"{start}. Reasons that compare with the mocks are given for {_RATE:.0%} of the mocks themselves; none is no "
+        "proof: what the mocks lack, and does not show in phase space, is not noticed"
     )
 
 
-def _with_mass_function(mass: MassResult, estimator: "MassEstimator") -> str:
+def _with_mass_function(mass: MassResult) -> str:
     """The mass with the mass function as prior, unless it depends on a tail of the posterior that no test reaches."""
-    other, start = under_mass_function(mass, estimator), "with the mass function (Tinker et al. 2008) as prior"
-    low, middle, high = (float(other.quantile(level)[0]) for level in (0.16, 0.5, 0.84))
-    tail = float(mass.posterior.pit(np.array([middle]))[0])
-    if tail < _TAIL:
+    start, (low, middle, high) = "with the mass function (Tinker et al. 2008) as prior", mass.under_mass_function
+    if isnan(middle):
         return (
-            f"{start} the mass is lower, but by how much cannot be told: it hangs on the lowest {tail:.1%} of the "
+            f"{start} the mass is lower, but by how much cannot be told: it hangs on the lowest {TAIL:.0%} of the "
             "posterior, which no number of mocks makes certain"
         )
-    return f"{start} the median is {middle:.2f} (16 %: {low:.2f}, 84 %: {high:.2f}), not {mass.percentiles[1]:.2f}"
+    lowest = "16 % not known" if isnan(low) else f"16 %: {low:.2f}"
+    return f"{start} the median is {middle:.2f} ({lowest}, 84 %: {high:.2f}), not {mass.percentiles[1]:.2f}"

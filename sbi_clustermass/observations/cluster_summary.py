@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from math import isnan
 from typing import TYPE_CHECKING
 
+from sbi_clustermass.estimator.verdict import Grade, Reason
 from sbi_clustermass.observations.mass_table import mass_row
 from sbi_clustermass.observations.model_stamp import ModelStamp
 from sbi_clustermass.observations.results import ClusterResult, MassResult
@@ -24,14 +25,15 @@ def summary_lines(result: ClusterResult, stamp: ModelStamp) -> list[str]:
         return [f"{result.name}: no mass. {result.reason}" if result.cluster else result.reason]
     cluster, row = result.cluster, mass_row(result, stamp)
     return [
-        cluster.name,
+        f"{cluster.name}: {result.verdict}",
+        *(labelled_line(*why(each)) for each in result.reasons if each.grade is not Grade.USE),
         *(labelled_line(*pair) for pair in _mass_lines(result, row).items()),
         labelled_line("galaxies", describe_counts(cluster.counts)),
         labelled_line("redshift", describe_redshift(cluster)),
         labelled_line("centre", describe_centre(cluster)),
         *(labelled_line(*pair) for pair in _dispersion_lines(result).items()),
         *(labelled_line("assumed", note) for note in cluster.notes),
-        *(labelled_line("warning", warning) for warning in result.warnings),
+        *(labelled_line("note", each.text) for each in result.reasons if each.grade is Grade.USE),
     ]
 
 
@@ -63,14 +65,37 @@ def describe_centre(cluster: "ObservedCluster") -> str:
     return f"{cluster.ra:.4f} {cluster.dec:+.4f} deg{error}, {cluster.centre_source}"
 
 
+def why(reason: Reason) -> tuple[str, str]:
+    """Label and text of a reason."""
+    return f"{reason.grade}{'' if reason.size is None else f', {abs(reason.size):.2f} dex'}", reason.text
+
+
 def _mass_lines(mass: MassResult, row: "Mapping[str, Cell]") -> dict[str, str]:
-    low, _, high = mass.percentiles
+    low, median, high = mass.percentiles
     per_h = f"{_with_range(row, 'M200c_per_h')} in h^-1 Msun"
-    return {
-        "log10 M200c [h^-1 Msun]": f"{mass.mean:.2f} +- {mass.std:.2f}  (mean; 16 %: {low:.2f}, 84 %: {high:.2f})",
+    lines = {
+        "log10 M200c [h^-1 Msun]": f"{median:.2f} ({low:.2f} to {high:.2f})  median, 16 and 84 %",
         "M200c [10^14 Msun]": f"{_with_range(row, 'M200c')}  for h = {row['h']:g}; {per_h}",
+        "under the mass function": _abundant(mass, float(row["h"])),
         "r200c [Mpc]": "needs a redshift" if isnan(mass.cluster.redshift) else f"{_with_range(row, 'r200c')}  physical",
     }
+    if mass.modes:
+        lines["two modes"] = " and ".join(f"{each.log10_mass:.2f} ({each.share:.0%})" for each in mass.modes)
+    if not isnan(mass.members_std):
+        lines["between networks"] = f"{mass.members_std:.2f} dex, standard deviation of their means"
+    return lines
+
+
+def _abundant(mass: MassResult, h: float) -> str:
+    """The mass with the mass function as prior, in h^-1 Msun and in Msun."""
+    _, median, high = mass.under_mass_function
+    if isnan(median):
+        return "lower, by how much cannot be told" + ("" if isnan(high) else f"; 84 %: {high:.2f}")
+    logs, masses = (
+        f"{each[1]:.2f} ({'?' if isnan(each[0]) else f'{each[0]:.2f}'} to {each[2]:.2f})"
+        for each in (mass.under_mass_function, [10 ** (log - 14) / h for log in mass.under_mass_function])
+    )
+    return f"{logs} in log10 h^-1 Msun; {masses} in 10^14 Msun"
 
 
 def _with_range(row: "Mapping[str, Cell]", stem: str) -> str:

@@ -11,17 +11,24 @@ from pathlib import Path
 from typing import TypeAlias, TypeGuard
 
 import numpy as np
+from jaxtyping import Float
 
 from clustermocks import Catalogue
+from clustermocks.haloes.mass_distributions import HaloMassFunction
 from clustermocks.kinematics.dispersion import Dispersion, robust_dispersions
 from sbi_clustermass.baselines import evrard2008
 from sbi_clustermass.estimator.mass_estimator import MassEstimator
-from sbi_clustermass.observations.results import LEVELS, ClusterResult, MassResult, NoMassResult
+from sbi_clustermass.estimator.verdict import Grade, Reason, ranked
+from sbi_clustermass.observations.results import LEVELS, TAIL, ClusterResult, MassResult, Mode, NoMassResult
 from sbi_clustermass.observations.tables import ObservedCluster, TableOptions, Unreadable, read_clusters
 from sbi_clustermass.observations.tables.files import table_name
+from sbi_clustermass.observations.tables.warnings import field_reasons
 from sbi_clustermass.posterior import MassPosteriors
 
 BATCH = 256  # clusters
+_MIDDLE = (0.16, 0.5, 0.84)
+_LOW_TAIL = 1e-3  # of the posterior, for a 16th percentile under another prior
+_HIGHEST = 17.0  # log10 mass at which the mass function's fit is still evaluated
 _GALAXIES = 200_000  # at once: a batch of rich clusters is smaller
 _ERRORS = (ValueError, ArithmeticError, RuntimeError, LookupError)  # caught per cluster: the others still get masses
 
@@ -119,25 +126,68 @@ def _masses_or_reasons(clusters: Sequence[ObservedCluster], estimator: MassEstim
 def _masses(clusters: Sequence[ObservedCluster], estimator: MassEstimator) -> list[MassResult]:
     catalogue = Catalogue.concatenate([cluster.catalogue for cluster in clusters])
     posteriors = estimator.posterior(catalogue)
-    found = (estimator.warnings(catalogue, posteriors), _narrow_field_warnings(clusters, estimator, posteriors))
-    tables = [_table_warnings(cluster, estimator) for cluster in clusters]
-    warnings = [table + ours + cut for table, ours, cut in zip(tables, *found, strict=True)]
+    modes = _modes(posteriors)
+    reasons = _reasons(clusters, estimator, posteriors, modes)
+    for found, outside in zip(reasons, estimator.reasons(catalogue, posteriors), strict=True):
+        found.extend(outside)
     v_los = [catalogue.galaxies(i)[1] for i in range(len(catalogue))]
     seeds = [zlib.crc32(np.ascontiguousarray(v).tobytes()) for v in v_los]  # whatever the cluster is called
     sigma = robust_dispersions(v_los, seeds)
-    quantiles = posteriors.quantile(LEVELS).T
+    quantiles = posteriors.quantile(LEVELS).T.tolist()
+    abundant = _where_certain(posteriors, under_mass_function(posteriors, clusters, estimator).quantile(_MIDDLE))
     return [
         MassResult(
             cluster=cluster,
             posterior=posteriors[[i]],
             mean=float(posteriors.mean[i]),
             std=float(posteriors.std[i]),
-            quantiles=tuple(map(float, quantiles[i])),
+            quantiles=tuple(quantiles[i]),
+            under_mass_function=abundant[i],
+            modes=modes[i],
             dispersion=sigma[i],
             log10_mass_m_sigma=_m_sigma(sigma[i], cluster, estimator),
-            warnings=warnings[i],
+            reasons=ranked(reasons[i]),
         )
         for i, cluster in enumerate(clusters)
+    ]
+
+
+def under_mass_function(
+    posteriors: MassPosteriors, clusters: Sequence[ObservedCluster], estimator: MassEstimator
+) -> MassPosteriors:
+    """Compute posteriors with the mass function of Tinker et al. 2008 as prior.
+
+    The mass function is that of each cluster's redshift, or of the mocks' where it is NaN, within the support of the
+    estimator's own prior. Since the clusters have no prior in common, that of the result is nominal.
+    """
+    low, high = estimator.support
+    prior = [
+        HaloMassFunction(
+            low=low,
+            high=min(high, _HIGHEST),
+            redshift=estimator.observation.redshift if np.isnan(each.redshift) else each.redshift,
+            cosmology=estimator.cosmology,
+        ).density(posteriors.grid)
+        for each in clusters
+    ]
+    with np.errstate(divide="ignore"):
+        log_prob = posteriors.log_likelihood() + np.log(prior)
+    return MassPosteriors.from_log_prob(posteriors.grid, log_prob, names=posteriors.names)
+
+
+def _where_certain(
+    posteriors: MassPosteriors, quantiles: Float[np.ndarray, "level cluster"]
+) -> list[tuple[float, float, float]]:
+    """Percentiles under another prior, NaN for those that hang on a tail of the posterior."""
+    shares = np.stack([posteriors.pit(each) for each in quantiles])
+    certain = shares >= np.array([_LOW_TAIL, TAIL, TAIL])[:, None]
+    return [(low, middle, high) for low, middle, high in np.where(certain, quantiles, np.nan).T.tolist()]
+
+
+def _modes(posteriors: MassPosteriors) -> list[tuple[Mode, ...]]:
+    return [
+        () if np.isnan(share) else (Mode(float(low), float(share)), Mode(float(high), float(1 - share)))
+        for low, high, share in zip(*posteriors.two_modes(), strict=True)
     ]
 
 
@@ -147,40 +197,43 @@ def _m_sigma(sigma: Dispersion, cluster: ObservedCluster, estimator: MassEstimat
     return float(evrard2008(cluster.redshift, estimator.cosmology).inverse(np.log10(sigma.value)))
 
 
-def _has_such_fields(cluster: ObservedCluster, estimator: MassEstimator) -> bool:
-    """Whether the estimator's mocks were observed in fields as small and with sectors as wide missing."""
-    surveys, narrow = estimator.provenance.mocks.surveys, cluster.narrow
-    if not surveys:
-        return False
-    return (narrow is None or surveys["aperture"][0] <= narrow.reach) and cluster.gap <= surveys["sector"][1]
-
-
-def _table_warnings(cluster: ObservedCluster, estimator: MassEstimator) -> tuple[str, ...]:
-    dropped = cluster.field_warnings if _has_such_fields(cluster, estimator) else ()
-    return tuple(warning for warning in cluster.warnings if warning not in dropped)
-
-
-def _narrow_field_warnings(
-    clusters: Sequence[ObservedCluster], estimator: MassEstimator, posteriors: MassPosteriors
-) -> list[tuple[str, ...]]:
-    """Warn of a field that ends inside the aperture, by how the mass changes if the field is cut again."""
-    smaller = {i: cut for i, cluster in enumerate(clusters) if (cut := _cut_again(cluster, estimator))}
-    found: list[tuple[str, ...]] = [()] * len(clusters)
-    if not smaller:
-        return found
-    means = estimator.posterior(Catalogue.concatenate([catalogue for _, catalogue in smaller.values()])).mean
-    for (i, (edge, _)), mean in zip(smaller.items(), means, strict=True):
-        change = mean - posteriors.mean[i]
-        found[i] = (f"cut again by the same factor, at {edge:.2f} h^-1 Mpc, the mass moves by {change:+.2f} dex",)
+def _reasons(
+    clusters: Sequence[ObservedCluster],
+    estimator: MassEstimator,
+    posteriors: MassPosteriors,
+    modes: Sequence[tuple[Mode, ...]],
+) -> list[list[Reason]]:
+    """Collect what is doubtful about each table, and about the shape of each posterior."""
+    seen, surveys = estimator.observation, estimator.provenance.mocks.surveys
+    centre, spread, found = _centre_shifts(clusters, estimator, posteriors), posteriors.epistemic_std, []
+    for i, cluster in enumerate(clusters):
+        width = float(posteriors.std[i])
+        field = field_reasons(cluster.narrow, cluster.covered, aperture=seen.aperture, surveys=surveys)
+        found.append([*cluster.reasons, *field])
+        if i in centre:
+            text = f"the centre is known to {cluster.centre_error:.2f} h^-1 Mpc, by which the mass is uncertain to"
+            found[i].append(Reason.measured(f"{text} {centre[i]:.2f} dex: choose with --centre", centre[i], width))
+        if modes[i]:
+            low, high = (f"{mode.log10_mass:.2f} ({mode.share:.0%})" for mode in modes[i])
+            apart = modes[i][1].log10_mass - modes[i][0].log10_mass
+            found[i].append(Reason(f"two masses are possible, {low} and {high}", Grade.CARE, apart))
+        if spread is not None and spread[i] > width / 2:
+            found[i].append(Reason.measured("the networks of the ensemble disagree", float(spread[i]), width))
     return found
 
 
-def _cut_again(cluster: ObservedCluster, estimator: MassEstimator) -> tuple[float, Catalogue] | None:
-    """Cut a narrow field again by the same factor: its edge [h^-1 Mpc] and its galaxies, if there are enough."""
-    if cluster.narrow is None or _has_such_fields(cluster, estimator):
-        return None
-    edge = cluster.narrow.reach**2 / estimator.observation.aperture
-    inside = cluster.catalogue.galaxy_column("R_proj") < edge
-    galaxies = {name: values[inside] for name, values in cluster.catalogue.galaxy_columns.items()}
-    cut = cluster.catalogue.with_galaxies(galaxies, cluster.catalogue.cluster_of_galaxy[inside])
-    return (edge, cut) if len(cut) else None
+def _centre_shifts(
+    clusters: Sequence[ObservedCluster], estimator: MassEstimator, posteriors: MassPosteriors
+) -> dict[int, float]:
+    """Error of the median from that of an estimated centre [dex], by the cluster's position among them.
+
+    The centre is moved by its error to the east and to the north; the two changes add in quadrature.
+    """
+    moved = {i: cluster.moved for i, cluster in enumerate(clusters) if cluster.moved and all(map(len, cluster.moved))}
+    if not moved:
+        return {}
+    medians = estimator.posterior(Catalogue.concatenate([each for pair in moved.values() for each in pair])).quantile(
+        0.5
+    )
+    changes = medians.reshape(-1, 2) - posteriors.quantile(0.5)[list(moved), None]
+    return dict(zip(moved, np.hypot(*changes.T).tolist(), strict=True))

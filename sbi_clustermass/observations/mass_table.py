@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, final
 import numpy as np
 
 from clustermocks.haloes.cosmology import radius_200c
+from sbi_clustermass.estimator.verdict import Grade
 from sbi_clustermass.observations.results import ClusterResult, MassResult
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 Cell: TypeAlias = str | float | int
 _UNIT = 1e14  # unit of the linear masses
 _LOG = "log10 of M200c [h^-1 Msun]"
+_MF = "with the mass function (Tinker et al. 2008) at this redshift as prior"
 
 
 @final
@@ -49,11 +51,11 @@ def _three(stem: str, description: str, unit: str) -> tuple[MassColumn, ...]:
 
 COLUMNS = (
     MassColumn("name", "text", "of the cluster: its table's column of names, or the file's name"),
-    MassColumn("log10_mass", "number", f"{_LOG}: mean of the posterior, the point estimate", "dex"),
+    MassColumn("log10_mass", "number", f"{_LOG}: mean of the posterior", "dex"),
     MassColumn("log10_mass_std", "number", f"{_LOG}: standard deviation of the posterior", "dex"),
     MassColumn("log10_mass_p2_5", "number", f"{_LOG}: 2.5th percentile", "dex"),
     MassColumn("log10_mass_p16", "number", f"{_LOG}: 16th percentile", "dex"),
-    MassColumn("log10_mass_p50", "number", f"{_LOG}: median", "dex"),
+    MassColumn("log10_mass_p50", "number", f"{_LOG}: median, the point estimate", "dex"),
     MassColumn("log10_mass_p84", "number", f"{_LOG}: 84th percentile", "dex"),
     MassColumn("log10_mass_p97_5", "number", f"{_LOG}: 97.5th percentile", "dex"),
     *_three("M200c_per_h", "M200c in 10^14 h^-1 Msun", "1e14 solMass / littleh"),
@@ -83,11 +85,20 @@ COLUMNS = (
     MassColumn("n_outside_velocity", "count", "galaxies beyond the velocity cut"),
     MassColumn("n_without_error", "count", "galaxies used that have no velocity error"),
     MassColumn("n_warnings", "count", "sentences in column warnings"),
-    MassColumn("warnings", "text", "why the mass should not be trusted; sentences between semicolons"),
+    MassColumn("warnings", "text", "why the mass needs care or is not to be used; sentences between semicolons"),
     MassColumn("reason", "text", "why there is no mass"),
     MassColumn("model", "text", "name of the model's folder"),
     MassColumn("model_checksum", "text", "first 12 digits of the SHA-256 of the model's estimator.json"),
     MassColumn("version", "text", "of sbi_clustermass"),
+    MassColumn("log10_mass_mf_p16", "number", f"{_LOG}, {_MF}: 16th percentile", "dex"),
+    MassColumn("log10_mass_mf_p50", "number", f"{_LOG}, {_MF}: median", "dex"),
+    MassColumn("log10_mass_mf_p84", "number", f"{_LOG}, {_MF}: 84th percentile", "dex"),
+    MassColumn("two_modes_low", "number", f"{_LOG}: median of the lighter of two modes", "dex"),
+    MassColumn("two_modes_high", "number", f"{_LOG}: median of the heavier of two modes", "dex"),
+    MassColumn("two_modes_low_share", "number", "probability of the lighter of two modes"),
+    MassColumn("members_std", "number", "standard deviation between the means of an ensemble's networks", "dex"),
+    MassColumn("verdict", "text", "use, care or do not use; of a cluster without a mass, do not use"),
+    MassColumn("reasons", "text", "reasons for the verdict with their size, the worst first, and notes"),
 )
 
 
@@ -105,9 +116,10 @@ def mass_row(result: ClusterResult, stamp: "ModelStamp") -> dict[str, Cell]:
         found |= _cluster_cells(result.cluster)
     if isinstance(result, MassResult):
         return found | _mass_cells(result) | _scale_cells(result, stamp)
-    return found | {"reason": result.reason}
+    return found | {"reason": result.reason, "verdict": str(Grade.DO_NOT_USE)}
 
 
+_MODES = ("two_modes_low", "two_modes_high", "two_modes_low_share")
 _NOTHING: dict[str, Cell] = {"text": "", "number": np.nan, "count": 0}
 
 
@@ -143,6 +155,11 @@ def _mass_cells(mass: MassResult) -> dict[str, Cell]:
         "log10_mass_m_sigma": mass.log10_mass_m_sigma,
         "n_warnings": len(mass.warnings),
         "warnings": "; ".join(mass.warnings),
+        **dict(zip(_MODES, (*(m.log10_mass for m in mass.modes), *(m.share for m in mass.modes[:1])), strict=False)),
+        **{f"log10_mass_mf_{name}": v for name, v in zip(names[1:4], mass.under_mass_function, strict=True)},
+        "members_std": mass.members_std,
+        "verdict": str(mass.verdict),
+        "reasons": "; ".join(map(str, mass.reasons)),
     }
 
 

@@ -7,10 +7,26 @@ from dataclasses import dataclass
 from typing import TypeAlias, final
 
 from clustermocks.kinematics.dispersion import Dispersion
+from sbi_clustermass.estimator.verdict import Grade, Reason, verdict
 from sbi_clustermass.observations.tables import ObservedCluster
 from sbi_clustermass.posterior import MassPosteriors
 
 LEVELS = (0.025, 0.16, 0.5, 0.84, 0.975)
+TAIL = 0.02  # share of the posterior: calibration is tested to one in a hundred, and there by few mocks
+
+
+@final
+@dataclass(frozen=True)
+class Mode:
+    """One of two modes of a posterior.
+
+    Attributes:
+        log10_mass: Median of the mode [dex].
+        share: Probability of the mode [1].
+    """
+
+    log10_mass: float
+    share: float
 
 
 @final
@@ -21,12 +37,15 @@ class MassResult:
     Attributes:
         cluster: The cluster as it was read.
         posterior: Mass posterior, one row.
-        mean: Posterior mean of log10 mass [dex]: the point estimate.
+        mean: Posterior mean of log10 mass [dex].
         std: Posterior standard deviation of log10 mass [dex].
-        quantiles: Quantiles of log10 mass at `LEVELS` [dex].
+        quantiles: Quantiles of log10 mass at `LEVELS` [dex]; the median is the point estimate.
+        under_mass_function: 16th, 50th and 84th percentile of log10 mass with the mass function as prior [dex]; NaN
+            where one hangs on a tail of the posterior that no test reaches.
+        modes: The two modes of a posterior that has two, the lighter first; else empty.
         dispersion: Robust velocity dispersion of the galaxies used.
         log10_mass_m_sigma: Mass for that dispersion by Evrard et al. 2008 [dex].
-        warnings: Reasons to doubt the mass.
+        reasons: Reasons to doubt the mass, the worst first; notes among them do not matter.
     """
 
     cluster: ObservedCluster
@@ -34,9 +53,11 @@ class MassResult:
     mean: float
     std: float
     quantiles: tuple[float, ...]
+    under_mass_function: tuple[float, float, float]
+    modes: tuple[Mode, ...]
     dispersion: Dispersion
     log10_mass_m_sigma: float
-    warnings: tuple[str, ...]
+    reasons: tuple[Reason, ...]
 
     @property
     def name(self) -> str:
@@ -47,6 +68,22 @@ class MassResult:
     def percentiles(self) -> tuple[float, float, float]:
         """16th, 50th and 84th percentile of log10 mass [dex]."""
         return self.quantiles[1], self.quantiles[2], self.quantiles[3]
+
+    @property
+    def members_std(self) -> float:
+        """Standard deviation between the means of an ensemble's members [dex]; NaN for a single network."""
+        spread = self.posterior.epistemic_std
+        return float("nan") if spread is None else float(spread[0])
+
+    @property
+    def verdict(self) -> Grade:
+        """Whether the mass may be used."""
+        return verdict(self.reasons)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """The reasons for care or against use, as sentences."""
+        return tuple(each.text for each in self.reasons if each.grade is not Grade.USE)
 
 
 @final

@@ -6,7 +6,8 @@ const pictures = new Map(JSON.parse(document.getElementById("pictures").textCont
 const table = document.getElementById("rows");
 const heads = [...table.tHead.rows[0].cells];
 const kinds = heads.map((head) => head.className);
-const [NAME, MASS, LINK] = [0, heads.length, heads.length + 1]; // after the columns: whether there is a mass, a link
+const [NAME, LINK] = [0, heads.length]; // after the columns: a link
+const VERDICT = heads.findIndex((head) => head.dataset.column === "verdict");
 const SAID = heads.findIndex((head) => head.dataset.column === "warnings");
 const byId = (id) => document.getElementById(id);
 const viewer = byId("viewer");
@@ -50,7 +51,7 @@ function listCell(sentences) {
 function line(index) {
   const row = rows[index];
   const made = document.createElement("tr");
-  if (row[SAID].length) made.className = row[MASS] ? "warned" : "none";
+  made.className = { use: "", care: "warned" }[row[VERDICT]] ?? "none";
   made.append(nameCell(row, index));
   for (let i = 1; i < heads.length; i++) {
     if (i === SAID) made.append(listCell(row[i]));
@@ -95,12 +96,7 @@ function compare(a, b, column) {
 function arrange() {
   const part = byId("filter").value.trim().toLocaleLowerCase("en");
   const which = byId("which").value;
-  const wanted = {
-    all: () => true,
-    warned: (row) => row[MASS] && row[SAID].length > 0,
-    clean: (row) => row[MASS] && !row[SAID].length,
-    none: (row) => !row[MASS],
-  }[which];
+  const wanted = (row) => which === "all" || row[VERDICT] === which;
   shown = [...rows.keys()].filter((i) => wanted(rows[i]) && rows[i][NAME].toLocaleLowerCase("en").includes(part));
   const { column, sign } = sorted;
   if (sign) {

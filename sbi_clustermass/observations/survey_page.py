@@ -23,6 +23,7 @@ import numpy as np
 
 from clustermocks.io.atomic import replacing
 from clustermocks.io.settings import installed_version
+from sbi_clustermass.estimator.verdict import Grade
 from sbi_clustermass.observations.mass_table import COLUMNS, mass_row
 from sbi_clustermass.observations.results import ClusterResult, MassResult
 from sbi_clustermass.report.content import Picture
@@ -37,7 +38,7 @@ _PACKAGE = "sbi_clustermass.observations"
 _NUMBER = re.compile(r"(?<![\w^-])[-+]?\d+(\.\d+)?(e[-+]?\d+)?(\s?%)?")
 _MOST_KINDS, _LISTED = 500, 25
 _BINS = np.linspace(12.0, 17.0, 51)  # log10 mass [dex]
-_ALT = "Histogram of the inferred masses, those with warnings on top of those without."
+_ALT = "Histogram of the inferred masses, those of each verdict on top of the better ones."
 
 
 @final
@@ -68,12 +69,15 @@ class PageColumn:
 
 HEADS = (
     PageColumn("name", "name"),
-    PageColumn("log10_mass", "log10 M200c [h⁻¹ M☉]", ".3f"),
-    PageColumn("log10_mass_std", "± [dex]", ".3f"),
+    PageColumn("verdict", "verdict"),
+    PageColumn("log10_mass_p50", "log10 M200c [h⁻¹ M☉]", ".3f"),
+    PageColumn("log10_mass_p16", "16 %", ".3f"),
+    PageColumn("log10_mass_p84", "84 %", ".3f"),
+    PageColumn("log10_mass_mf_p50", "under the mass function", ".3f"),
     PageColumn("M200c", "M200c [10¹⁴ M☉]", ".2f"),
     PageColumn("n_galaxies", "galaxies", ".0f"),
     PageColumn("redshift", "z", ".4f"),
-    PageColumn("warnings", "warnings, or why no mass"),
+    PageColumn("warnings", "reasons, or why no mass"),
     PageColumn("M200c_p16", "M200c 16 %", ".2f"),
     PageColumn("M200c_p84", "M200c 84 %", ".2f"),
     PageColumn("r200c", "r200c [Mpc]", ".2f"),
@@ -87,22 +91,22 @@ HEADS = (
 @final
 @dataclass
 class _Summary:
-    """Counts shown above the table: clusters by outcome, and by warning or reason without its numbers.
+    """Counts shown above the table: clusters by outcome, and by reason without its numbers.
 
-    `masses` is the histogram of the posterior means, without and with warnings, (2, bin).
+    `masses` is the histogram of the medians by verdict, (verdict, bin).
     """
 
     counts: Counter[str] = field(default_factory=Counter)
     kinds: Counter[str] = field(default_factory=Counter)
-    masses: np.ndarray = field(default_factory=lambda: np.zeros((2, len(_BINS) - 1), int))
+    masses: np.ndarray = field(default_factory=lambda: np.zeros((len(Grade), len(_BINS) - 1), int))
 
     def add(self, result: ClusterResult) -> None:
         """Count one cluster."""
         self.counts["clusters"] += 1
         if isinstance(result, MassResult):
-            self.counts["with warnings" if result.warnings else "without warnings"] += 1
-            cell = int(np.clip(np.searchsorted(_BINS, result.mean) - 1, 0, len(_BINS) - 2))
-            self.masses[int(bool(result.warnings)), cell] += 1
+            self.counts[result.verdict] += 1
+            cell = int(np.clip(np.searchsorted(_BINS, result.percentiles[1]) - 1, 0, len(_BINS) - 2))
+            self.masses[list(Grade).index(result.verdict), cell] += 1
             kinds = list(dict.fromkeys(map(warning_kind, result.warnings)))  # a set has no order
         else:
             self.counts["without a mass"] += 1
@@ -113,8 +117,7 @@ class _Summary:
 
     def lines(self) -> list[tuple[str, int]]:
         """Numbers of clusters by outcome."""
-        outcomes = ("without warnings", "with warnings")
-        masses = [(f"masses {outcome}", self.counts[outcome]) for outcome in outcomes]
+        masses = [(f"masses: {verdict}", self.counts[verdict]) for verdict in Grade]
         return [("masses", sum(n for _, n in masses)), *masses, ("without a mass", self.counts["without a mass"])]
 
 
@@ -181,17 +184,19 @@ class _Page:
         return quote(os.path.relpath(picture, self.folder).replace(os.sep, "/"))
 
 
-def _cells(result: ClusterResult, stamp: "ModelStamp") -> list[str | list[str] | bool | None]:
-    """A cluster's row: text, numbers as text or None, sentences as a list; the last cell is whether it has a mass."""
+def _cells(result: ClusterResult, stamp: "ModelStamp") -> list[str | list[str] | None]:
+    """A cluster's row: text, numbers as text or None, sentences as a list."""
     row = mass_row(result, stamp)
-    sentences = list(result.warnings) if isinstance(result, MassResult) else [result.reason]
+    has_mass = isinstance(result, MassResult)
+    sentences = [str(each) for each in result.reasons if each.grade is not Grade.USE] if has_mass else [result.reason]
     cells = {
         head.column: (format(row[head.column], head.form) if isfinite(float(row[head.column])) else None)
         for head in HEADS
         if head.form
     }
-    texts: dict[str, str | list[str]] = {"name": result.name, "warnings": sentences}
-    return [*((texts | cells)[head.column] for head in HEADS), isinstance(result, MassResult)]
+    verdict = str(result.verdict) if has_mass else "no mass"
+    texts: dict[str, str | list[str]] = {"name": result.name, "verdict": verdict, "warnings": sentences}
+    return [(texts | cells)[head.column] for head in HEADS]
 
 
 def _append(file: IO[str], value: object) -> None:
@@ -211,9 +216,10 @@ def _frame(title: str, page: _Page) -> tuple[str, str, str]:
         kinds=summary.kinds.most_common(_LISTED),
         picture=_picture(summary),
         alt=_ALT,
-        caption="Posterior means; not the mass function, since errors and the prior blur it.",
+        caption="Medians; not the mass function, since errors and the prior blur it.",
         heads=HEADS,
-        note="A mass with a warning may be fine, or far off: read it before you use the mass.",
+        verdicts=[str(grade) for grade in Grade],
+        note="Care: something was found to matter, in dex where it could be measured; read it before you use the mass.",
         rows_mark=marks[0],
         pictures_mark=marks[1],
         style=packaged("page.css") + packaged("survey.css", _PACKAGE),
@@ -243,24 +249,17 @@ def _picture(summary: _Summary) -> bytes | None:
     """Histogram of the masses as PNG; None without masses."""
     from matplotlib.figure import Figure
 
-    from sbi_clustermass.report.style import BLUE, MASS, ORANGE
+    from sbi_clustermass.report.style import BLUE, GREY, MASS, ORANGE
 
     filled = np.flatnonzero(summary.masses.sum(axis=0))
     if not filled.size:
         return None
     figure = Figure(figsize=(5.4, 3.0), layout="constrained")
     axes, width = figure.subplots(), np.diff(_BINS)
-    axes.bar(_BINS[:-1], summary.masses[0], width, align="edge", color=BLUE, label="without warnings")
-    axes.bar(
-        _BINS[:-1],
-        summary.masses[1],
-        width,
-        bottom=summary.masses[0],
-        align="edge",
-        color=ORANGE,
-        label="with warnings",
-    )
-    axes.set(xlim=(_BINS[filled[0]] - 0.2, _BINS[filled[-1] + 1] + 0.2), xlabel="posterior mean " + MASS)
+    below = np.cumsum(summary.masses, axis=0) - summary.masses
+    for verdict, colour, n, bottom in zip(Grade, (BLUE, ORANGE, GREY), summary.masses, below, strict=True):
+        axes.bar(_BINS[:-1], n, width, bottom=bottom, align="edge", color=colour, label=verdict)
+    axes.set(xlim=(_BINS[filled[0]] - 0.2, _BINS[filled[-1] + 1] + 0.2), xlabel="median " + MASS)
     axes.set_ylabel("clusters")
     axes.legend(fontsize=8)
     return Picture("masses", figure, _ALT).png()

@@ -10,8 +10,9 @@ from scipy.integrate import trapezoid
 
 from clustermocks.haloes.cosmology import mass_function
 from sbi_clustermass import Augmentation, Training
-from sbi_clustermass.observations.assumptions import explain_cluster, explain_model, under_mass_function
+from sbi_clustermass.observations.assumptions import explain_cluster, explain_model
 from sbi_clustermass.observations.cluster_summary import summary_lines
+from sbi_clustermass.observations.inference import under_mass_function
 
 
 def test_the_posterior_under_the_mass_function_is_given_where_it_is_certain(estimator, results, stamp):
@@ -20,18 +21,19 @@ def test_the_posterior_under_the_mass_function_is_given_where_it_is_certain(esti
         density = mass.posterior.prob[0] / np.exp(mass.posterior.log_prior)
         density = density * mass_function(10**grid, mass.cluster.redshift, estimator.cosmology)
         expected = trapezoid(density * grid, grid) / trapezoid(density, grid)
-        found = under_mass_function(mass, estimator)
+        found = under_mass_function(mass.posterior, [mass.cluster], estimator)
         assert found.mean[0] == pytest.approx(expected, abs=1e-3)  # trapezia of .01 dex
         median = float(found.quantile(0.5)[0])
         assert median < mass.percentiles[1]  # massive clusters are rare
-        printed = "\n".join(explain_cluster(mass, estimator, stamp))
+        printed = "\n".join(explain_cluster(mass, stamp))
         below = trapezoid(np.where(grid <= median, mass.posterior.prob[0], 0), grid)
+        assert np.isnan(mass.under_mass_function[1]) == (below < 0.02)
         assert (f"the median is {median:.2f}" in printed) == (below > 0.02)
         assert ("cannot be told" in printed) == (below < 0.02)
 
 
 def test_the_cylinder_is_given_in_the_units_of_the_sky(estimator, results, stamp):
-    printed = "\n".join(explain_cluster(results[0], estimator, stamp))
+    printed = "\n".join(explain_cluster(results[0], stamp))
     cosmology = FlatLambdaCDM(H0=100 * stamp.h, Om0=stamp.cosmology.Om0, Tcmb0=0)
     z, aperture = results[0].cluster.redshift, estimator.observation.aperture / stamp.h  # comoving Mpc
     arcmin = aperture / cosmology.kpc_comoving_per_arcmin(z).to_value("Mpc / arcmin")
@@ -69,11 +71,11 @@ def test_completeness_and_errors_drawn_in_training_are_those_that_are_described(
 
 def test_without_a_redshift_nothing_is_made_up(estimator, results, stamp):
     blind = replace(results[0], cluster=replace(results[0].cluster, redshift=np.nan), log10_mass_m_sigma=np.nan)
-    printed = "\n".join([*summary_lines(blind, stamp), *explain_cluster(blind, estimator, stamp)])
+    printed = "\n".join([*summary_lines(blind, stamp), *explain_cluster(blind, stamp)])
     assert "nan" not in printed
     assert printed.count("needs a redshift") == 2
 
 
 def test_a_table_that_could_not_be_read_has_its_reason_and_no_assumptions(estimator, results, stamp):
     assert "missing.csv: no such file" in "\n".join(summary_lines(results[-1], stamp))
-    assert explain_cluster(results[-1], estimator, stamp) == []
+    assert explain_cluster(results[-1], stamp) == []

@@ -6,7 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sbi_clustermass import TableOptions
+from sbi_clustermass import MassPosteriors, TableOptions
+from sbi_clustermass.estimator.verdict import Grade
 from sbi_clustermass.observations import MassResult, NoMassResult, infer_cluster, infer_clusters, infer_tables
 from sbi_clustermass.observations.tables import read_clusters
 
@@ -25,7 +26,12 @@ def test_batches_give_the_masses_that_each_cluster_gets_alone(estimator, read):
             assert one.mean == pytest.approx(alone.mean, abs=1e-6)
             assert one.quantiles == pytest.approx(alone.quantiles, abs=1e-5)  # between two masses of the grid
             assert one.dispersion == alone.dispersion
-            assert one.warnings == alone.warnings
+            assert [(each.text, each.grade) for each in one.reasons] == [
+                (each.text, each.grade) for each in alone.reasons
+            ]
+            assert one.modes == alone.modes == ()
+            # the mass function weighs the low tail more than the posterior does
+            assert one.under_mass_function == pytest.approx(alone.under_mass_function, abs=1e-4, nan_ok=True)
 
 
 def test_masses_and_summaries_are_those_of_the_estimator_itself(estimator, some, results):
@@ -46,7 +52,7 @@ def test_a_cluster_that_breaks_the_network_costs_only_its_own_mass(estimator, re
         return [()] * len(catalogue)
 
     class Refusing(type(estimator)):
-        warnings = refuses
+        reasons = refuses
 
     broken = Refusing(**{name: getattr(estimator, name) for name in estimator.__dataclass_fields__})
     found = list(infer_clusters(read, broken))
@@ -76,3 +82,47 @@ def test_memory_does_not_grow_with_the_number_of_clusters(estimator, survey):
     peak(1)  # imports and caches
     few, many = peak(1), peak(4)
     assert many < 1.3 * few  # kept answers are 20 kB each and more: 120 of them are as much again
+
+
+def test_the_members_of_an_ensemble_are_compared_and_two_modes_are_said_as_two(estimator, read):
+    def torn(one, catalogue, **settings):
+        grid = np.linspace(*one.support, 256)
+        two = np.logaddexp(-0.5 * ((grid - 13.5) / 0.1) ** 2, -0.5 * ((grid - 14.9) / 0.1) ** 2)
+        n = len(catalogue)
+        return MassPosteriors.from_log_prob(
+            grid, np.tile(two, (n, 1)), names=catalogue.names, epistemic_std=np.full(n, 0.5)
+        )
+
+    class Torn(type(estimator)):
+        posterior = torn
+
+    torn_estimator = Torn(**{name: getattr(estimator, name) for name in estimator.__dataclass_fields__})
+    mass = infer_cluster(read[0], torn_estimator)
+    assert [mode.log10_mass for mode in mass.modes] == pytest.approx([13.5, 14.9], abs=1e-3)  # of two equal Gaussians
+    assert [mode.share for mode in mass.modes] == pytest.approx([0.5, 0.5], abs=1e-3)
+    assert mass.members_std == 0.5
+    by_text = {reason.text: reason for reason in mass.reasons}
+    assert by_text["the networks of the ensemble disagree"].grade is Grade.DO_NOT_USE
+    assert by_text["two masses are possible, 13.50 (50%) and 14.90 (50%)"].size == pytest.approx(1.4, abs=1e-3)
+
+
+def test_the_error_of_an_estimated_centre_is_carried_to_the_mass(estimator, tmp_path):
+    rng, n = np.random.default_rng(2), 150
+    sky = rng.normal((150.0, 2.0), 0.08, (n, 2))
+    z = 0.117 + rng.normal(0, 0.003, n)
+    np.savetxt(tmp_path / "a.csv", np.column_stack([sky, z]), delimiter=",", header="ra,dec,z", comments="")
+    settings = {"observation": estimator.observation, "cosmology": estimator.cosmology}
+    (cluster,) = read_clusters(tmp_path / "a.csv", **settings)
+    mass = infer_cluster(cluster, estimator)
+    (reason,) = [each for each in mass.reasons if "the centre is known" in each.text]
+    # by another road: the same table about centres that the user moves
+    angle = np.rad2deg(cluster.centre_error / estimator.cosmology.comoving_distance(cluster.redshift))
+    changes = []
+    for east, north in ((angle / np.cos(np.deg2rad(cluster.dec)), 0.0), (0.0, angle)):
+        options = TableOptions(centre=(cluster.ra + east, cluster.dec + north), redshift=cluster.redshift)
+        (moved,) = read_clusters(tmp_path / "a.csv", options=options, **settings)
+        changes.append(infer_cluster(moved, estimator).percentiles[1] - mass.percentiles[1])
+    assert reason.size == pytest.approx(np.hypot(*changes), abs=2e-3)  # velocities are recentred for each of them
+    known = TableOptions(centre=(cluster.ra, cluster.dec))
+    (given,) = read_clusters(tmp_path / "a.csv", options=known, **settings)
+    assert not any("the centre is known" in each.text for each in infer_cluster(given, estimator).reasons)

@@ -7,6 +7,7 @@ import pytest
 from benchmarks import real_clusters
 from sbi_clustermass import MassEstimator
 from sbi_clustermass.estimator.hub import resolve_model
+from sbi_clustermass.estimator.verdict import Grade
 from sbi_clustermass.observations import infer_cluster
 from sbi_clustermass.observations.tables.field import NarrowField
 from tests.paths import SHARED
@@ -53,14 +54,11 @@ def test_masses_in_solar_masses_are_converted_with_the_h_they_assume():
     assert each.error(15.5) == pytest.approx(0.0414, abs=1e-4)  # log10(1.1)
 
 
-def test_a_small_field_is_warned_of_only_where_no_mocks_had_one(masses):
+def test_a_small_field_needs_care_only_where_no_mocks_had_one(masses):
     estimator, cluster = MassEstimator.load(resolve_model(None), device="cpu"), masses["Coma"].cluster
-    cut = {}
-    for edge in (0.5, 0.2):  # the mocks' fields end at .3 h^-1 Mpc and beyond
-        narrow = NarrowField(edge, 0.5, 100)
-        cluster = replace(
-            cluster, narrow=narrow, field_warnings=("the galaxies reach",), warnings=("the galaxies reach",)
-        )
-        cut[edge] = infer_cluster(cluster, estimator).warnings
-    assert not any("the galaxies reach" in warning or "cut again" in warning for warning in cut[0.5])
-    assert any("the galaxies reach" in warning for warning in cut[0.2])
+    for edge, told in ((0.5, False), (0.2, True)):  # the mocks' fields end at .3 h^-1 Mpc and beyond
+        cut = infer_cluster(replace(cluster, narrow=NarrowField(edge, 0.5, 100)), estimator)
+        assert any("the galaxies reach 0.20 h^-1 Mpc" in text for text in cut.warnings) == told
+    for missing, told in ((170.0, False), (190.0, True)):  # theirs lack sectors of up to 180 degrees
+        cut = infer_cluster(replace(cluster, covered=(0.5, missing)), estimator)
+        assert (cut.verdict is Grade.DO_NOT_USE) == told

@@ -6,6 +6,7 @@ from io import BytesIO
 import pytest
 from PIL import Image
 
+from sbi_clustermass.estimator.verdict import Grade, Reason
 from sbi_clustermass.observations import MassResult, NoMassResult, mass_row
 from sbi_clustermass.observations.survey_page import survey_page, warning_kind
 
@@ -34,7 +35,7 @@ def many(masses, stamp, tmp_path_factory):
     picture = BytesIO()
     Image.new("RGB", (40, 20), "red").save(picture, format="png")
     with survey_page(folder / "survey.html", f"Survey {EVIL}", stamp, inline=3) as add:
-        add(replace(masses[0], cluster=replace(masses[0].cluster, name=EVIL), warnings=(EVIL,)), None)
+        add(replace(masses[0], cluster=replace(masses[0].cluster, name=EVIL), reasons=(Reason(EVIL),)), None)
         add(NoMassResult("nothing", "nothing.csv: no such file.\n  try: another"), None)
         for i in range(MANY - 2):
             mass = masses[i % len(masses)]
@@ -43,8 +44,9 @@ def many(masses, stamp, tmp_path_factory):
                 path = folder / "pictures of it" / f"C{i}#.png"
                 path.parent.mkdir(exist_ok=True)
                 path.write_bytes(picture.getvalue())
-            warned = (f"{i} galaxies; the training clusters had 10 to 628",) if i % 4 == 0 else ()
-            add(replace(mass, cluster=replace(mass.cluster, name=f"Abell {i}"), warnings=warned), path)
+            grade = Grade.CARE if i % 4 == 0 else Grade.USE
+            reasons = (Reason(f"{i} galaxies; the training clusters had 10 to 628", grade, 0.1),)
+            add(replace(mass, cluster=replace(mass.cluster, name=f"Abell {i}"), reasons=reasons), path)
     return folder / "survey.html"
 
 
@@ -69,14 +71,14 @@ def test_hostile_names_stay_text(page):
 
 
 def test_a_heading_sorts_all_rows_by_number_and_a_third_click_restores_the_order(page, masses):
-    means = sorted(f"{result.mean:.3f}" for result in masses)
-    page.evaluate(SORT % "log10_mass")
-    assert page.evaluate(column("log10_mass"))[0] == means[0]
-    page.evaluate(SORT % "log10_mass")
-    assert page.evaluate(column("log10_mass"))[0] == means[-1]
-    state = "document.querySelector('#rows th[data-column=log10_mass]').getAttribute('aria-sort')"
+    medians = sorted(f"{result.percentiles[1]:.3f}" for result in masses)
+    page.evaluate(SORT % "log10_mass_p50")
+    assert page.evaluate(column("log10_mass_p50"))[0] == medians[0]
+    page.evaluate(SORT % "log10_mass_p50")
+    assert page.evaluate(column("log10_mass_p50"))[0] == medians[-1]
+    state = "document.querySelector('#rows th[data-column=log10_mass_p50]').getAttribute('aria-sort')"
     assert page.evaluate(state) == "descending"
-    page.evaluate(SORT % "log10_mass")
+    page.evaluate(SORT % "log10_mass_p50")
     assert page.evaluate(NAMES)[:2] == [EVIL, "nothing"]
     assert page.evaluate(state) is None
 
@@ -85,14 +87,14 @@ def test_names_sort_as_people_count_and_rows_without_a_number_stay_last(page):
     page.evaluate(SORT % "name")
     names = [name for name in page.evaluate(NAMES) if name.startswith("Abell")]
     assert names[:12] == [f"Abell {i}" for i in range(12)]  # 10 after 9
-    page.evaluate(SORT % "log10_mass")
+    page.evaluate(SORT % "log10_mass_p50")
     page.evaluate("document.getElementById('last').click()")
     assert page.evaluate(NAMES)[-1] == "nothing"
-    page.evaluate(SORT % "log10_mass")
-    page.evaluate(SORT % "log10_mass")
+    page.evaluate(SORT % "log10_mass_p50")
+    page.evaluate(SORT % "log10_mass_p50")
 
 
-def test_the_filter_finds_names_and_the_choice_finds_masses_with_warnings(page):
+def test_the_filter_finds_names_and_the_choice_finds_masses_of_a_verdict(page):
     find = "document.getElementById('filter').value = '%s'; arrange()"
     page.evaluate(find % "abell 99")
     expected = {f"Abell {i}" for i in range(MANY - 2) if str(i).startswith("99")}
@@ -100,7 +102,7 @@ def test_the_filter_finds_names_and_the_choice_finds_masses_with_warnings(page):
     page.evaluate(find % "no such name")
     assert page.evaluate("document.getElementById('page').textContent") == "none"
     page.evaluate(find % "")
-    for which, n in (("warned", 2501), ("none", 1), ("clean", MANY - 2502), ("all", MANY)):
+    for which, n in (("care", 2501), ("no mass", 1), ("use", MANY - 2502), ("do not use", 0), ("all", MANY)):
         page.evaluate(f"document.getElementById('which').value = '{which}'; arrange()")
         assert page.evaluate("document.getElementById('count').textContent") == f"{n} of {MANY} clusters"
 
@@ -140,10 +142,10 @@ def test_the_page_is_not_wider_than_a_phone(browser, many):
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
-def test_the_summary_counts_masses_and_kinds_of_warnings(many):
+def test_the_summary_counts_masses_and_kinds_of_reasons(many):
     text = many.read_text(encoding="utf-8")
     assert f'masses</th><td class="number">{MANY - 1}</td>' in text
-    assert 'masses with warnings</th><td class="number">2501</td>' in text
+    assert 'masses: care</th><td class="number">2501</td>' in text
     assert '… galaxies; the training clusters had … to …</th><td class="number">2500</td>' in text
     assert 'no mass: no such file.</th><td class="number">1</td>' in text
 

@@ -4,7 +4,9 @@ Lengths are comoving [h^-1 Mpc], velocities [km/s], angles [deg].
 """
 
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Self, final
 
 import numpy as np
@@ -12,10 +14,13 @@ from jaxtyping import Float
 
 from clustermocks.catalogue.catalogue import Catalogue
 from clustermocks.observation import Observation, in_cylinder
+from sbi_clustermass.estimator.verdict import Reason
 from sbi_clustermass.observations.tables.centring import Centring, PhaseSpace
+from sbi_clustermass.observations.tables.density_peaks import separation
 from sbi_clustermass.observations.tables.field import NarrowField, narrow_field
 from sbi_clustermass.observations.tables.galaxies import RowCounts
-from sbi_clustermass.observations.tables.warnings import coverage, field_warnings, table_warnings
+from sbi_clustermass.observations.tables.positions import Sky
+from sbi_clustermass.observations.tables.warnings import coverage, table_reasons
 
 COARSEST = 300.0  # km/s: to .001 in redshift, the coarsest rounding of mocks
 
@@ -38,10 +43,12 @@ class ObservedCluster:
         velocity_error: Median velocity error of the galaxies used [km/s], NaN if none has one.
         counts: Numbers of rows by their fate.
         narrow: Extent of the field, if it ends inside the aperture.
-        gap: Widest sector of the field without galaxies [deg]; 0 for none that is significant.
+        covered: Observed share of the aperture's circle [1], and the widest sector of it without galaxies [deg], 0 for
+            none that is significant.
+        moved: Where the centre is estimated, the cluster with its centre moved by its error along each axis; else
+            empty.
         reason: Reason why the cluster gets no mass; None if it does.
-        warnings: Reasons to doubt the mass.
-        field_warnings: Those among them of the field, which do not matter where mocks have such fields.
+        reasons: Reasons to doubt the mass, but those of the field, which depend on the mocks.
         notes: Assumptions made to read the table.
     """
 
@@ -57,10 +64,10 @@ class ObservedCluster:
     velocity_error: float
     counts: RowCounts
     narrow: NarrowField | None
-    gap: float
+    covered: tuple[float, float]
+    moved: tuple[Catalogue, ...]
     reason: str | None
-    warnings: tuple[str, ...]
-    field_warnings: tuple[str, ...]
+    reasons: tuple[Reason, ...]
     notes: tuple[str, ...]
 
     @classmethod
@@ -80,10 +87,9 @@ class ObservedCluster:
         reason = few if counts.used < least else coarse_velocities(phase_space.v_los[inside])
         errors = galaxies.errors[inside]
         error = float(np.nanmedian(errors)) if np.isfinite(errors).any() else np.nan
-        narrow, (share, gap) = narrow_field(phase_space.R_proj, observation.aperture), coverage(centring, phase_space)
-        of_field = tuple(field_warnings(narrow, share, gap, observation.aperture))
+        catalogue = partial(_catalogue, name, centring, counts=counts, velocity_error=error)
         return cls(
-            catalogue=_catalogue(name, centring, phase_space, counts, velocity_error=error),
+            catalogue=catalogue(phase_space),
             name=name,
             redshift=phase_space.redshift,
             redshift_error=phase_space.redshift_error,
@@ -94,13 +100,18 @@ class ObservedCluster:
             centre_source=phase_space.centre_source,
             velocity_error=error,
             counts=counts,
-            narrow=narrow,
-            gap=gap,
+            narrow=narrow_field(phase_space.R_proj, observation.aperture),
+            covered=coverage(centring, phase_space),
+            moved=tuple(map(catalogue, _moved(centring, phase_space))),
             reason=reason,
-            warnings=(*galaxies.warnings, *of_field, *table_warnings(centring, phase_space)),
-            field_warnings=of_field,
+            reasons=(*galaxies.reasons, *table_reasons(centring, phase_space)),
             notes=galaxies.notes,
         )
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """The reasons as sentences."""
+        return tuple(each.text for each in self.reasons)
 
     @property
     def n_galaxies(self) -> int:
@@ -126,8 +137,19 @@ def describe_cylinder(observation: Observation) -> str:
     return f"R_proj < {observation.aperture:g} comoving h^-1 Mpc, |v_los| < {observation.v_cut:g} km/s"
 
 
+def _moved(centring: Centring, phase_space: PhaseSpace) -> Iterator[PhaseSpace]:
+    """The phase space about the centre moved by its error to the east and to the north, where it is estimated."""
+    position, (ra, dec) = centring.galaxies.position, phase_space.centre
+    if not isinstance(position, Sky) or not phase_space.centre_error > 0:
+        return
+    distance = float(centring.cosmology.comoving_distance(phase_space.redshift))
+    angle = float(np.rad2deg(phase_space.centre_error / distance))
+    for there in ((ra + angle / np.cos(np.deg2rad(dec)), dec), (ra, dec + angle)):
+        yield replace(phase_space, R_proj=distance * separation(position.values, there), centre=there)
+
+
 def _catalogue(
-    name: str, centring: Centring, phase_space: PhaseSpace, counts: RowCounts, *, velocity_error: float
+    name: str, centring: Centring, phase_space: PhaseSpace, *, counts: RowCounts, velocity_error: float
 ) -> Catalogue:
     """The galaxies in the cylinder, with what is known of the cluster and what the estimator's warnings need."""
     inside = in_cylinder(phase_space.R_proj, phase_space.v_los, centring.seen(phase_space.redshift))

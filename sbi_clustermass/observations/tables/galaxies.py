@@ -1,6 +1,6 @@
 """The usable galaxies of an observer's table, each once: positions, velocities, and counts of the rows left out."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias, final
 
@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from clustermocks.haloes.cosmology import SPEED_OF_LIGHT
+from sbi_clustermass.estimator.verdict import Grade, Reason
 from sbi_clustermass.observations.tables.column_reader import ColumnReader
 from sbi_clustermass.observations.tables.duplicates import DistinctRows, distinct_rows
 from sbi_clustermass.observations.tables.errors import problem
@@ -21,6 +22,9 @@ Rows: TypeAlias = Bool[np.ndarray, "row"]
 
 _BEHIND = "galaxies within 2 arcsec of another were kept: their velocities differ by 1000 km/s or more"
 LARGE_ERROR = 1000.0  # km/s: a photometric redshift, whatever else it is
+MANY = (
+    0.1  # of the galaxies: by then they add a fifth or more to the dispersion; mocks have up to 2 % of wrong redshifts
+)
 
 
 @final
@@ -88,7 +92,7 @@ class UsableGalaxies:
         counts: Numbers of the rows left out, before any cylinder.
         redshift: Redshift of the cluster, where a column of the table gives it.
         centre: Right ascension and declination of the cluster [deg], where columns give them.
-        warnings: Reasons to doubt these numbers.
+        reasons: Reasons to doubt these numbers.
         notes: Assumptions made to read them.
     """
 
@@ -98,7 +102,7 @@ class UsableGalaxies:
     counts: RowCounts
     redshift: float | None
     centre: tuple[float, float] | None
-    warnings: tuple[str, ...]
+    reasons: tuple[Reason, ...]
     notes: tuple[str, ...]
 
 
@@ -111,7 +115,7 @@ def read_galaxies(table: "Table", where: str, chosen: Mapping[str, str]) -> Usab
     reader = ColumnReader(table, where, chosen)
     position = read_positions(reader)
     relative = "v_los" in chosen or not isinstance(position, Sky)
-    velocity, warnings, notes = read_velocities(reader, relative=relative)
+    velocity, reasons, notes = read_velocities(reader, relative=relative)
     errors, weights = _errors(reader, velocity), reader.optional("weight")
     placed = np.asarray(np.isfinite(position.values.reshape(len(table), -1)).all(axis=1))
     usable = placed & velocity.usable
@@ -132,7 +136,7 @@ def read_galaxies(table: "Table", where: str, chosen: Mapping[str, str]) -> Usab
         ),
         redshift=reader.constant("z_cluster"),
         centre=None if ra is None or dec is None else (ra, dec),
-        warnings=(*warnings, *_warnings(errors[distinct.keep], weights, distinct)),
+        reasons=(*reasons, *_reasons(errors[distinct.keep], weights, distinct)),
         notes=(*notes, f"{distinct.behind} {_BEHIND}") if distinct.behind else notes,
     )
 
@@ -166,13 +170,14 @@ def _each_once(position: Position, velocity: Velocity, errors: Float[np.ndarray,
     return DistinctRows(keep, found.behind)
 
 
-def _warnings(
+def _reasons(
     errors: Float[np.ndarray, "galaxy"], weights: Float[np.ndarray, "row"] | None, distinct: DistinctRows
-) -> tuple[str, ...]:
-    large, found = int((errors > LARGE_ERROR).sum()), []
+) -> Iterator[Reason]:
+    large = int((errors > LARGE_ERROR).sum())
     if large:
-        found.append(f"{large} galaxies have velocity errors above {LARGE_ERROR:g} km/s: photometric redshifts?")
+        text = f"{large} galaxies have velocity errors above {LARGE_ERROR:g} km/s: photometric redshifts?"
+        yield Reason(text, Grade.DO_NOT_USE if large > MANY * len(errors) else Grade.USE)
     used = np.array([]) if weights is None else weights[distinct.keep & np.isfinite(weights)]
     if len(used) and np.ptp(used) > 0:
-        found.append(f"weights from {used.min():g} to {used.max():g} are not used: each galaxy counts once")
-    return tuple(found)
+        text = f"weights from {used.min():g} to {used.max():g} are not used: each galaxy counts once"
+        yield Reason(text, Grade.USE)

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from clustermocks.haloes.cosmology import SPEED_OF_LIGHT
+from sbi_clustermass.estimator.verdict import Grade, Reason
 from sbi_clustermass.observations.tables.column_names import is_radio
 from sbi_clustermass.observations.tables.column_reader import ColumnReader
 from sbi_clustermass.observations.tables.errors import problem
@@ -59,7 +60,7 @@ class Velocities:
 
 
 Velocity: TypeAlias = Redshifts | Velocities
-Found: TypeAlias = tuple[Velocity, tuple[str, ...], tuple[str, ...]]
+Found: TypeAlias = tuple[Velocity, tuple[Reason, ...], tuple[str, ...]]
 
 
 def read_velocities(reader: ColumnReader, *, relative: bool) -> Found:
@@ -69,7 +70,7 @@ def read_velocities(reader: ColumnReader, *, relative: bool) -> Found:
     relative to the cluster if the median is below 1000 km/s and a part of it negative.
 
     Returns:
-        The velocities, warnings, and notes on what was assumed.
+        The velocities, reasons to doubt them, and notes on what was assumed.
     """
     for ours in ("v_los", "z", "cz", "v") if relative else ("z", "cz", "v", "v_los"):
         if name := reader.find(ours):
@@ -78,8 +79,8 @@ def read_velocities(reader: ColumnReader, *, relative: bool) -> Found:
                 return Redshifts(values), (), ()
             kind = _kind(reader, name, values) if ours == "v" else ours
             meaning = "c z" if kind == "cz" else "velocity relative to the cluster"
-            velocity, warnings = (_recession if kind == "cz" else _relative)(reader, name, values)
-            return velocity, warnings, (f"column {name} read as {meaning}",) if ours == "v" else ()
+            velocity, reasons = (_recession if kind == "cz" else _relative)(reader, name, values)
+            return velocity, reasons, (f"column {name} read as {meaning}",) if ours == "v" else ()
     raise reader.missing("no velocity. It needs column z (redshift), cz [km/s] or v_los [km/s].", "z")
 
 
@@ -94,7 +95,7 @@ def _kind(reader: ColumnReader, name: str, values: Values) -> str:
     raise problem(reader.where, f"is {name} c z, or relative to the cluster?", found=found, advice=advice)
 
 
-def _recession(reader: ColumnReader, name: str, values: Values) -> tuple[Velocity, tuple[str, ...]]:
+def _recession(reader: ColumnReader, name: str, values: Values) -> tuple[Velocity, tuple[Reason, ...]]:
     """Redshifts from c z, or from velocities of the radio convention."""
     finite = values[np.isfinite(values)]
     if len(finite) >= FEWEST and np.median(np.abs(finite)) < NARROW:
@@ -106,15 +107,16 @@ def _recession(reader: ColumnReader, name: str, values: Values) -> tuple[Velocit
     return Redshifts(beta), ()
 
 
-def _relative(reader: ColumnReader, name: str, values: Values) -> tuple[Velocity, tuple[str, ...]]:
+def _relative(reader: ColumnReader, name: str, values: Values) -> tuple[Velocity, tuple[Reason, ...]]:
     """Relative velocities; a value such as -999 that repeats stands for a missing one."""
     marks = [mark for mark in _MISSING if (values == mark).sum() > 2]
     missing = np.isin(values, marks)
     finite = values[np.isfinite(values) & ~missing]
     if len(finite) >= FEWEST:
         _check_size(reader, name, finite)
-    warnings = tuple(f"{(values == mark).sum()} rows have {name} = {mark:g}: taken as missing" for mark in marks)
-    return Velocities(np.where(missing, np.nan, values)), warnings
+    counts = {mark: int((values == mark).sum()) for mark in marks}
+    found = (f"{n} rows have {name} = {mark:g}: taken as missing" for mark, n in counts.items())
+    return Velocities(np.where(missing, np.nan, values)), tuple(Reason(text, Grade.USE) for text in found)
 
 
 def _check_size(reader: ColumnReader, name: str, finite: Values) -> None:

@@ -13,6 +13,7 @@ import pytest
 from astropy.table import Table
 
 from sbi_clustermass.observations.tables import TableError, TableOptions, read_table
+from sbi_clustermass.observations.tables.warnings import field_reasons
 
 WRITERS = {
     ".csv": {"format": "ascii.csv"},
@@ -214,8 +215,10 @@ def scale(cluster):
 
 
 def kinds(cluster):
-    """Warnings and notes without their numbers."""
-    return {without_numbers(sentence) for sentence in (*cluster.warnings, *cluster.notes)}
+    """Reasons and notes without their numbers, as for mocks of one full field."""
+    aperture = cluster.catalogue.observation.aperture
+    of_field = [each.text for each in field_reasons(cluster.narrow, cluster.covered, aperture=aperture, surveys={})]
+    return {without_numbers(sentence) for sentence in (*cluster.warnings, *of_field, *cluster.notes)}
 
 
 def without_numbers(sentence):

@@ -180,7 +180,7 @@ def test_masses_stream_over_tables_and_their_clusters(estimator, survey, tmp_pat
     assert all(reason for reason in rows["reason"][~good])
 
 
-def test_a_field_that_ends_inside_the_aperture_raises_a_warning_with_what_it_may_do_to_the_mass(estimator, tmp_path):
+def test_a_field_that_ends_inside_the_aperture_raises_a_warning(estimator, tmp_path):
     table = one("A 1", 3, n=300)
     ra, dec, z = PLACES["A 1"]
     apart = np.hypot((table["ra"] - ra) * np.cos(np.deg2rad(dec)), table["dec"] - dec)
@@ -190,8 +190,7 @@ def test_a_field_that_ends_inside_the_aperture_raises_a_warning_with_what_it_may
         list(infer_tables([save(each, tmp_path / "a.csv")], estimator, options)) for each in (inner, table)
     )
     assert any("the galaxies reach 0.8" in warning or "reach 0.7" in warning for warning in cut.warnings)
-    assert any(warning.startswith("cut again by the same factor, at 0.") for warning in cut.warnings)
-    assert not any("cut again" in warning for warning in whole.warnings)
+    assert not any("the galaxies reach" in warning for warning in whole.warnings)
 
 
 def test_the_command_line_takes_the_column_of_clusters_and_their_table(capsys, model, survey, centres, tmp_path):
