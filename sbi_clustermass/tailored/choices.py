@@ -145,8 +145,8 @@ def _cautions(survey: Survey) -> Iterator[str]:
 
 
 def _part(name: str, low: float, high: float) -> tuple[float, float]:
-    """Range inside that of the prior."""
-    low, high = np.clip((low, high), *getattr(SURVEYS, name)).tolist()
+    """Range inside that of the prior, to four digits, which are finer than any margin."""
+    low, high = np.clip([float(f"{end:.4g}") for end in (low, high)], *getattr(SURVEYS, name)).tolist()
     return low, high
 
 
