@@ -3,10 +3,10 @@
 Lengths are comoving [h^-1 Mpc], velocities [km/s], angles [deg].
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias, final
+from typing import TYPE_CHECKING, Self, TypeAlias, final
 
 import numpy as np
 from jaxtyping import Int
@@ -52,6 +52,63 @@ class Unreadable:
     reason: str
 
 
+@final
+@dataclass(frozen=True)
+class ClusterTable:
+    """A table of one cluster or many, which are read on demand and in any order.
+
+    Attributes:
+        path: File of the table.
+        table: Its rows; of many clusters only the columns that matter.
+        groups: Name and rows of each cluster; None where the table is one cluster.
+        nobodys: Number of rows that belong to no cluster.
+        settings: Facts about the table, cylinder, and cosmology of the distances.
+    """
+
+    path: Path
+    table: "Table"
+    groups: Sequence[ClusterRows] | None
+    nobodys: int
+    settings: _Settings
+
+    @classmethod
+    def open(
+        cls,
+        path: str | Path,
+        *,
+        options: TableOptions | None = None,
+        observation: Observation | None = None,
+        cosmology: Cosmology = MDPL2,
+    ) -> Self:
+        """Read a table and tell its clusters apart; arguments as for `read_clusters`.
+
+        Raises:
+            TableError: The file cannot be read, or its galaxies cannot be told apart.
+        """
+        path, options, observation = Path(path), options or TableOptions(), observation or Observation()
+        reader = _reader(path, options)
+        groups = _groups(reader, path, options, observation, cosmology)
+        table = reader.table if groups is None else needed_columns(reader)
+        named = None if groups is None else [group for group in groups if group.name]
+        nobodys = sum(len(group.rows) for group in groups or () if not group.name)
+        return cls(path, table, named, nobodys, (options, observation, cosmology))
+
+    def __len__(self) -> int:
+        return 1 if self.groups is None else len(self.groups)
+
+    def read(self, start: int = 0, stop: int | None = None) -> Iterator[ObservedCluster | Unreadable]:
+        """Read some clusters; with the last come the rows that belong to none, as one `Unreadable`."""
+        name = table_name(self.path)
+        if self.groups is None:
+            yield _read_one(self.table, self.path.name, name, self.settings)
+            return
+        for group in self.groups[start:stop]:
+            where = f"{self.path.name} [{group.name}]"
+            yield _read_one(self.table, where, group.name, self.settings, rows=group.rows)
+        if self.nobodys and (stop is None or stop >= len(self)):
+            yield Unreadable(f"{name} (no cluster)", f"{self.path.name}: {self.nobodys} rows belong to no cluster.")
+
+
 def read_clusters(
     path: str | Path,
     *,
@@ -71,24 +128,12 @@ def read_clusters(
         observation: Cylinder and least number of galaxies.
         cosmology: Cosmology of the distances.
     """
-    path, options, observation = Path(path), options or TableOptions(), observation or Observation()
     try:
-        reader = _reader(path, options)
-        groups = _groups(reader, path, options, observation, cosmology)
-        table = reader.table if groups is None else needed_columns(reader)
+        table = ClusterTable.open(path, options=options, observation=observation, cosmology=cosmology)
     except TableError as error:
-        yield Unreadable(table_name(path), str(error))
+        yield Unreadable(table_name(Path(path)), str(error))
         return
-    settings = (options, observation, cosmology)
-    if groups is None:
-        yield _read_one(table, path.name, table_name(path), settings)
-        return
-    for group in groups:
-        if group.name:
-            yield _read_one(table, f"{path.name} [{group.name}]", group.name, settings, rows=group.rows)
-    nobodys = sum(len(group.rows) for group in groups if not group.name)
-    if nobodys:
-        yield Unreadable(f"{table_name(path)} (no cluster)", f"{path.name}: {nobodys} rows belong to no cluster.")
+    yield from table.read()
 
 
 def read_table(
