@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 from rich.console import Console
 
-from sbi_clustermass.cli.options import Device, Flat
+from sbi_clustermass.cli.options import Device, Flat, Jobs
 from sbi_clustermass.observations.output_files import OutputFiles
 from sbi_clustermass.observations.sanitize import printable
 from sbi_clustermass.observations.tables.options import TableOptions
@@ -29,6 +29,7 @@ def infer(
     options: Annotated[TableOptions, Flat] = TableOptions(),
     outputs: Annotated[OutputFiles, Flat] = OutputFiles(),
     explain: bool = False,
+    n_jobs: Jobs = 1,
     device: Device = "auto",
 ) -> None:
     """Infer the mass of observed clusters from tables of their galaxies.
@@ -36,7 +37,8 @@ def infer(
     A table has ra, dec and z, or projected distances and velocities, of one cluster or of many, which a column of
     their names (cluster, cluster_id, ...) tells apart. Columns are recognised by name, UCD and unit. Options hold for
     every table of the call. A cluster that gets no mass gets its reason, and costs the others nothing. Where two tables
-    have a cluster of one name, that of the later one gets its file's name in front: survey_b:A85.
+    have a cluster of one name, that of the later one gets its file's name in front: survey_b:A85. A folder of Parquet
+    files gives one of masses in the folder --out, file by file; the same command goes on with an interrupted one.
 
     Columns of --out: name; log10_mass (posterior mean of log10 M200c [h^-1 Msun]), log10_mass_std, _p2_5, _p16, _p50,
     _p84, _p97_5; M200c_per_h [10^14 h^-1 Msun], M200c [10^14 Msun for column h], r200c [physical Mpc for column h],
@@ -53,10 +55,14 @@ def infer(
         options: Facts about the tables.
         outputs: Files to write.
         explain: Whether to say in plain words what each mass assumes.
+        n_jobs: Processes among which the clusters of large tables are shared.
     """
     from sbi_clustermass.observations import infer_tables
     from sbi_clustermass.observations.assumptions import explain_model
 
+    if any(table.is_dir() for table in tables):
+        _infer_folder(tables, model, options, outputs, device, n_jobs)
+        return
     outputs.check(_read(tables, model, options.clusters))
     console = Console(highlight=False, soft_wrap=True)
     estimator, stamp = _estimator(model, device, options.h, console)
@@ -64,12 +70,28 @@ def infer(
     for line in explain_model(estimator, stamp) if explain else ():
         console.print(printable(line), markup=False)
     with outputs.opened(estimator, stamp, _title(tables)) as write:
-        results = infer_tables(tables, estimator, options)
+        results = infer_tables(tables, estimator, options, n_jobs=n_jobs)
         masses = _each(results, write, lines_of, console, most=_PRINTED if outputs else None)
     for line in outputs.written():
         console.print(printable(line), markup=False)
     if not masses:
         sys.exit(2)
+
+
+def _infer_folder(
+    tables: Sequence[Path], model: str | None, options: TableOptions, outputs: OutputFiles, device: str, n_jobs: int
+) -> None:
+    from sbi_clustermass.observations import infer_parts
+
+    if len(tables) > 1 or outputs != OutputFiles(table=outputs.table) or outputs.table is None:
+        raise ValueError(
+            f"{next(table for table in tables if table.is_dir())}: a folder gives tables of masses in a folder.\n"
+            "  try:    clustermass infer FOLDER --out ANOTHER, without other tables and files"
+        )
+    console = Console(highlight=False, soft_wrap=True)
+    estimator, stamp = _estimator(model, device, options.h, console)
+    written = infer_parts(tables[0], outputs.table, estimator, stamp, options, n_jobs=n_jobs)
+    console.print(f"Wrote {outputs.table}/: {len(written)} tables of masses.")
 
 
 def _read(tables: Sequence[Path], model: str | None, clusters: "ClusterList | None") -> list[Path]:

@@ -18,7 +18,7 @@ Jobs = Annotated[
     int,
     Parameter(
         name=("--jobs", "-j"),
-        help="Processes for the simulator; -1 for one a core.",
+        help="Processes; -1 for one a core.",
         validator=(Number(gte=-1), _some),
     ),
 ]

@@ -1,7 +1,6 @@
 from .inference import (
     infer_cluster as infer_cluster,
     infer_clusters as infer_clusters,
-    infer_tables as infer_tables,
 )
 from .mass_table import (
     COLUMNS as COLUMNS,
@@ -18,6 +17,10 @@ from .results import (
     ClusterResult as ClusterResult,
     MassResult as MassResult,
     NoMassResult as NoMassResult,
+)
+from .tables_inference import (
+    infer_parts as infer_parts,
+    infer_tables as infer_tables,
 )
 from .writers import (
     SUFFIXES as SUFFIXES,

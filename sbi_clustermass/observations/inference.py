@@ -1,13 +1,10 @@
-"""Masses of the clusters in tables of galaxies, some hundred clusters at once.
+"""Masses of clusters that were read from tables, some hundred at once.
 
 Masses are M200c [h^-1 Msun] as log10_mass [dex].
 """
 
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
-from itertools import chain, count
-from pathlib import Path
 from typing import TypeAlias, TypeGuard
 
 import numpy as np
@@ -20,8 +17,7 @@ from sbi_clustermass.baselines import evrard2008
 from sbi_clustermass.estimator.mass_estimator import MassEstimator
 from sbi_clustermass.estimator.verdict import Grade, Reason, ranked
 from sbi_clustermass.observations.results import LEVELS, TAIL, ClusterResult, MassResult, Mode, NoMassResult
-from sbi_clustermass.observations.tables import ObservedCluster, TableOptions, Unreadable, read_clusters
-from sbi_clustermass.observations.tables.files import table_name
+from sbi_clustermass.observations.tables import ObservedCluster, Unreadable
 from sbi_clustermass.observations.tables.warnings import field_reasons
 from sbi_clustermass.posterior import MassPosteriors
 
@@ -33,39 +29,6 @@ _GALAXIES = 200_000  # at once: a batch of rich clusters is smaller
 _ERRORS = (ValueError, ArithmeticError, RuntimeError, LookupError)  # caught per cluster: the others still get masses
 
 Read: TypeAlias = ObservedCluster | Unreadable
-
-
-def infer_tables(
-    paths: Iterable[Path], estimator: MassEstimator, options: TableOptions, *, batch: int = BATCH
-) -> Iterator[ClusterResult]:
-    """Infer the mass of each cluster of each table, in their order; a bad one yields a `NoMassResult` with its reason.
-
-    No two results have one name: where an earlier table has a cluster of that name, the table's name is put in front.
-
-    Args:
-        paths: Tables of one cluster or many.
-        estimator: Trained estimator, whose observation and cosmology are those of the tables' clusters.
-        options: Facts about the tables.
-        batch: Number of clusters that the network sees at once; the results do not depend on it.
-    """
-    settings = {"options": options, "observation": estimator.observation, "cosmology": estimator.cosmology}
-    read = ((path, cluster) for path in paths for cluster in read_clusters(path, **settings))
-    return infer_clusters(_with_unique_names(read), estimator, batch=batch)
-
-
-def _with_unique_names(clusters: Iterable[tuple[Path, Read]]) -> Iterator[Read]:
-    """Rename clusters whose name is taken: A85, survey_b:A85, survey_b:A85 (2)."""
-    taken: set[str] = set()
-    for path, cluster in clusters:
-        name = _free(cluster.name, table_name(path), taken)
-        taken.add(name)
-        yield cluster if name == cluster.name else replace(cluster, name=name)
-
-
-def _free(name: str, table: str, taken: set[str]) -> str:
-    """The first of a cluster's possible names that is free."""
-    numbered = (f"{table}:{name} ({number})" for number in count(2))
-    return next(each for each in chain((name, f"{table}:{name}"), numbered) if each not in taken)
 
 
 def infer_clusters(

@@ -55,7 +55,7 @@ class Unreadable:
 @final
 @dataclass(frozen=True)
 class ClusterTable:
-    """A table of one cluster or many, which are read on demand and in any order.
+    """A table of one cluster or many, which are read on demand, by one process or several.
 
     Attributes:
         path: File of the table.
@@ -96,16 +96,28 @@ class ClusterTable:
     def __len__(self) -> int:
         return 1 if self.groups is None else len(self.groups)
 
-    def read(self, start: int = 0, stop: int | None = None) -> Iterator[ObservedCluster | Unreadable]:
-        """Read some clusters; with the last come the rows that belong to none, as one `Unreadable`."""
+    def parts(self, size: int) -> Iterator[Self]:
+        """Tables of `size` clusters each, with no other rows; the last one also counts those that belong to none."""
+        if self.groups is None:
+            yield self
+            return
+        for start in range(0, max(len(self), 1), size):
+            groups, last = self.groups[start : start + size], start + size >= len(self)
+            rows = np.concatenate([np.zeros(0, int), *(group.rows for group in groups)])
+            ends = np.cumsum([len(group.rows) for group in groups])
+            own = [replace(g, rows=np.arange(end - len(g.rows), end)) for g, end in zip(groups, ends, strict=True)]
+            yield replace(self, table=rows_of(self.table, rows), groups=own, nobodys=self.nobodys if last else 0)
+
+    def read(self) -> Iterator[ObservedCluster | Unreadable]:
+        """Read the clusters one after another; rows that belong to none come last, as one `Unreadable`."""
         name = table_name(self.path)
         if self.groups is None:
             yield _read_one(self.table, self.path.name, name, self.settings)
             return
-        for group in self.groups[start:stop]:
+        for group in self.groups:
             where = f"{self.path.name} [{group.name}]"
             yield _read_one(self.table, where, group.name, self.settings, rows=group.rows)
-        if self.nobodys and (stop is None or stop >= len(self)):
+        if self.nobodys:
             yield Unreadable(f"{name} (no cluster)", f"{self.path.name}: {self.nobodys} rows belong to no cluster.")
 
 
