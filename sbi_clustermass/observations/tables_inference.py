@@ -9,9 +9,8 @@ from itertools import chain, count
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from joblib import Parallel, delayed, effective_n_jobs
-
 from clustermocks.io.atomic import make_folder
+from clustermocks.io.parallel import ordered, workers
 from sbi_clustermass.estimator.mass_estimator import MassEstimator
 from sbi_clustermass.observations.inference import BATCH, infer_clusters
 from sbi_clustermass.observations.model_stamp import ModelStamp
@@ -52,7 +51,7 @@ def infer_tables(
             cluster's workers under `joblib.parallel_config(backend="dask")`.
     """
     settings = {"options": options, "observation": estimator.observation, "cosmology": estimator.cosmology}
-    if effective_n_jobs(n_jobs) > 1:
+    if workers(n_jobs) > 1:
         return _with_unique_names(_by_workers(paths, estimator, settings, batch, n_jobs), _renamed)
     read = ((path, cluster) for path in paths for cluster in read_clusters(path, **settings))
     clusters = _with_unique_names(read, lambda cluster, name: replace(cluster, name=name))
@@ -99,7 +98,8 @@ def infer_parts(
         _check_model(path, stamp)
     todo = [(path, to) for path, to in zip(tables, masses, strict=True) if not to.is_file()]
     options = options or TableOptions()
-    Parallel(effective_n_jobs(n_jobs))(delayed(_infer_part)(*pair, estimator, stamp, options) for pair in todo)
+    for _ in ordered(_infer_part, ((*pair, estimator, stamp, options) for pair in todo), n_jobs):
+        pass
     return masses
 
 
@@ -122,8 +122,8 @@ def _by_workers(
     paths: Iterable[Path], estimator: MassEstimator, settings: dict, batch: int, n_jobs: int | None
 ) -> Iterator[tuple[Path, ClusterResult]]:
     """Results in order, as they come from workers that each get the rows of some clusters."""
-    work = (delayed(_infer)(path, part, estimator) for path in paths for part in _parts(path, settings, batch))
-    for path, results in Parallel(effective_n_jobs(n_jobs), return_as="generator")(work) or ():
+    work = ((path, part, estimator) for path in paths for part in _parts(path, settings, batch))
+    for path, results in ordered(_infer, work, n_jobs):
         yield from ((path, result) for result in results)
 
 

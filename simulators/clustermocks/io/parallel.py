@@ -32,6 +32,13 @@ def ordered(
     yield from cast(Generator[Result, None, None], results)
 
 
+def workers(n_jobs: int | None) -> int:
+    """Number of processes that `ordered` uses."""
+    from joblib import effective_n_jobs
+
+    return effective_n_jobs(cast(int, n_jobs))  # joblib's annotation forgets None
+
+
 def _in_worker(parent: int, function: Callable[..., Result], job: tuple) -> Result:
     _end_with(parent)
     return function(*job)
