@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from benchmarks import real_clusters
+from benchmarks import real_clusters, spoilt_tables
 from sbi_clustermass import MassEstimator
 from sbi_clustermass.estimator.hub import resolve_model
 from sbi_clustermass.estimator.verdict import Grade
@@ -12,7 +12,7 @@ from sbi_clustermass.observations import infer_cluster
 from sbi_clustermass.observations.tables.field import NarrowField
 from tests.paths import SHARED
 
-DATA = SHARED / "data" / "clusters"
+DATA, LITERATURE = SHARED / "data" / "clusters", SHARED / "data" / "literature_clusters"
 pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason="the tables of observed clusters are not here")
 
 BY_NAME = {each.name: each for each in real_clusters.CLUSTERS}
@@ -62,3 +62,13 @@ def test_a_small_field_needs_care_only_where_no_mocks_had_one(masses):
     for missing, told in ((170.0, False), (190.0, True)):  # theirs lack sectors of up to 180 degrees
         cut = infer_cluster(replace(cluster, covered=(0.5, missing)), estimator)
         assert (cut.verdict is Grade.DO_NOT_USE) == told
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not LITERATURE.is_dir(), reason="the tables of published clusters are not here")
+def test_few_published_tables_need_care_and_most_spoilt_ones_do():
+    found = spoilt_tables.infer_all(LITERATURE, MassEstimator.load(resolve_model(None), device="cpu"))
+    whole = found.pop(spoilt_tables.AS_THEY_ARE)
+    assert spoilt_tables.share_told(whole) <= 0.25
+    for results in found.values():
+        assert spoilt_tables.share_told(results) >= 0.5

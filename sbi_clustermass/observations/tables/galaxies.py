@@ -22,9 +22,7 @@ Rows: TypeAlias = Bool[np.ndarray, "row"]
 
 _BEHIND = "galaxies within 2 arcsec of another were kept: their velocities differ by 1000 km/s or more"
 LARGE_ERROR = 1000.0  # km/s: a photometric redshift, whatever else it is
-MANY = (
-    0.1  # of the galaxies: by then they add a fifth or more to the dispersion; mocks have up to 2 % of wrong redshifts
-)
+MANY = 0.1  # of the rows; mocks have up to .02 with a wrong redshift
 
 
 @final

@@ -7,16 +7,20 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
+from jaxtyping import Bool
 
+from clustermocks.haloes.cosmology import SPEED_OF_LIGHT
 from clustermocks.observation import in_cylinder
 from sbi_clustermass.estimator.verdict import Grade, Reason
 from sbi_clustermass.observations.tables.centring import Centring, PhaseSpace
 from sbi_clustermass.observations.tables.density_peaks import position_angle, rival_point, rival_redshift
 from sbi_clustermass.observations.tables.field import NarrowField, covered_share
+from sbi_clustermass.observations.tables.galaxies import MANY
 from sbi_clustermass.observations.tables.positions import Distances, Sky
 from sbi_clustermass.observations.tables.velocities import Redshifts
 
 LARGE_SHIFT = 500.0
+FASTEST_STAR = 600.0  # km/s
 HALF = 180.0  # deg of position angle
 FAR = 20  # apertures: a field of 30 h^-1 Mpc around one cluster would be a survey
 FLAT = 3.0  # between the extents in right ascension and declination: the longest clusters have 2
@@ -24,7 +28,7 @@ FLAT = 3.0  # between the extents in right ascension and declination: the longes
 
 def table_reasons(centring: Centring, phase_space: PhaseSpace) -> tuple[Reason, ...]:
     """List every reason to doubt the cluster's mass but those of its field."""
-    checks = (_many, _shift, _line_of_sight, _neighbour, _flat, _cosmology, _repeated)
+    checks = (_many, _shift, _line_of_sight, _neighbour, _stars, _flat, _cosmology, _repeated)
     return tuple(reason for check in checks if (reason := check(centring, phase_space)))
 
 
@@ -82,7 +86,7 @@ def _line_of_sight(centring: Centring, phase_space: PhaseSpace) -> Reason | None
     velocity = centring.galaxies.velocity
     if not isinstance(velocity, Redshifts):
         return None
-    along = velocity.values[phase_space.R_proj < centring.observation.aperture]
+    along = velocity.values[(phase_space.R_proj < centring.observation.aperture) & ~_are_stars(centring, phase_space)]
     rival = rival_redshift(along, phase_space.redshift, centring.observation.v_cut)
     if rival is None:
         return None
@@ -97,17 +101,33 @@ def _of_two(there: int, here: int) -> Grade:
 
 
 def _neighbour(centring: Centring, phase_space: PhaseSpace) -> Reason | None:
+    """Name another concentration on the sky, at any redshift, where the densest one was chosen."""
     position, (known, _) = centring.galaxies.position, centring.known_centre
     if known is not None or not isinstance(position, Sky):
         return None
-    near = position.values[np.abs(phase_space.v_los) < centring.observation.v_cut]
+    galaxies = position.values[~_are_stars(centring, phase_space)]
     distance = float(centring.cosmology.comoving_distance(phase_space.redshift))
-    rival = rival_point(near, phase_space.centre, distance, apart=centring.observation.aperture)
+    rival = rival_point(galaxies, phase_space.centre, distance, apart=centring.observation.aperture)
     if rival is None:
         return None
     ra, dec, there, here = rival
     text = f"{there} galaxies around {ra:.3f}, {dec:.3f} against {here} around the centre: choose with --centre"
     return Reason(text, _of_two(there, here))
+
+
+def _stars(centring: Centring, phase_space: PhaseSpace) -> Reason | None:
+    """Name a table that is not of galaxies alone: others of its stars may have got redshifts in the cylinder."""
+    stars = _are_stars(centring, phase_space)
+    text = f"{stars.sum()} of {len(stars)} rows have redshifts of stars: are these galaxies with checked redshifts?"
+    return Reason(text) if stars.mean() > MANY else None
+
+
+def _are_stars(centring: Centring, phase_space: PhaseSpace) -> Bool[np.ndarray, "galaxy"]:
+    """Rows at the velocities of stars, where no galaxy of the cluster could have them."""
+    speed = np.abs(centring.galaxies.velocity.velocities)
+    nearest = SPEED_OF_LIGHT * np.log1p(phase_space.redshift) - centring.observation.v_cut
+    is_redshift = isinstance(centring.galaxies.velocity, Redshifts)
+    return (speed < FASTEST_STAR) & is_redshift & (nearest > FASTEST_STAR)
 
 
 def _flat(centring: Centring, phase_space: PhaseSpace) -> Reason | None:
