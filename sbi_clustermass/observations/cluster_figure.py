@@ -16,7 +16,8 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from scipy.interpolate import PchipInterpolator
 
 from clustermocks.haloes.cosmology import radius_200c
-from sbi_clustermass.observations.cluster_summary import WIDTH, labelled_line, summary_lines
+from sbi_clustermass.estimator.verdict import Grade
+from sbi_clustermass.observations.cluster_summary import describe_mass
 from sbi_clustermass.report.style import BLUE, GREEN, GREY, MASS, ORANGE
 
 if TYPE_CHECKING:
@@ -24,11 +25,11 @@ if TYPE_CHECKING:
     from sbi_clustermass.observations.model_stamp import ModelStamp
     from sbi_clustermass.observations.results import MassResult
 
-_SIZE = (8.27, 11.0)  # inch: a page of A4 with room for a caption
+_SIZE = (8.27, 10.0)  # inch: a page of A4 with room for a caption
 _INSIDE = (0.9, 0.6, 0.3)  # shares of the density inside the contours
 _ROUND = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50)  # 10^14 Msun
-_COLUMNS = 118  # characters in a line of the text below
-_LINES, _LINE = 24, 0.125  # most lines of that text; height of one [inch]
+_COLUMNS, _LINE = 112, 0.17  # characters in a line of the text below, and its height [inch]
+_REASONS = 4  # shown at most; the table of masses has all
 _SMALL = 7
 _LABEL = 0.06  # width of a mass along the top, as a share of the axis
 _POINTS, _FLOOR = 3000, -700.0  # masses at which a density is drawn; nats that are zero
@@ -39,31 +40,36 @@ def cluster_figure(page: "ClusterPage") -> Figure:
 
     It shows phase space with contours of its kernel density; how the mass moves where a part of phase space is masked;
     the posterior with its 68 and 95 % intervals, and published masses; the percentiles of its statistics among the
-    mocks; and the summary in words, warnings included.
+    mocks; and the mass with the reasons for care in words.
     """
     figure = Figure(figsize=_SIZE, layout=ConstrainedLayoutEngine(w_pad=0.06, h_pad=0.06))
     text = _text(page)
-    rows = figure.add_gridspec(3, 2, height_ratios=(3.5, 3.5, 0.1 + _LINE * len(text)))
+    lines = text.count("\n") + 1
     _title(figure, page)
-    _phase_space(figure.add_subplot(rows[0, 0]), page)
-    _saliency(figure.add_subplot(rows[0, 1]), page)
+    rows = figure.add_gridspec(3, 1, height_ratios=(3.5, 3.5, 0.1 + _LINE * lines))
+    galaxies, mass, words = (figure.add_subfigure(row) for row in (rows[0], rows[1], rows[2]))
+    left, right = galaxies.subplots(1, 2)
+    _phase_space(left, page)
+    _saliency(right, page)
+    panels = mass.add_gridspec(1, 2)
     if page.published:
-        inner = rows[1, 0].subgridspec(2, 1, height_ratios=(2.2, 0.4 + 0.25 * len(page.published)), hspace=0.02)
-        top, bottom = figure.add_subplot(inner[0]), figure.add_subplot(inner[1])
+        inner = panels[0].subgridspec(2, 1, height_ratios=(2.2, 0.4 + 0.25 * len(page.published)), hspace=0.02)
+        top, bottom = mass.add_subplot(inner[0]), mass.add_subplot(inner[1])
         _posterior(top, page)
         _published(bottom, top, page)
     else:
-        _posterior(axes := figure.add_subplot(rows[1, 0]), page)
+        _posterior(axes := mass.add_subplot(panels[0]), page)
         axes.set_xlabel(MASS)
-    _among_mocks(figure.add_subplot(rows[1, 1]), page.among_mocks)
-    _words(figure.add_subplot(rows[2, :]), text)
+    _among_mocks(mass.add_subplot(panels[1]), page.among_mocks)
+    _words(words.subplots(), text)
     return figure
 
 
 def _title(figure: Figure, page: "ClusterPage") -> None:
     cluster = page.mass.cluster
     z = "" if isnan(cluster.redshift) else f"   z = {cluster.redshift:.4f}"
-    figure.suptitle(f"{_short(cluster.name, 60)}{z}   {cluster.n_galaxies} galaxies", fontsize=13, parse_math=False)
+    title = f"{_short(cluster.name, 60)}{z}   {cluster.n_galaxies} galaxies: {page.mass.verdict}"
+    figure.suptitle(title, fontsize=13, parse_math=False)
 
 
 def _phase_space(axes: Axes, page: "ClusterPage") -> None:
@@ -75,12 +81,8 @@ def _phase_space(axes: Axes, page: "ClusterPage") -> None:
     if not isnan(mass.cluster.redshift):
         radius = float(radius_200c(10 ** mass.percentiles[1], mass.cluster.redshift, page.stamp.cosmology))
         axes.axvline(radius, color=ORANGE, ls="--", lw=1)
-        if radius < 0.93 * _frame(axes, mass):
-            place = {"xytext": (3, 3), "textcoords": "offset points", "color": ORANGE, "fontsize": 8}
-            axes.annotate(r"$r_{200c}$", (radius, -mass.cluster.catalogue.observation.v_cut), **place)
-        elif radius > _frame(axes, mass):
-            place = {"ha": "right", "va": "bottom", "color": ORANGE, "fontsize": 8, "transform": axes.transAxes}
-            axes.text(0.98, 0.02, rf"$r_{{200c}}$ = {radius:.2f}, outside $\rightarrow$", **place)
+        place = {"ha": "right", "va": "bottom", "color": ORANGE, "fontsize": 8, "transform": axes.transAxes}
+        axes.text(0.98, 0.02, rf"$r_{{200c}}$ = {radius:.2f} $h^{{-1}}\,$Mpc", **place)
         _physical(axes, mass.cluster.redshift, page.stamp)
     _frame(axes, mass)
     shares = ", ".join(f"{share:.0%}" for share in sorted(_INSIDE))
@@ -94,13 +96,12 @@ def _enclosing(density: Float[np.ndarray, "R v"]) -> list[float]:
     return sorted({float(falling[np.searchsorted(share, inside)]) for inside in _INSIDE})
 
 
-def _frame(axes: Axes, mass: "MassResult") -> float:
-    """Set up axes of phase space; return the aperture."""
+def _frame(axes: Axes, mass: "MassResult") -> None:
+    """Set up axes of phase space."""
     seen = mass.cluster.catalogue.observation
     axes.set(xlim=(0, seen.aperture), ylim=(-1.03 * seen.v_cut, 1.03 * seen.v_cut))
     axes.set(xlabel=r"$R_\mathrm{proj}\ [h^{-1}\,\mathrm{Mpc}]$", ylabel=r"$v_\mathrm{los}\ [\mathrm{km\,s^{-1}}]$")
     axes.tick_params(labelsize=8)
-    return seen.aperture
 
 
 def _physical(axes: Axes, redshift: float, stamp: "ModelStamp") -> None:
@@ -137,18 +138,28 @@ def _posterior(axes: Axes, page: "ClusterPage") -> None:
         x = np.concatenate([[low], grid[(grid > low) & (grid < high)], [high]])
         axes.fill_between(x, np.interp(x, grid, prob), color=BLUE, alpha=alpha, lw=0, label=label)
     axes.plot(grid, prob, color=BLUE, lw=1.2)
-    axes.axvline(mass.mean, color=BLUE, lw=1, label=f"mean {mass.mean:.2f} ± {mass.std:.2f}")
+    for median, label in _medians(mass).items():
+        axes.vlines(median, 0, np.interp(median, grid, prob), color=BLUE, lw=1.2, label=label)
+    if not isnan(mass.under_mass_function[1]):
+        axes.axvline(mass.under_mass_function[1], color=BLUE, ls="--", lw=1, label="with mass function")
     if not isnan(mass.log10_mass_m_sigma):
         axes.axvline(mass.log10_mass_m_sigma, color=GREEN, ls=":", lw=1.2, label="M-sigma")
     axes.set(xlim=_span(page), ylim=(0, 1.5 * prob.max()), ylabel="posterior density [1/dex]")
     axes.tick_params(labelsize=8)
-    axes.legend(fontsize=_SMALL, ncols=2, loc="upper center", framealpha=0.9)
+    axes.legend(fontsize=6, ncols=2, loc="upper center", framealpha=0.9, handlelength=1.5, columnspacing=1)
     _in_solar_masses(axes, page.stamp)
+
+
+def _medians(mass: "MassResult") -> dict[float, str]:
+    """Medians with their labels: of two modes that of each, since the median of both may lie where nothing is."""
+    if not mass.modes:
+        return {mass.percentiles[1]: f"median {mass.percentiles[1]:.2f}"}
+    return {each.log10_mass: f"median {each.log10_mass:.2f} of {each.share:.0%}" for each in mass.modes}
 
 
 def _span(page: "ClusterPage") -> tuple[float, float]:
     """Range of masses that shows the posterior and the published masses."""
-    mass, ends = page.mass, [page.mass.log10_mass_m_sigma]
+    mass, ends = page.mass, [page.mass.log10_mass_m_sigma, page.mass.under_mass_function[1]]
     ends += [mass.mean - 5 * mass.std, mass.mean + 5 * mass.std, mass.quantiles[0] - 0.1, mass.quantiles[-1] + 0.1]
     for each in page.published:
         below, above = (0.0 if isnan(error) else error for error in (each.below, each.above))
@@ -180,10 +191,8 @@ def _published(axes: Axes, above: Axes, page: "ClusterPage") -> None:
     for line, each in enumerate(page.published):
         error = [[0.0 if isnan(each.below) else each.below], [0.0 if isnan(each.above) else each.above]]
         axes.errorbar(each.log10_mass, line, xerr=error, fmt="o", ms=4, color=ORANGE, capsize=2, lw=1)
-        right = each.log10_mass < (low + high) / 2
-        place = {"xytext": (0, 4), "textcoords": "offset points", "ha": "left" if right else "right", "fontsize": 6.5}
-        label = _short(each.label, 45).replace("$", r"\$")  # a dollar starts a formula
-        axes.annotate(label, (each.log10_mass, line), **place)
+        label = _short(each.label, 60).replace("$", r"\$")  # a dollar starts a formula
+        axes.text(0.01, line - 0.25, label, transform=axes.get_yaxis_transform(), va="bottom", fontsize=6.5)
     axes.set(xlim=(low, high), ylim=(len(page.published) - 0.5, -0.9), xlabel=MASS, yticks=[])
     axes.tick_params(labelsize=8)
 
@@ -194,44 +203,35 @@ def _among_mocks(axes: Axes, found: "MockPercentiles | None") -> None:
         text = "This model was not taught what mocks look like:\nwhere the cluster stands among them is not known."
         axes.text(0.5, 0.5, text, ha="center", va="center", fontsize=8, color=GREY, transform=axes.transAxes)
         return
-    y, reach = np.arange(len(found.names))[::-1], max(4.0, 1.1 * float(np.abs(found.scores).max()))
+    y, reach = np.arange(len(found.names))[::-1], max(3.0, 1.1 * float(np.abs(found.scores).max()))
     axes.axvspan(-1.96, 1.96, color=GREY, alpha=0.2, lw=0)
     axes.axvline(0, color="k", ls="--", lw=0.8)
     axes.scatter(found.scores, y, c=np.where(np.abs(found.scores) > 1.96, ORANGE, BLUE), s=20, zorder=3)
-    for height, name, values, score in zip(y, found.names, found.ranges, found.scores, strict=True):
-        left = score > 0
-        at = {"ha": "left" if left else "right", "va": "center", "fontsize": 6}
-        axes.text((-1 if left else 1) * 0.98 * reach, height, f"{name}\n{values}", linespacing=0.95, **at)
-    axes.set(xlim=(-reach, reach), yticks=[])
+    axes.set(xlim=(-reach, reach), ylim=(-0.8, len(y) - 0.2))
+    axes.set_yticks(y, labels=found.names, fontsize=_SMALL)
+    beside = axes.secondary_yaxis("right")
+    beside.set_yticks(y, labels=found.ranges, fontsize=6)
     axes.set_xlabel(r"percentile among mocks of this mass and richness, as a Gaussian's [$\sigma$]", fontsize=8)
-    axes.set_ylim(-0.8, len(y) - 0.2)
-    axes.tick_params(labelsize=8)
-    axes.set_title("its statistics among the mocks; in brackets what 95 % of these have", fontsize=8)
+    axes.tick_params(axis="x", labelsize=8)
+    shares = ", ".join(f"{value:.2g} ({name})" for name, value in found.p_values.items())
+    title = f"its statistics among the mocks; in brackets what 95 % of these have\nshare of mocks as unlike: {shares}"
+    axes.set_title(title, fontsize=8, parse_math=False)
 
 
-def _text(page: "ClusterPage") -> list[str]:
-    """The summary of the cluster, in lines that fit."""
-    stamp, lines = page.stamp, summary_lines(page.mass, page.stamp)[1:]
-    if page.among_mocks is not None:
-        shares = ", ".join(f"{value:.2g} by the {name}" for name, value in page.among_mocks.p_values.items())
-        lines.append(labelled_line("mocks as unlike others", f"share of {shares}"))
-    lines.append(
-        labelled_line("made by", f"{stamp.model or 'a model'} {stamp.checksum}, sbi_clustermass {stamp.version}")
-    )
-    found = [part for line in lines for part in _fitted(line.strip().replace("+-", "±"))]
-    return found if len(found) <= _LINES else [*found[: _LINES - 1], "... and more: see the table of masses"]
+def _text(page: "ClusterPage") -> str:
+    """The mass, why it needs care or is not to be used, and what made it, in lines that fit."""
+    mass, stamp = page.mass, page.stamp
+    against = [str(each) for each in mass.reasons if each.grade is not Grade.USE]
+    more = [f"... and {len(against) - _REASONS} more: see the table of masses"] if len(against) > _REASONS else []
+    made = f"Made by {stamp.model or 'a model'} {stamp.checksum}".rstrip() + f", sbi_clustermass {stamp.version}."
+    described = [f"{label}: {words}" for label, words in describe_mass(mass, stamp).items()]
+    lines = (*described, *against[:_REASONS], *more, made)
+    return "\n".join(part for line in lines for part in wrap(line, _COLUMNS, subsequent_indent="    "))
 
 
-def _fitted(line: str) -> list[str]:
-    label, text = line[:WIDTH], line[WIDTH:]
-    parts = wrap(text, _COLUMNS - WIDTH) or [""]
-    return [label + parts[0], *(" " * WIDTH + part for part in parts[1:])]
-
-
-def _words(axes: Axes, text: list[str]) -> None:
+def _words(axes: Axes, text: str) -> None:
     axes.set_axis_off()
-    style = {"family": ["DejaVu Sans Mono", "monospace"], "fontsize": 6.6, "va": "top", "linespacing": 1.35}
-    axes.text(0, 1, "\n".join(text), transform=axes.transAxes, parse_math=False, **style)
+    axes.text(0, 1, text, transform=axes.transAxes, parse_math=False, fontsize=8, va="top", linespacing=1.35)
 
 
 def _short(text: str, most: int) -> str:

@@ -23,11 +23,11 @@ def summary_lines(result: ClusterResult, stamp: ModelStamp) -> list[str]:
     """Summarise a cluster: its mass with the data behind it, or the reason why there is none."""
     if not isinstance(result, MassResult):
         return [f"{result.name}: no mass. {result.reason}" if result.cluster else result.reason]
-    cluster, row = result.cluster, mass_row(result, stamp)
+    cluster = result.cluster
     return [
         f"{cluster.name}: {result.verdict}",
-        *(labelled_line(*why(each)) for each in result.reasons if each.grade is not Grade.USE),
-        *(labelled_line(*pair) for pair in _mass_lines(result, row).items()),
+        *(labelled_line(*_reason(each)) for each in result.reasons if each.grade is not Grade.USE),
+        *(labelled_line(*pair) for pair in describe_mass(result, stamp).items()),
         labelled_line("galaxies", describe_counts(cluster.counts)),
         labelled_line("redshift", describe_redshift(cluster)),
         labelled_line("centre", describe_centre(cluster)),
@@ -65,18 +65,14 @@ def describe_centre(cluster: "ObservedCluster") -> str:
     return f"{cluster.ra:.4f} {cluster.dec:+.4f} deg{error}, {cluster.centre_source}"
 
 
-def why(reason: Reason) -> tuple[str, str]:
-    """Label and text of a reason."""
-    return f"{reason.grade}{'' if reason.size is None else f', {abs(reason.size):.2f} dex'}", reason.text
-
-
-def _mass_lines(mass: MassResult, row: "Mapping[str, Cell]") -> dict[str, str]:
-    low, median, high = mass.percentiles
+def describe_mass(mass: MassResult, stamp: ModelStamp) -> dict[str, str]:
+    """Describe a mass in its units, under both priors, with its modes and the spread of an ensemble, by label."""
+    row, (low, median, high) = mass_row(mass, stamp), mass.percentiles
     per_h = f"{_with_range(row, 'M200c_per_h')} in h^-1 Msun"
     lines = {
         "log10 M200c [h^-1 Msun]": f"{median:.2f} ({low:.2f} to {high:.2f})  median, 16 and 84 %",
         "M200c [10^14 Msun]": f"{_with_range(row, 'M200c')}  for h = {row['h']:g}; {per_h}",
-        "under the mass function": _abundant(mass, float(row["h"])),
+        "under the mass function": _abundant(mass, stamp.h),
         "r200c [Mpc]": "needs a redshift" if isnan(mass.cluster.redshift) else f"{_with_range(row, 'r200c')}  physical",
     }
     if mass.modes:
@@ -84,6 +80,11 @@ def _mass_lines(mass: MassResult, row: "Mapping[str, Cell]") -> dict[str, str]:
     if not isnan(mass.members_std):
         lines["between networks"] = f"{mass.members_std:.2f} dex, standard deviation of their means"
     return lines
+
+
+def _reason(reason: Reason) -> tuple[str, str]:
+    label, _, text = str(reason).partition(": ")
+    return label, text
 
 
 def _abundant(mass: MassResult, h: float) -> str:

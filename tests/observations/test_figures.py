@@ -11,11 +11,14 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
+from sbi_clustermass.estimator.verdict import Reason
 from sbi_clustermass.observations import figure_folder
 from sbi_clustermass.observations.cluster_figure import _enclosing, cluster_figure
 from sbi_clustermass.observations.cluster_page import ClusterPage
 from sbi_clustermass.observations.figure_folder import FigureFolder, file_name
+from sbi_clustermass.observations.results import Mode
 from sbi_clustermass.observations.tables.literature_masses import PublishedMass, PublishedMasses
+from sbi_clustermass.posterior import MassPosteriors
 
 OTHERS = (
     PublishedMass(14.6, 0.1, 0.2, "caustic $M_{200}$", "A & B 2000"),
@@ -50,6 +53,41 @@ def test_the_page_shows_galaxies_saliency_posterior_and_published_masses(estimat
     gc.collect()
     assert kept() is None  # the process of a survey draws thousands
     assert plt.get_fignums() == before
+
+
+def test_each_of_two_modes_has_its_median_and_the_reasons_are_in_words(estimator, results, stamp):
+    grid = results[0].posterior.grid
+    two = np.logaddexp(-0.5 * ((grid - 13.5) / 0.1) ** 2, -0.5 * ((grid - 14.9) / 0.1) ** 2)
+    reasons = tuple(Reason(f"reason {i}", size=0.1) for i in range(6))
+    mass = replace(
+        results[0],
+        posterior=MassPosteriors.from_log_prob(grid, two[None], names=("two",)),
+        modes=(Mode(13.5, 0.5), Mode(14.9, 0.5)),
+        reasons=reasons,
+    )
+    figure = cluster_figure(ClusterPage.from_result(mass, estimator, stamp))
+    (axes,) = [each for each in figure.axes if each.get_ylabel().startswith("posterior")]
+    drawn = {each.get_label(): each.get_segments()[0] for each in axes.collections if "median" in str(each.get_label())}
+    assert set(drawn) == {"median 13.50 of 50%", "median 14.90 of 50%"}
+    for place, segment in zip((13.5, 14.9), drawn.values(), strict=True):
+        np.testing.assert_allclose(segment[:, 0], place)
+        # the peak of half a Gaussian of .1 dex
+        assert segment[1, 1] == pytest.approx(0.5 / np.sqrt(2 * np.pi) / 0.1, rel=0.01)
+    words = next(text.get_text() for axes in figure.axes for text in axes.texts if "M200c" in text.get_text())
+    assert "two modes: 13.50 (50%) and 14.90 (50%)" in words
+    assert "care, 0.10 dex: reason 3" in words
+    assert "and 2 more" in words
+    assert figure.get_suptitle().endswith(": care")
+
+
+def test_labels_stand_where_they_stand_in_every_picture(estimator, results, stamp):
+    """Places of all labels beside the published masses, whatever these are."""
+    places = []
+    for shift in (-1.0, 0.0, 0.5):
+        others = tuple(replace(each, log10_mass=each.log10_mass + shift) for each in OTHERS)
+        figure = cluster_figure(ClusterPage.from_result(results[0], estimator, stamp, others))
+        places.append([text.get_position() for axes in figure.axes for text in axes.texts if "2000" in text.get_text()])
+    assert places[0] == places[1] == places[2] != []
 
 
 def test_the_statistics_among_the_mocks_are_those_of_the_alarms_checks(estimator, mocks, results, stamp):

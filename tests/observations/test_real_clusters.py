@@ -64,7 +64,6 @@ def test_a_small_field_needs_care_only_where_no_mocks_had_one(masses):
         assert (cut.verdict is Grade.DO_NOT_USE) == told
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(not LITERATURE.is_dir(), reason="the tables of published clusters are not here")
 def test_few_published_tables_need_care_and_most_spoilt_ones_do():
     found = spoilt_tables.infer_all(LITERATURE, MassEstimator.load(resolve_model(None), device="cpu"))
