@@ -10,7 +10,7 @@
 # # Your first mass
 #
 # This tutorial turns a table of galaxies, with right ascension, declination and redshift, into the mass of their
-# cluster, its error, and reasons to doubt it. On the command line, one command does all of this:
+# cluster, its error, one word on its use, and the reasons. On the command line, one command does all of this:
 #
 # ```sh
 # clustermass infer cluster.csv
@@ -83,14 +83,14 @@ print(estimator)
 # %%
 (mass,) = infer_tables([table], estimator, options)
 assert isinstance(mass, MassResult)  # a table that gives no mass would be a NoMassResult, with the reason
-low, _, high = mass.percentiles
-print(f"log10 M200c = {mass.mean:.2f}, 68 % between {low:.2f} and {high:.2f}; the truth is {TRUTH}")
+low, median, high = mass.percentiles
+print(f"log10 M200c = {median:.2f}, 68 % between {low:.2f} and {high:.2f}; the truth is {TRUTH}")
 print(f"velocity dispersion {mass.dispersion.value:.0f} km/s, from which M-sigma has {mass.log10_mass_m_sigma:.2f}")
-print(*(f"warning: {text}" for text in mass.warnings), sep="\n")
+print(mass.verdict, *mass.reasons, sep="\n")
 
 # %% [markdown]
 # The upper panel shows the galaxies in the cylinder over the kernel density of the cluster. The lower panel shows the
-# posterior: everything that the galaxies and the training prior say about the mass. Quote its mean and its 16th and
+# posterior: everything that the galaxies and the training prior say about the mass. Quote its median and its 16th and
 # 84th percentiles, or keep the whole posterior.
 
 # %% mystnb={"image": {"alt": "Galaxies in phase space over their kernel density; below, the mass posterior."}}
@@ -112,14 +112,13 @@ for name, kept in {"all": np.ones(len(z), bool), "half of them": half, "a small 
     np.savetxt(changed, rows, delimiter=",", header="ra,dec,z", comments="", fmt="%.6f")
     (answer,) = infer_tables([changed], estimator, options)
     assert isinstance(answer, MassResult)
-    low, _, high = answer.percentiles
-    print(f"{name}: {answer.mean:.2f} ({low:.2f} to {high:.2f})")
-    print(*(f"  warning: {text}" for text in answer.warnings), sep="\n")
+    low, median, high = answer.percentiles
+    print(f"{name}: {median:.2f} ({low:.2f} to {high:.2f}), {answer.verdict}", *answer.reasons, sep="\n  ")
 
 # %% [markdown]
 # Where to go from here:
 #
 # - [Prepare a table](../howto/prepare-a-table.md) and [choose centre and redshift](../howto/centre-and-redshift.md) for
-#   a table of your own, and [read the warnings](../howto/read-the-warnings.md);
+#   a table of your own, and [read the verdict](../howto/read-the-warnings.md);
 # - [Train for my survey](../howto/train-for-my-survey.md) where your data are not like those of the mocks;
 # - [Assumptions and limits](../assumptions.md), before you publish a number.

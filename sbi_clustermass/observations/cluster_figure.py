@@ -81,7 +81,15 @@ def _phase_space(axes: Axes, page: "ClusterPage") -> None:
     if not isnan(mass.cluster.redshift):
         radius = float(radius_200c(10 ** mass.percentiles[1], mass.cluster.redshift, page.stamp.cosmology))
         axes.axvline(radius, color=ORANGE, ls="--", lw=1)
-        place = {"ha": "right", "va": "bottom", "color": ORANGE, "fontsize": 8, "transform": axes.transAxes}
+        white = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1.5}
+        place = {
+            "ha": "right",
+            "va": "bottom",
+            "color": ORANGE,
+            "fontsize": 8,
+            "transform": axes.transAxes,
+            "bbox": white,
+        }
         axes.text(0.98, 0.02, rf"$r_{{200c}}$ = {radius:.2f} $h^{{-1}}\,$Mpc", **place)
         _physical(axes, mass.cluster.redshift, page.stamp)
     _frame(axes, mass)
