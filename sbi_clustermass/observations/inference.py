@@ -5,12 +5,13 @@ Masses are M200c [h^-1 Msun] as log10_mass [dex].
 
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from typing import TypeAlias, TypeGuard
 
 import numpy as np
 from jaxtyping import Float
 
-from clustermocks import Catalogue
+from clustermocks import Catalogue, Cosmology
 from clustermocks.haloes.mass_distributions import HaloMassFunction
 from clustermocks.kinematics.dispersion import Dispersion, robust_dispersions
 from sbi_clustermass.baselines import evrard2008
@@ -123,19 +124,22 @@ def under_mass_function(
     The mass function is that of each cluster's redshift, or of the mocks' where it is NaN, within the support of the
     estimator's own prior. Since the clusters have no prior in common, that of the result is nominal.
     """
-    low, high = estimator.support
-    prior = [
-        HaloMassFunction(
-            low=low,
-            high=min(high, _HIGHEST),
-            redshift=estimator.observation.redshift if np.isnan(each.redshift) else each.redshift,
-            cosmology=estimator.cosmology,
-        ).density(posteriors.grid)
-        for each in clusters
-    ]
+    (low, high), grid = estimator.support, tuple(posteriors.grid.tolist())
+    redshifts = (estimator.observation.redshift if np.isnan(each.redshift) else each.redshift for each in clusters)
+    prior = [_log_abundance(low, min(high, _HIGHEST), round(z, 3), estimator.cosmology, grid) for z in redshifts]
+    return MassPosteriors.from_log_prob(
+        posteriors.grid, posteriors.log_likelihood() + np.array(prior), names=posteriors.names
+    )
+
+
+@lru_cache(maxsize=2000)
+def _log_abundance(
+    low: float, high: float, redshift: float, cosmology: Cosmology, grid: tuple[float, ...]
+) -> Float[np.ndarray, "mass"]:
+    """Natural log of the mass function on a grid; a redshift rounded to .001 changes it by .02 at most."""
+    abundance = HaloMassFunction(low=low, high=high, redshift=redshift, cosmology=cosmology)
     with np.errstate(divide="ignore"):
-        log_prob = posteriors.log_likelihood() + np.log(prior)
-    return MassPosteriors.from_log_prob(posteriors.grid, log_prob, names=posteriors.names)
+        return np.log(abundance.density(np.array(grid)))
 
 
 def _where_certain(
