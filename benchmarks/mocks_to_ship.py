@@ -6,13 +6,10 @@ more.
 Masses are M200c [h^-1 Msun] as log10_mass [dex].
 """
 
-from dataclasses import replace
+from clustermocks import Catalogue, FlatMasses, HaloMassFunction, PhysicsPrior, SurveyPrior
+from sbi_clustermass.tailored.choices import MASSES as FLAT
+from sbi_clustermass.tailored.survey import MODEL, SURVEYS
 
-from clustermocks import Catalogue, FlatMasses, HaloMassFunction, HaloModel, Observation, PhysicsPrior, SurveyPrior
-
-FLAT = FlatMasses(12.8, 15.8)
-MODEL = replace(HaloModel(dominant=True).with_clustering(), observation=Observation(min_galaxies=5))
-SURVEYS = SurveyPrior().narrowed(v_cut=(2000.0, 4000.0))  # tables are read with the wider window
 PHYSICS = PhysicsPrior()
 
 

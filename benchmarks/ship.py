@@ -7,19 +7,21 @@ an interrupted run. It writes sbi_clustermass/estimator/hub/default, and an arch
 import argparse
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # the networks are too small to share
 
 from mocks_to_ship import FLAT, MODEL, PHYSICS, SURVEYS
 from rich.console import Console
-from shipped import sections
+from shipped import in_words, sections
 
 from sbi_clustermass.cli.progress import console_stage
 from sbi_clustermass.estimator.hub import SHIPPED
 from sbi_clustermass.estimator.hub.card_metadata import CardMetadata
 from sbi_clustermass.estimator.hub.model_card import publish
 from sbi_clustermass.estimator.mass_estimator import MassEstimator
+from sbi_clustermass.estimator.provenance import BUDGET
 from sbi_clustermass.estimator.training_options import TrainingOptions
 from sbi_clustermass.estimator.training_run import run_training
 from sbi_clustermass.report import load_sections, save_sections
@@ -53,6 +55,13 @@ def train(work: Path, n: int, console: Console) -> Path:
     return model
 
 
+def _note_budget(model: Path, text: str) -> None:
+    """Write what errors are made of into the estimator's provenance, which `--explain` prints."""
+    estimator = MassEstimator.load(model, device="cpu")
+    notes = {**estimator.provenance.notes, BUDGET: text}
+    replace(estimator, provenance=replace(estimator.provenance, notes=notes)).save(model)
+
+
 def main(work: Path, out: Path, n: int) -> None:
     """Train, measure and publish the estimator."""
     console = Console(width=190)
@@ -63,6 +72,7 @@ def main(work: Path, out: Path, n: int) -> None:
     found = load_sections(measured)
     for table in found[0].tables:
         console.print(table.rich())
+    _note_budget(model, in_words(found[0].tables[1]))
     digest = publish(model, published, ABOUT, validation=found)
     shutil.copytree(published, out, dirs_exist_ok=True)
     console.print(f"Wrote {out}/, and {published}.zip with sha256 {digest}.", soft_wrap=True)

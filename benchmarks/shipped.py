@@ -11,8 +11,12 @@ from collections.abc import Iterator
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
-from mocks_to_ship import FLAT, drawn
+from mocks_to_ship import FLAT, PHYSICS, SURVEYS, drawn
 from rich.console import Console
+from sklearn.linear_model import RidgeCV
+from sklearn.model_selection import GroupKFold, cross_val_predict
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 
 from clustermocks import Catalogue, HaloMassFunction
 from clustermocks.mocks.chunk import GROUP
@@ -46,6 +50,14 @@ _NOTE = (
     f"surveys of {GROUP} clusters that share their settings. Unlike any mock: share on which the alarm fires at "
     f"{RATE:.0%}."
 )
+_BUDGET_NOTE = (
+    "Standard deviation of the residuals, and how much of it goes with what is hidden from the network: the physics of "
+    "galaxies (`PhysicsPrior`: velocity bias, anisotropy, concentration, richness, mergers, infall) and the survey "
+    "(`SurveyPrior`: depth, targeting, completeness, errors of the centre). Each part is the standard deviation that a "
+    "quadratic regression on the draws predicts for surveys to which it was not fitted; what no draw explains is "
+    "noise: few galaxies, projection, orbits and interlopers of each cluster."
+)
+_RICHNESS = ((5, 15), (15, 50), (50, 10_000))
 _HEADER = ("mocks", "clusters", "mean [dex]", "scatter [dex]", "mean, 14 to 15", "scatter, 14 to 15",
            *(f"in {level:.0%} [%]" for level in LEVELS), "unlike any mock [%]")  # fmt: skip
 
@@ -65,7 +77,43 @@ def sections(estimator: MassEstimator, n: int) -> list[Section]:
     theirs = estimator.posterior(abundant)
     fires = _alarm(estimator).p_value(estimator.network, abundant, theirs) <= RATE
     rows.append(_row("masses of the mass function", abundant, reweighted(theirs, _FUNCTION), fires))
-    return [Section("How good it is", tables=[Table("On fresh mocks", _HEADER, tuple(rows), _NOTE)])]
+    tables = [Table("On fresh mocks", _HEADER, tuple(rows), _NOTE), _budget(mocks, found)]
+    return [Section("How good it is", tables=tables)]
+
+
+def in_words(budget: Table) -> str:
+    """The table of what an error is made of as a sentence for `--explain`."""
+    rows = [dict(zip(budget.header, row, strict=True)) for row in budget.rows]
+    parts = (
+        f"with {row['galaxies']} galaxies {row['scatter']} dex, of which noise {row['noise']}, not knowing galaxies "
+        f"{row['physics of galaxies']}, not knowing the survey {row['survey']}"
+        for row in rows
+    )
+    return f"scatter between 10^14 and 10^15, parts in quadrature: {'; '.join(parts)}"
+
+
+def _budget(mocks: Catalogue, posteriors: MassPosteriors) -> Table:
+    """Table of what the width of a posterior is made of, for clusters of 10^14 to 10^15."""
+    off, n, rows = posteriors.mean - mocks.log10_mass, mocks.n_galaxies, []
+    middle = (mocks.log10_mass >= _MIDDLE[0]) & (mocks.log10_mass < _MIDDLE[1])
+    for fewest, most in _RICHNESS:
+        some = middle & (n >= fewest) & (n < most)
+        parts = [_explained(mocks.select(some), off[some], tuple(prior.laws)) for prior in (PHYSICS, SURVEYS)]
+        noise = np.sqrt(max(np.var(off[some]) - sum(part**2 for part in parts), 0.0))
+        galaxies = f"{fewest} to {most - 1}" if most < 10_000 else f"{fewest} or more"
+        widths = (posteriors.std[some].mean(), off[some].std(), noise, *parts)
+        rows.append((galaxies, str(some.sum()), *(f"{width:.3f}" for width in widths)))
+    header = ("galaxies", "clusters", "stated width [dex]", "scatter", "noise", "physics of galaxies", "survey")
+    return Table("What the error of a mass is made of, 10^14 to 10^15", header, tuple(rows), _BUDGET_NOTE)
+
+
+def _explained(mocks: Catalogue, off: np.ndarray, names: tuple[str, ...]) -> float:
+    """Standard deviation of residuals [dex] that hidden draws explain, judged on other surveys."""
+    draws = np.stack([np.asarray(mocks.column(name), float) for name in names], 1)
+    model = make_pipeline(StandardScaler(), PolynomialFeatures(2), StandardScaler(), RidgeCV(np.logspace(0, 5, 11)))
+    folds = GroupKFold(10)
+    found = cross_val_predict(model, draws, off, cv=folds, groups=mocks.host_id // GROUP)
+    return float(np.sqrt(max(np.var(off) - np.var(off - found), 0.0)))
 
 
 def _parts(mocks: Catalogue) -> Iterator[tuple[str, np.ndarray]]:

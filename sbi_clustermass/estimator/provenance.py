@@ -7,6 +7,8 @@ from typing import final
 from clustermocks.catalogue.provenance import Provenance as MockProvenance
 from sbi_clustermass.training import Training
 
+BUDGET = "error_budget"  # the note that says what errors are made of
+
 
 @final
 @dataclass(frozen=True)
