@@ -16,7 +16,7 @@ from clustermocks import Catalogue, Cosmology, Observation
 from sbi_clustermass.estimator import storage
 from sbi_clustermass.estimator.config import Card
 from sbi_clustermass.estimator.provenance import Provenance
-from sbi_clustermass.estimator.verdict import Reason
+from sbi_clustermass.estimator.verdict import Grade, Reason
 from sbi_clustermass.estimator.warnings import TrainingRange
 from sbi_clustermass.flows import EmbedOnce, Flow
 from sbi_clustermass.flows.density_estimator import takes_conditions
@@ -274,7 +274,7 @@ class MassEstimator:
         if self.alarm is None:
             return found
         unlike = self.alarm.warnings(self.network, catalogue, posteriors)
-        return [(*outside, *map(Reason, more)) for outside, more in zip(found, unlike, strict=True)]
+        return [(*outside, *_graded(more)) for outside, more in zip(found, unlike, strict=True)]
 
     def warnings(self, catalogue: Catalogue, posteriors: MassPosteriors) -> list[tuple[str, ...]]:
         """List the `reasons` of each cluster as sentences."""
@@ -306,3 +306,8 @@ class MassEstimator:
         card, flow, network, alarm = storage.load(Path(folder))
         shared = {name: getattr(card, name) for name in _IN_CARD}
         return cls(network=network, flow=flow, alarm=alarm, **shared).to(device)
+
+
+def _graded(unlike: tuple[str, ...]) -> tuple[Reason, ...]:
+    """Ask for care where a cluster is unlike the mocks in more than one way: one alone was not measured to matter."""
+    return tuple(Reason(text, Grade.CARE if len(unlike) > 1 else Grade.USE) for text in unlike)

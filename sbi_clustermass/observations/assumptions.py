@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from clustermocks.observation import observed_redshift
+from sbi_clustermass.estimator.provenance import BUDGET
 from sbi_clustermass.estimator.verdict import TOO_FAR
 from sbi_clustermass.observations.cluster_summary import describe_centre, describe_redshift, labelled_line
 from sbi_clustermass.observations.results import TAIL, ClusterResult, MassResult
@@ -34,10 +35,12 @@ def explain_model(estimator: "MassEstimator", stamp: "ModelStamp") -> list[str]:
         f"interlopers as well. {_cleaned(estimator.provenance)}",
         "cosmology": f"flat LCDM with Om = {cosmology.Om0:.4g}, sigma8 = {cosmology.sigma8:.4g}, for distances and for "
         f"the mocks; h = {stamp.h:g} for what stands without h^-1 in its unit",
-        "mocks": _mocks(estimator.provenance, seen.redshift),
+        "mocks": _mocks(estimator),
         "spectroscopy": _spectroscopy(estimator.provenance),
         "number of galaxies": _richness(estimator),
         "training prior": _prior(estimator),
+        "told": _told(estimator),
+        "error budget": estimator.provenance.notes.get(BUDGET, "not measured"),
         "verdict": _verdict(estimator),
     }
     return ["What every mass here assumes", *(labelled_line(*pair) for pair in paragraphs.items())]
@@ -71,7 +74,10 @@ def _cylinder_here(cluster: "ObservedCluster", stamp: "ModelStamp") -> str:
     return f"{size}; redshifts {nearest:.4f} to {farthest:.4f}"
 
 
-def _mocks(provenance: "Provenance", redshift: float) -> str:
+def _mocks(estimator: "MassEstimator") -> str:
+    provenance, redshift = estimator.provenance, f"redshift {estimator.observation.redshift:g}"
+    if surveys := provenance.mocks.surveys:
+        redshift = f"redshifts {surveys['redshift'][0]:g} to {surveys['redshift'][1]:g}"
     simulator, n = provenance.mocks.simulator or "an unnamed simulator", provenance.training_clusters or "?"
     who = {
         "all": "all galaxies around a cluster are interlopers, in haloes that cluster about it and fall in",
@@ -79,7 +85,7 @@ def _mocks(provenance: "Provenance", redshift: float) -> str:
     }.get(provenance.mocks.settings.get("interlopers", ""), "interlopers as that simulator has them")
     if provenance.mocks.sample == "members":
         who = "true members only: no interlopers at all"
-    return f"{n} clusters by {simulator} at redshift {redshift:g}; {who}"
+    return f"{n} clusters by {simulator} at {redshift}; {who}"
 
 
 def _cleaned(provenance: "Provenance") -> str:
@@ -103,6 +109,15 @@ def _spectroscopy(provenance: "Provenance") -> str:
     return (
         f"share of galaxies with a redshift {share}, velocity errors {error} km/s; centred within "
         f"{facts.get('centre_error', '?')} h^-1 Mpc and on {about}"
+    )
+
+
+def _told(estimator: "MassEstimator") -> str:
+    if not estimator.takes_conditions:
+        return "nothing about the table: another redshift, field or cleaning than the mocks' makes the mass wrong"
+    return (
+        "the redshift, and the velocity error and the removal of interlopers where the table states them; where field "
+        "and velocity window end the network sees from the galaxies"
     )
 
 

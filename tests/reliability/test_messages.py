@@ -55,7 +55,7 @@ MISTAKES = [  # arguments, with names of files in braces; words that the message
     ("infer {survey} --model {empty}", "no estimator.json"),
     ("infer {survey} --model {notes}", "notes.txt"),
     ("infer {none} --model {model}", "none"),
-    ("infer {empty} --model {model}", "a folder, not a table"),
+    ("infer {empty} --model {model}", "a folder gives tables of masses in a folder"),
     ("infer {mocks} --model {model}", "mocks.parquet"),
     ("infer {survey} --model {model} --redshift fast", "--redshift"),
     ("infer {survey} --model {model} --redshift -3", "redshift"),

@@ -37,7 +37,7 @@ def resolve_model(model: str | Path | None, *, sha256: str | None = None) -> Pat
 def shipped_note() -> str:
     """Assumptions of the shipped estimator, in one sentence."""
     return (
-        "the estimator that ships with the package, trained on mock clusters at redshift 0.117 that are observed as "
-        "published tables are, each group in another way, of masses flat in log10 M200c from 12.8 to 15.8; the number "
-        "of galaxies counts, for a depth and a completeness that are not known"
+        "the estimator that ships with the package, trained on mock clusters at redshifts of 0.01 to 1.3 that are "
+        "observed as published tables are, each group in another way, of masses flat in log10 M200c from 12.8 to 15.8; "
+        "it is told the redshift, and what a table states of velocity errors and cleaning"
     )

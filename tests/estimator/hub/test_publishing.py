@@ -132,7 +132,9 @@ def test_the_command_measures_on_mocks_now(capsys, model, tmp_path):
 def test_the_shipped_estimator_loads_is_small_and_says_what_it_assumes():
     estimator = MassEstimator.load(resolve_model(None), device="cpu")
     assert sum(path.stat().st_size for path in SHIPPED.iterdir()) < 1e6
-    assert f"redshift {estimator.observation.redshift}" in shipped_note()
+    low, high = estimator.provenance.mocks.surveys["redshift"]
+    assert f"redshifts of {low} to {high}" in shipped_note()
+    assert estimator.takes_conditions
     assert f"from {estimator.support[0]} to {estimator.support[1]}" in shipped_note()
     assert estimator.provenance.mocks.surveys["completeness"] == [0.1, 1.0]
     assert estimator.alarm is not None
@@ -145,6 +147,6 @@ def test_the_shipped_estimators_error_bars_are_true_on_fresh_mocks():
     inside = (mocks.log10_mass > low) & (mocks.log10_mass < high)
     survey = np.unique(mocks.column("tracer_density"), return_inverse=True)[1]  # clusters of one err together
     error = np.sqrt((np.bincount(survey, inside - inside.mean()) ** 2).sum()) / len(inside)
-    # three standard errors, of some .015, and .02 for what three networks leave to be learnt
+    # three standard errors, of some .015, and .02 for what the networks leave to be learnt
     assert inside.mean() == pytest.approx(0.68, abs=3 * error + 0.02)
     assert error < 0.025
