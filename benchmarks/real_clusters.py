@@ -223,7 +223,8 @@ def main(model: str | None, data: Path, folder: Path | None, *, markdown: bool) 
     """Print a table for each cluster whose galaxies are here, or one of the published clusters in a folder."""
     estimator, console = MassEstimator.load(resolve_model(model), device="cpu"), Console(width=170)
     if folder is not None:
-        console.print(literature(folder, estimator).rich())
+        found = literature(folder, estimator)
+        print(found.markdown()) if markdown else console.print(found.rich())
         return
     for observed in CLUSTERS:
         if not (data / observed.file).is_file():
