@@ -196,11 +196,12 @@ def _centre_shifts(
 
     The centre is moved by its error to the east and to the north; the two changes add in quadrature.
     """
-    moved = {i: cluster.moved for i, cluster in enumerate(clusters) if cluster.moved and all(map(len, cluster.moved))}
+    moved = {i: cluster.moved for i, cluster in enumerate(clusters) if cluster.moved is not None}
     if not moved:
         return {}
-    medians = estimator.posterior(Catalogue.concatenate([each for pair in moved.values() for each in pair])).quantile(
-        0.5
-    )
-    changes = medians.reshape(-1, 2) - posteriors.quantile(0.5)[list(moved), None]
-    return dict(zip(moved, np.hypot(*changes.T).tolist(), strict=True))
+    there = Catalogue.concatenate([clusters[i].catalogue for i in moved])
+    galaxies, before, changes = there.galaxy_columns, posteriors.quantile(0.5)[list(moved)], []
+    for R_proj in np.concatenate(list(moved.values()), axis=1):
+        about = there.with_galaxies({**galaxies, "R_proj": R_proj}, there.cluster_of_galaxy)
+        changes.append(estimator.posterior(about).quantile(0.5) - before)
+    return dict(zip(moved, np.hypot(*changes).tolist(), strict=True))

@@ -4,13 +4,11 @@ Lengths are comoving [h^-1 Mpc], velocities [km/s], angles [deg].
 """
 
 import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Self, final
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from clustermocks.catalogue.catalogue import Catalogue
 from clustermocks.observation import Observation, in_cylinder
@@ -45,8 +43,8 @@ class ObservedCluster:
         narrow: Extent of the field, if it ends inside the aperture.
         covered: Observed share of the aperture's circle [1], and the widest sector of it without galaxies [deg], 0 for
             none that is significant.
-        moved: Where the centre is estimated, the cluster with its centre moved by its error along each axis; else
-            empty.
+        moved: Where the centre is estimated, distances of the galaxies used about a centre that is moved by its error
+            along each axis [h^-1 Mpc], (axis, galaxy); else None.
         reason: Reason why the cluster gets no mass; None if it does.
         reasons: Reasons to doubt the mass, but those of the field, which depend on the mocks.
         notes: Assumptions made to read the table.
@@ -65,7 +63,7 @@ class ObservedCluster:
     counts: RowCounts
     narrow: NarrowField | None
     covered: tuple[float, float]
-    moved: tuple[Catalogue, ...]
+    moved: Float[np.ndarray, "axis galaxy"] | None
     reason: str | None
     reasons: tuple[Reason, ...]
     notes: tuple[str, ...]
@@ -87,9 +85,8 @@ class ObservedCluster:
         reason = few if counts.used < least else coarse_velocities(phase_space.v_los[inside])
         errors = galaxies.errors[inside]
         error = float(np.nanmedian(errors)) if np.isfinite(errors).any() else np.nan
-        catalogue = partial(_catalogue, name, centring, counts=counts, velocity_error=error)
         return cls(
-            catalogue=catalogue(phase_space),
+            catalogue=_catalogue(name, centring, phase_space, counts, velocity_error=error),
             name=name,
             redshift=phase_space.redshift,
             redshift_error=phase_space.redshift_error,
@@ -102,7 +99,7 @@ class ObservedCluster:
             counts=counts,
             narrow=narrow_field(phase_space.R_proj, observation.aperture),
             covered=coverage(centring, phase_space),
-            moved=tuple(map(catalogue, _moved(centring, phase_space))),
+            moved=_moved(centring, phase_space, inside),
             reason=reason,
             reasons=(*galaxies.reasons, *table_reasons(centring, phase_space)),
             notes=galaxies.notes,
@@ -137,19 +134,21 @@ def describe_cylinder(observation: Observation) -> str:
     return f"R_proj < {observation.aperture:g} comoving h^-1 Mpc, |v_los| < {observation.v_cut:g} km/s"
 
 
-def _moved(centring: Centring, phase_space: PhaseSpace) -> Iterator[PhaseSpace]:
-    """The phase space about the centre moved by its error to the east and to the north, where it is estimated."""
+def _moved(
+    centring: Centring, phase_space: PhaseSpace, inside: Bool[np.ndarray, "row"]
+) -> Float[np.ndarray, "axis galaxy"] | None:
+    """Distances about the centre moved by its error to the east and to the north; None where it is not estimated."""
     position, (ra, dec) = centring.galaxies.position, phase_space.centre
     if not isinstance(position, Sky) or not phase_space.centre_error > 0:
-        return
+        return None
     distance = float(centring.cosmology.comoving_distance(phase_space.redshift))
     angle = float(np.rad2deg(phase_space.centre_error / distance))
-    for there in ((ra + angle / np.cos(np.deg2rad(dec)), dec), (ra, dec + angle)):
-        yield replace(phase_space, R_proj=distance * separation(position.values, there), centre=there)
+    centres = (ra + angle / np.cos(np.deg2rad(dec)), dec), (ra, dec + angle)
+    return distance * np.stack([separation(position.values[inside], there) for there in centres])
 
 
 def _catalogue(
-    name: str, centring: Centring, phase_space: PhaseSpace, *, counts: RowCounts, velocity_error: float
+    name: str, centring: Centring, phase_space: PhaseSpace, counts: RowCounts, *, velocity_error: float
 ) -> Catalogue:
     """The galaxies in the cylinder, with what is known of the cluster and what the estimator's warnings need."""
     inside = in_cylinder(phase_space.R_proj, phase_space.v_los, centring.seen(phase_space.redshift))

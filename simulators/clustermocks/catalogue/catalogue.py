@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Self, final
+from typing import Any, Self, final
 
 import numpy as np
 import pyarrow as pa
@@ -20,7 +20,7 @@ from jaxtyping import Bool, Float, Float32, Int
 from clustermocks.catalogue import parquet
 from clustermocks.catalogue.part_folder import PartFolder
 from clustermocks.catalogue.provenance import Change, Provenance
-from clustermocks.catalogue.ragged import Ragged, with_column
+from clustermocks.catalogue.ragged import Ragged, from_stream, to_stream, with_column
 from clustermocks.catalogue.schema import GALAXY_TYPES, attempted, check_columns
 from clustermocks.haloes.cosmology import Cosmology
 from clustermocks.observation import Observation
@@ -84,6 +84,11 @@ class Catalogue:
         attempts = attempted(table, galaxies, np.asarray(offsets), eligible)
         everything = cls(table, attempts, observation, cosmology, provenance or Provenance())
         return everything._select_rows(everything._attempted_selected())
+
+    def __reduce__(self) -> tuple:
+        """Pickle the tables as Arrow streams: a column at a time takes ten times longer."""
+        tables = (to_stream(table) for table in (self.clusters, self.attempts))
+        return _from_streams, (*tables, self.observation, self.cosmology, self.provenance)
 
     def __len__(self) -> int:
         return self.clusters.num_rows
@@ -371,6 +376,10 @@ class Catalogue:
             folder = PartFolder.open(path).whole()
             return cls.concatenate([folder.read(index, cls.from_parquet) for index in range(len(folder.counts))])
         return cls(*parquet.read(Path(path)))
+
+
+def _from_streams(clusters: bytes, attempts: bytes, *facts: Any) -> Catalogue:
+    return Catalogue(from_stream(clusters), from_stream(attempts), *facts)
 
 
 def _check_same_kind(first: Catalogue, other: Catalogue) -> None:

@@ -67,6 +67,19 @@ def sorted_by_cluster(*parts: Columns) -> Columns:
     return type(parts[0])(*(column[order] for column in joined))
 
 
+def to_stream(table: pa.Table) -> bytes:
+    """Serialise a table as an Arrow stream."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    return sink.getvalue().to_pybytes()
+
+
+def from_stream(stream: bytes) -> pa.Table:
+    """Read the table of `to_stream`."""
+    return pa.ipc.open_stream(stream).read_all()
+
+
 def with_column(table: pa.Table, name: str, column: pa.Array | pa.ChunkedArray) -> pa.Table:
     """Return the table with one column replaced."""
     return table.set_column(table.column_names.index(name), name, column)
