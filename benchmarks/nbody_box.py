@@ -244,8 +244,8 @@ def train_and_apply(path: str, model: HaloModel, n: int, options: TrainingOption
     grid = np.linspace(LOWEST, highest, 521)
     weight = np.exp(prior.log_density(grid))
     drawn = np.interp(np.random.default_rng(seed + 1).uniform(size=4000), np.cumsum(weight) / weight.sum(), grid)
-    show("box", estimator, box, prior)
-    show("mocks", estimator, model.simulate(drawn, seed=seed + 1), prior)
+    show_bins("box", estimator, box, prior)
+    show_bins("mocks", estimator, model.simulate(drawn, seed=seed + 1), prior)
 
 
 def train_on_box(path: str, options: TrainingOptions) -> None:
@@ -263,14 +263,18 @@ def apply(path: str, estimator: MassEstimator, seed: int) -> None:
     for share in DEPTHS:
         seen = replace(view, completeness=share)
         box = observe_box(haloes, tracers, lines_of_sight(3), view=seen, seed=seed)
-        prior = BoxMasses.fit(box.attempted()[0])
-        show(f"{DENSITY * share:.4f}", estimator, box, prior)
-        mean = estimator.posterior(box)
-        mean = mean.with_prior(prior.log_density(mean.grid)).mean
-        for low, high in pairwise(BINS):
-            some = (mean >= low) & (mean < high)
-            if some.sum() >= FEWEST:
-                show(f"  {low:g} to {high:g}", estimator, box.select(some), prior)
+        show_bins(f"{DENSITY * share:.4f}", estimator, box, BoxMasses.fit(box.attempted()[0]))
+
+
+def show_bins(name: str, estimator: MassEstimator, clusters: Catalogue, prior: BoxMasses) -> None:
+    """Print the numbers of all clusters, and of those in bins of the posterior mean."""
+    show(name, estimator, clusters, prior)
+    mean = estimator.posterior(clusters)
+    mean = mean.with_prior(prior.log_density(mean.grid)).mean
+    for low, high in pairwise(BINS):
+        some = (mean >= low) & (mean < high)
+        if some.sum() >= FEWEST:
+            show(f"  {low:g} to {high:g}", estimator, clusters.select(some), prior)
 
 
 def show(name: str, estimator: MassEstimator, clusters: Catalogue, prior: BoxMasses) -> None:

@@ -36,6 +36,7 @@ from sbi_clustermass.observations.tables import (
 from sbi_clustermass.report import Table
 
 KINDS = ("lensing", "X-ray hydrostatic", "caustic")
+_FULL = 1.4  # h^-1 Mpc: a field that holds r200c of most
 _UNKNOWN = 0.1  # error that no paper states [dex]
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "clusters"
 
@@ -183,7 +184,7 @@ def span(observed: Observed) -> tuple[float, float]:
 def literature(folder: Path, estimator: MassEstimator) -> Table:
     """Table of each cluster's mass and the published one; the note has the scatter after one offset a kind."""
     known = TableOptions(clusters=read_cluster_list(folder / "centres.csv"))
-    rows, ours, usual, pulls, kinds = [], [], [], [], []
+    rows, ours, usual, pulls, kinds, redshifts, reaches = [], [], [], [], [], [], []
     for published in AstropyTable.read(folder / "masses.csv"):
         if published["kind"] not in KINDS:
             continue
@@ -203,12 +204,17 @@ def literature(folder: Path, estimator: MassEstimator) -> Table:
         usual.append(mass.log10_mass_m_sigma - theirs)
         pulls.append(ours[-1] / hypot((high - low) / 2, error, _UNKNOWN))
         kinds.append(published["kind"])
+        redshifts.append(mass.cluster.redshift)
+        reaches.append(float(mass.cluster.catalogue.galaxies(0)[0].max()))
     ours, usual, kinds = np.array(ours), np.array(usual), np.array(kinds)
+    left = ours - np.array([ours[kinds == kind].mean() for kind in kinds])
+    parts = {"z < .2": np.array(redshifts) < 0.2, "R > 1.4 h^-1 Mpc": np.array(reaches) > _FULL}
+    between = ", ".join(f"{name} {left[some].mean() - left[~some].mean():+.2f}" for name, some in parts.items())
     offsets = ", ".join(f"{k} {ours[kinds == k].mean():+.2f} ({usual[kinds == k].mean():+.2f})" for k in KINDS)
     note = (
         f"{len(ours)} clusters. Scatter after one offset a kind: {_scatter(ours, kinds):.3f} dex, M-sigma "
         f"{_scatter(usual, kinds):.3f}. Offsets, in brackets those of M-sigma: {offsets}. Standard deviation of the "
-        f"pulls: {np.std(pulls):.2f}."
+        f"pulls: {np.std(pulls):.2f}. Mean residual of clusters with this against the others [dex]: {between}."
     )
     return Table("Published clusters", ("cluster", "ours", "M-sigma", "published", "kind"), tuple(rows), note)
 
