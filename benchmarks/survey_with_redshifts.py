@@ -18,7 +18,7 @@ import numpy as np
 from mocks_to_ship import FLAT, MODEL, PHYSICS, SURVEYS
 from ship import OPTIONS
 
-from clustermocks import Catalogue, HaloMassFunction, Observation, SurveyPrior
+from clustermocks import Catalogue, HaloMassFunction, Observation, PowerLawMasses, SurveyPrior
 from clustermocks.selection import fit_selection
 from sbi_clustermass import MassEstimator, MassPosteriors, train
 from sbi_clustermass.diagnostics import coverages
@@ -76,9 +76,10 @@ def check(estimator: MassEstimator, survey: Survey, clusters: list[Catalogue]) -
 
 def main(n: int, area: float, seed: int) -> None:
     """Train, observe the survey, fit its cosmology and print it."""
-    mocks = simulated(FLAT.draw(n, seed), seed, SURVEY)
+    mocks = simulated(PowerLawMasses(FLAT.low, FLAT.high).draw(n, seed), seed, SURVEY)  # most clusters are poor
+    print(f"{len(mocks)} mocks of {CUT} galaxies or more")
     estimator = train(mocks, flow=flow_for(OPTIONS), training=training_for(OPTIONS), device="cpu")
-    attempts = [simulated(FLAT.draw(n // 4, seed + 10 + i), seed + 10 + i, part) for i, part in enumerate(shells())]
+    attempts = [simulated(FLAT.draw(n // 8, seed + 10 + i), seed + 10 + i, part) for i, part in enumerate(shells())]
     survey, clusters = sky(area, seed + 20)
     functions = dict(zip(survey.redshift, (fit_selection(*part.attempted()) for part in attempts), strict=True))
     selection = KnownSelection(lambda log10_mass, redshift: functions[redshift](log10_mass), of_redshift=True)
@@ -96,7 +97,7 @@ def main(n: int, area: float, seed: int) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--n", type=int, default=60_000, help="Mocks to train on, before the cut.")
+    parser.add_argument("--n", type=int, default=200_000, help="Mocks to train on, before the cut.")
     parser.add_argument("--area", type=float, default=600.0, help="Area of the survey [deg^2].")
     parser.add_argument("--seed", type=int, default=1)
     chosen = parser.parse_args()
