@@ -95,7 +95,8 @@ def saliency(estimator: MassEstimator, catalogue: Catalogue, index: int, *, sigm
     x = torch.from_numpy(cluster.padded(conditions=estimator.takes_conditions))
     summary = _networks(estimator)[0].summary
     image = summary if isinstance(summary, KDEImage) else None  # the network's input, if that is fixed
-    pixels = image or KDEImage(aperture=estimator.observation.aperture)
+    seen = estimator.observation
+    pixels = image or KDEImage(aperture=seen.aperture, v_max=seen.v_cut)
     masks = gaussian_masks(pixels.bins, sigma)
     found = _of_pixels(estimator, x, masks) if image else _of_galaxies(estimator, x, masks, pixels)
     whole, change = found[0], found[1:] - found[0]

@@ -44,7 +44,8 @@ def clusters(catalogue: Catalogue, posteriors: MassPosteriors, which: Sequence[i
 
 def _phase_space(axes: Axes, catalogue: Catalogue, i: int) -> None:
     R_proj, v_los = catalogue.galaxies(i)
-    kde = KDEImage()
+    seen = catalogue.observation
+    kde = KDEImage(aperture=seen.aperture, v_max=seen.v_cut)
     image = kde(torch.from_numpy(catalogue.select(np.array([i])).padded()))[0].reshape(kde.bins, kde.bins)
     extent = (0.0, kde.aperture, -kde.v_max, kde.v_max)
     axes.imshow(image.T.numpy(), origin="lower", extent=extent, aspect="auto", cmap="Greys", interpolation="bilinear")
@@ -54,7 +55,11 @@ def _phase_space(axes: Axes, catalogue: Catalogue, i: int) -> None:
         groups = {"interlopers": (~member, ORANGE), "members": (member, BLUE)}
     for label, (chosen, colour) in groups.items():
         axes.plot(R_proj[chosen], v_los[chosen], ".", ms=4, color=colour, label=label)
-    axes.set(xlabel=r"$R_\mathrm{proj}\ [h^{-1}\,\mathrm{Mpc}]$", title=f"{len(R_proj)} galaxies", ylim=(-2600, 2600))
+    axes.set(
+        xlabel=r"$R_\mathrm{proj}\ [h^{-1}\,\mathrm{Mpc}]$",
+        title=f"{len(R_proj)} galaxies",
+        ylim=(-1.04 * seen.v_cut, 1.04 * seen.v_cut),
+    )
 
 
 def _posterior(axes: Axes, posteriors: MassPosteriors, i: int, truth: float) -> None:

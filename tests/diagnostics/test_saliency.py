@@ -112,7 +112,7 @@ def test_a_network_on_galaxies_is_asked_without_those_near_the_mask(estimator):
     sums = replace(estimator, network=network(nn.Identity(), SumOverGalaxies(0.5)))
     found = saliency(sums, cluster, 0)
     R, v = cluster.galaxies(0)
-    a, b = np.floor(R / 0.032), np.floor((v + 2200) / 88)  # pixels of 1.6 / 50 h^-1 Mpc and 4400 / 50 km/s
+    a, b = np.floor(R / 0.032), np.floor((v + 2500) / 100)  # pixels of 1.6 / 50 h^-1 Mpc and 5000 / 50 km/s
     i = np.arange(50)
     apart = (a - i[:, None, None]) ** 2 + (b - i[:, None]) ** 2
     removed = apart < 2 * 4 * np.log(2)  # dimmed by half or more
