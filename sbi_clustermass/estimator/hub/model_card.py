@@ -82,14 +82,17 @@ def _usage() -> str:
 
 def _limits(estimator: "MassEstimator", metadata: CardMetadata) -> Section:
     observation, (low, high), (fewest, most) = estimator.observation, estimator.support, estimator.richness
-    cosmology = estimator.cosmology
+    cosmology, surveys = estimator.cosmology, estimator.provenance.mocks.surveys
+    at = f"redshift {observation.redshift:g}"
+    if surveys:
+        at = f"redshifts of {surveys['redshift'][0]:g} to {surveys['redshift'][1]:g}"
+    cuts = "a larger cylinder" if estimator.takes_conditions else "other cuts"
     text = [
         f"Masses between 10^{low:g} and 10^{high:g} h^-1 Msun; a posterior near either end gets a warning.",
         f"Galaxies within {observation.aperture:g} comoving h^-1 Mpc and {observation.v_cut:g} km/s of the cluster, "
         f"interlopers included, {fewest} to {most} of them. Clusters with fewer than {observation.min_galaxies} are "
-        "refused, and so is a catalogue that was observed with other cuts; other numbers get a warning.",
-        f"Mocks at redshift {observation.redshift:g}, in a flat universe with Om = {cosmology.Om0:g}; redshifts far "
-        "from that get a warning.",
+        f"refused, and so is a catalogue that was observed with {cuts}; other numbers get a warning.",
+        f"Mocks at {at}, in a flat universe with Om = {cosmology.Om0:g}; redshifts far from that get a warning.",
         "An alarm warns of clusters that look like no mock."
         if estimator.alarm is not None
         else "No alarm: a cluster that looks like no mock gets a mass without a warning.",
