@@ -43,10 +43,10 @@ def read_galaxies(owner: str, x: Float[Tensor, "batch galaxy 3"]) -> PaddedGalax
     return PaddedGalaxies(torch.where(is_galaxy, x[..., 0], zero), torch.where(is_galaxy, x[..., 1], zero), is_galaxy)
 
 
-def check_shape(owner: str, x: Tensor) -> None:
-    """Refuse an observation that is not (batch, galaxy, 3)."""
-    if x.dim() != 3 or x.shape[-1] != 3:
-        raise ValueError(f"{owner}: x has shape {tuple(x.shape)}. It needs (batch, galaxy, 3): R, v, 1 or 0.")
+def check_shape(owner: str, x: Tensor, columns: int = 3) -> None:
+    """Refuse an observation that is not (batch, galaxy, columns)."""
+    if x.dim() != 3 or x.shape[-1] != columns:
+        raise ValueError(f"{owner}: x has shape {tuple(x.shape)}. It needs (batch, galaxy, {columns}): R, v, 1 or 0.")
 
 
 def log10_richness(x: Float[Tensor, "batch galaxy 3"]) -> Float[Tensor, "batch 1"]:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from sbi_clustermass.embeddings.checks import check_counts, check_flags, check_positive
 from sbi_clustermass.embeddings.conditions import CONDITIONED, PLAIN, Conditions
-from sbi_clustermass.embeddings.galaxies import by_richness, read_galaxies
+from sbi_clustermass.embeddings.galaxies import by_richness, check_shape, read_galaxies
 
 RADIUS, SPEED = 0.812, 769.0  # r200c [h^-1 Mpc] and V200 [km/s] at 10^14 and z = 0.117, used as units only
 R_NODES = (0.0, 0.08, 0.17, 0.3, 0.5, 0.75, 1.0, 1.15, 1.25, 1.3, 1.4, 1.7, 2.2, 4.0)  # [r200c]
@@ -105,10 +105,8 @@ class TrialMasses(nn.Module):
             return self
         step = self.span / (self.trials - 1)
         first, last = min(low, first), max(high, last)
-        return TrialMasses(
-            (first + last) / 2, last - first, trials=round((last - first) / step) + 1, degree=self.degree,
-            hidden=self.hidden, richness=self.richness, edge=self.edge, saturating=self.saturating,
-        )  # fmt: skip
+        wider = {"middle": (first + last) / 2, "span": last - first, "trials": round((last - first) / step) + 1}
+        return TrialMasses(**{**self.config(), **wider})  # pyright: ignore[reportArgumentType]
 
     def with_conditions(self) -> "TrialMasses":
         """Return the same embedding, untrained, for observations with conditions."""
@@ -159,10 +157,7 @@ class ScaledCounts(nn.Module):
     @torch.no_grad()
     def forward(self, x: Float[Tensor, "batch galaxy column"]) -> Float[Tensor, "batch trial bin"]:
         """Counts, whose sum for each trial is the number of galaxies; the farthest galaxy's bins sum to 1."""
-        if not self.conditions:
-            read_galaxies("TrialMasses", x)
-        elif x.dim() != 3 or x.shape[-1] != CONDITIONED:
-            raise ValueError(f"TrialMasses: x has shape {tuple(x.shape)}. It needs (batch, galaxy, {CONDITIONED}).")
+        check_shape("TrialMasses", x, CONDITIONED if self.conditions else PLAIN)
         return by_richness(self._count, x)
 
     def _count(self, x: Float[Tensor, "batch galaxy column"]) -> Float[Tensor, "batch trial bin"]:

@@ -34,6 +34,8 @@ def ordered(
 
 def workers(n_jobs: int | None) -> int:
     """Number of processes that `ordered` uses."""
+    if n_jobs == 1:
+        return 1
     from joblib import effective_n_jobs
 
     return effective_n_jobs(cast(int, n_jobs))  # joblib's annotation forgets None
