@@ -10,11 +10,10 @@ from time import monotonic
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from mocks_to_ship import drawn
+from mocks_to_ship import drawn, survey_of
 from rich.console import Console
-from shipped import mean_over_surveys
 
-from clustermocks.mocks.chunk import GROUP
+from sbi_clustermass.diagnostics import mean_of
 from sbi_clustermass.diagnostics.calibration import central_level
 from sbi_clustermass.diagnostics.comparison.score import log_prob_of_truth
 from sbi_clustermass.estimator.train import train
@@ -36,7 +35,7 @@ _TRAINED, _TESTED = 700, 701  # seeds
 def main(n: int, updates: int, pairs: tuple[tuple[str, str], ...]) -> None:
     """Train every pair on the same mocks and print the table."""
     mocks, test = drawn(n, _TRAINED), drawn(n // 5, _TESTED)
-    survey, rows = test.host_id // GROUP, []
+    survey, rows = survey_of(test), []
     for flow, embedding in pairs:
         options = TrainingOptions(
             flow=flow, embedding=embedding, richness=True, max_updates=updates, patience=updates // 4, seed=1
@@ -45,8 +44,8 @@ def main(n: int, updates: int, pairs: tuple[tuple[str, str], ...]) -> None:
         own = train(mocks, flow=flow_for(options), training=training_for(options), device="cpu")
         took = monotonic() - start
         inside = central_level(own.posterior(test), test.log10_mass) <= 0.68
-        found = mean_over_surveys(log_prob_of_truth(own, test), survey)
-        share = mean_over_surveys(inside.astype(float), survey).percent
+        found = mean_of(log_prob_of_truth(own, test), survey)
+        share = mean_of(inside.astype(float), survey).percent
         rows.append((f"{flow} on {embedding}", str(found), f"{share:.1f}", f"{took / 60:.0f}"))
     title = f"{len(mocks)} mocks, at most {updates} updates; tested on {len(test)}"
     header = ("pair", "log density at the true mass", "in 68 % [%]", "minutes")

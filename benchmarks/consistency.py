@@ -75,8 +75,8 @@ CHANGES: dict[str, tuple[Change, int]] = {
 
 def clusters(folder: Path, estimator: MassEstimator) -> Iterator[tuple[Path, ObservedCluster, TableOptions]]:
     """Clusters of the folder with many galaxies in a full field, by file."""
+    options = TableOptions(clusters=read_cluster_list(folder / "centres.csv"))
     for path in sorted((folder / "galaxies").glob("*.csv")):
-        options = TableOptions(clusters=read_cluster_list(folder / "centres.csv"))
         if MEMBERS in path.stem or path.stem not in (options.clusters or ()):
             continue
         found = _read(path, estimator, options)
@@ -92,9 +92,7 @@ def shifts(folder: Path, estimator: MassEstimator, seed: int) -> Table:
     for name, (change, draws) in CHANGES.items():
         after = [_masses(estimator, [change(found.catalogue, rng) for _, found, _ in seen]) for _ in range(draws)]
         rows.append(_row(name, before, after))
-    moved = [
-        _masses(estimator, [_moved(each, estimator, side, 0.3 / np.hypot(*side)) for each in seen]) for side in _SIDES
-    ]
+    moved = [_masses(estimator, [_moved(each, estimator, side, 0.3) for each in seen]) for side in _SIDES]
     rows.append(_row("centre moved by .3 h^-1 Mpc", before, moved))
     rows += list(_members(folder, estimator))
     pulls = np.array(list(_centre_pulls(folder, estimator)))

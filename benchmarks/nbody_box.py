@@ -31,6 +31,7 @@ from clustermocks.nbody.cylinders import HostViews, PeriodicTree, galaxies_aroun
 from clustermocks.nbody.view import BoxView
 from clustermocks.observation import line_of_sight_velocity
 from sbi_clustermass import MassEstimator, train
+from sbi_clustermass.diagnostics import mean_of
 from sbi_clustermass.estimator.hub import resolve_model
 from sbi_clustermass.estimator.training_options import TrainingOptions
 from sbi_clustermass.estimator.training_run import flow_for, training_for
@@ -286,16 +287,8 @@ def show(name: str, estimator: MassEstimator, clusters: Catalogue, prior: BoxMas
     rank = np.abs(2 * posteriors.pit(true) - 1)
     numbers = {"bias": posteriors.mean - true, "log q": posteriors.log_prob_at(true)}
     numbers |= {f"in {level} %": 100.0 * (rank < level / 100) for level in (50, 68, 90, 95)}
-    means = {label: (values.mean(), _host_error(values, hosts)) for label, values in numbers.items()}
-    cells = [f"{label} {mean:7.3f} ± {error:.3f}" for label, (mean, error) in means.items()]
+    cells = [f"{label} {mean_of(values, hosts):7.3f}" for label, values in numbers.items()]
     print(f"{name:12} {len(true):5} clusters: {', '.join(cells)}, scatter {numbers['bias'].std():.3f}")
-
-
-def _host_error(values: np.ndarray, hosts: np.ndarray) -> float:
-    """Standard error of a mean whose values share hosts."""
-    _, index = np.unique(hosts, return_inverse=True)
-    sums, counts = np.bincount(index, values - values.mean()), np.bincount(index)
-    return float(np.sqrt((sums**2).sum()) / counts.sum())
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
-from mocks_to_ship import FLAT, PHYSICS, SURVEYS, drawn
+from mocks_to_ship import FLAT, PHYSICS, SURVEYS, drawn, survey_of
 from rich.console import Console
 from sklearn.linear_model import RidgeCV
 from sklearn.model_selection import GroupKFold, cross_val_predict
@@ -20,7 +20,7 @@ from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 
 from clustermocks import Catalogue, HaloMassFunction
 from clustermocks.mocks.chunk import GROUP
-from sbi_clustermass.diagnostics import Measured, mean_of, residuals
+from sbi_clustermass.diagnostics import mean_of, residuals
 from sbi_clustermass.diagnostics.calibration import central_level
 from sbi_clustermass.diagnostics.test_sets import reweighted
 from sbi_clustermass.estimator.hub import resolve_model
@@ -112,7 +112,7 @@ def _explained(mocks: Catalogue, off: np.ndarray, names: tuple[str, ...]) -> flo
     draws = np.stack([np.asarray(mocks.column(name), float) for name in names], 1)
     model = make_pipeline(StandardScaler(), PolynomialFeatures(2), StandardScaler(), RidgeCV(np.logspace(0, 5, 11)))
     folds = GroupKFold(10)
-    found = cross_val_predict(model, draws, off, cv=folds, groups=mocks.host_id // GROUP)
+    found = cross_val_predict(model, draws, off, cv=folds, groups=survey_of(mocks))
     return float(np.sqrt(max(np.var(off) - np.var(off - found), 0.0)))
 
 
@@ -130,13 +130,13 @@ def _parts(mocks: Catalogue) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def _row(name: str, mocks: Catalogue, posteriors: MassPosteriors, unlike: np.ndarray) -> tuple[str, ...]:
-    truth, survey = mocks.log10_mass, mocks.host_id // GROUP
+    truth, survey = mocks.log10_mass, survey_of(mocks)
     middle = (truth >= _MIDDLE[0]) & (truth < _MIDDLE[1])
     level = central_level(posteriors, truth)
     scatter = [residuals(posteriors.mean[some], truth[some])[1] for some in (..., middle)]
     off = posteriors.mean - truth
-    means = [mean_over_surveys(off[some], survey[some]) for some in (..., middle)]
-    shares = [mean_over_surveys((level <= each).astype(float), survey).percent for each in LEVELS]
+    means = [mean_of(off[some], survey[some]) for some in (..., middle)]
+    shares = [mean_of((level <= each).astype(float), survey).percent for each in LEVELS]
     found = (means[0], scatter[0], means[1], scatter[1])
     return (
         name,
@@ -145,12 +145,6 @@ def _row(name: str, mocks: Catalogue, posteriors: MassPosteriors, unlike: np.nda
         *(f"{s:.1f}" for s in shares),
         f"{mean_of(unlike * 1.0).percent:.1f}",
     )
-
-
-def mean_over_surveys(values: np.ndarray, survey: np.ndarray) -> Measured:
-    """Mean, with an error that lets the clusters of a survey be wrong together."""
-    off = np.bincount(np.unique(survey, return_inverse=True)[1], values - values.mean())
-    return Measured(float(values.mean()), float(np.sqrt((off**2).sum()) / len(values)))
 
 
 def _alarm(estimator: MassEstimator) -> Alarm:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import final
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 
 @final
@@ -30,15 +30,26 @@ class Measured:
         return Measured(100 * self.value, 100 * self.error)
 
 
-def mean_of(values: Float[np.ndarray, "cluster"]) -> Measured:
-    """Mean over independent clusters and its standard error.
+def mean_of(values: Float[np.ndarray, "cluster"], groups: Int[np.ndarray, "cluster"] | None = None) -> Measured:
+    """Mean over clusters and its standard error.
 
     Both are NaN for fewer than two clusters; the error is NaN if a value is infinite.
+
+    Args:
+        values: A number of each cluster.
+        groups: Numbers of the hosts or surveys that clusters share, which may be wrong together; independent by
+            default.
     """
     if len(values) < 2:
         return Measured(np.nan, np.nan)
     values = np.asarray(values, float)
-    error = values.std(ddof=1) / np.sqrt(len(values)) if np.isfinite(values).all() else np.nan
+    if not np.isfinite(values).all():
+        error = np.nan
+    elif groups is None:
+        error = values.std(ddof=1) / np.sqrt(len(values))
+    else:
+        off = np.bincount(np.unique(groups, return_inverse=True)[1], values - values.mean())
+        error = np.sqrt((off**2).sum()) / len(values)
     return Measured(float(values.mean()), float(error))
 
 

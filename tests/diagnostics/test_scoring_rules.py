@@ -93,3 +93,12 @@ def test_errors_of_means_are_those_of_repeated_sets():
     # 400 repeats fix a standard deviation to 3.5 %; three of those
     assert np.std([each.value for each in found]) == pytest.approx(np.mean([each.error for each in found]), rel=0.11)
     assert np.isnan(mean_of(np.array([1.0, -np.inf])).error)
+
+
+def test_the_error_of_a_mean_over_groups_is_that_of_their_means():
+    rng = np.random.default_rng(1)
+    groups = rng.permutation(np.repeat(np.arange(50), 4))
+    shared = rng.normal(size=50)
+    found = mean_of(shared[groups], groups)  # four equal values tell no more than one
+    assert found.value == pytest.approx(shared.mean())
+    assert found.error == pytest.approx(shared.std() / np.sqrt(50))
