@@ -18,6 +18,7 @@ import pyarrow as pa
 from jaxtyping import Bool, Float, Float32, Int
 
 from clustermocks.catalogue import parquet
+from clustermocks.catalogue.parameters import read_parameters
 from clustermocks.catalogue.part_folder import PartFolder
 from clustermocks.catalogue.provenance import Change, Provenance
 from clustermocks.catalogue.ragged import Ragged, from_stream, to_stream, with_column
@@ -113,6 +114,18 @@ class Catalogue:
     def log10_mass(self) -> Float[np.ndarray, "cluster"]:
         """Log10 of M200c [h^-1 Msun]; NaN where unknown."""
         return self.column("log10_mass")
+
+    def parameters(self, names: Sequence[str]) -> Float[np.ndarray, "cluster parameter"]:
+        """True parameters of mock clusters, a column each.
+
+        Args:
+            names: Of `log10_mass` (M200c [h^-1 Msun]), `log10_c200c` (concentration of the mass [dex]), and `beta`
+                (velocity anisotropy of the galaxies [1]).
+
+        Raises:
+            ValueError: A name is unknown, or the catalogue does not hold that parameter.
+        """
+        return read_parameters(self.clusters, names)
 
     @property
     def host_id(self) -> Int[np.ndarray, "cluster"]:

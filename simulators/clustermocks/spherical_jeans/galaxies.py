@@ -112,14 +112,14 @@ def hosts(
     redshift: float,
     cosmology: Cosmology,
 ) -> Hosts:
-    """Haloes of given `log10_mass` and, where they are free, `log10_concentration` and `beta`.
+    """Haloes of given `log10_mass` and, where they are free, `log10_c200c` and `beta`.
 
     `galaxies` gives the anisotropy where it is not free. Offsets are the scatter of concentration [dex] and beta [1].
     """
     log10_mass = parameters["log10_mass"]
     grid, medians = table_in_mass(concentration, (12, 16, 161), redshift, cosmology)
     median = np.interp(log10_mass, grid, np.log10(medians))
-    c_200c = 10 ** (parameters.get("log10_concentration", median) + np.asarray(offsets[0], float))
+    c_200c = 10 ** (parameters.get("log10_c200c", median) + np.asarray(offsets[0], float))
     anisotropy = galaxies.anisotropy
     if not isinstance(anisotropy, str):
         anisotropy = parameters.get("beta", np.full(log10_mass.shape, anisotropy)) + np.asarray(offsets[1], float)

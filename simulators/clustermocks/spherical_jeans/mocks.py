@@ -124,7 +124,7 @@ def _catalogue(
         "concentration": np.concatenate([c.halo.c_200c for c in chunks]),
     }
     if not isinstance(model.galaxies.anisotropy, str):
-        clusters["beta"] = np.concatenate([c.halo.anisotropy for c in chunks])
+        clusters["anisotropy"] = np.concatenate([c.halo.anisotropy for c in chunks])
     return Catalogue.from_arrays(
         model.observation,
         model.cosmology,

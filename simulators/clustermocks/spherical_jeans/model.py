@@ -18,7 +18,7 @@ from clustermocks.observation import Observation
 from clustermocks.spherical_jeans import likelihood as jeans_likelihood, mocks as jeans_mocks
 from clustermocks.spherical_jeans.galaxies import JeansGalaxies
 
-LIMITS = {"log10_mass": (12.5, 15.7), "log10_concentration": (0.0, 1.5), "beta": (LOWEST_BETA, HIGHEST_BETA)}
+LIMITS = {"log10_mass": (12.5, 15.7), "log10_c200c": (0.0, 1.5), "beta": (LOWEST_BETA, HIGHEST_BETA)}
 
 
 @final
@@ -37,7 +37,7 @@ class SphericalJeans:
             and velocities depend on the mass.
         background: Mean number of interlopers in the cylinder [1].
         galaxies: How galaxies populate the halo and orbit in it.
-        free: Parameters besides log10_mass, in the order of theta's further columns: "log10_concentration" (c200c of
+        free: Parameters besides log10_mass, in the order of theta's further columns: "log10_c200c" (c200c of
             the mass) [dex], "beta" (constant anisotropy) [1]. What is free has no scatter of its own.
 
     References:
@@ -49,14 +49,14 @@ class SphericalJeans:
     richness: Literal["mass", "independent"] = "mass"
     background: float = 0.0
     galaxies: JeansGalaxies = field(default_factory=JeansGalaxies)
-    free: tuple[Literal["log10_concentration", "beta"], ...] = ()
+    free: tuple[Literal["log10_c200c", "beta"], ...] = ()
 
     def __post_init__(self) -> None:
         if self.richness not in ("mass", "independent"):
             raise ValueError(f"SphericalJeans: richness must be 'mass' or 'independent', found {self.richness!r}.")
         if not 0 <= self.background <= 1e4:
             raise ValueError(f"SphericalJeans: background must be 0 to 10000 galaxies, found {self.background!r}.")
-        allowed = ("log10_concentration", "beta")
+        allowed = ("log10_c200c", "beta")
         if isinstance(self.free, str) or len(set(self.free)) < len(self.free) or not set(self.free) <= set(allowed):
             raise ValueError(f"SphericalJeans: free is a tuple of {', '.join(allowed)}; found {self.free!r}.")
         self._check_free()
@@ -64,7 +64,7 @@ class SphericalJeans:
     def _check_free(self) -> None:
         galaxies = self.galaxies
         given = {
-            "log10_concentration": galaxies.mass_concentration_scatter,
+            "log10_c200c": galaxies.mass_concentration_scatter,
             "beta": galaxies.anisotropy_spread or galaxies.anisotropy != 0,
         }
         for name in self.free:
@@ -100,7 +100,7 @@ class SphericalJeans:
 
         Returns:
             The clusters with at least observation.min_galaxies, with the galaxies in the cylinder (members outside it
-            are not kept) and the columns `concentration` and, for constant anisotropy, `beta`; all attempts are
+            are not kept) and the columns `concentration` and, for constant anisotropy, `anisotropy`; all attempts are
             remembered.
 
         Raises:

@@ -6,7 +6,7 @@ import pytest
 from clustermocks import Cosmology, JeansGalaxies, Observation, SphericalJeans
 
 SCATTER = JeansGalaxies(mass_concentration_scatter=0.16, anisotropy=-0.1, anisotropy_spread=0.3)
-FREE = SphericalJeans(background=5.0, free=("log10_concentration", "beta"))
+FREE = SphericalJeans(background=5.0, free=("log10_c200c", "beta"))
 
 
 @pytest.mark.parametrize("theta", [[14.0, 1e14], [12.0], [np.nan], [[14.0, 0.5]], [], 14.0])
@@ -18,7 +18,7 @@ def test_masses_out_of_range_or_shape_are_refused(theta):
 
 @pytest.mark.parametrize("row", [[14.0, 2.0, 0.0], [14.0, 0.6, 0.7], [14.0, np.nan, 0.0], [14.0]])
 def test_further_parameters_out_of_range_are_refused(row):
-    with pytest.raises(ValueError, match=r"log10_concentration|beta"):
+    with pytest.raises(ValueError, match=r"log10_c200c|beta"):
         FREE.log_selected([row])
 
 
@@ -32,7 +32,7 @@ def test_further_parameters_out_of_range_are_refused(row):
         ({"free": ("beta", "beta")}, "free"),
         ({"free": "beta"}, "free"),
         ({"free": ("beta",), "galaxies": JeansGalaxies(anisotropy=0.2)}, "beta is free"),
-        ({"free": ("log10_concentration",), "galaxies": SCATTER}, "log10_concentration is free"),
+        ({"free": ("log10_c200c",), "galaxies": SCATTER}, "log10_c200c is free"),
     ],
 )
 def test_impossible_models_are_refused_by_name(fields, match):

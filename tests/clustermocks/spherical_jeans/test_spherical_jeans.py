@@ -21,7 +21,7 @@ MODELS = {
     "independent, background": SphericalJeans(richness="independent", background=10.0),
 }
 SCATTER = JeansGalaxies(mass_concentration_scatter=0.16, anisotropy=-0.1, anisotropy_spread=0.3)
-FREE = SphericalJeans(background=5.0, free=("log10_concentration", "beta"))
+FREE = SphericalJeans(background=5.0, free=("log10_c200c", "beta"))
 FAILURE_RATE = 1e-3  # of each statistical test, had the seed not been fixed
 GRID = np.linspace(13.5, 15.3, 181)
 
@@ -237,5 +237,5 @@ def test_mocks_remember_every_attempt_and_what_they_were_made_of(tmp_path):
     alone.to_parquet(tmp_path / "mocks.parquet")
     back = Catalogue.from_parquet(tmp_path / "mocks.parquet")
     assert back.provenance.simulator == "SphericalJeans"
-    np.testing.assert_array_equal(back.column("beta"), alone.column("beta"))
+    np.testing.assert_array_equal(back.column("anisotropy"), alone.column("anisotropy"))
     np.testing.assert_allclose(model.log_likelihood(back, [14.0]), model.log_likelihood(alone, [14.0]), rtol=1e-12)
