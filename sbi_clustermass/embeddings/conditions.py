@@ -1,7 +1,8 @@
 """Conditions of an observation: columns behind R_proj, v_los and the flag, the same for all galaxies of a cluster.
 
-They are `clustermocks.catalogue.schema.CONDITIONS`, given by `Catalogue.conditions`. Distances are comoving
-[h^-1 Mpc], velocities [km/s].
+They are `clustermocks.catalogue.schema.CONDITIONS`, given by `Catalogue.conditions`. A network for what is not the mass
+is told the mass in one more column, the last. Distances are comoving [h^-1 Mpc], velocities [km/s], masses M200c
+[h^-1 Msun] as log10_mass [dex].
 """
 
 from typing import NamedTuple, final
@@ -16,6 +17,8 @@ from clustermocks.observation import Observation
 
 PLAIN = 3
 CONDITIONED = PLAIN + len(CONDITIONS)
+AT_MASS = 14.3  # log10 mass of the cluster in whose units galaxies are if a mass is told: others fit as usual
+_ERROR_COLUMN = PLAIN + CONDITIONS.index("velocity_error")
 _ERROR = 300.0  # km/s: unit of velocity errors
 
 
@@ -29,9 +32,7 @@ class Conditions(NamedTuple):
     @classmethod
     def of(cls, x: Float[Tensor, "batch galaxy 6"]) -> "Conditions":
         """Means over the galaxies of each cluster."""
-        is_galaxy = (x[..., 2] > 0)[..., None]
-        total = torch.where(is_galaxy, x[..., PLAIN:], 0).sum(1) / is_galaxy.sum(1).clamp(min=1)
-        return cls(*total.unbind(-1))
+        return cls(*_mean_over_galaxies(x).unbind(-1))
 
     def units(self) -> tuple[Float[Tensor, " batch"], Float[Tensor, " batch"]]:
         r"""Comoving r200c and V200 of a mass at each redshift, over those at redshift .117.
@@ -42,6 +43,12 @@ class Conditions(NamedTuple):
         usual = float(MDPL2.hubble(Observation.redshift)) / 100
         E = (MDPL2.Om0 * expansion**3 + 1 - MDPL2.Om0).sqrt() / usual
         return expansion / (1 + Observation.redshift) * E ** (-2 / 3), E ** (1 / 3)
+
+
+def _mean_over_galaxies(x: Float[Tensor, "batch galaxy column"]) -> Float[Tensor, "batch known"]:
+    """What follows the plain columns, which all galaxies of a cluster share."""
+    is_galaxy = (x[..., 2] > 0)[..., None]
+    return torch.where(is_galaxy, x[..., PLAIN:], 0).sum(1) / is_galaxy.sum(1).clamp(min=1)
 
 
 @final
@@ -67,8 +74,36 @@ class WithConditions(nn.Module):
         return torch.cat([features, torch.stack(behind, -1).to(features)], 1)
 
 
+@final
+class AtMass(nn.Module):
+    """Any embedding, of galaxies in the units of a mass that is told in the last column, with the mass behind it.
+
+    At a given redshift r200c and V200 grow as $M^{1/3}$: galaxies of any cluster become those of one of 10^14.3. So do
+    velocity errors.
+
+    Attributes:
+        embedding: (batch, galaxy, 3 or 6) -> (batch, feature).
+    """
+
+    def __init__(self, embedding: nn.Module) -> None:
+        super().__init__()
+        self.embedding = embedding
+
+    def forward(self, x: Float[Tensor, "batch galaxy column"]) -> Float[Tensor, "batch feature"]:
+        """Features of the embedding, and the mass [dex] from 14.3."""
+        mass = _mean_over_galaxies(x)[:, -1:] - AT_MASS
+        scaled, scale = x[..., :-1].clone(), 10 ** (mass / 3)
+        scaled[..., :2] /= scale[:, None]
+        if scaled.shape[-1] == CONDITIONED:
+            scaled[..., _ERROR_COLUMN] /= scale
+        return torch.cat([self.embedding(scaled).flatten(1), mass], 1)
+
+
 def reading(embedding: nn.Module, columns: int) -> nn.Module:
-    """The embedding for observations of so many columns: with conditions its own way to take them, or ours."""
+    """The embedding for observations of so many columns: its own way to take conditions or a mass, or ours."""
+    if columns in (PLAIN + 1, CONDITIONED + 1):
+        own = getattr(embedding, "at_mass", None)
+        return AtMass(reading(embedding, columns - 1) if own is None else own(conditions=columns > CONDITIONED))
     if columns != CONDITIONED:
         return embedding
     own = getattr(embedding, "with_conditions", None)

@@ -14,26 +14,13 @@ from typing import final
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from sbi_clustermass.embeddings.checks import check_counts, check_flags, check_positive
-from sbi_clustermass.embeddings.conditions import CONDITIONED, PLAIN, Conditions
-from sbi_clustermass.embeddings.galaxies import by_richness, check_shape, read_galaxies
+from sbi_clustermass.embeddings.scaled_counts import FARTHEST_NODES, IN_UNITS, CountShares, ScaledCounts, nodes
 
-RADIUS, SPEED = 0.812, 769.0  # r200c [h^-1 Mpc] and V200 [km/s] at 10^14 and z = 0.117, used as units only
-R_NODES = (0.0, 0.08, 0.17, 0.3, 0.5, 0.75, 1.0, 1.15, 1.25, 1.3, 1.4, 1.7, 2.2, 4.0)  # [r200c]
-V_NODES = (0.0, 0.3, 0.6, 0.95, 1.35, 1.8, 2.3, 5.0)  # [V200]
-R_NODES_WIDE = (0.0, 0.08, 0.17, 0.3, 0.5, 0.75, 1.0, 1.35, 1.8, 2.5, 4.0, 7.0)  # [r200c]
-V_NODES_WIDE = (0.0, 0.3, 0.6, 0.95, 1.35, 1.8, 2.4, 3.4, 5.5, 10.0)  # [V200]
-FARTHEST_NODES = (
-    *(0.0, 0.6, 0.9, 1.05, 1.15, 1.2, 1.24),
-    *(1.26, 1.27, 1.275, 1.28, 1.285, 1.29, 1.295, 1.3, 1.305, 1.31, 1.32, 1.33),  # members end at R_vir, 1.29 r200c
-    *(1.35, 1.38, 1.42, 1.5, 1.7, 2.2, 4.0),
-)  # [r200c]
 _DISPERSION, _CONCENTRATION, _FLOOR = 0.65, 2.6, 1e-3  # of the first guess: [V200], [1], density of outliers
-_IN_UNITS = 5  # conditions in units of a trial
-_LEAST = 0.02  # of the radius and velocity of a mass of 10^14, for a logarithm
 _ROUNDING = 1e-6  # [dex]
 _SATURATION = 50.0  # number of galaxies that are worth half as many, before training
 _TYPICAL = 30.0  # number of galaxies that stands for every cluster's, if richness must not count
@@ -112,6 +99,10 @@ class TrialMasses(nn.Module):
         """Return the same embedding, untrained, for observations with conditions."""
         return TrialMasses(**self.config(), conditions=True)  # pyright: ignore[reportArgumentType]
 
+    def at_mass(self, *, conditions: bool) -> CountShares:
+        """Return the embedding of galaxies in units of a mass that is told, for the parameters besides the mass."""
+        return CountShares(richness=self.richness, conditions=conditions)
+
     def config(self) -> dict[str, float | int | bool]:
         """Fields of the embedding, for a file: `TrialMasses(**config)` is the same network with new weights."""
         names = ("middle", "span", "trials", "degree", "hidden", "richness", "edge", "saturating")
@@ -134,73 +125,6 @@ class TrialMasses(nn.Module):
 
 
 @final
-class ScaledCounts(nn.Module):
-    """Galaxies in bins of R / r200c and |v| / V200 of each trial mass; with `edge` also the farthest, of R / r200c.
-
-    (batch, galaxy, column) -> (batch, trial, bin), the farthest's bins last; conditions in units of each trial follow.
-    """
-
-    R_nodes: Tensor
-    farthest: Tensor
-    v_nodes: Tensor
-    scale: Tensor
-
-    def __init__(self, log10_mass: Float[np.ndarray, "trial"], *, edge: bool, conditions: bool) -> None:
-        super().__init__()
-        self.edge, self.conditions = edge, conditions
-        scale = 10 ** ((np.asarray(log10_mass) - 14) / 3)
-        R_nodes, v_nodes = _nodes(conditions=conditions)
-        parts = {"R_nodes": R_nodes, "v_nodes": v_nodes, "farthest": FARTHEST_NODES, "scale": scale}
-        for name, values in parts.items():
-            self.register_buffer(name, torch.as_tensor(values, dtype=torch.float32), persistent=False)
-
-    @torch.no_grad()
-    def forward(self, x: Float[Tensor, "batch galaxy column"]) -> Float[Tensor, "batch trial bin"]:
-        """Counts, whose sum for each trial is the number of galaxies; the farthest galaxy's bins sum to 1."""
-        check_shape("TrialMasses", x, CONDITIONED if self.conditions else PLAIN)
-        return by_richness(self._count, x)
-
-    def _count(self, x: Float[Tensor, "batch galaxy column"]) -> Float[Tensor, "batch trial bin"]:
-        galaxies = read_galaxies("TrialMasses", x[..., :PLAIN])
-        scale, here = self.scale[:, None], galaxies.is_galaxy[:, None].to(x.dtype)
-        known = Conditions.of(x) if self.conditions else None
-        r, u = galaxies.R / RADIUS, galaxies.v.abs() / SPEED
-        if known is not None:
-            r_unit, u_unit = known.units()
-            r, u = r / r_unit[:, None], u / u_unit[:, None]
-        columns = len(self.v_nodes)
-        places_R, places_v = (
-            _places(part[:, None] / scale, nodes) for part, nodes in ((r, self.R_nodes), (u, self.v_nodes))
-        )
-        counts = x.new_zeros(len(x), len(scale), len(self.R_nodes) * columns)
-        for row, share in places_R:
-            for column, other in places_v:
-                counts.scatter_add_(2, row * columns + column, share * other * here)
-        parts = [counts]
-        if self.edge:
-            farthest = x.new_zeros(len(x), len(scale), len(FARTHEST_NODES))
-            for node, share in _places(r.amax(1)[:, None, None] / scale, self.farthest):
-                farthest.scatter_add_(2, node, share)
-            parts.append(farthest)
-        if known is not None:
-            parts.append(self._in_units(known, r.amax(1), u.amax(1)))
-        return torch.cat(parts, -1)
-
-    def _in_units(
-        self, known: Conditions, end: Float[Tensor, " batch"], fastest: Float[Tensor, " batch"]
-    ) -> Float[Tensor, "batch trial condition"]:
-        """Logs of where galaxies end, errors in units of each trial, and what is the same for all trials."""
-        error = known.velocity_error / SPEED / known.units()[1]
-        of_trial = [
-            (end.clamp(min=_LEAST)[:, None] / self.scale).log(),
-            (fastest.clamp(min=_LEAST)[:, None] / self.scale).log(),
-            error[:, None] / self.scale,
-        ]
-        same = [(1 + known.redshift).log(), known.cleaned]
-        return torch.stack([*of_trial, *(each[:, None].expand_as(of_trial[0]) for each in same)], -1)
-
-
-@final
 class TrialLikelihood(nn.Module):
     """Natural log-likelihood of every trial mass from the counts: (batch, trial, bin) -> (batch, trial)."""
 
@@ -216,8 +140,8 @@ class TrialLikelihood(nn.Module):
         self.log_saturation = nn.Parameter(torch.tensor(log(_SATURATION))) if saturating and richness else None
         position = np.linspace(-1, 1, trials)
         powers = np.polynomial.legendre.legvander(position, degree)
-        guess = _first_guess(*_nodes(conditions=conditions))
-        share = np.exp(guess) * _areas(*_nodes(conditions=conditions))
+        guess = _first_guess(*nodes(conditions=conditions))
+        share = np.exp(guess) * _areas(*nodes(conditions=conditions))
         gain = 0.1 / np.sqrt(share / share.sum() + 1e-3)  # rare: larger steps
         gain = np.append(gain, np.ones(len(FARTHEST_NODES))) if edge else gain
         self.bins = len(guess)
@@ -226,7 +150,7 @@ class TrialLikelihood(nn.Module):
         weight[: self.bins, 1] = -0.5 * log(10) * span / gain[: self.bins]
         self.weight = nn.Parameter(torch.as_tensor(weight, dtype=torch.float32))
         self.reduce = nn.Linear(len(gain), hidden, bias=False)
-        inputs = hidden + 1 + richness + _IN_UNITS * conditions
+        inputs = hidden + 1 + richness + IN_UNITS * conditions
         self.mix = nn.Sequential(
             nn.Linear(inputs, hidden), nn.SiLU(), nn.Linear(hidden, hidden), nn.SiLU(),
             nn.Linear(hidden, 1 + conditions),
@@ -266,20 +190,6 @@ class TrialLikelihood(nn.Module):
         if not self.richness:
             return torch.where(number > 0, _TYPICAL, 0.0)
         return number if self.log_saturation is None else number / (1 + number * (-self.log_saturation).exp())
-
-
-def _places(
-    values: Float[Tensor, "*batch"], nodes: Float[Tensor, " node"]
-) -> tuple[tuple[Int[Tensor, "*batch"], Float[Tensor, "*batch"]], ...]:
-    """The two neighbouring nodes of each value and their shares of it; beyond the ends the last node has the whole."""
-    left = torch.searchsorted(nodes, values.contiguous(), right=True).sub_(1).clamp_(0, len(nodes) - 2)
-    right_share = ((values - nodes[left]) / nodes.diff()[left]).clamp(0, 1)
-    return (left, 1 - right_share), (left + 1, right_share)
-
-
-def _nodes(*, conditions: bool) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Nodes of R / r200c and of |v| / V200."""
-    return (R_NODES_WIDE, V_NODES_WIDE) if conditions else (R_NODES, V_NODES)
 
 
 def _first_guess(R_nodes: Sequence[float], v_nodes: Sequence[float]) -> Float[np.ndarray, "bin"]:

@@ -100,3 +100,36 @@ def test_a_catalogue_of_one_redshift_has_it_for_a_condition(cleaned_survey):
     np.testing.assert_allclose(first[:, 0], plain.observation.redshift, rtol=1e-6)
     np.testing.assert_allclose(first[:, 1], plain.column("velocity_error"), rtol=1e-6)
     assert (first[:, 2] == 0).all()
+
+
+def told(mass, *, conditions, redshift=0.3, error=60.0):
+    """A cluster of this mass and its mass: its galaxies, and errors, in the units of its radius and velocity."""
+    r, v = (float(f(10**mass, redshift, MDPL2) / f(10**14, redshift, MDPL2)) for f in (radius_200c, virial_velocity))
+    x = observed(redshift, error=error * v, scales=(r, v))
+    x = x if conditions else x[..., :3]
+    return torch.cat([x, mass * (x[..., 2:3] > 0)], -1)
+
+
+@NAMES
+@pytest.mark.parametrize("conditions", [True, False])
+def test_a_cluster_in_the_units_of_a_mass_that_is_told_looks_the_same_at_every_mass(name, conditions):
+    """Self-similarity: only the mass itself tells the two apart, and padding does not matter."""
+    torch.manual_seed(0)
+    light, heavy = (told(mass, conditions=conditions) for mass in (13.6, 15.1))
+    embedding = reading(EMBEDDINGS[name](), light.shape[-1]).eval()
+    with torch.no_grad():
+        features = [embedding(x).flatten(1) for x in (light, heavy)]
+        shorter = embedding(light[:, :30]).flatten(1)
+    torch.testing.assert_close(features[0], shorter, rtol=1e-4, atol=1e-5)  # sums in float32
+    torch.testing.assert_close(features[0][:, :-1], features[1][:, :-1], rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(features[1][0, -1] - features[0][0, -1], torch.tensor(1.5), rtol=0, atol=1e-5)
+
+
+def test_shares_of_counts_are_those_of_a_trial_at_the_mass():
+    """The counts that the likelihood of a trial mass sees, over the number of galaxies."""
+    x, trials = told(14.9, conditions=True), TrialMasses(middle=14.9, span=0.2, trials=3, conditions=True)
+    shares = reading(TrialMasses(richness=False), x.shape[-1])(x)
+    counts = trials.counts(x[..., :-1])[:, 1]
+    torch.testing.assert_close(
+        shares[:, :-1], torch.cat([counts[:, :-5] / 30, counts[:, -5:]], 1), rtol=1e-4, atol=1e-5
+    )

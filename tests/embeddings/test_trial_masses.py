@@ -7,7 +7,7 @@ import torch
 from clustermocks import FlatMasses, HaloModel, SphericalJeans
 from sbi_clustermass import Tabulated, Training, train
 from sbi_clustermass.embeddings import TrialMasses
-from sbi_clustermass.embeddings.trial_masses import FARTHEST_NODES, R_NODES, RADIUS, SPEED, V_NODES
+from sbi_clustermass.embeddings.scaled_counts import FARTHEST_NODES, R_NODES, RADIUS, SPEED, V_NODES
 
 BINS = len(R_NODES) * len(V_NODES)
 
