@@ -91,9 +91,7 @@ def box_views(path: str, redshift: float, seed: int) -> Views:
         velocity=data["hvel"][heavy].astype(float)[repeat],
     )
     view = BoxView(centre_error=0.0)
-    found, _ = galaxies_around(
-        views, PeriodicTree.from_table(particles.table, side), view.search_radius, view.half_depth, by_host=False
-    )
+    found, _ = galaxies_around(views, PeriodicTree.from_table(particles.table, side), view)
     return Views(views.log10_mass, views.host_id, np.einsum("ij,ij->i", views.velocity, views.direction), found)
 
 
@@ -115,7 +113,7 @@ class PerView(NamedTuple):
 
 def measure(views: Views, redshift: float) -> PerView:
     """Every number of each view."""
-    index, position, v_galaxy = views.galaxies
+    index, position, v_galaxy, _ = views.galaxies
     n = len(views.log10_mass)
     mass = 10**views.log10_mass
     scale = radius_200c(mass, redshift, MDPL2)[index]

@@ -201,10 +201,10 @@ def merged(catalogue: Catalogue, dv: ArrayLike, seed: int, *, separation: float 
     source = np.concatenate([np.arange(len(cluster)), added[member]])[order]
     side = np.repeat([-0.5, 0.5], [len(cluster), len(row) - len(cluster)])[order]
     apart = np.broadcast_to(np.asarray(dv, float), len(catalogue))
-    R_proj, v_los, is_member = (values[source] for values in catalogue.galaxy_columns.values())
-    R_proj = _distances_from_offset(R_proj, separation / 2, np.random.default_rng(seed))
-    v_los = _recentred_velocities(subtract_velocity(v_los, side * apart[row[order]]), row[order], catalogue)
-    galaxies = {"R_proj": R_proj, "v_los": v_los, "is_member": is_member}
+    galaxies = {name: values[source] for name, values in catalogue.galaxy_columns.items()}
+    galaxies["R_proj"] = _distances_from_offset(galaxies["R_proj"], separation / 2, np.random.default_rng(seed))
+    v_los = subtract_velocity(galaxies["v_los"], side * apart[row[order]])
+    galaxies["v_los"] = _recentred_velocities(v_los, row[order], catalogue)
     mass = np.log10(10**catalogue.log10_mass + 10 ** catalogue.log10_mass[partner])
     heavier = replace(catalogue, clusters=with_column(catalogue.clusters, "log10_mass", pa.array(mass)))
     change = Change("merged", "merger at {dv:.0f} km/s", {"dv": float(apart.mean()), "separation": separation})

@@ -29,7 +29,8 @@ def test_galaxies_that_fall_in_at_one_speed_are_measured_as_such():
     r_200c, v_200 = radius_200c(1e14, REDSHIFT, MDPL2), virial_velocity(1e14, REDSHIFT, MDPL2)
     radius = r_200c * rng.uniform(2.05, 2.45, n * each)
     velocity = -0.5 * v_200 * direction[:, 2] + 0.3 * v_200 * rng.standard_normal(n * each)
-    galaxies = IntrinsicGalaxies(np.repeat(np.arange(n), each), radius[:, None] * direction, velocity)
+    bound = np.zeros(n * each, bool)
+    galaxies = IntrinsicGalaxies(np.repeat(np.arange(n), each), radius[:, None] * direction, velocity, bound)
     found = quantities(measure(Views(np.full(n, 14.0), np.arange(n), np.zeros(n), galaxies), REDSHIFT), np.arange(n))
     # 60 000 galaxies: errors of .002
     assert found["radial velocity at 2 to 3 r200c [V200]"] == pytest.approx(-0.5, abs=0.01)

@@ -66,8 +66,8 @@ class Catalogue:
             cosmology: Cosmology of distances and masses.
             clusters: `log10_mass` [dex] (NaN where unknown), `host_id`, and any further per-cluster column, each
                 (cluster,); `eligible` (bool) is False for clusters excluded for a reason other than richness.
-            galaxies: `R_proj` [h^-1 Mpc], `v_los` [km/s] and, for mocks, `is_member` and `in_cylinder` (bool), each
-                (galaxy,).
+            galaxies: `R_proj` [h^-1 Mpc], `v_los` [km/s] and, for mocks, `in_cylinder` and the truths `is_member`,
+                `within_r200c` and `is_bound` (bool), each (galaxy,).
             offsets: Galaxies of cluster i are `offsets[i]:offsets[i + 1]`.
             provenance: How the catalogue was made.
 
@@ -181,7 +181,10 @@ class Catalogue:
         return Ragged(self.clusters)
 
     def galaxy_column(self, name: str) -> np.ndarray:
-        """One column of the galaxies of all clusters, (galaxy,): R_proj [h^-1 Mpc], v_los [km/s] or is_member."""
+        """One column of the galaxies of all clusters, (galaxy,): R_proj [h^-1 Mpc], v_los [km/s] or a truth.
+
+        Truths are is_member (inside R_vir), within_r200c, and is_bound (not to get beyond 5 r200c, `haloes.binding`).
+        """
         return self._galaxies.columns[name]
 
     def galaxies(self, index: int) -> tuple[Float32[np.ndarray, "galaxy"], Float32[np.ndarray, "galaxy"]]:
@@ -191,7 +194,7 @@ class Catalogue:
 
     @property
     def galaxy_columns(self) -> dict[str, np.ndarray]:
-        """Columns of the galaxies of all clusters: R_proj, v_los and, for mocks, is_member, each (galaxy,)."""
+        """Columns of the galaxies of all clusters: R_proj, v_los and, for mocks, the truths, each (galaxy,)."""
         return dict(self._galaxies.columns)
 
     @property
@@ -298,7 +301,7 @@ class Catalogue:
         """Replace the galaxies of the clusters; the richness cut is applied again.
 
         Args:
-            galaxies: `R_proj` [h^-1 Mpc], `v_los` [km/s] and, for mocks, `is_member`, each (galaxy,).
+            galaxies: `R_proj` [h^-1 Mpc], `v_los` [km/s] and, for mocks, the truths, each (galaxy,).
             cluster: Index of each galaxy's cluster, rising.
             change: Entry in the provenance.
             keep_failed: Whether failed attempts are kept. They are dropped in any case after `select`, so that the

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Bool, Int
 
-from clustermocks.catalogue.schema import GALAXY_TYPES
+from clustermocks.catalogue.schema import GALAXY_TYPES, TRUTHS
 
 Columns = TypeVar("Columns", bound=tuple[Any, ...])
 
@@ -46,15 +46,18 @@ class Ragged:
 
     @cached_property
     def columns(self) -> dict[str, np.ndarray]:
-        """Columns R_proj, v_los and, for mocks, is_member of all observed galaxies, (galaxy,)."""
-        names = [n for n in ("R_proj", "v_los", "is_member") if n in self._clusters.column_names]
-        return {name: self._stored(name)[self._visible] for name in names}
+        """Columns R_proj, v_los and, for mocks, `TRUTHS` of all observed galaxies, (galaxy,)."""
+        return {name: self._stored(name)[self._visible] for name in self._names}
+
+    @property
+    def _names(self) -> list[str]:
+        return [n for n in ("R_proj", "v_los", *TRUTHS) if n in self._clusters.column_names]
 
     def members_only(self) -> pa.Table:
         """Return the clusters with their true members only, in the cylinder or not."""
         keep = self._stored("is_member")
         offsets, table = pa.array(self._offsets_of(keep), pa.int64()), self._clusters
-        for name in ("R_proj", "v_los", "is_member"):
+        for name in self._names:
             values = pa.array(self._stored(name)[keep], type=GALAXY_TYPES[name])
             table = with_column(table, name, pa.LargeListArray.from_arrays(offsets, values))
         return table.drop_columns([n for n in ("in_cylinder",) if n in table.column_names])

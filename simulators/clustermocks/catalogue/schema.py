@@ -8,7 +8,14 @@ from jaxtyping import Bool, Int
 
 CLUSTER_COLUMNS = ("log10_mass", "host_id")
 CONDITIONS = ("redshift", "velocity_error", "cleaned")  # what is known of a cluster besides its galaxies
-GALAXY_TYPES = {"R_proj": pa.float32(), "v_los": pa.float32(), "is_member": pa.bool_(), "in_cylinder": pa.bool_()}
+# which galaxies belong to a mock cluster: inside R_vir, inside r200c, bound (`haloes.binding`); each may be absent
+TRUTHS = ("is_member", "within_r200c", "is_bound")
+GALAXY_TYPES = {
+    "R_proj": pa.float32(),
+    "v_los": pa.float32(),
+    **dict.fromkeys(TRUTHS, pa.bool_()),
+    "in_cylinder": pa.bool_(),
+}
 
 
 def check_columns(clusters: Mapping[str, np.ndarray], galaxies: Mapping[str, np.ndarray], offsets: np.ndarray) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy.integrate import cumulative_trapezoid
 
+from clustermocks.haloes.binding import TURNAROUND
 from clustermocks.haloes.cosmology import (
     CRITICAL_DENSITY,
     Cosmology,
@@ -33,6 +34,7 @@ _MASSES = np.linspace(10.5, MAX_NEIGHBOUR, 1301)  # grid of tables, log10 M200c
 _BOOSTED = 2.0  # scale of the non-linear boost, in R200m
 _REACH = 1.5  # of a halo's galaxies, in r200c: R_vir is 1.2 to 1.35 of it
 _HEAVY = 13.0  # log10 M200c of neighbours that keep others of their kind away
+_NEAR = 2 * TURNAROUND  # r200c; nearer haloes can have galaxies that are bound to the cluster
 _OVERDRAWN = (3.0, 8.0)  # times as many light and heavy haloes are drawn as there are, and thinned by the field
 
 
@@ -100,12 +102,17 @@ class _Masses(NamedTuple):
 
 
 class NeighbourHaloes(NamedTuple):
-    """Neighbouring haloes: index of their cluster, log10 M200c [dex], position from the cluster, peculiar velocity."""
+    """Neighbouring haloes: index of their cluster, log10 M200c [dex], position from the cluster, peculiar velocity.
+
+    The velocity across the line of sight, without flows of the density field, is drawn only for haloes near the
+    cluster: it decides which are bound to it.
+    """
 
     cluster: Int[np.ndarray, "halo"]
     log10_mass: Float[np.ndarray, "halo"]
     position: Float[np.ndarray, "halo 3"]
     v_peculiar: Float[np.ndarray, "halo"]
+    v_across: Float[np.ndarray, "halo 2"]
 
 
 @lru_cache(maxsize=16)
@@ -283,7 +290,10 @@ def draw_neighbours(
     near_scatter = neighbours.infall_scatter * (clusters.v_200 * np.sqrt(clusters.r_200c))[cluster] / np.sqrt(radius)
     scatter = np.hypot(neighbours.bulk_velocity, near_scatter)
     v_peculiar = infall * position[:, 2] / radius + flow + scatter * rng.standard_normal(len(radius))
-    return NeighbourHaloes(cluster, log10_mass, position, v_peculiar)
+    v_across, near = np.zeros((len(radius), 2)), np.flatnonzero(radius < _NEAR * around.r_200c)
+    v_across[near] = (infall[near] / radius[near])[:, None] * position[near, :2]
+    v_across[near] += scatter[near, None] * rng.spawn(1)[0].standard_normal((len(near), 2))  # rng itself is as before
+    return NeighbourHaloes(cluster, log10_mass, position, v_peculiar, v_across)
 
 
 def _are_apart(

@@ -10,6 +10,7 @@ from typing import NamedTuple, final
 import numpy as np
 from jaxtyping import Float, Int
 
+from clustermocks.haloes.binding import highest_speed
 from clustermocks.haloes.cosmology import Values, nfw_mass
 from clustermocks.haloes.structure import Haloes
 from clustermocks.io.settings import check_ranges
@@ -91,7 +92,7 @@ def draw_clumps(haloes: Haloes, rng: np.random.Generator, mergers: Mergers) -> C
     direction = rng.standard_normal((n, 3))
     direction /= np.linalg.norm(direction, axis=1, keepdims=True)
     distance = haloes.R_vir * rng.uniform(_NEAREST, 1, n)
-    speed = haloes.v_200 * infall_speed(distance / haloes.r_200c, haloes.c_200c)
+    speed = haloes.v_200 * highest_speed(distance / haloes.r_200c, haloes.c_200c, _TURNAROUND)
     share = ratio / (1 + ratio)
     total = _total_mass(haloes, share, distance / haloes.r_200c)
     return Clumps(share, total, distance[:, None] * direction, -speed[:, None] * direction)
@@ -122,12 +123,3 @@ def mass_inside(total: Values, share: Values, distance: Values, *, c_mass: Value
     caught = (1 + np.clip((1 - d**2 - r**2) / (2 * d * r), -1, 1)) / 2  # the part of a shell's surface inside
     main = nfw_mass(c_mass * np.minimum(1 / np.cbrt(total * (1 - share)), edge)) / nfw_mass(c_mass)
     return total * ((1 - share) * main + share * (shell * caught).sum(axis=1))
-
-
-def infall_speed(x: Values, c_mass: Values) -> Values:
-    r"""Speed [V200] at x = radius / r200c, at most 3, in an NFW potential, from rest at 3 r200c.
-
-    $v^2 = 2 [\Phi(3) - \Phi(x)]$ with $\Phi(x) = -\ln(1 + c x) / (x m(c))$ (Lokas & Mamon 2001, MNRAS 321, 155, eq. 7).
-    """
-    fall = np.log1p(c_mass * x) / x - np.log1p(c_mass * _TURNAROUND) / _TURNAROUND
-    return np.sqrt(2 * fall / nfw_mass(c_mass))

@@ -13,6 +13,7 @@ from jaxtyping import Float, Int
 from numpy.typing import ArrayLike
 from scipy.ndimage import map_coordinates
 
+from clustermocks.haloes.binding import highest_speed
 from clustermocks.haloes.cosmology import Values, nfw_mass
 from clustermocks.haloes.interpolation import mixed, stencil
 from clustermocks.haloes.jeans import HIGHEST_BETA, LOWEST_BETA, anisotropy_at, radial_dispersion
@@ -174,7 +175,7 @@ def draw_satellites(
     sigma = amplitude[halo] * tabulated_dispersion(x, haloes.c_200c[halo], galaxies)
     separation, v_jeans = (x * haloes.r_200c[halo])[:, None] * direction, sigma[:, None] * unit
     if galaxies.turnaround is not None:
-        highest = _highest_speed(x, haloes.c_200c[halo], galaxies.turnaround) * haloes.v_200[halo]
+        highest = highest_speed(x, haloes.c_200c[halo], galaxies.turnaround) * haloes.v_200[halo]
         v_jeans = _bound(v_jeans, highest, rng)
     return Satellites(halo, *clumps.merge(halo, separation, v_jeans, rng))
 
@@ -230,12 +231,6 @@ def _orbits(
     if ellipsoids is not None:
         unit = np.einsum("gij,gj->gi", ellipsoids.velocity[halo], unit)
     return direction, unit
-
-
-def _highest_speed(x: Values, c_mass: Values, turnaround: float) -> Values:
-    """Speed at radius / r200c that brings a galaxy to the turnaround radius / r200c, in units of V200."""
-    fall = np.log1p(c_mass * x) / x - np.log1p(c_mass * turnaround) / turnaround
-    return np.sqrt(2 * fall / nfw_mass(c_mass))
 
 
 def _bound(

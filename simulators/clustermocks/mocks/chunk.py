@@ -7,9 +7,10 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from clustermocks.catalogue.ragged import sorted_by_cluster
+from clustermocks.haloes.binding import TURNAROUND, are_bound
 from clustermocks.haloes.environment import (
     MIN_SATELLITE_HOST,
     NeighbourHaloes,
@@ -77,7 +78,7 @@ def _simulate(
 ) -> ObservedClusters:
     sights = Sightlines.from_counts(n_lines)
     clusters, around, galaxies = populate(model, log10_mass, rng, sights, redraw=redraw)
-    seen = observe(model, clusters.R_vir, galaxies, rng)
+    seen = observe(model, clusters, galaxies, rng)
     return seen._replace(
         clusters={
             "host": sights.host,
@@ -109,8 +110,8 @@ def populate(
     hosts = _haloes(model, log10_mass, rng)
     clusters = Haloes(*(column[sights.host] for column in hosts))
     around = _surroundings(model, clusters, rng, redraw=redraw)
-    members = _moving(model, sights.through(_members(model, hosts, rng)))
-    return clusters, around, sorted_by_cluster(members, _interloper_galaxies(model, around.haloes, rng))
+    members = _own_galaxies(model, clusters, sights.through(_members(model, hosts, rng)))
+    return clusters, around, sorted_by_cluster(members, _interloper_galaxies(model, clusters, around.haloes, rng))
 
 
 def _surroundings(model: ClusterModel, clusters: Haloes, rng: np.random.Generator, *, redraw: bool) -> Surroundings:
@@ -142,12 +143,27 @@ def _haloes(model: ClusterModel, log10_mass: Float[np.ndarray, "halo"], rng: np.
     return draw_haloes(log10_mass, rng, concentration_scatter=scatter, redshift=redshift, cosmology=cosmology)
 
 
-def _moving(model: ClusterModel, satellites: Satellites) -> IntrinsicGalaxies:
-    """Galaxies of haloes, indexed by halo, with their peculiar velocity along the third axis."""
+def _expansion(model: ClusterModel) -> float:
+    """Hubble flow per comoving distance [km/s / (h^-1 Mpc)]."""
     redshift = model.observation.redshift
-    hubble_flow = model.cosmology.hubble(redshift) / (1 + redshift) * satellites.separation[:, 2]
-    v_peculiar = satellites.v_jeans[:, 2] - hubble_flow
-    return IntrinsicGalaxies(satellites.halo, satellites.separation, v_peculiar)
+    return float(model.cosmology.hubble(redshift) / (1 + redshift))
+
+
+def _own_galaxies(model: ClusterModel, clusters: Haloes, satellites: Satellites) -> IntrinsicGalaxies:
+    """The clusters' own galaxies, indexed by cluster; their Jeans velocity includes the Hubble flow."""
+    cluster, separation, velocity = satellites
+    v_peculiar = velocity[:, 2] - _expansion(model) * separation[:, 2]
+    return IntrinsicGalaxies(cluster, separation, v_peculiar, _are_bound(clusters, cluster, separation, velocity))
+
+
+def _are_bound(
+    clusters: Haloes,
+    cluster: Int[np.ndarray, "galaxy"],
+    position: Float[np.ndarray, "galaxy 3"],
+    velocity: Float[np.ndarray, "galaxy 3"],
+) -> Bool[np.ndarray, "galaxy"]:
+    r_200c, c_200c, v_200 = (column[cluster] for column in (clusters.r_200c, clusters.c_200c, clusters.v_200))
+    return are_bound(position, velocity, r_200c=r_200c, c_200c=c_200c, v_200=v_200)
 
 
 def _members(model: ClusterModel, hosts: Haloes, rng: np.random.Generator) -> Satellites:
@@ -214,18 +230,38 @@ def _heaviest_neighbour(
     return heaviest_in_cylinder(rivals, n=n, observation=observation, cosmology=cosmology)
 
 
-def _interloper_galaxies(model: ClusterModel, around: NeighbourHaloes, rng: np.random.Generator) -> IntrinsicGalaxies:
+def _interloper_galaxies(
+    model: ClusterModel, clusters: Haloes, around: NeighbourHaloes, rng: np.random.Generator
+) -> IntrinsicGalaxies:
     """Galaxies of all neighbouring haloes, indexed by cluster."""
     threshold = _central_threshold(model)
     hosts = np.flatnonzero(around.log10_mass >= MIN_SATELLITE_HOST)
     haloes = _haloes(model, around.log10_mass[hosts], rng)
-    inner = _moving(model, draw_satellites(haloes, rng, model.galaxies, relaxed=True))
-    halo = hosts[inner.cluster]
-    satellites = IntrinsicGalaxies(
-        around.cluster[halo], around.position[halo] + inner.position, around.v_peculiar[halo] + inner.v_peculiar
-    )
+    inner = draw_satellites(haloes, rng, model.galaxies, relaxed=True)
+    satellites = _of_neighbours(model, clusters, around, hosts[inner.halo], inner)
     own = around.log10_mass >= threshold
     if not model.galaxies.central:  # then what has satellites has no central
         own &= around.log10_mass < MIN_SATELLITE_HOST
-    centrals = IntrinsicGalaxies(around.cluster[own], around.position[own], around.v_peculiar[own])
+    centrals = _of_neighbours(model, clusters, around, np.flatnonzero(own), None)
     return sorted_by_cluster(satellites, centrals)
+
+
+def _of_neighbours(
+    model: ClusterModel,
+    clusters: Haloes,
+    around: NeighbourHaloes,
+    halo: Int[np.ndarray, "galaxy"],
+    inner: Satellites | None,
+) -> IntrinsicGalaxies:
+    """Galaxies of given neighbouring haloes, by the index of these: satellites, or else their centrals."""
+    cluster, position, v_peculiar = around.cluster[halo], around.position[halo], around.v_peculiar[halo]
+    expansion, is_bound = _expansion(model), np.zeros(len(halo), bool)
+    if inner is not None:
+        position = position + inner.separation
+        v_peculiar = v_peculiar + (inner.v_jeans[:, 2] - expansion * inner.separation[:, 2])
+    near = np.flatnonzero((position**2).sum(axis=1) < (TURNAROUND * clusters.r_200c[cluster]) ** 2)
+    velocity = np.column_stack([around.v_across[halo[near]], around.v_peculiar[halo[near]]])
+    velocity += expansion * around.position[halo[near]]
+    velocity += 0.0 if inner is None else inner.v_jeans[near]
+    is_bound[near] = _are_bound(clusters, cluster[near], position[near], velocity)
+    return IntrinsicGalaxies(cluster, position, v_peculiar, is_bound)

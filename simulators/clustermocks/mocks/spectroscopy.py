@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, Int
 from scipy.spatial import KDTree
 
 from clustermocks.haloes.cosmology import Cosmology
+from clustermocks.haloes.structure import Haloes
 from clustermocks.kinematics.membership import Field, kept_by
 from clustermocks.mocks.survey import WHOLE, Footprint, RadialCompleteness, Survey
 from clustermocks.observation import (
@@ -24,11 +25,15 @@ _ARCSEC = np.pi / 180 / 3600
 
 
 class IntrinsicGalaxies(NamedTuple):
-    """Galaxies before observation: index of the cluster, position from its centre, line-of-sight peculiar velocity."""
+    """Galaxies before observation.
+
+    Index of the cluster, position from its centre, line-of-sight peculiar velocity, and whether it is bound.
+    """
 
     cluster: Int[np.ndarray, "galaxy"]
     position: Float[np.ndarray, "galaxy 3"]
     v_peculiar: Float[np.ndarray, "galaxy"]
+    is_bound: Bool[np.ndarray, "galaxy"]
 
 
 class ObservedClusters(NamedTuple):
@@ -61,13 +66,13 @@ class Targets(NamedTuple):
 
 
 def observe(
-    survey: Survey, R_vir: Float[np.ndarray, "cluster"], galaxies: IntrinsicGalaxies, rng: np.random.Generator
+    survey: Survey, clusters: Haloes, galaxies: IntrinsicGalaxies, rng: np.random.Generator
 ) -> ObservedClusters:
     """Choose the galaxies of clusters at rest that get a redshift, and measure them."""
-    n = len(R_vir)
-    is_member = np.linalg.norm(galaxies.position, axis=1) < R_vir[galaxies.cluster]
+    n = len(clusters.R_vir)
+    is_member = np.linalg.norm(galaxies.position, axis=1) < clusters.R_vir[galaxies.cluster]
     targets = choose_targets(survey, galaxies.position[:, :2], galaxies.cluster, is_member, rng, n=n)
-    return measure(survey, galaxies, is_member, targets, v_cluster=np.zeros(n))
+    return measure(survey, galaxies, is_member, targets, v_cluster=np.zeros(n), r_200c=clusters.r_200c)
 
 
 def measure(
@@ -77,13 +82,15 @@ def measure(
     targets: Targets,
     *,
     v_cluster: Float[np.ndarray, "cluster"],
+    r_200c: Float[np.ndarray, "cluster"],
 ) -> ObservedClusters:
     """Measure targets among the galaxies, which are sorted by cluster; the clusters recede at `v_cluster` [km/s].
 
-    Targets that are neither members nor in the cylinder are dropped.
+    Targets that are neither members nor in the cylinder are dropped. `r_200c` [h^-1 Mpc] decides which are inside it.
     """
     observation, n = survey.observation, len(v_cluster)
     row, R_proj, v_error, v_wrong = targets
+    radius = np.linalg.norm(galaxies.position[row], axis=1)
     cluster, is_member = galaxies.cluster[row], is_member[row]
     z_proj, v_peculiar = galaxies.position[row, 2], galaxies.v_peculiar[row]
     v_los = v_error + line_of_sight_velocity(
@@ -105,7 +112,14 @@ def measure(
         v_los, v_centre = _recentred(survey, v_los, v_centre, cluster, inside)
         inside &= np.abs(v_los) < observation.v_cut
     kept = inside | is_member
-    columns = {"R_proj": R_proj, "v_los": v_los, "is_member": is_member, "in_cylinder": inside}
+    columns = {
+        "R_proj": R_proj,
+        "v_los": v_los,
+        "is_member": is_member,
+        "within_r200c": radius < r_200c[cluster],
+        "is_bound": galaxies.is_bound[row],
+        "in_cylinder": inside,
+    }
     return ObservedClusters(
         {"velocity_offset": v_centre},
         {name: values[kept] for name, values in columns.items()},

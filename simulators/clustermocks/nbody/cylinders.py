@@ -13,8 +13,11 @@ import pyarrow as pa
 from jaxtyping import Bool, Float, Int
 from scipy.spatial import KDTree
 
+from clustermocks.haloes.binding import TURNAROUND, are_bound
+from clustermocks.haloes.cosmology import concentration, radius_200c, virial_velocity
 from clustermocks.kinematics.padding import rows_of_runs
 from clustermocks.mocks.spectroscopy import IntrinsicGalaxies
+from clustermocks.nbody.view import BoxView
 from clustermocks.observation import sky_basis, wrap
 
 
@@ -71,17 +74,17 @@ class PeriodicTree:
 
 
 def galaxies_around(
-    views: HostViews, tracers: PeriodicTree, radius: float, half_depth: float, *, by_host: bool
+    views: HostViews, tracers: PeriodicTree, view: BoxView
 ) -> tuple[IntrinsicGalaxies, Bool[np.ndarray, "galaxy"]]:
-    """Galaxies within `radius` of each line of sight and `half_depth` in depth, and all members wherever they are.
+    """Galaxies that a view may catch about each line of sight, and all members wherever they are.
 
     They are sorted by cluster, then by id; the second array says which are members: those of the host by host_id, or
     else those within R_vir of it.
     """
-    basis = _sky_axes(views)
+    basis, by_host = _sky_axes(views), view.members == "halo"
     cluster, galaxy = tracers.of_hosts(views.host_id) if by_host else tracers.within(views.position, views.R_vir)
     separation = _projected(wrap(tracers.position[galaxy] - views.position[cluster], tracers.side), basis[cluster])
-    stretches = in_cylinders(views, tracers, radius, half_depth)
+    stretches = in_cylinders(views, tracers, view.search_radius, view.half_depth)
     cluster, galaxy, separation = (
         np.concatenate(parts) for parts in zip((cluster, galaxy, separation), stretches, strict=True)
     )
@@ -91,7 +94,28 @@ def galaxies_around(
     near = np.linalg.norm(separation, axis=1) < views.R_vir[cluster]
     member = tracers.host_id[galaxy] == views.host_id[cluster] if by_host else near
     v_peculiar = np.einsum("ij,ij->i", tracers.velocity[galaxy].astype(float), views.direction[cluster])
-    return IntrinsicGalaxies(cluster, separation, v_peculiar), member
+    is_bound = _are_bound(views, cluster, separation, tracers.velocity[galaxy], view)
+    return IntrinsicGalaxies(cluster, separation, v_peculiar, is_bound), member
+
+
+def _are_bound(
+    views: HostViews,
+    cluster: Int[np.ndarray, "galaxy"],
+    separation: Float[np.ndarray, "galaxy 3"],
+    velocity: Float[np.ndarray, "galaxy 3"],
+    view: BoxView,
+) -> Bool[np.ndarray, "galaxy"]:
+    """Which galaxies are bound to their host, of median concentration (catalogues do not state it)."""
+    redshift, cosmology, mass = view.observation.redshift, view.cosmology, 10**views.log10_mass
+    c_200c, r_200c = concentration(mass, redshift, cosmology), radius_200c(mass, redshift, cosmology)
+    bound, v_200 = np.zeros(len(cluster), bool), virial_velocity(mass, redshift, cosmology)
+    near = np.flatnonzero(np.linalg.norm(separation, axis=1) < TURNAROUND * r_200c[cluster])
+    cluster, separation = cluster[near], separation[near]
+    relative = _projected(velocity[near] - views.velocity[cluster], _sky_axes(views)[cluster])
+    relative += cosmology.hubble(redshift) / (1 + redshift) * separation
+    sizes = {"r_200c": r_200c[cluster], "c_200c": c_200c[cluster], "v_200": v_200[cluster]}
+    bound[near] = are_bound(separation, relative, **sizes)
+    return bound
 
 
 def in_cylinders(

@@ -105,7 +105,7 @@ def _found(
     haloes: Box, galaxies: Box, lines: Lines | None, view: BoxView
 ) -> Iterator[tuple[HostViews, IntrinsicGalaxies, np.ndarray, np.ndarray]]:
     """Some clusters at a time: the galaxies about them, whether these are members, the heaviest halo there [dex]."""
-    width, by_host = haloes.side / galaxies.n_slabs, view.members == "halo"
+    width = haloes.side / galaxies.n_slabs
     for index in range(galaxies.n_slabs):
         low, high = index * width, (index + 1) * width
         hosts = _hosts(haloes.between(low, high), view)
@@ -119,7 +119,7 @@ def _found(
         views = _views(hosts, lines_of_sight(3) if lines is None else lines, view)
         for start in range(0, len(views.host_id), BLOCK):
             block = HostViews(*(column[start : start + BLOCK] for column in views))
-            found, is_member = galaxies_around(block, tracers, view.search_radius, view.half_depth, by_host=by_host)
+            found, is_member = galaxies_around(block, tracers, view)
             yield block, found, is_member, _rivals(block, heavy, haloes.side, view)
 
 
@@ -196,7 +196,8 @@ def _observe(
 ) -> ObservedClusters:
     targets = _targets(views, found, is_member, view, seed)
     v_host = np.einsum("ij,ij->i", views.velocity, views.direction)
-    seen = measure(view, found, is_member, targets, v_cluster=v_host)
+    r_200c = radius_200c(10**views.log10_mass, view.observation.redshift, view.cosmology)
+    seen = measure(view, found, is_member, targets, v_cluster=v_host, r_200c=r_200c)
     return seen._replace(
         clusters={
             "log10_mass": views.log10_mass,

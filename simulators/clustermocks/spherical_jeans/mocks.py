@@ -28,6 +28,7 @@ class _CylinderGalaxies(NamedTuple):
     R_proj: Float[np.ndarray, "galaxy"]
     v_los: Float[np.ndarray, "galaxy"]
     is_member: Bool[np.ndarray, "galaxy"]
+    within_r200c: Bool[np.ndarray, "galaxy"]
 
 
 class _Chunk(NamedTuple):
@@ -102,7 +103,8 @@ def _draw_members(
     R_proj = x * halo.r_200c[cluster] * np.sqrt(sine_squared)
     v_los = sigma * halo.v_200[cluster] * rng.standard_normal(len(cluster))
     inside = in_cylinder(R_proj, v_los, model.observation)
-    return _CylinderGalaxies(cluster[inside], R_proj[inside], v_los[inside], np.ones(inside.sum(), bool))
+    members = np.ones(inside.sum(), bool)
+    return _CylinderGalaxies(cluster[inside], R_proj[inside], v_los[inside], members, x[inside] < 1)
 
 
 def _background(model: JeansModel, number: Int[np.ndarray, "cluster"], rng: np.random.Generator) -> _CylinderGalaxies:
@@ -110,7 +112,8 @@ def _background(model: JeansModel, number: Int[np.ndarray, "cluster"], rng: np.r
     cluster = np.repeat(np.arange(len(number)), number)
     R_proj = model.observation.aperture * np.sqrt(rng.uniform(size=len(cluster)))
     v_los = rng.uniform(-model.observation.v_cut, model.observation.v_cut, len(cluster))
-    return _CylinderGalaxies(cluster, R_proj, v_los, np.zeros(len(cluster), bool))
+    none = np.zeros(len(cluster), bool)
+    return _CylinderGalaxies(cluster, R_proj, v_los, none, none)
 
 
 def _catalogue(
@@ -118,6 +121,7 @@ def _catalogue(
 ) -> Catalogue:
     galaxies = sorted_by_cluster(*(chunk.galaxies for chunk in chunks))
     counts = np.bincount(galaxies.cluster, minlength=len(theta))
+    columns = {name: getattr(galaxies, name) for name in ("R_proj", "v_los", "is_member", "within_r200c")}
     clusters = {
         "log10_mass": theta[:, 0],
         "host_id": (seed % 2**31) * 2**32 + np.arange(len(theta)),
@@ -129,7 +133,7 @@ def _catalogue(
         model.observation,
         model.cosmology,
         clusters=clusters,
-        galaxies={name: getattr(galaxies, name) for name in ("R_proj", "v_los", "is_member")},
+        galaxies=columns | {"is_bound": galaxies.is_member},  # all orbits end inside R_vir
         offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
         provenance=Provenance.from_simulator("SphericalJeans", model, seed),
     )

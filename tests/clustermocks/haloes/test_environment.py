@@ -163,7 +163,7 @@ def test_an_unknown_mass_function_is_refused():
 def test_far_from_the_cluster_interlopers_have_the_tracer_density():
     model = HaloModel()
     clusters, rng = _clusters(13.0, 1500)
-    galaxies = _interloper_galaxies(model, _neighbours(model, clusters, rng), rng)
+    galaxies = _interloper_galaxies(model, clusters, _neighbours(model, clusters, rng), rng)
     R, z = np.hypot(*galaxies.position[:, :2].T), np.abs(galaxies.position[:, 2])
     inside = (R < 1.6) & (z > 30) & (z < 50)
     each = np.bincount(galaxies.cluster[inside], minlength=1500)

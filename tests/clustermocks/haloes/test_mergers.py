@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from scipy.integrate import quad
 
+from clustermocks.haloes.binding import highest_speed
 from clustermocks.haloes.cosmology import MDPL2, nfw_mass
-from clustermocks.haloes.mergers import NONE, Mergers, draw_clumps, infall_speed
+from clustermocks.haloes.mergers import NONE, Mergers, draw_clumps
 from clustermocks.haloes.satellites import HaloGalaxies, draw_satellites
 from clustermocks.haloes.structure import draw_haloes
 
@@ -21,7 +22,7 @@ def _haloes(n):
 @pytest.mark.parametrize(("x", "c"), [(0.3, 4.0), (1.0, 4.0), (1.3, 10.0)])
 def test_infall_speed_is_the_work_done_by_gravity(x, c):
     work = quad(lambda s: nfw_mass(c * s) / nfw_mass(c) / s**2, x, 3.0)[0]
-    assert infall_speed(np.array(x), np.array(c)) == pytest.approx(np.sqrt(2 * work), rel=1e-8)  # quadrature
+    assert highest_speed(np.array(x), np.array(c), 3.0) == pytest.approx(np.sqrt(2 * work), rel=1e-8)  # quadrature
 
 
 def test_clumps_fall_inwards_in_the_fraction_asked_for():
