@@ -37,7 +37,10 @@ from .observations.tables import (
     read_cluster as read_cluster,
     read_clusters as read_clusters,
 )
-from .posterior import MassPosteriors as MassPosteriors
+from .posterior import (
+    MassPosteriors as MassPosteriors,
+    Posteriors as Posteriors,
+)
 from .posterior.prior import mass_prior as mass_prior
 from .training import (
     Augmentation as Augmentation,

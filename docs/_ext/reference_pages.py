@@ -15,6 +15,7 @@ PACKAGES = ("clustermocks", "sbi_clustermass")
 # means all that the module defines
 MODULES: dict[str, tuple[str, ...]] = {
     "clustermocks.haloes.cosmology": (),
+    "clustermocks.haloes.nfw": (),
     "clustermocks.haloes.environment": ("Neighbours",),
     "clustermocks.haloes.satellites": ("HaloGalaxies",),
     "clustermocks.haloes.mergers": ("Mergers",),

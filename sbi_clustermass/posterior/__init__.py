@@ -1,4 +1,4 @@
-"""Mass posteriors of many clusters on one grid: summaries, samples, mixtures, likelihoods, recalibration."""
+"""Posteriors of many clusters: of the mass on one grid, and of several parameters as samples."""
 
 import lazy_loader
 

@@ -1,2 +1,3 @@
+from .joint import Posteriors as Posteriors
 from .posteriors import MassPosteriors as MassPosteriors
 from .recalibration import Recalibration as Recalibration

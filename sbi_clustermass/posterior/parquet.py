@@ -1,9 +1,10 @@
-"""The Parquet format of mass posteriors: one row per cluster, with grid and prior in the file's metadata.
+"""The Parquet formats of posteriors: one row per cluster, and what all clusters share in the file's metadata.
 
 Masses are log10_mass [dex]; `log_` is natural.
 """
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from jaxtyping import Float
 
 from clustermocks.io.atomic import replacing
 
-_FORMAT = b"sbi_clustermass.MassPosteriors/1"
+_MASSES, _SAMPLES = b"sbi_clustermass.MassPosteriors/1", b"sbi_clustermass.Posteriors/1"
 EPISTEMIC = "epistemic_std"
 
 
@@ -28,16 +29,61 @@ def write(
     leakage: float,
 ) -> None:
     """Write the columns, and log densities in float32; the file appears whole or not at all."""
-    values = pa.array(log_prob.ravel(), pa.float32())
-    table = pa.table({**columns, "log_prob": pa.FixedSizeListArray.from_arrays(values, grid.size)})
-    header = {b"format": _FORMAT, b"grid": grid.astype("<f8").tobytes()}
+    header = {b"format": _MASSES, b"grid": grid.astype("<f8").tobytes()}
     header |= {b"log_prior": log_prior.astype("<f8").tobytes(), b"leakage": str(leakage).encode()}
-    with replacing(path) as temporary:
-        pq.write_table(table.replace_schema_metadata(header), temporary, compression="zstd")
+    _write(path, {**columns, "log_prob": _lists(log_prob.astype(np.float32))}, header)
 
 
 def read(path: Path) -> dict[str, Any]:
     """Read a file of posteriors, as the arguments of `MassPosteriors.from_log_prob`."""
+    table, header = _read(path, _MASSES, "mass posteriors")
+    grid, log_prior = (np.frombuffer(header[key], "<f8") for key in (b"grid", b"log_prior"))
+    return {
+        "grid": grid,
+        "log_prob": _array(table["log_prob"]).astype(float),
+        "log_prior": log_prior,
+        "names": tuple(table["name"].to_pylist()),
+        "leakage": float(header.get(b"leakage", b"0")),
+        "epistemic_std": table[EPISTEMIC].to_numpy() if EPISTEMIC in table.column_names else None,
+    }
+
+
+def write_samples(
+    path: Path,
+    columns: Mapping[str, Any],
+    *,
+    support: Mapping[str, tuple[float, float]],
+    samples: Float[np.ndarray, "cluster sample parameter"],
+    log_prob: Float[np.ndarray, "cluster sample"] | None,
+) -> None:
+    """Write the columns, and those of the samples of each parameter; the file appears whole or not at all."""
+    drawn = {name: _lists(samples[..., i]) for i, name in enumerate(support)}
+    drawn |= {} if log_prob is None else {"log_prob": _lists(log_prob)}
+    _write(path, {**columns, **drawn}, {b"format": _SAMPLES, b"support": json.dumps(support).encode()})
+
+
+def read_samples(path: Path) -> dict[str, Any]:
+    """Read a file of samples, as the arguments of `Posteriors`."""
+    table, header = _read(path, _SAMPLES, "posteriors of several parameters")
+    support: dict[str, Sequence[float]] = json.loads(header[b"support"])
+    low, high = np.array(list(support.values()), float).reshape(-1, 2).T
+    return {
+        "parameters": tuple(support),
+        "samples": np.stack([_array(table[name]) for name in support], axis=-1),
+        "low": low,
+        "high": high,
+        "names": tuple(table["name"].to_pylist()),
+        "log_prob": _array(table["log_prob"]) if "log_prob" in table.column_names else None,
+        "redshift": table["redshift"].to_numpy() if "redshift" in table.column_names else None,
+    }
+
+
+def _write(path: Path, columns: Mapping[str, Any], header: Mapping[bytes, bytes]) -> None:
+    with replacing(path) as temporary:
+        pq.write_table(pa.table(dict(columns)).replace_schema_metadata(dict(header)), temporary, compression="zstd")
+
+
+def _read(path: Path, form: bytes, what: str) -> tuple[pa.Table, dict[bytes, bytes]]:
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file.")
     try:
@@ -45,15 +91,14 @@ def read(path: Path) -> dict[str, Any]:
     except (pa.ArrowInvalid, OSError) as error:
         raise ValueError(f"{path}: not a readable Parquet file, or damaged ({error}).") from error
     header = table.schema.metadata or {}
-    if header.get(b"format") != _FORMAT:
-        raise ValueError(f"{path}: a Parquet file, but not mass posteriors of a format this version reads.")
-    grid, log_prior = (np.frombuffer(header[key], "<f8") for key in (b"grid", b"log_prior"))
-    log_prob = table["log_prob"].combine_chunks().flatten().to_numpy().reshape(-1, grid.size)
-    return {
-        "grid": grid,
-        "log_prob": log_prob.astype(float),
-        "log_prior": log_prior,
-        "names": tuple(table["name"].to_pylist()),
-        "leakage": float(header.get(b"leakage", b"0")),
-        "epistemic_std": table[EPISTEMIC].to_numpy() if EPISTEMIC in table.column_names else None,
-    }
+    if header.get(b"format") != form:
+        raise ValueError(f"{path}: a Parquet file, but not {what} of a format this version reads.")
+    return table, header
+
+
+def _lists(values: Float[np.ndarray, "cluster n"]) -> pa.FixedSizeListArray:
+    return pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), values.shape[1])
+
+
+def _array(column: pa.ChunkedArray) -> Float[np.ndarray, "cluster n"]:
+    return column.combine_chunks().flatten().to_numpy().reshape(-1, column.type.list_size)

@@ -3,7 +3,7 @@
 Masses are M200c [h^-1 Msun] as log10_mass [dex], R comoving [h^-1 Mpc], v [km/s].
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -14,10 +14,12 @@ from matplotlib.figure import Figure
 
 from clustermocks import Catalogue
 from sbi_clustermass.embeddings import KDEImage
+from sbi_clustermass.posterior.joint import Posteriors
 from sbi_clustermass.posterior.posteriors import MassPosteriors
 from sbi_clustermass.posterior.prior import EffectivePrior
 from sbi_clustermass.report.content import Picture, Section, Table
-from sbi_clustermass.report.style import BLUE, GREY, MASS, ORANGE
+from sbi_clustermass.report.corner import corner_of_draws
+from sbi_clustermass.report.style import BLUE, GREY, LABELS, MASS, ORANGE
 
 _MASSES = 200  # of the curve of a prior
 _SHOWN = 20  # posteriors in a report's table
@@ -109,6 +111,19 @@ def _bands(top: Axes, bottom: Axes, posteriors: MassPosteriors, log10_true: np.n
             centre, lines[0.16] - base, lines[0.84] - base, color=BLUE, alpha=0.3, lw=0, label="mean 68 %"
         )
         axes.plot(centre, lines[0.5] - base, "*-", color=BLUE, lw=1, label="mean of the medians")
+
+
+def corner(posteriors: Posteriors, cluster: str | int, *, truth: Mapping[str, float] | None = None) -> Figure:
+    """Plot the joint posterior of one cluster: regions of 68 and 95 % for each pair of parameters, and histograms.
+
+    Args:
+        posteriors: Samples of several parameters.
+        cluster: Name or position of the cluster.
+        truth: True values of a mock cluster, by the parameter's name.
+    """
+    names = posteriors.parameters
+    labels = [LABELS.get(name, name.replace("_", " ")) for name in names]
+    return corner_of_draws(posteriors[cluster].samples[0].T, labels, [(truth or {}).get(name) for name in names])
 
 
 def prior_picture(prior: EffectivePrior) -> Figure:

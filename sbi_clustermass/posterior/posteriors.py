@@ -198,7 +198,7 @@ class MassPosteriors:
         Raises:
             ValueError: A level is not in [0, 1].
         """
-        levels = _checked_levels(level)
+        levels = checked_levels(level)
         wanted = np.broadcast_to(levels.ravel(), (len(self), levels.size))
         return tabulated.inverse_cdf(self.grid, self.prob, self.cdf, wanted).T.reshape(*levels.shape, len(self))
 
@@ -213,7 +213,7 @@ class MassPosteriors:
         Raises:
             ValueError: `level` is not in [0, 1].
         """
-        return hdr.highest_density(self.grid, self.prob, self.cdf, float(_checked_levels(level)))
+        return hdr.highest_density(self.grid, self.prob, self.cdf, float(checked_levels(level)))
 
     def hdr_level(self, log10_mass: ArrayLike) -> Float[np.ndarray, "cluster"]:
         """Level of the highest-density region on whose edge a mass lies [1]: uniform over clusters when calibrated.
@@ -299,7 +299,8 @@ class MassPosteriors:
         return cls.from_log_prob(**parquet.read(Path(path)))
 
 
-def _checked_levels(level: ArrayLike) -> Float[np.ndarray, "*level"]:
+def checked_levels(level: ArrayLike) -> Float[np.ndarray, "*level"]:
+    """Levels as an array; one that is not in [0, 1] is refused."""
     levels = np.asarray(level, float)
     bad = levels[~((levels >= 0) & (levels <= 1))]
     if bad.size:

@@ -231,13 +231,13 @@ def power_spectrum(wavenumber: ArrayLike, redshift: float, cosmology: Cosmology)
         return np.asarray(current.matterPowerSpectrum(np.asarray(wavenumber, float), redshift))
 
 
-def radius_200c(mass: ArrayLike, redshift: float, cosmology: Cosmology) -> Values:
+def radius_200c(mass: ArrayLike, redshift: ArrayLike, cosmology: Cosmology) -> Values:
     """Radius that holds 200 times the critical density, r200c [comoving h^-1 Mpc], for M200c [h^-1 Msun]."""
     critical = CRITICAL_DENSITY * (cosmology.hubble(redshift) / 100) ** 2
-    return (1 + redshift) * np.cbrt(3 * np.asarray(mass, float) / (800 * np.pi * critical))
+    return (1 + np.asarray(redshift, float)) * np.cbrt(3 * np.asarray(mass, float) / (800 * np.pi * critical))
 
 
-def virial_velocity(mass: ArrayLike, redshift: float, cosmology: Cosmology) -> Values:
+def virial_velocity(mass: ArrayLike, redshift: ArrayLike, cosmology: Cosmology) -> Values:
     r"""Circular velocity at r200c, $V_{200} = \sqrt{G M_{200c} / r_{200c}}$ [km/s] (Mo, Mao & White 1998, eq. 2).
 
     Example:
