@@ -23,6 +23,7 @@ _LOG_C, _EDGE = 0.1, 0.05  # steps of ln c_mass and edge between tabulated densi
 _DEPTH, _DEPTHS = 0.1, 111  # step and number of arccosh(edge / R): down to 3e-5 of the edge
 _SPEED, _SPEEDS, _SLOW = 0.06, 90, 0.2  # step and number of arcsinh(|v| / _SLOW V200): used up to 16.4 V200
 _NODES = 32  # of the integral along the line of sight
+_FEW = 1000  # galaxies
 
 
 class Tracers(NamedTuple):
@@ -166,6 +167,19 @@ class DensityTable(NamedTuple):
         smooth = map_coordinates(self.coefficients, np.minimum(where, limits), order=3, prefilter=False, mode="mirror")
         with np.errstate(divide="ignore"):
             return smooth + np.log(2 * depth)
+
+
+def log_density_at(tracers: Tracers, R: Values, v: Values) -> Values:
+    """Natural log of the density [edge^-2 V200^-1] of galaxies at R [edge] and v [V200]; -inf beyond the edge.
+
+    Up to a thousand galaxies are integrated one by one, which is exact and takes a hundredth of the time of a table
+    that is not remembered, as with an anisotropy that was never seen; more are looked up in a `DensityTable`.
+    """
+    if len(R) > _FEW:
+        return density_table(tracers)(R, v)
+    depth = np.arccosh(np.maximum(1 / np.maximum(R, 1e-12), 1))
+    with np.errstate(divide="ignore"):
+        return log_density(tracers, depth, v[:, None])[:, 0] + np.log(2 * depth)
 
 
 def density_table(tracers: Tracers) -> DensityTable:

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from scipy.special import logsumexp
 
 from clustermocks.catalogue.catalogue import Catalogue
-from clustermocks.haloes.jeans import Tracers, density_table, fraction_inside
+from clustermocks.haloes.jeans import Tracers, fraction_inside, log_density_at
 from clustermocks.spherical_jeans.galaxies import Hosts, JeansModel, hosts
 from clustermocks.spherical_jeans.poisson import cluster_sums, log_at_least, log_process
 
@@ -96,7 +96,7 @@ def _log_process(
     number, inside = float(model.mean_number(log10_mass)), _inside(model, halo, i)
     everywhere, expected = (number, number * inside) if model.richness == "mass" else (number / inside, number)
     R_vir = halo.edge[i] * halo.r_200c[i]
-    log_member = density_table(_tracers(model, halo, i))(galaxies.R_proj / R_vir, galaxies.v_los / halo.v_200[i])
+    log_member = log_density_at(_tracers(model, halo, i), galaxies.R_proj / R_vir, galaxies.v_los / halo.v_200[i])
     observation = model.observation
     volume = 2 * np.pi * observation.aperture**2 * observation.v_cut
     return log_process(

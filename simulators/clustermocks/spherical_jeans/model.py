@@ -123,8 +123,8 @@ class SphericalJeans:
 
         Returns:
             A row a cluster, a column a theta; -inf where a galaxy lies outside R_vir and there is no background. Good
-            to 2e-4 a galaxy within 4 standard deviations in velocity; an integral over scatter adds an error that its
-            tests bound.
+            to 2e-4 a galaxy within 4 standard deviations in velocity, to 1e-6 where there are up to 1000 galaxies in
+            all; an integral over scatter adds an error that its tests bound.
 
         Raises:
             ValueError: A parameter is out of range, a galaxy outside the cylinder or not finite, or the catalogue was

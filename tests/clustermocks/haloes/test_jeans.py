@@ -13,6 +13,7 @@ from clustermocks.haloes.jeans import (
     density_table,
     fraction_inside,
     log_density,
+    log_density_at,
     radial_dispersion,
 )
 
@@ -111,10 +112,23 @@ def test_tabulated_density_is_that_of_the_integral(c, edge, anisotropy, depth, v
     assert found == pytest.approx(exact, abs=1e-4 * 2.8 ** max(0.0, deviations - 3))
 
 
-def test_there_are_no_galaxies_beyond_the_edge():
-    table = density_table(Tracers(4.0, 2.6, 1.28, 0.0))
-    assert np.isneginf(table(np.array([1.0, 1.01, 3.0]), np.zeros(3))).all()
-    assert np.isfinite(table(np.array([0.0, 1e-9, 0.999]), np.array([0.0, 50.0, 3.0]))).all()
+@pytest.mark.parametrize("times", [1, 400])  # integrated one by one, or looked up
+def test_there_are_no_galaxies_beyond_the_edge(times):
+    def density(R, v):
+        return log_density_at(Tracers(4.0, 2.6, 1.28, 0.0), np.tile(R, times), np.tile(v, times))
+
+    assert np.isneginf(density([1.0, 1.01, 3.0], np.zeros(3))).all()
+    assert np.isfinite(density([0.0, 1e-9, 0.999], [0.0, 50.0, 3.0])).all()
+
+
+@pytest.mark.parametrize("anisotropy", ANISOTROPIES)
+def test_galaxies_that_are_integrated_one_by_one_have_the_density_of_those_looked_up(anisotropy):
+    tracers, rng = Tracers(6.1, 2.6, 1.31, anisotropy), np.random.default_rng(1)
+    R, v = rng.uniform(0.001, 1, 2000), rng.uniform(-1, 1, 2000)
+    few = np.concatenate([log_density_at(tracers, R[rows], v[rows]) for rows in (slice(0, 900), slice(900, 1800))])
+    many = log_density_at(tracers, R, v)[:1800]
+    np.testing.assert_allclose(few, many, atol=1e-3)  # a table is good to 2e-3 at six standard deviations
+    assert np.median(np.abs(few - many)) < 5e-5  # where most galaxies are
 
 
 @pytest.mark.parametrize("anisotropy", ANISOTROPIES)
