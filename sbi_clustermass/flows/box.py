@@ -49,9 +49,13 @@ class Boxed(DensityEstimator):
         return -self.log_prob(input.unsqueeze(0), condition)[0]
 
     def sample(self, sample_shape: torch.Size | tuple[int, ...], condition: Tensor) -> Tensor:
-        """Draw parameters, (*sample_shape, batch, theta), all inside the box."""
+        """Draw parameters, (*sample_shape, batch, theta), all inside the box; sbi's does not contain its upper end."""
         share = torch.special.ndtr(self.net.sample(torch.Size(sample_shape), condition).double())
-        return (self.low + (self.high - self.low) * share).to(self.low.dtype).clamp(self.low, self.high)
+        return (
+            (self.low + (self.high - self.low) * share)
+            .to(self.low.dtype)
+            .clamp(self.low, self.high.nextafter(self.low))
+        )
 
 
 def normal_coordinates(
@@ -100,6 +104,10 @@ class OnBox:
     def _ends(self) -> tuple[Tensor, Tensor]:
         return torch.tensor(self.low), torch.tensor(self.high)
 
-    def _boxed(self, network: EmbedOnce) -> EmbedOnce:
+    def _boxed(self, network: DensityEstimator) -> EmbedOnce:
+        if not isinstance(network, EmbedOnce):
+            raise TypeError(
+                f"a flow in a box needs an EmbedOnce network, got {type(network).__name__}; use truncated=False."
+            )
         inner = Boxed(network.net, *self._ends)
         return EmbedOnce(network.summary, network.embedding, inner, network.condition_shape)

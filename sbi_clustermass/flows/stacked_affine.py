@@ -22,7 +22,11 @@ class StackedAffine(BaseFlow):
 
     Block k maps u to (u - mu_k(x)) / sigma_k(x). Affine maps compose to an affine map, so the density of one parameter
     is N(mu_1 + s_1 mu_2 + s_1 s_2 mu_3, (s_1 s_2 s_3)^2) for three blocks, whatever their number: more blocks only
-    parametrise the same mean and width differently. For several parameters it is a product of independent Gaussians.
+    parametrise the same mean and width differently.
+
+    For several parameters it is a masked autoregressive flow of unmasked blocks (the paper's footnote 4): mu_ki and
+    sigma_ki are a network of its own for each parameter i, of the observation and of u_<i. Each parameter is a Gaussian
+    given those before it, whose mean and width may depend on these in any way; the first is a Gaussian.
 
     With several components the base is a mixture of Gaussians (the paper's footnote 3) whose weights, means and widths
     depend on the observation, and so is the density of one parameter. A base that is the same for all clusters would
@@ -32,10 +36,10 @@ class StackedAffine(BaseFlow):
 
     Attributes:
         blocks: Number of affine blocks [1].
-        hidden: Widths of each block's conditioner.
-        embedding: Maps an observation to the conditioner's input; deep-copied when built, two flows share no weights.
+        hidden: Widths of each network of a block.
+        embedding: Maps an observation to the networks' input; deep-copied when built, two flows share no weights.
         components: Number of Gaussians in the base [1]: 1 for the paper's N(0, 1).
-        activation: Activation between the conditioner's layers: tanh, as published, elu, gelu, relu or silu.
+        activation: Activation between the networks' layers: tanh, as published, elu, gelu, relu or silu.
     """
 
     name: ClassVar[str] = "stacked_affine"
@@ -51,15 +55,14 @@ class StackedAffine(BaseFlow):
 
         The parameters are standardised on the whole batch, the features on some 1000 to 2000 evenly spaced ones.
         """
-        from sbi_clustermass.flows.affine_flow import AffineFlow, Conditioner, coefficients
+        from sbi_clustermass.flows.affine_flow import AffineFlow, Conditioner, Layout
 
-        numbers = coefficients(theta.shape[1], self.blocks, self.components)
+        layout = Layout(theta.shape[1], self.blocks, self.hidden, self.components, self.activation)
 
         def head(features: Tensor, shared: int) -> nn.Module:
-            standard = StandardiseFeatures(features, shared=shared)
-            return Conditioner(standard, numbers, hidden=self.hidden, activation=self.activation)
+            return Conditioner(StandardiseFeatures(features, shared=shared), layout)
 
         def inner(theta: Tensor, features: Tensor) -> AffineFlow:
-            return AffineFlow(*mean_and_std(theta), blocks=self.blocks, components=self.components)
+            return AffineFlow(*mean_and_std(theta), layout)
 
         return assemble(self.embedding, theta, x, head=head, inner=inner)

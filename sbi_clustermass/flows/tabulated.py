@@ -1,4 +1,7 @@
-"""A density of one parameter as a table: its natural log at equidistant knots, straight lines between them."""
+"""Densities as tables: natural logs at equidistant knots, straight lines between them.
+
+Several parameters are a chain: the table of each is a network of the features and the parameters before it.
+"""
 
 from dataclasses import dataclass
 from typing import ClassVar, final
@@ -7,9 +10,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from sbi_clustermass.embeddings.conditions import CONDITIONED, PLAIN
 from sbi_clustermass.flows.base import SbiFlow, assemble
 from sbi_clustermass.flows.density_estimator import DensityEstimator
 from sbi_clustermass.flows.embed_once import EmbedOnce
+from sbi_clustermass.flows.mlp import ACTIVATIONS, mean_and_std, perceptron
 
 _TAIL = 30.0  # e-folds of the exponential tails that are counted, one per knot's distance: the rest is 1e-13
 _FLAT = 1e-3  # change of the log density over a piece, below which it is integrated as a straight line
@@ -18,48 +23,96 @@ _FLAT = 1e-3  # change of the log density over a piece, below which it is integr
 @final
 @dataclass(frozen=True, kw_only=True)
 class Tabulated(SbiFlow):
-    """Log density at knots, linear between them, with exponential tails; for one parameter only.
+    """Log density at knots, linear between them, with exponential tails.
 
     In one dimension, any density that the knots resolve. They span the parameters of the training set. Integrals are
-    in closed form. With an embedding that gives a log-likelihood on a grid of masses (`TrialMasses`, by its `range`),
-    that grid is the table and there is no trunk.
+    in closed form. For several parameters, each has such a density given those before it.
+
+    With an embedding that gives a log-likelihood on a grid of masses (`TrialMasses`, by its `range`), that grid is the
+    table of a single parameter and there is no trunk; for several parameters, or observations with further columns, the
+    grid's values are features like any others.
 
     Attributes:
         knots: Number of knots, unless the embedding brings its grid.
+        hidden_features: Width of the hidden layer from which the tables of further parameters are made.
     """
 
     name: ClassVar[str] = "tabulated"
 
     knots: int = 64
+    hidden_features: int = 128
 
     def __call__(self, theta: Float[Tensor, "batch theta"], x: Float[Tensor, "batch *event"]) -> EmbedOnce:
-        """Build an untrained flow, sized and standardised from one batch of pairs.
-
-        Raises:
-            ValueError: There is more than one parameter.
-        """
+        """Build an untrained flow, sized and standardised from one batch of pairs."""
         span = getattr(self.embedding, "range", None)
-        if span is None:
+        if span is None or theta.shape[1] > 1 or x.shape[-1] not in (PLAIN, CONDITIONED):
             return super().__call__(theta, x)
-        _check_one_column(theta)
 
         def inner(_: Tensor, features: Tensor) -> TabulatedEstimator:
             return TabulatedEstimator(torch.tensor(span), nn.Identity(), features.shape[1], features=features.shape[1])
 
         return assemble(self.embedding, theta, x, head=lambda *_: nn.Identity(), inner=inner)
 
-    def inner(self, theta: Tensor, features: Tensor) -> "TabulatedEstimator":
-        """A table between the least and the greatest parameter, its logs linear in the features."""
-        _check_one_column(theta)
-        ends = torch.stack([theta.min(), theta.max()])
-        return TabulatedEstimator(
-            ends, nn.Linear(features.shape[1], self.knots), self.knots, features=features.shape[1]
-        )
+    def inner(self, theta: Tensor, features: Tensor) -> DensityEstimator:
+        """A table for each parameter between its least and greatest value; the first's logs linear in the features."""
+        count, columns = features.shape[1], range(theta.shape[1])
+        networks = [self._network(count + i) if i else nn.Linear(count, self.knots) for i in columns]
+        tables = [
+            TabulatedEstimator(torch.stack([values.min(), values.max()]), network, self.knots, features=count + i)
+            for i, (values, network) in enumerate(zip(theta.T, networks, strict=True))
+        ]
+        return tables[0] if len(tables) == 1 else TableChain(tables, *mean_and_std(theta))
+
+    def _network(self, inputs: int) -> nn.Module:
+        return perceptron(inputs, self.hidden_features, self.knots, activation=ACTIVATIONS[self.activation])
 
 
-def _check_one_column(theta: Tensor) -> None:
-    if theta.shape[1] != 1:
-        raise ValueError(f"Tabulated: a table is of one parameter; found {theta.shape[1]}.")
+@final
+class TableChain(DensityEstimator):
+    """sbi's estimator of several parameters, each on a table given the features and the parameters before it."""
+
+    def __init__(
+        self, tables: list["TabulatedEstimator"], mean: Float[Tensor, " theta"], std: Float[Tensor, " theta"]
+    ) -> None:
+        super().__init__(nn.ModuleList(tables), torch.Size([len(tables)]), tables[0].condition_shape)
+        self.net: nn.ModuleList
+        self.register_buffer("mean", mean.clone())
+        self.register_buffer("std", std.clone())
+        self.mean: Tensor
+        self.std: Tensor
+
+    def log_prob(self, input: Tensor, condition: Tensor) -> Float[Tensor, "sample batch"]:
+        """Natural log density, (sample, batch)."""
+        first, *further = self._tables
+        total = first.log_prob(input[..., :1], condition)
+        for i, table in enumerate(further, 1):
+            total = total + table.log_prob(input[..., i : i + 1], self._given(input[..., :i], condition))
+        return total
+
+    def loss(self, input: Float[Tensor, "batch theta"], condition: Tensor) -> Float[Tensor, " batch"]:
+        """Negative natural log density of one set of parameters per condition."""
+        return -self.log_prob(input.unsqueeze(0), condition)[0]
+
+    def sample(self, sample_shape: torch.Size | tuple[int, ...], condition: Tensor) -> Tensor:
+        """Draw parameters, (*sample_shape, batch, theta), one after the other."""
+        first, *further = self._tables
+        shape = torch.Size(sample_shape)
+        drawn = first.sample(shape, condition)
+        for table in further:
+            rows = self._given(drawn, condition).flatten(0, -2)
+            drawn = torch.cat([drawn, table.sample((1,), rows)[0].reshape(*shape, len(condition), 1)], -1)
+        return drawn
+
+    @property
+    def _tables(self) -> list["TabulatedEstimator"]:
+        return [table for table in self.net if isinstance(table, TabulatedEstimator)]
+
+    def _given(self, before: Float[Tensor, "*batch before"], condition: Tensor) -> Float[Tensor, "*batch feature"]:
+        """Features, then the parameters before, in standard deviations from their mean."""
+        i = before.shape[-1]
+        batch = torch.broadcast_shapes(before.shape[:-1], condition.shape[:-1])
+        parts = condition, (before - self.mean[:i]) / self.std[:i]
+        return torch.cat([part.expand(*batch, -1) for part in parts], -1)
 
 
 @final

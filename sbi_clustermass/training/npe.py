@@ -7,18 +7,22 @@ import json
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import numpy as np
-from jaxtyping import Int
+import torch
+from jaxtyping import Float, Int
 from sbi.inference import NPE
+from sbi.inference.posteriors import DirectPosterior
 from sbi.neural_nets.estimators.base import ConditionalDensityEstimator
 from sbi.utils import BoxUniform
 from torch import Tensor
 
 from clustermocks.io.settings import to_json
-from sbi_clustermass.flows import StackedAffine
+from sbi_clustermass.flows import EmbedOnce, Flow, StackedAffine
+from sbi_clustermass.flows.box import Boxed, OnBox, in_box
 from sbi_clustermass.flows.device import resolve_device
+from sbi_clustermass.flows.exact_leakage import ExactLeakage
 from sbi_clustermass.training import (
     Checkpoint,
     DenseDataset,
@@ -35,7 +39,8 @@ from sbi_clustermass.training import (
 class ClusterNPE(NPE):
     """sbi's NPE with the training of Kodi Ramanah et al. 2020; everything else is sbi's.
 
-    No log folder is written. The truncated loss needs one round and a box prior (`mass_prior`).
+    No log folder is written. The truncated loss needs one round and a box prior (`mass_prior`). Over several parameters
+    it is the plain loss of the flow in the box (`OnBox`), which has no probability outside.
 
     Example:
         >>> inference = ClusterNPE(mass_prior(13.5, 15.3), density_estimator=StackedAffine())  # doctest: +SKIP
@@ -47,13 +52,13 @@ class ClusterNPE(NPE):
         """Prepare training.
 
         Args:
-            prior: Prior on theta, an sbi `BoxUniform` for the truncated loss.
+            prior: Prior on theta, an sbi `BoxUniform` for the truncated loss, of one parameter or several.
             density_estimator: Builder of the network, such as `StackedAffine()`, the default.
             device: Device; "auto" takes CUDA if available.
         """
         self.builder = StackedAffine() if density_estimator is None else density_estimator
         self.device = resolve_device(device)
-        self.support = _box(prior)
+        self.box = _box(prior)
         self.history = History()
         self.network: ConditionalDensityEstimator | None = None
         super().__init__(
@@ -89,30 +94,27 @@ class ClusterNPE(NPE):
                 call continues from it, to the same result; it is kept when training ends.
 
         Raises:
-            ValueError: `groups` does not match the simulations, the truncated loss has no box prior or more than one
-            parameter, or the checkpoint belongs to another training.
+            ValueError: `groups` or the number of parameters does not match the simulations, the truncated loss has no
+            box prior or one that excludes a simulation, or the checkpoint belongs to another training.
         """
         training = training or Training()
         theta, x, _ = self.get_simulations()
         groups = np.arange(len(theta)) if groups is None else np.asarray(groups)
         if len(groups) != len(theta):
             raise ValueError(f"{len(groups)} groups for {len(theta)} simulations.")
-        if training.truncated and self.support is None:
-            raise ValueError(
-                "the truncated loss needs a box prior over one parameter: use mass_prior(), or truncated=False."
-            )
+        builder, support = self._within_prior(theta) if training.truncated else (self.builder, None)
         dataset = DenseDataset(theta.to(self.device), x.to(self.device))
         data = TrainingData(dataset, split_by_group(groups, training))
         fitting = data.split.fitting
-        network = build_network(self.builder, dataset.theta[fitting], dataset.x[fitting], seed=training.seed)
+        network = build_network(builder, dataset.theta[fitting], dataset.x[fitting], seed=training.seed)
         network = network.to(self.device)
         self.history = fit(
             network,
             data,
-            support=self.support if training.truncated else None,
+            support=support,
             training=training,
             progress=progress,
-            checkpoint=None if checkpoint is None else _checkpoint(Path(checkpoint), self.builder, data, training),
+            checkpoint=None if checkpoint is None else _checkpoint(Path(checkpoint), builder, data, training),
         )
         self.network = network
         return network
@@ -120,13 +122,35 @@ class ClusterNPE(NPE):
     def build_posterior(self, density_estimator: ConditionalDensityEstimator | None = None, *args: Any, **options: Any):
         """sbi's `build_posterior` with the trained network; the arguments are sbi's.
 
+        A network that is normalised in the prior's box has no leakage, which sbi would estimate from samples.
+
         Raises:
             RuntimeError: No network has been trained.
         """
         network = density_estimator or self.network
         if network is None:
             raise RuntimeError("nothing to build a posterior from: call train() first.")
-        return super().build_posterior(network, *args, **options)
+        posterior = super().build_posterior(network, *args, **options)
+        if isinstance(network, EmbedOnce) and isinstance(network.net, Boxed) and isinstance(posterior, DirectPosterior):
+            return ExactLeakage.copy_of(posterior)
+        return posterior
+
+    def _within_prior(self, theta: Float[Tensor, "batch theta"]) -> tuple[Callable, tuple[float, float] | None]:
+        """The builder and the support of the truncated loss: of several parameters, the flow in the prior's box."""
+        if self.box is None:
+            raise ValueError("the truncated loss needs a box prior: use mass_prior(), BoxUniform, or truncated=False.")
+        low, high = self.box
+        if theta.shape[1] != len(low):
+            raise ValueError(f"theta has {theta.shape[1]} parameters, the prior {len(low)}.")
+        if len(low) == 1:
+            return self.builder, (low[0], high[0])
+        outside = ~in_box(theta, torch.tensor(low), torch.tensor(high))
+        if outside.any():
+            raise ValueError(
+                f"{int(outside.sum())} of {len(theta)} simulations lie outside the prior's box, the first with "
+                f"{theta[outside][0].tolist()}: the box is {list(low)} to {list(high)}. Widen the prior."
+            )
+        return self.builder if isinstance(self.builder, OnBox) else OnBox(cast(Flow, self.builder), low, high), None
 
 
 def _checkpoint(path: Path, builder: Callable, data: TrainingData, training: Training) -> Checkpoint:
@@ -151,10 +175,11 @@ class NullTracker:
     def flush(self) -> None: ...
 
 
-def _box(prior) -> tuple[float, float] | None:
-    if not isinstance(prior, BoxUniform) or prior.event_shape != (1,):
+def _box(prior) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+    """Lower and upper ends of a box prior."""
+    if not isinstance(prior, BoxUniform):
         return None
-    return float(prior.base_dist.low), float(prior.base_dist.high)
+    return tuple(prior.base_dist.low.tolist()), tuple(prior.base_dist.high.tolist())
 
 
 def _on_device(prior, device: str):

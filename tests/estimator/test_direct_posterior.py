@@ -16,9 +16,10 @@ FAILURE_RATE = 1e-3  # of each statistical test, had the seed not been fixed
 def calibrated():
     """A network whose density is exact, N(14.3 + .3 v, .2) truncated to 13.0 to 15.6, and observations."""
     from sbi_clustermass.flows import EmbedOnce
-    from sbi_clustermass.flows.affine_flow import AffineFlow
+    from sbi_clustermass.flows.affine_flow import AffineFlow, Layout
 
-    inner = AffineFlow(torch.tensor([14.3]), torch.tensor([1.0]), blocks=1)
+    layout = Layout(theta=1, blocks=1, hidden=(), components=1, activation="tanh")
+    inner = AffineFlow(torch.tensor([14.3]), torch.tensor([1.0]), layout)
     network = EmbedOnce(nn.Identity(), FirstVelocity(), inner, (1, 3))
     rng = torch.Generator().manual_seed(5)
     x = torch.zeros(300, 4, 3)

@@ -1,9 +1,12 @@
 """ClusterNPE: the paper's stopping rule, sbi's interface, the truncated loss against a closed form."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from sbi.inference import NPE
+from sbi.utils import BoxUniform
 from scipy import stats
 from torch import nn
 
@@ -201,8 +204,49 @@ def test_the_prior_goes_to_the_device_as_a_copy_and_only_a_box_is_a_box():
     assert moved is not prior  # BoxUniform.to would have moved this one and returned None
     assert float(moved.base_dist.low) == float(prior.base_dist.low) == LOW
     log_uniform = TransformedDistribution(Uniform(torch.zeros(1), torch.ones(1)), ExpTransform())
-    assert _box(prior) == (LOW, HIGH)
+    assert _box(prior) == ((LOW,), (HIGH,))
     assert _box(Independent(log_uniform, 1)) is None
+
+
+def two_parameters() -> tuple[BoxUniform, torch.Tensor, torch.Tensor]:
+    """A box prior of masses and concentrations, and pairs of these with an observation of the mass."""
+    prior = BoxUniform(torch.tensor([LOW, 0.3]), torch.tensor([HIGH, 1.1]))
+    mass, x = noisy_masses(400, 1)
+    return prior, torch.cat([mass, 0.3 + 0.8 * torch.rand(400, 1, generator=torch.Generator().manual_seed(1))], 1), x
+
+
+def test_over_several_parameters_the_truncated_loss_is_the_flow_in_the_prior():
+    prior, theta, x = two_parameters()
+    inference = ClusterNPE(prior, density_estimator=FLOW, device="cpu").append_simulations(theta, x)
+    network = inference.train(quick_in_a_box())
+    assert (network.log_prob(torch.tensor([[14.0, 1.2], [12.9, 0.5]])[:, None], x[:1]) == -torch.inf).all()
+    posterior = inference.build_posterior()
+    inside = torch.tensor([[14.0, 0.7], [13.1, 1.0]])
+    found = posterior.log_prob(inside, x=x[:1])  # normalised by sbi's leakage correction
+    torch.testing.assert_close(found, network.log_prob(inside[:, None], x[:1])[:, 0], rtol=0, atol=1e-6)
+    assert posterior.leakage_correction(x[:3]).tolist() == [1, 1, 1]
+    plain = ClusterNPE(prior, density_estimator=FLOW, device="cpu").append_simulations(theta, x)
+    leaking = plain.train(replace(quick_in_a_box(), truncated=False))
+    assert leaking.log_prob(torch.tensor([[14.0, 1.2]])[:, None], x[:1]).isfinite().all()
+
+
+def quick_in_a_box() -> Training:
+    return Training(learning_rate=1e-2, batch_size=200, max_updates=20, seed=1)
+
+
+def test_what_does_not_fit_the_prior_is_refused_in_one_message():
+    prior, theta, x = two_parameters()
+    for wrong, message in (
+        (torch.cat([theta, theta], 1), "theta has 4 parameters, the prior 2"),
+        (theta + 0.5, "Widen"),
+    ):
+        inference = ClusterNPE(prior, density_estimator=FLOW, device="cpu").append_simulations(wrong, x)
+        with pytest.raises(ValueError, match=message):
+            inference.train(quick_in_a_box())
+    normal = torch.distributions.Independent(torch.distributions.Normal(torch.zeros(2), torch.ones(2)), 1)
+    inference = ClusterNPE(normal, density_estimator=FLOW, device="cpu").append_simulations(theta, x)
+    with pytest.raises(ValueError, match="needs a box prior"):
+        inference.train(quick_in_a_box())
 
 
 @pytest.mark.parametrize(
