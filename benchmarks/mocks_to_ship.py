@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Int
 
 from clustermocks import Catalogue, FlatMasses, HaloMassFunction, PhysicsPrior, SurveyPrior
+from clustermocks.mocks.chunk import DRAW
 from sbi_clustermass.tailored.choices import MASSES as FLAT
 from sbi_clustermass.tailored.survey import MODEL, SURVEYS
 
@@ -25,4 +26,4 @@ def drawn(
 
 def survey_of(mocks: Catalogue) -> Int[np.ndarray, "cluster"]:
     """Number of the survey of each cluster: those of one share its draws, and may be wrong together."""
-    return np.unique(mocks.column("tracer_density"), return_inverse=True)[1]
+    return mocks.column(DRAW)

@@ -10,16 +10,20 @@ from dataclasses import dataclass, fields
 from math import isfinite
 from pathlib import Path
 from re import fullmatch
-from typing import Any, TypeVar, final
+from typing import TYPE_CHECKING, Any, Self, TypeVar, final
 
 from clustermocks import Cosmology, Observation
+from clustermocks.catalogue.parameters import MASS, PARAMETERS
 from clustermocks.io.settings import from_json, installed_version, to_json
 from sbi_clustermass.embeddings.conditions import CONDITIONED, PLAIN
 from sbi_clustermass.estimator.provenance import Provenance
 from sbi_clustermass.estimator.text_provenance import estimator_provenance_from_text
 from sbi_clustermass.posterior import Recalibration
 from sbi_clustermass.posterior.prior import EffectivePrior
-from sbi_clustermass.training import History
+from sbi_clustermass.training import History, Training
+
+if TYPE_CHECKING:
+    from sbi_clustermass.estimator.given_mass import GivenMass
 
 FORMAT = 3
 _TEXT_PROVENANCE = 2  # the format in which provenance is text
@@ -29,8 +33,43 @@ _MASSES = (5.0, 20.0)  # log10 [h^-1 Msun]: from the halo of a dwarf galaxy to f
 _MOST = 100_000  # galaxies of a cluster
 _STEEPEST = 100.0  # coefficient of the log prior, beyond which its exponential overflows
 _LARGEST_WHOLE = 2**63
+_FAR = 100.0  # ends of a parameter's support
 
 T = TypeVar("T")
+
+
+@final
+@dataclass(frozen=True)
+class GivenMassCard:
+    """Description of the network of further parameters given the mass; its flow is that of the mass.
+
+    Attributes:
+        parameters: Names of the parameters.
+        low: Lower end of each one's support.
+        high: Upper end.
+        training: Settings of the training.
+        history: History of the training.
+        sha256: Checksum of the file of weights.
+    """
+
+    parameters: tuple[str, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    training: Training
+    history: History
+    sha256: str
+
+    def __post_init__(self) -> None:
+        ends = list(zip(self.low, self.high, strict=True))
+        known = set(self.parameters) <= PARAMETERS.keys() - {MASS}
+        if not known or len(set(self.parameters)) != len(ends) or not all(-_FAR < a < b < _FAR for a, b in ends):
+            raise ValueError(f"it needs the names of parameters and ends that rise, found {self.parameters} in {ends}")
+
+    @classmethod
+    def from_part(cls, part: "GivenMass", sha256: str) -> Self:
+        """Describe a part of an estimator, whose weights have this checksum."""
+        shared = (each.name for each in fields(cls) if each.name != "sha256")
+        return cls(**{name: getattr(part, name) for name in shared}, sha256=sha256)
 
 
 @final
@@ -51,6 +90,7 @@ class Card:
         weights_sha256: Checksum of the file of weights.
         alarm_sha256: Checksum of the file of the alarm; None where there is none.
         recalibration: Map that corrects the widths of posteriors; None where there is none.
+        given_mass: Description of the network of further parameters; None where there is none.
     """
 
     flow: Mapping[str, Any]
@@ -64,6 +104,7 @@ class Card:
     weights_sha256: str = ""
     alarm_sha256: str | None = None
     recalibration: Recalibration | None = None
+    given_mass: GivenMassCard | None = None
 
 
 def write_card(card: Card, path: Path) -> None:
@@ -203,6 +244,14 @@ def _history(value: object) -> History:
     return history
 
 
+def _given_mass(value: object) -> GivenMassCard:
+    if not isinstance(value, dict):
+        raise ValueError(f"it needs fields, found {_shown(value)}")
+    _checksum(value.get("sha256"))
+    _history(value.get("history"))
+    return _dataclass(GivenMassCard, value)
+
+
 def _text_provenance(value: object) -> Provenance:
     return estimator_provenance_from_text(from_json(dict[str, str], value))
 
@@ -227,6 +276,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
 _OPTIONAL: dict[str, Callable[[Any], Any]] = {
     "alarm_sha256": _checksum,
     "recalibration": lambda value: _dataclass(Recalibration, value),
+    "given_mass": lambda value: _given_mass(value),
 }
 
 

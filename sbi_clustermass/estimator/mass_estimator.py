@@ -1,7 +1,8 @@
 """A trained flow together with its prior, observation settings, training range and provenance.
 
 Masses are M200c [h^-1 Msun] as log10_mass [dex]. A saved estimator is a folder with `estimator.json`,
-`estimator.safetensors` and, if it has an alarm, `alarm.safetensors`.
+`estimator.safetensors` and, if it has an alarm or infers more than the mass, `alarm.safetensors` and
+`given_mass.safetensors`.
 """
 
 from dataclasses import dataclass, replace
@@ -13,6 +14,7 @@ import numpy as np
 from jaxtyping import Float
 
 from clustermocks import Catalogue, Cosmology, Observation
+from clustermocks.catalogue.parameters import MASS
 from sbi_clustermass.estimator import storage
 from sbi_clustermass.estimator.config import Card
 from sbi_clustermass.estimator.provenance import Provenance
@@ -23,13 +25,14 @@ from sbi_clustermass.flows.density_estimator import takes_conditions
 from sbi_clustermass.flows.device import resolve_device
 from sbi_clustermass.flows.ensemble import Ensemble
 from sbi_clustermass.flows.evaluation import leakage_of, log_prob_and_spread
-from sbi_clustermass.posterior import MassPosteriors, Recalibration
+from sbi_clustermass.posterior import MassPosteriors, Posteriors, Recalibration
 from sbi_clustermass.posterior.prior import EffectivePrior
 from sbi_clustermass.training import History
 
 if TYPE_CHECKING:
     from sbi.inference.posteriors import DirectPosterior
 
+    from sbi_clustermass.estimator.given_mass import GivenMass
     from sbi_clustermass.estimator.misspecification.alarm import Alarm
 
 _GRID = 256
@@ -56,6 +59,7 @@ class MassEstimator:
         provenance: Settings, seeds and software versions of the mocks and the training.
         alarm: Test of whether a cluster resembles the mocks; None if `with_alarm` was not called.
         recalibration: Correction of the widths of the posteriors; None if `recalibrated` was not called.
+        given_mass: Density of further parameters given the mass; None if the mass alone is inferred.
 
     Example:
         >>> estimator = train(mocks, seed=1)  # doctest: +SKIP
@@ -73,12 +77,14 @@ class MassEstimator:
     provenance: Provenance
     alarm: "Alarm | None" = None
     recalibration: Recalibration | None = None
+    given_mass: "GivenMass | None" = None
 
     def __repr__(self) -> str:
         clusters = self.provenance.training_clusters or "?"
         masses = f"log10_mass {self.prior.low} to {self.prior.high}"
         members = f"{len(self.histories)} x " if len(self.histories) > 1 else ""
-        return f"MassEstimator({members}{self.flow.name}, {clusters} training clusters, {masses})"
+        further = "".join(f", {name}" for name in self.parameters[1:])
+        return f"MassEstimator({members}{self.flow.name}, {clusters} training clusters, {masses}{further})"
 
     @property
     def history(self) -> History:
@@ -86,11 +92,16 @@ class MassEstimator:
         return self.histories[0]
 
     @property
+    def parameters(self) -> tuple[str, ...]:
+        """Names of what is inferred, the mass first."""
+        return (MASS, *(() if self.given_mass is None else self.given_mass.parameters))
+
+    @property
     def members(self) -> tuple[Self, ...]:
-        """Each network of an ensemble as an estimator of its own, without alarm and recalibration."""
+        """Each network of an ensemble as an estimator of its own of the mass, without alarm and recalibration."""
         networks = self.network.members if isinstance(self.network, Ensemble) else [self.network]
         pairs = zip(networks, self.histories, strict=True)
-        own = replace(self, alarm=None, recalibration=None)
+        own = replace(self, alarm=None, recalibration=None, given_mass=None)
         return tuple(replace(own, network=network, histories=(history,)) for network, history in pairs)
 
     @property
@@ -153,7 +164,9 @@ class MassEstimator:
         return replace(self, recalibration=recalibration, provenance=provenance)
 
     def to(self, device: str) -> Self:
-        """Move the network to a device, in place; "auto" takes CUDA if it is available."""
+        """Move the networks to a device, in place; "auto" takes CUDA if it is available."""
+        if self.given_mass is not None:
+            self.given_mass.network.to(resolve_device(device))
         return replace(self, network=self.network.to(resolve_device(device)))
 
     def posterior(self, catalogue: Catalogue, *, grid: Float[np.ndarray, "mass"] | None = None) -> MassPosteriors:
@@ -188,6 +201,46 @@ class MassEstimator:
         if self.recalibration is not None:
             found = self.recalibration.apply(found)
         return replace(found, epistemic_std=spread)
+
+    def joint(self, catalogue: Catalogue, n: int = 1000, *, seed: int) -> Posteriors:
+        """Draw all parameters of every cluster: masses from `posterior`, the others given the mass.
+
+        Masses are stratified, one from each nth part of the posterior, in random order.
+
+        Args:
+            catalogue: Mock or observed clusters.
+            n: Number of draws of each cluster.
+            seed: Seed of the draws.
+
+        Raises:
+            ValueError: The estimator infers the mass alone, or `posterior` refuses the catalogue.
+        """
+        return self._given_mass().joint(self.posterior(catalogue), catalogue, n, seed=seed)
+
+    def log_prob(
+        self, catalogue: Catalogue, theta: Float[np.ndarray, "cluster parameter"]
+    ) -> Float[np.ndarray, "cluster"]:
+        """Natural log of each cluster's joint posterior density at one set of `parameters`; -inf outside the support.
+
+        Raises:
+            ValueError: The estimator infers the mass alone, theta has another shape, or `posterior` refuses the
+                catalogue.
+        """
+        further = self._given_mass()
+        if theta.shape != (len(catalogue), len(self.parameters)):
+            raise ValueError(
+                f"theta is (cluster, parameter) for {self.parameters}, {len(catalogue)} clusters; found {theta.shape}."
+            )
+        of_mass = self.posterior(catalogue).log_prob_at(theta[:, 0])
+        return of_mass + further.log_prob(catalogue, theta[:, :1], theta[:, None, 1:])[:, 0]
+
+    def _given_mass(self) -> "GivenMass":
+        if self.given_mass is None:
+            raise ValueError(
+                "this estimator infers the mass alone.\n"
+                "  try:    train(mocks, parameters=('log10_mass', 'log10_c200c', 'beta'))"
+            )
+        return self.given_mass
 
     def epistemic_std(self, catalogue: Catalogue) -> Float[np.ndarray, "cluster"]:
         """Standard deviation between the members' posterior means [dex], which a larger training set would reduce.
@@ -289,7 +342,7 @@ class MassEstimator:
         shape = (self.network.condition_shape[0], self.network.condition_shape[1])
         shared = {name: getattr(self, name) for name in _IN_CARD}
         card = Card(flow=self.flow.config(), condition_shape=shape, **shared)
-        storage.save(Path(folder), card, self.network, self.alarm)
+        storage.save(Path(folder), card, self.network, self.alarm, self.given_mass)
 
     @classmethod
     def load(cls, folder: str | Path, *, device: str = "auto") -> Self:
@@ -303,9 +356,9 @@ class MassEstimator:
             FileNotFoundError: The folder or a file in it is missing.
             ValueError: A file is damaged, truncated or of another kind, or the files do not belong together.
         """
-        card, flow, network, alarm = storage.load(Path(folder))
+        card, flow, network, alarm, given_mass = storage.load(Path(folder))
         shared = {name: getattr(card, name) for name in _IN_CARD}
-        return cls(network=network, flow=flow, alarm=alarm, **shared).to(device)
+        return cls(network=network, flow=flow, alarm=alarm, given_mass=given_mass, **shared).to(device)
 
 
 def _graded(unlike: tuple[str, ...]) -> tuple[Reason, ...]:

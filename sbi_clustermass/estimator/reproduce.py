@@ -7,10 +7,11 @@ from shlex import quote
 from typing import TYPE_CHECKING
 
 from clustermocks import Observation
+from clustermocks.catalogue.parameters import MASS
 from sbi_clustermass.estimator.training_options import TrainingOptions
 from sbi_clustermass.estimator.training_run import flow_for, training_for
 from sbi_clustermass.training import Training
-from sbi_clustermass.training.defaults import default_training
+from sbi_clustermass.training.defaults import default_training, further_training
 
 if TYPE_CHECKING:
     from sbi_clustermass.estimator.mass_estimator import MassEstimator
@@ -25,7 +26,9 @@ mocks = Catalogue.from_parquet({mocks!r}){view}
     {flow}
 )
 training = {training}
-estimator = train(mocks, flow=flow, training=training, support={support}, mirror={mirror}, members={members})
+estimator = train(
+    mocks, flow=flow, training=training, support={support}, mirror={mirror}, members={members}{further}
+)
 estimator{alarm}.save({out!r})
 END"""
 _HELD_OUT = """from sbi_clustermass.estimator.training_run import split_held_out
@@ -66,6 +69,7 @@ def _nearest_options(estimator: "MassEstimator", training: Training) -> Training
     return TrainingOptions(
         flow=estimator.flow.name,
         embedding=str(config["name"]) if isinstance(config, dict) else "",
+        parameters=estimator.parameters,
         richness=estimator.counts_galaxies,
         members=None if len(estimator.histories) == 1 else len(estimator.histories),
         completeness=None if completeness == 1 else completeness,
@@ -85,6 +89,9 @@ def _is_equivalent(options: TrainingOptions, estimator: "MassEstimator", trainin
         recentred = estimator.provenance.mocks.settings.get("recentre") is not False
         augmentation = repeated.augmentation.within(estimator.observation, recentred=recentred)
         repeated = replace(repeated, augmentation=augmentation)
+    further = estimator.given_mass
+    if further is not None and further.training != further_training(training):
+        return False
     same = flow_for(options).config() == estimator.flow.config() and repeated == training
     return same and estimator.provenance.mirror
 
@@ -93,6 +100,8 @@ def _command(options: TrainingOptions, mocks: str, out: str) -> Iterator[str]:
     """Yield the parts of the command, without options that have their default."""
     yield f"clustermass train {quote(mocks)} --out {quote(out)} --flow {options.flow} --embedding {options.embedding}"
     default = TrainingOptions()
+    if options.parameters != default.parameters:
+        yield f"--parameters {','.join(options.parameters)}"
     for name in ("members", "completeness", "velocity_error", "learning_rate", "patience", "max_updates", "alarm"):
         if getattr(options, name) != getattr(default, name):
             yield f"--{name.replace('_', '-')} {getattr(options, name)}"
@@ -115,8 +124,25 @@ def _script(estimator: "MassEstimator", training: Training, mocks: str, out: str
         view=(".pure()" if pure else "") + cut,
         flow=estimator.flow.config(),
         training=training,
-        support=estimator.support,
+        support=_supports(estimator),
+        further=_further(estimator),
         mirror=estimator.provenance.mirror,
         members=len(estimator.histories),
         out=str(Path(out)),
     )
+
+
+def _supports(estimator: "MassEstimator") -> object:
+    """Ends of the mass' support, or of each parameter's by its name."""
+    further = estimator.given_mass
+    if further is None:
+        return estimator.support
+    ends = zip(further.parameters, zip(further.low, further.high, strict=True), strict=True)
+    return {MASS: estimator.support, **dict(ends)}
+
+
+def _further(estimator: "MassEstimator") -> str:
+    """Arguments of `train` for the parameters besides the mass."""
+    if estimator.given_mass is None:
+        return ""
+    return f", parameters={estimator.parameters}, further={estimator.given_mass.training}"

@@ -4,9 +4,10 @@ Files may come from strangers: the description is checked field by field, the ne
 and each file's checksum and numbers are checked.
 """
 
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -15,33 +16,46 @@ from safetensors.numpy import load_file as load_arrays, save_file as save_arrays
 from safetensors.torch import load_model, save_model
 
 from clustermocks.io.atomic import replacing, sha256_of
-from sbi_clustermass.estimator.config import Card, damaged, read_card, write_card
+from sbi_clustermass.estimator.config import Card, GivenMassCard, damaged, read_card, write_card
 from sbi_clustermass.estimator.weights_header import WeightsHeader, check_sizes, parameters_within
 from sbi_clustermass.flows import EmbedOnce, flow_from_config
 from sbi_clustermass.flows.ensemble import Ensemble
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sbi_clustermass.estimator.given_mass import GivenMass
     from sbi_clustermass.estimator.misspecification.alarm import Alarm
     from sbi_clustermass.flows import Flow
 
 WEIGHTS, ALARM, CARD = "estimator.safetensors", "alarm.safetensors", "estimator.json"
+GIVEN_MASS = "given_mass.safetensors"
+Network = TypeVar("Network", bound=EmbedOnce | Ensemble)
 _BELONGS_TO = "weights_sha256"  # in the alarm's header
 
 
-def save(folder: Path, card: Card, network: EmbedOnce | Ensemble, alarm: "Alarm | None") -> None:
+def save(
+    folder: Path, card: Card, network: EmbedOnce | Ensemble, alarm: "Alarm | None", given_mass: "GivenMass | None"
+) -> None:
     """Write all files or none. The card holds the checksums of the others and is put in place last."""
-    with replacing(folder / CARD) as described, replacing(folder / WEIGHTS) as weights:
+    with ExitStack() as files:
+        described = files.enter_context(replacing(folder / CARD))
+        weights = files.enter_context(replacing(folder / WEIGHTS))
         save_model(network, str(weights))
         card = replace(card, weights_sha256=sha256_of(weights))
-        if alarm is None:
-            write_card(card, described)
-        else:
-            with replacing(folder / ALARM) as path:  # safetensors writes raw memory, which must be contiguous
-                arrays = {name: np.ascontiguousarray(array) for name, array in alarm.to_arrays().items()}
-                save_arrays(arrays, str(path), metadata={_BELONGS_TO: card.weights_sha256})
-                write_card(replace(card, alarm_sha256=sha256_of(path)), described)
-    if alarm is None:
-        (folder / ALARM).unlink(missing_ok=True)  # of an estimator that was saved here before
+        if alarm is not None:  # safetensors writes raw memory, which must be contiguous
+            path = files.enter_context(replacing(folder / ALARM))
+            arrays = {name: np.ascontiguousarray(array) for name, array in alarm.to_arrays().items()}
+            save_arrays(arrays, str(path), metadata={_BELONGS_TO: card.weights_sha256})
+            card = replace(card, alarm_sha256=sha256_of(path))
+        if given_mass is not None:
+            path = files.enter_context(replacing(folder / GIVEN_MASS))
+            save_model(given_mass.network, str(path))
+            card = replace(card, given_mass=GivenMassCard.from_part(given_mass, sha256_of(path)))
+        write_card(card, described)
+    for name, part in ((ALARM, alarm), (GIVEN_MASS, given_mass)):
+        if part is None:
+            (folder / name).unlink(missing_ok=True)  # of an estimator that was saved here before
 
 
 class Stored(NamedTuple):
@@ -51,6 +65,7 @@ class Stored(NamedTuple):
     flow: "Flow"
     network: EmbedOnce | Ensemble
     alarm: "Alarm | None"
+    given_mass: "GivenMass | None"
 
 
 def load(folder: Path) -> Stored:
@@ -58,7 +73,7 @@ def load(folder: Path) -> Stored:
     _check_files(folder)
     card = read_card(folder / CARD)
     _check_checksum(folder / WEIGHTS, card.weights_sha256)
-    return Stored(card, *_network(folder, card), _alarm(folder / ALARM, card))
+    return Stored(card, *_network(folder, card), _alarm(folder / ALARM, card), _given_mass(folder, card))
 
 
 def _check_files(folder: Path) -> None:
@@ -71,27 +86,51 @@ def _check_files(folder: Path) -> None:
 
 def _network(folder: Path, card: Card) -> tuple["Flow", EmbedOnce | Ensemble]:
     """Build the network and load its weights."""
-    path = folder / WEIGHTS
+
+    def build(flow: "Flow") -> EmbedOnce | Ensemble:
+        networks = [flow.template(condition_shape=card.condition_shape) for _ in card.histories]
+        return networks[0] if len(networks) == 1 else Ensemble(networks, (card.prior.low, card.prior.high))
+
+    return _loaded(folder, WEIGHTS, card, build)
+
+
+def _given_mass(folder: Path, card: Card) -> "GivenMass | None":
+    """Read the network of further parameters; None for an estimator of the mass alone."""
+    from sbi_clustermass.estimator.given_mass import GivenMass
+    from sbi_clustermass.flows.box import OnBox
+
+    described, (galaxies, columns) = card.given_mass, card.condition_shape
+    if described is None:
+        return None
+    _check_part(folder / GIVEN_MASS, described.sha256)
+    _, network = _loaded(
+        folder,
+        GIVEN_MASS,
+        card,
+        lambda flow: OnBox(flow, described.low, described.high).template((galaxies, columns + 1)),
+    )
+    return GivenMass(
+        network, described.parameters, described.low, described.high, described.training, described.history
+    )
+
+
+def _loaded(folder: Path, name: str, card: Card, build: "Callable[[Flow], Network]") -> "tuple[Flow, Network]":
+    """Build a network of the card's flow, no larger than its weights, and load these."""
+    path = folder / name
     with damaged(path, "holds no weights"):
         header = WeightsHeader.from_file(path)
     with damaged(folder / CARD, "its network cannot be built"):
-        flow, network = _template(card, header)
+        if len(card.histories) > header.tensors:
+            raise ValueError(f"{len(card.histories)} members, where the weights are {header.tensors} tensors")
+        check_sizes(card.flow, header)
+        with torch.random.fork_rng(devices=[]), parameters_within(header):
+            flow = flow_from_config(card.flow)
+            network = build(flow)
     with damaged(path, f"these weights do not fit the network that {CARD} describes"):
         load_model(network, str(path))
     if not all(tensor.isfinite().all() for tensor in network.state_dict().values()):
         raise ValueError(f"{path}: a weight is not a finite number; the file is damaged.")
     return flow, network.eval()
-
-
-def _template(card: Card, header: WeightsHeader) -> tuple["Flow", EmbedOnce | Ensemble]:
-    """Build the network without its weights."""
-    if len(card.histories) > header.tensors:
-        raise ValueError(f"{len(card.histories)} members, where the weights are {header.tensors} tensors")
-    check_sizes(card.flow, header)
-    with torch.random.fork_rng(devices=[]), parameters_within(header):
-        flow = flow_from_config(card.flow)
-        networks = [flow.template(condition_shape=card.condition_shape) for _ in card.histories]
-    return flow, networks[0] if len(networks) == 1 else Ensemble(networks, (card.prior.low, card.prior.high))
 
 
 def _alarm(path: Path, card: Card) -> "Alarm | None":
@@ -100,15 +139,19 @@ def _alarm(path: Path, card: Card) -> "Alarm | None":
 
     if card.alarm_sha256 is None:
         return None
-    if not path.is_file():
-        raise FileNotFoundError(f"{path.parent}: no {path.name} in it, which {CARD} names. Copy the folder again.")
-    _check_checksum(path, card.alarm_sha256)
+    _check_part(path, card.alarm_sha256)
     with damaged(path, "holds no alarm"):
         with safe_open(str(path), framework="np") as file:
             weights = (file.metadata() or {}).get(_BELONGS_TO, card.weights_sha256)  # absent from older files
         if weights != card.weights_sha256:
             raise ValueError("it was learnt with other weights")
         return Alarm.from_arrays(load_arrays(str(path)))
+
+
+def _check_part(path: Path, checksum: str) -> None:
+    if not path.is_file():
+        raise FileNotFoundError(f"{path.parent}: no {path.name} in it, which {CARD} names. Copy the folder again.")
+    _check_checksum(path, checksum)
 
 
 def _check_checksum(path: Path, checksum: str) -> None:

@@ -3,13 +3,16 @@
 Masses are M200c [h^-1 Msun] as log10_mass [dex].
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from clustermocks import Catalogue
+from clustermocks.catalogue.parameters import MASS, PARAMETERS
+from clustermocks.io.registry import lookup
 from clustermocks.io.settings import installed_version
 from sbi_clustermass.embeddings import TrialMasses
+from sbi_clustermass.estimator.given_mass import train_given_mass
 from sbi_clustermass.estimator.mass_estimator import MassEstimator
 from sbi_clustermass.estimator.provenance import Provenance
 from sbi_clustermass.flows import Flow, StackedAffine
@@ -17,10 +20,11 @@ from sbi_clustermass.flows.device import resolve_device
 from sbi_clustermass.flows.ensemble import Ensemble
 from sbi_clustermass.posterior.prior import fit_effective_prior
 from sbi_clustermass.training import Progress, Training
-from sbi_clustermass.training.defaults import default_training
+from sbi_clustermass.training.defaults import default_training, further_training
 from sbi_clustermass.training.ensemble_training import train_members
 from sbi_clustermass.training.training_set import TrainingSet, warn_of_counts, warn_of_gaps, working_storage
 
+Support = tuple[float, float]
 _PACKAGES = ("sbi-clustermass", "sbi", "torch", "nflows")
 
 
@@ -28,8 +32,10 @@ def train(
     catalogue: Catalogue | Iterable[Catalogue],
     *,
     flow: Flow | None = None,
-    support: tuple[float, float] | None = None,
+    parameters: Sequence[str] = (MASS,),
+    support: Support | Mapping[str, Support] | None = None,
     training: Training | None = None,
+    further: Training | None = None,
     mirror: bool = True,
     members: int = 1,
     conditions: bool | None = None,
@@ -47,9 +53,14 @@ def train(
             are read one at a time into memory-mapped files, which are removed at the end; the result is the same. All
             lines of sight through a host halo stay on one side of the validation split.
         flow: Architecture, `StackedAffine()` by default.
+        parameters: What is inferred: "log10_mass" and, behind it, "log10_c200c" (concentration of the mass [dex]) and
+            "beta" (velocity anisotropy [1]). Further parameters get a network of the same flow, which is told the mass
+            (`MassEstimator.joint`); the mass is inferred as without them. Their prior is that of the mocks.
         support: Lowest and highest log10 mass of the prior [dex]; by default the range of the attempted masses,
-            rounded outwards to .01.
+            rounded outwards to .01. Or the two ends of each parameter, by its name.
         training: Settings of the training; by default those that suit the embedding (`default_training`).
+        further: Settings of the training of the parameters besides the mass; by default
+            `further_training`.
         mirror: Whether every cluster is shown a second time with reversed velocities, which are as likely. An
             augmentation has a `mirror` of its own instead.
         members: Number of networks, which make an ensemble; they differ in the seeds of weights, split and batches.
@@ -62,21 +73,23 @@ def train(
         progress: Called at every validation.
 
     Raises:
-        ValueError: The catalogue has no masses or fewer than 100 clusters inside the support, `members` is below 1, or
-            the checkpoint is of another training.
+        ValueError: The catalogue has no masses or fewer than 100 clusters inside the support, does not hold a
+            parameter, or has it outside its support; `members` is below 1, or the checkpoint is of another training.
         TypeError: The flow cannot be saved, or builds something other than an `EmbedOnce`.
     """
     flow = flow or StackedAffine()
     training = training or default_training(flow.embedding)
     training = training if seed is None else replace(training, seed=seed)
     flow.config()  # refuses a flow that could not be saved, before the training
+    supports = _checked(parameters, support)
     if members < 1:
         raise ValueError(f"members must be at least 1, got {members}.")
     folder = None if checkpoint is None else Path(checkpoint)
     streamed = not isinstance(catalogue, Catalogue)
     with working_storage(resolve_device(device), mapped=streamed, parent=folder) as storage:
-        clusters = TrainingSet.from_catalogue(catalogue, storage, support, conditions=conditions)
-        clusters = clusters.augmented(training.augmentation)
+        clusters = TrainingSet.from_catalogue(
+            catalogue, storage, supports.get(MASS), conditions=conditions, parameters=parameters
+        ).augmented(training.augmentation)
         warn_of_gaps(clusters.clusters, clusters.support)
         if isinstance(flow.embedding, TrialMasses):
             flow = replace(flow, embedding=flow.embedding.covering(*clusters.support))
@@ -84,10 +97,26 @@ def train(
             warn_of_counts(clusters)
         training = replace(training, augmentation=clusters.augmentation)
         even = getattr(flow.embedding, "even", False)  # sees no difference between a cluster and its mirror image
-        shown = clusters.mirrored() if mirror and not even and training.augmentation is None else clusters
+        mirrored = mirror and not even and training.augmentation is None
         networks, histories = train_members(
-            shown, flow, training, members=members, checkpoint=folder, progress=progress
+            clusters.mirrored() if mirrored else clusters,
+            flow,
+            training,
+            members=members,
+            checkpoint=folder,
+            progress=progress,
         )
+        given_mass = None
+        if len(parameters) > 1:
+            given_mass = train_given_mass(
+                clusters,
+                {name: supports.get(name) for name in parameters[1:]},
+                flow,
+                further or further_training(training),
+                mirrored=mirrored,
+                checkpoint=folder,
+                progress=progress,
+            )
     mocks, n = clusters.clusters, len(networks)
     return MassEstimator(
         network=networks[0] if n == 1 else Ensemble(networks, clusters.support),
@@ -97,6 +126,7 @@ def train(
         cosmology=mocks.cosmology,
         richness=clusters.richness,
         histories=histories,
+        given_mass=given_mass,
         provenance=Provenance(
             mocks=mocks.provenance,
             training=training,
@@ -106,3 +136,21 @@ def train(
             versions={name: installed_version(name) for name in _PACKAGES},
         ),
     )
+
+
+def _checked(parameters: Sequence[str], support: Support | Mapping[str, Support] | None) -> Mapping[str, Support]:
+    """Check the parameters, and return the supports that are given, by name.
+
+    Raises:
+        ValueError: A name is unknown or there twice, the mass is not the first, or a support is of no parameter.
+    """
+    for name in parameters:
+        lookup("parameter", name, PARAMETERS)
+    if tuple(parameters[:1]) != (MASS,) or len(set(parameters)) < len(parameters):
+        raise ValueError(f"parameters are {MASS!r} and behind it others, each once; found {parameters!r}.")
+    supports = support if isinstance(support, Mapping) else {} if support is None else {MASS: support}
+    for name, (low, high) in supports.items():
+        lookup("parameter with a support", name, dict.fromkeys(parameters))
+        if not low < high:
+            raise ValueError(f"support of {name}: its ends must rise, found {low:g} and {high:g}.")
+    return supports

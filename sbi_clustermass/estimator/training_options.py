@@ -1,14 +1,19 @@
 """Settings of a whole training: the options of `clustermass train`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf
 from typing import Annotated, final
 
-from cyclopts import Parameter
+from cyclopts import Parameter, Token
 
+from clustermocks.catalogue.parameters import MASS
 from clustermocks.catalogue.provenance import Cleaning
 from clustermocks.io.settings import check_ranges
+
+
+def _names(_: object, tokens: Sequence[Token]) -> tuple[str, ...]:
+    return tuple(name.strip() for name in tokens[0].value.split(","))
 
 
 @final
@@ -24,6 +29,8 @@ class TrainingOptions:
             zuko_gf, zuko_sospf, zuko_naf, zuko_unaf or zuko_bpf. By default stacked_affine; tabulated with --for.
         embedding: What the flow sees of the galaxies: kde, learned_kde, cnn, deep_sets, attention, summary or
             trial_masses. By default kde; trial_masses with --for.
+        parameters: What is inferred: log10_mass and behind it log10_c200c (concentration of the mass), beta (velocity
+            anisotropy) or both, with commas between: log10_mass,log10_c200c,beta. The mocks must hold them.
         richness: Whether the number of galaxies counts: only where redshifts are as complete as the mocks'. Always
             with --for, as its mocks are of any completeness.
         members: Number of networks to train, as an ensemble. By default 1; 3 with --for.
@@ -53,6 +60,7 @@ class TrainingOptions:
 
     flow: str | None = None
     embedding: str | None = None
+    parameters: Annotated[tuple[str, ...], Parameter(converter=_names, n_tokens=1, metavar="NAME,...")] = (MASS,)
     richness: bool = False
     members: int | None = None
     completeness: float | None = None

@@ -91,6 +91,7 @@ def run_training(
             estimator = train(
                 clusters,
                 flow=builder,
+                parameters=options.parameters,
                 training=training,
                 members=options.members or 1,
                 conditions=options.conditions,

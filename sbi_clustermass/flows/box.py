@@ -100,6 +100,10 @@ class OnBox:
         """Build an untrained network without data, for `load_state_dict`."""
         return self._boxed(self.flow.template(len(self.low), condition_shape))
 
+    def config(self) -> dict[str, object]:
+        """Name and fields of the flow in JSON's types, and the box."""
+        return {**self.flow.config(), "low": list(self.low), "high": list(self.high)}
+
     @property
     def _ends(self) -> tuple[Tensor, Tensor]:
         return torch.tensor(self.low), torch.tensor(self.high)

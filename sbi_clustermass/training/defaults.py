@@ -1,5 +1,7 @@
 """Default settings of the training, for each embedding."""
 
+from dataclasses import replace
+
 from torch import nn
 
 from sbi_clustermass.embeddings import EMBEDDINGS
@@ -10,6 +12,8 @@ _NETWORK = Training(learning_rate=1e-3, patience=1000, max_updates=6000)  # slow
 _STEADY = Training(learning_rate=5e-4, patience=1500, max_updates=6000)  # attention
 _IMAGE = Training(learning_rate=3e-4, patience=1000, max_updates=6000)  # convolutions
 _COUNTS = Training(learning_rate=5e-3, batch_size=200, patience=1000, max_updates=5000)  # few weights, many counts
+
+_FURTHER = Training(learning_rate=1e-3, batch_size=500, patience=2000, max_updates=12_000, truncated=False)
 
 DEFAULT_TRAINING = {
     "kde": _PAPER,
@@ -26,3 +30,11 @@ def default_training(embedding: nn.Module) -> Training:
     """Default settings for an embedding; the paper's for an embedding that is not in `EMBEDDINGS`."""
     names = [name for name, kind in EMBEDDINGS.items() if type(embedding) is kind]
     return DEFAULT_TRAINING[names[0]] if names else _PAPER
+
+
+def further_training(training: Training) -> Training:
+    """Default settings for parameters given the mass, with the seed and the augmentation of the mass' training.
+
+    The loss is the plain one: nothing leaks out of the box of these parameters.
+    """
+    return replace(_FURTHER, seed=training.seed, augmentation=training.augmentation)

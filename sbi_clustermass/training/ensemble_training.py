@@ -12,13 +12,14 @@ from torch import Tensor
 from clustermocks.io.lock import claimed
 from clustermocks.io.settings import to_json
 from sbi_clustermass.flows import EmbedOnce, Flow
+from sbi_clustermass.flows.box import OnBox
 from sbi_clustermass.training import Checkpoint, History, Progress, Training, build_network, fit, precompute_summaries
 from sbi_clustermass.training.training_set import TrainingSet
 
 
 def train_members(
     clusters: TrainingSet,
-    flow: Flow,
+    flow: Flow | OnBox,
     training: Training,
     *,
     members: int,
@@ -65,13 +66,15 @@ def member_seed(seed: int, number: int) -> int:
 
 def remove_checkpoints(folder: Path) -> None:
     """Delete the states that `train_members` wrote, and the folder if it is empty then."""
-    for path in folder.glob("member-*.safetensors"):
+    for path in folder.rglob("member-*.safetensors"):
         path.unlink()
+    for inner in filter(Path.is_dir, folder.glob("*")):
+        remove_checkpoints(inner)
     if folder.is_dir() and not any(folder.iterdir()):
         folder.rmdir()
 
 
-def _build(flow: Flow, clusters: TrainingSet, fitting: Tensor, seed: int) -> EmbedOnce:
+def _build(flow: Flow | OnBox, clusters: TrainingSet, fitting: Tensor, seed: int) -> EmbedOnce:
     network = build_network(flow, *clusters.example_pairs(fitting), seed=seed)
     if not isinstance(network, EmbedOnce):
         raise TypeError(f"{type(flow).__name__} built a {type(network).__name__}; an estimator needs an EmbedOnce.")
@@ -82,7 +85,7 @@ def _of_member(progress: Progress | None, number: int) -> Progress | None:
     return None if progress is None else lambda step: progress(replace(step, member=number))
 
 
-def _settings(clusters: TrainingSet, flow: Flow) -> dict[str, str]:
+def _settings(clusters: TrainingSet, flow: Flow | OnBox) -> dict[str, str]:
     device = clusters.dataset.theta.device.type
     settings = {"flow": json.dumps(flow.config()), "support": str(clusters.support), "device": device}
     return {**settings, "clusters": str(len(clusters.dataset.theta)), "data": clusters.dataset.digest()}

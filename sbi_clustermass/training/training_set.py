@@ -3,7 +3,7 @@
 Masses are M200c [h^-1 Msun] as log10_mass [dex], distances comoving [h^-1 Mpc], velocities [km/s].
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +17,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from clustermocks import Catalogue, Observation
+from clustermocks.catalogue.parameters import MASS, PARAMETERS
 from clustermocks.io.atomic import scratch_folder
+from clustermocks.mocks.chunk import DRAW
 from sbi_clustermass.training.augmentation import Augmentation
 from sbi_clustermass.training.dataset import GalaxyWriter, RaggedDataset, RowIndices, Storage
 from sbi_clustermass.training.loop import TrainingData
@@ -25,7 +27,6 @@ from sbi_clustermass.training.settings import Training, split_by_group
 
 _MIN_CLUSTERS = 100
 _MAX_EXAMPLES, _MAX_SLOTS = 40_000, 20_000_000  # clusters, and galaxies with padding
-_COLUMNS = ["host_id", "log10_mass"]
 _GAP, _END_BIN = 0.1, 0.1  # smallest gap, and width of the bins that measure the density at its sides [dex]
 _CENTRED = 0.5  # share of clusters with a galaxy in the very centre that makes it a habit of the mocks
 _MIN_EXPECTED = 10  # clusters expected in a gap: the chance that it is empty is 1 in 22 000
@@ -60,17 +61,25 @@ class TrainingSet:
         support: tuple[float, float] | None,
         *,
         conditions: bool | None = None,
+        parameters: Sequence[str] = (MASS,),
     ) -> Self:
         """Read a catalogue, or its parts one after another, inside a support [dex]: by default the attempted range.
 
         Conditions are read by default where they were drawn from a prior.
+
+        Raises:
+            ValueError: There are fewer than 100 clusters inside the support, or a parameter is not known of them.
         """
+        columns = ["host_id", *(PARAMETERS[name] for name in parameters)]
+        further = len(parameters) > 1
         writer, heads = GalaxyWriter(storage), []
         for part in [catalogue] if isinstance(catalogue, Catalogue) else catalogue:
             flat = np.stack([part.galaxy_column(name) for name in ("R_proj", "v_los")], 1)
             has = bool(part.provenance.surveys) if conditions is None else conditions
             writer.append(flat, part.n_galaxies, part.conditions() if has else None)
-            heads.append(replace(part, clusters=part.clusters.select(_COLUMNS)))
+            part.parameters(parameters[1:])
+            draws = [DRAW] if further and DRAW in part.columns else []
+            heads.append(replace(part, clusters=part.clusters.select(columns + draws)))
         whole = Catalogue.concatenate(heads)
         support = support or attempted_range(whole)
         inside = np.flatnonzero((whole.log10_mass >= support[0]) & (whole.log10_mass <= support[1]))
@@ -82,6 +91,35 @@ class TrainingSet:
         dataset = writer.finish(masses).subset(torch.from_numpy(inside))
         used = whole.select(inside)
         return cls(used, support, dataset, used.host_id, storage)
+
+    def given_mass(self, names: Sequence[str], ends: Float[np.ndarray, "parameter 2"]) -> Self:
+        """Return the training set of further parameters, with the mass as the last condition.
+
+        Clusters that share a draw from priors share an anisotropy, and a redshift by which a network could know it
+        again: they stay on one side of the validation split.
+
+        Args:
+            names: Parameters that were read.
+            ends: Lower and upper end of each one's support.
+
+        Raises:
+            ValueError: A parameter is the same in all clusters, or lies outside its support in some.
+        """
+        theta = self.clusters.parameters(names)
+        for name, values, (low, high) in zip(names, theta.T, ends, strict=True):
+            outside = int(((values < low) | (values > high)).sum())
+            if outside:
+                raise ValueError(
+                    f"support of {name}: {low:g} to {high:g} leaves out {outside} of {len(values)} training clusters.\n"
+                    "  try:    a wider support, or mocks drawn from a narrower prior"
+                )
+            if np.ptp(values) == 0:
+                raise ValueError(f"{name} is {values[0]:g} in all training clusters: there is nothing to be learned.")
+        dataset = self.dataset
+        told = torch.cat([dataset.conditions, dataset.theta.to(dataset.conditions.device)], 1)
+        further = torch.from_numpy(theta.astype(np.float32)).to(dataset.theta.device)
+        groups = self.clusters.column(DRAW) if DRAW in self.clusters.columns else self.groups
+        return replace(self, dataset=replace(dataset, theta=further, conditions=told), groups=groups)
 
     def augmented(self, augmentation: Augmentation | None) -> Self:
         """Return the training set with random changes during training."""

@@ -8,12 +8,14 @@ from jaxtyping import Float
 
 from clustermocks.io.registry import lookup
 
-PARAMETERS = {"log10_mass": "log10_mass", "log10_c200c": "concentration", "beta": "anisotropy"}
+MASS = "log10_mass"
+PARAMETERS = {MASS: "log10_mass", "log10_c200c": "concentration", "beta": "anisotropy"}
 
 
 def read_parameters(clusters: pa.Table, names: Sequence[str]) -> Float[np.ndarray, "cluster parameter"]:
     """Read parameters from the columns of mock clusters; see `Catalogue.parameters`."""
-    return np.stack([_read(clusters, name) for name in names], 1)
+    values = [_read(clusters, name) for name in names]
+    return np.stack(values, 1) if values else np.empty((clusters.num_rows, 0))
 
 
 def _read(clusters: pa.Table, name: str) -> Float[np.ndarray, "cluster"]:

@@ -30,6 +30,7 @@ from clustermocks.observation import Observation, line_of_sight_velocity
 
 VELOCITY_MARGIN = 3000.0  # peculiar velocity and shift of the centre that can bring a galaxy into the window [km/s]
 GROUP = 25  # hosts that share a draw from the priors: part of what a seed means
+DRAW = "draw_id"  # column of the first host that shares a cluster's draw
 MOST_DRAWS = 2000  # of a line of sight to a dominant cluster
 RIVAL_APERTURE, RIVAL_V_CUT = 1.6, 2500.0  # largest cylinder in which a redrawn cluster must be the heaviest
 
@@ -62,7 +63,7 @@ def simulate_chunk(
         rng, part = np.random.default_rng(child), slice(start, start + GROUP)
         drawn, values = priors.draw(model, rng)
         seen = _simulate(drawn, log10_mass[part], n_lines[part], rng, redraw=model.dominant)
-        columns = {name: np.full(len(seen.counts), value) for name, value in values.items()}
+        columns = {name: np.full(len(seen.counts), value) for name, value in {**values, DRAW: start}.items()}
         host = seen.clusters["host"] + start
         groups.append(seen._replace(clusters={**seen.clusters, "host": host, **columns}))
     return ObservedClusters.concatenate(groups)

@@ -22,7 +22,7 @@ from clustermocks.catalogue.provenance import Provenance
 from clustermocks.io.lock import claimed
 from clustermocks.io.parallel import ordered
 from clustermocks.io.settings import REVISION, flat, installed_version, to_json
-from clustermocks.mocks.chunk import simulate_chunk
+from clustermocks.mocks.chunk import DRAW, simulate_chunk
 from clustermocks.mocks.cluster_model import ClusterModel
 from clustermocks.mocks.priors import FIXED, Priors
 from clustermocks.mocks.spectroscopy import ObservedClusters
@@ -107,12 +107,14 @@ class MockRun:
         """Put chunks that follow one another into a catalogue; `first` is the index of the first of them."""
         clusters, galaxies, counts = ObservedClusters.concatenate(chunks)
         before = np.repeat(self.edges[first : first + len(chunks)], [len(chunk.counts) for chunk in chunks])
-        host_id = (self.seed % 2**31) * 2**32 + before + clusters["host"]
+        first_id = (self.seed % 2**31) * 2**32 + before
+        ids = {"host_id": first_id + clusters["host"]}
+        ids |= {DRAW: first_id + clusters[DRAW]} if DRAW in clusters else {}
         surveys = self.priors.surveys
         return Catalogue.from_arrays(
             self.model.observation if surveys is None else surveys.summary(self.model.observation),
             self.model.cosmology,
-            clusters={name: values for name, values in clusters.items() if name != "host"} | {"host_id": host_id},
+            clusters={name: values for name, values in clusters.items() if name != "host"} | ids,
             galaxies=galaxies,
             offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
             provenance=Provenance.from_simulator(
