@@ -115,13 +115,19 @@ def log_density(tracers: Tracers, depth: Float[np.ndarray, "depth"], speed: Valu
 
 def _sight_dispersion(tracers: Tracers, r: Values, sine_squared: Values) -> Values:
     """Dispersion [V200] along a line of sight that makes an angle with the radius, at r [edge]; to 1e-6."""
+    beta = anisotropy_at(r * tracers.edge, tracers.c_mass, tracers.anisotropy)
+    return np.exp(_log_radial_dispersion(tracers)(np.log(r))) * np.sqrt(1 - beta * sine_squared)
+
+
+@lru_cache(maxsize=8)
+def _log_radial_dispersion(tracers: Tracers) -> CubicSpline:
+    """Natural log of the radial dispersion [V200] over the natural log of the radius [edge]."""
     ln_r = np.linspace(np.log(2e-5), 0, 161)
     x = np.exp(ln_r) * tracers.edge
-    log_sigma = CubicSpline(ln_r, np.log(radial_dispersion(x, tracers.c_mass, tracers.c_galaxy, tracers.anisotropy)))
-    beta = anisotropy_at(r * tracers.edge, tracers.c_mass, tracers.anisotropy)
-    return np.exp(log_sigma(np.log(r))) * np.sqrt(1 - beta * sine_squared)
+    return CubicSpline(ln_r, np.log(radial_dispersion(x, tracers.c_mass, tracers.c_galaxy, tracers.anisotropy)))
 
 
+@lru_cache(maxsize=4096)  # a likelihood and its normalisation over selected clusters ask for the same
 def fraction_inside(tracers: Tracers, aperture: float, v_cut: float) -> float:
     r"""Share of the galaxies that lies in the cylinder R < aperture [edge], |v| < v_cut [V200]; to 1e-6.
 
