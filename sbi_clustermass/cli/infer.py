@@ -98,12 +98,16 @@ def _read(tables: Sequence[Path], model: str | None, clusters: "ClusterList | No
     """Return all files that the command reads, those of the model included."""
     from sbi_clustermass.estimator.hub.archive import MANIFEST
     from sbi_clustermass.estimator.hub.download import is_url
-    from sbi_clustermass.estimator.storage import ALARM, CARD, WEIGHTS
+    from sbi_clustermass.estimator.storage import STORED
 
     read = [*tables, *([clusters.path] if clusters else [])]
     if model is None or is_url(model):
         return read
-    return [*read, Path(model), *(Path(model, name) for name in (CARD, WEIGHTS, ALARM, MANIFEST, "history.csv"))]
+    return [
+        *read,
+        Path(model),
+        *(Path(model, name) for name in (*STORED, MANIFEST, "history.csv")),
+    ]
 
 
 def _estimator(model: str | None, device: str, h: float | None, console: Console) -> "tuple[MassEstimator, ModelStamp]":

@@ -91,6 +91,7 @@ class Card:
         alarm_sha256: Checksum of the file of the alarm; None where there is none.
         recalibration: Map that corrects the widths of posteriors; None where there is none.
         given_mass: Description of the network of further parameters; None where there is none.
+        membership_sha256: Checksum of the file of the membership; None where there is none.
     """
 
     flow: Mapping[str, Any]
@@ -105,6 +106,13 @@ class Card:
     alarm_sha256: str | None = None
     recalibration: Recalibration | None = None
     given_mass: GivenMassCard | None = None
+    membership_sha256: str | None = None
+
+
+def counts_galaxies(flow: Mapping[str, Any]) -> bool:
+    """Whether the embedding of a flow, given by name and fields, has the number of galaxies as an input."""
+    embedding = flow.get("embedding")
+    return isinstance(embedding, dict) and bool(embedding.get("richness"))
 
 
 def write_card(card: Card, path: Path) -> None:
@@ -275,6 +283,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
 }
 _OPTIONAL: dict[str, Callable[[Any], Any]] = {
     "alarm_sha256": _checksum,
+    "membership_sha256": _checksum,
     "recalibration": lambda value: _dataclass(Recalibration, value),
     "given_mass": lambda value: _given_mass(value),
 }

@@ -1,8 +1,8 @@
 """A trained flow together with its prior, observation settings, training range and provenance.
 
 Masses are M200c [h^-1 Msun] as log10_mass [dex]. A saved estimator is a folder with `estimator.json`,
-`estimator.safetensors` and, if it has an alarm or infers more than the mass, `alarm.safetensors` and
-`given_mass.safetensors`.
+`estimator.safetensors` and, for parts that it may have, `alarm.safetensors`, `given_mass.safetensors` and
+`membership.safetensors`.
 """
 
 from dataclasses import dataclass, replace
@@ -16,7 +16,7 @@ from jaxtyping import Float
 from clustermocks import Catalogue, Cosmology, Observation
 from clustermocks.catalogue.parameters import MASS
 from sbi_clustermass.estimator import storage
-from sbi_clustermass.estimator.config import Card
+from sbi_clustermass.estimator.config import Card, counts_galaxies
 from sbi_clustermass.estimator.provenance import Provenance
 from sbi_clustermass.estimator.verdict import Grade, Reason
 from sbi_clustermass.estimator.warnings import TrainingRange
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from sbi.inference.posteriors import DirectPosterior
 
     from sbi_clustermass.estimator.given_mass import GivenMass
+    from sbi_clustermass.estimator.membership.membership import Membership
     from sbi_clustermass.estimator.misspecification.alarm import Alarm
 
 _GRID = 256
@@ -60,6 +61,7 @@ class MassEstimator:
         alarm: Test of whether a cluster resembles the mocks; None if `with_alarm` was not called.
         recalibration: Correction of the widths of the posteriors; None if `recalibrated` was not called.
         given_mass: Density of further parameters given the mass; None if the mass alone is inferred.
+        membership: Network of the galaxies' memberships; None if `with_membership` was not called.
 
     Example:
         >>> estimator = train(mocks, seed=1)  # doctest: +SKIP
@@ -78,6 +80,7 @@ class MassEstimator:
     alarm: "Alarm | None" = None
     recalibration: Recalibration | None = None
     given_mass: "GivenMass | None" = None
+    membership: "Membership | None" = None
 
     def __repr__(self) -> str:
         clusters = self.provenance.training_clusters or "?"
@@ -101,14 +104,13 @@ class MassEstimator:
         """Each network of an ensemble as an estimator of its own of the mass, without alarm and recalibration."""
         networks = self.network.members if isinstance(self.network, Ensemble) else [self.network]
         pairs = zip(networks, self.histories, strict=True)
-        own = replace(self, alarm=None, recalibration=None, given_mass=None)
+        own = replace(self, alarm=None, recalibration=None, given_mass=None, membership=None)
         return tuple(replace(own, network=network, histories=(history,)) for network, history in pairs)
 
     @property
     def counts_galaxies(self) -> bool:
         """Whether the embedding has the number of galaxies as an input."""
-        embedding = self.flow.config().get("embedding")
-        return isinstance(embedding, dict) and bool(embedding.get("richness"))
+        return counts_galaxies(self.flow.config())
 
     @property
     def takes_conditions(self) -> bool:
@@ -140,6 +142,47 @@ class MassEstimator:
 
         alarm = Alarm.fit(self.network, self.posterior, mocks, seed=seed)
         return replace(self, alarm=alarm, provenance=replace(self.provenance, alarm_clusters=len(mocks)))
+
+    def with_membership(self, mocks: Catalogue, *, seed: int = 1) -> Self:
+        """Learn from mocks which galaxies are members, so that `memberships` gives their probabilities.
+
+        Args:
+            mocks: Clusters drawn and observed as the training set was, with the truth of each galaxy. They may be those
+                of the training set; a few ten thousand are good, and take some minutes.
+            seed: Seed of the network's weights and of its training.
+
+        Raises:
+            ValueError: There are too few mocks, or they do not hold masses and truths.
+        """
+        from sbi_clustermass.estimator.membership.membership import Membership
+
+        membership = Membership.fit(mocks, richness=self.counts_galaxies, conditions=self.takes_conditions, seed=seed)
+        return replace(self, membership=membership, provenance=replace(self.provenance, membership_clusters=len(mocks)))
+
+    def memberships(
+        self, catalogue: Catalogue, posteriors: MassPosteriors | None = None
+    ) -> Float[np.ndarray, "galaxy definition"]:
+        """Probability of each galaxy to belong to its cluster, with the mass marginalised over its posterior.
+
+        Where interlopers were removed, and the estimator is told so, it is that of the galaxies that were left.
+
+        Args:
+            catalogue: Mock or observed clusters.
+            posteriors: Their posteriors, from `posterior`; inferred if not given.
+
+        Returns:
+            Probabilities to lie inside r200c, to lie inside the virial radius, and to be bound (too slow to get beyond
+            5 r200c), for galaxies in the order of `Catalogue.galaxy_column`.
+
+        Raises:
+            ValueError: The estimator has no membership, or `posterior` refuses the catalogue.
+        """
+        if self.membership is None:
+            raise ValueError(
+                "this estimator does not know members from interlopers.\n"
+                "  try:    estimator.with_membership(mocks), and save it"
+            )
+        return self.membership.memberships(catalogue, self.posterior(catalogue) if posteriors is None else posteriors)
 
     def recalibrated(self, mocks: Catalogue) -> Self:
         """Correct the widths of the posteriors by their calibration on held-out mocks; see `Recalibration`.
@@ -342,7 +385,7 @@ class MassEstimator:
         shape = (self.network.condition_shape[0], self.network.condition_shape[1])
         shared = {name: getattr(self, name) for name in _IN_CARD}
         card = Card(flow=self.flow.config(), condition_shape=shape, **shared)
-        storage.save(Path(folder), card, self.network, self.alarm, self.given_mass)
+        storage.save(Path(folder), card, self.network, self.alarm, self.given_mass, self.membership)
 
     @classmethod
     def load(cls, folder: str | Path, *, device: str = "auto") -> Self:
@@ -356,9 +399,10 @@ class MassEstimator:
             FileNotFoundError: The folder or a file in it is missing.
             ValueError: A file is damaged, truncated or of another kind, or the files do not belong together.
         """
-        card, flow, network, alarm, given_mass = storage.load(Path(folder))
+        card, flow, network, alarm, given_mass, membership = storage.load(Path(folder))
         shared = {name: getattr(card, name) for name in _IN_CARD}
-        return cls(network=network, flow=flow, alarm=alarm, given_mass=given_mass, **shared).to(device)
+        parts = {"alarm": alarm, "given_mass": given_mass, "membership": membership}
+        return cls(network=network, flow=flow, **parts, **shared).to(device)
 
 
 def _graded(unlike: tuple[str, ...]) -> tuple[Reason, ...]:

@@ -24,6 +24,7 @@ class Provenance:
         held_out: Number of mocks requested to be held out of the training, for alarm and recalibration.
         alarm_clusters: Number of mocks that the alarm was fitted to.
         recalibration_clusters: Number of mocks that the recalibration was fitted to.
+        membership_clusters: Number of mocks that the membership was trained on.
         versions: Versions of packages at training, by name.
         notes: Further facts by name, as text for a reader.
     """
@@ -36,6 +37,7 @@ class Provenance:
     held_out: int | None = None
     alarm_clusters: int | None = None
     recalibration_clusters: int | None = None
+    membership_clusters: int | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
     notes: Mapping[str, str] = field(default_factory=dict)
 
@@ -47,6 +49,7 @@ class Provenance:
             **provenance_as_text(self.mocks),
             "alarm_clusters": self.alarm_clusters,
             "recalibration_clusters": self.recalibration_clusters,
+            "membership_clusters": self.membership_clusters,
             "kept_aside": self.held_out,
             "alarm": None if self.alarm_clusters is None else self.held_out,
             **self.notes,

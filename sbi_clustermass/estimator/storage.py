@@ -4,6 +4,7 @@ Files may come from strangers: the description is checked field by field, the ne
 and each file's checksum and numbers are checked.
 """
 
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -16,26 +17,32 @@ from safetensors.numpy import load_file as load_arrays, save_file as save_arrays
 from safetensors.torch import load_model, save_model
 
 from clustermocks.io.atomic import replacing, sha256_of
-from sbi_clustermass.estimator.config import Card, GivenMassCard, damaged, read_card, write_card
+from sbi_clustermass.estimator.config import Card, GivenMassCard, counts_galaxies, damaged, read_card, write_card
 from sbi_clustermass.estimator.weights_header import WeightsHeader, check_sizes, parameters_within
 from sbi_clustermass.flows import EmbedOnce, flow_from_config
+from sbi_clustermass.flows.density_estimator import takes_conditions
 from sbi_clustermass.flows.ensemble import Ensemble
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from sbi_clustermass.estimator.given_mass import GivenMass
+    from sbi_clustermass.estimator.membership.membership import Membership
     from sbi_clustermass.estimator.misspecification.alarm import Alarm
     from sbi_clustermass.flows import Flow
 
 WEIGHTS, ALARM, CARD = "estimator.safetensors", "alarm.safetensors", "estimator.json"
-GIVEN_MASS = "given_mass.safetensors"
+GIVEN_MASS, MEMBERSHIP = "given_mass.safetensors", "membership.safetensors"
+STORED = (WEIGHTS, ALARM, GIVEN_MASS, MEMBERSHIP, CARD)  # the card and the weights at least
 Network = TypeVar("Network", bound=EmbedOnce | Ensemble)
-_BELONGS_TO = "weights_sha256"  # in the alarm's header
+_BELONGS_TO = "weights_sha256"  # in the header of a part that was learnt with them
 
 
 def save(
-    folder: Path, card: Card, network: EmbedOnce | Ensemble, alarm: "Alarm | None", given_mass: "GivenMass | None"
+    folder: Path,
+    card: Card,
+    network: EmbedOnce | Ensemble,
+    alarm: "Alarm | None",
+    given_mass: "GivenMass | None",
+    membership: "Membership | None",
 ) -> None:
     """Write all files or none. The card holds the checksums of the others and is put in place last."""
     with ExitStack() as files:
@@ -43,19 +50,27 @@ def save(
         weights = files.enter_context(replacing(folder / WEIGHTS))
         save_model(network, str(weights))
         card = replace(card, weights_sha256=sha256_of(weights))
-        if alarm is not None:  # safetensors writes raw memory, which must be contiguous
+        if alarm is not None:
             path = files.enter_context(replacing(folder / ALARM))
-            arrays = {name: np.ascontiguousarray(array) for name, array in alarm.to_arrays().items()}
-            save_arrays(arrays, str(path), metadata={_BELONGS_TO: card.weights_sha256})
-            card = replace(card, alarm_sha256=sha256_of(path))
+            card = replace(card, alarm_sha256=_save_part(path, alarm.to_arrays(), card))
         if given_mass is not None:
             path = files.enter_context(replacing(folder / GIVEN_MASS))
             save_model(given_mass.network, str(path))
             card = replace(card, given_mass=GivenMassCard.from_part(given_mass, sha256_of(path)))
+        if membership is not None:
+            path = files.enter_context(replacing(folder / MEMBERSHIP))
+            card = replace(card, membership_sha256=_save_part(path, membership.to_arrays(), card))
         write_card(card, described)
-    for name, part in ((ALARM, alarm), (GIVEN_MASS, given_mass)):
+    for name, part in ((ALARM, alarm), (GIVEN_MASS, given_mass), (MEMBERSHIP, membership)):
         if part is None:
             (folder / name).unlink(missing_ok=True)  # of an estimator that was saved here before
+
+
+def _save_part(path: Path, arrays: Mapping[str, np.ndarray], card: Card) -> str:
+    """Write arrays that belong to the card's weights, and return the file's checksum."""
+    contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}  # raw memory is written
+    save_arrays(contiguous, str(path), metadata={_BELONGS_TO: card.weights_sha256})
+    return sha256_of(path)
 
 
 class Stored(NamedTuple):
@@ -66,6 +81,7 @@ class Stored(NamedTuple):
     network: EmbedOnce | Ensemble
     alarm: "Alarm | None"
     given_mass: "GivenMass | None"
+    membership: "Membership | None"
 
 
 def load(folder: Path) -> Stored:
@@ -73,7 +89,15 @@ def load(folder: Path) -> Stored:
     _check_files(folder)
     card = read_card(folder / CARD)
     _check_checksum(folder / WEIGHTS, card.weights_sha256)
-    return Stored(card, *_network(folder, card), _alarm(folder / ALARM, card), _given_mass(folder, card))
+    flow, network = _network(folder, card)
+    return Stored(
+        card,
+        flow,
+        network,
+        _alarm(folder / ALARM, card),
+        _given_mass(folder, card),
+        _membership(folder / MEMBERSHIP, card, network),
+    )
 
 
 def _check_files(folder: Path) -> None:
@@ -141,11 +165,28 @@ def _alarm(path: Path, card: Card) -> "Alarm | None":
         return None
     _check_part(path, card.alarm_sha256)
     with damaged(path, "holds no alarm"):
-        with safe_open(str(path), framework="np") as file:
-            weights = (file.metadata() or {}).get(_BELONGS_TO, card.weights_sha256)  # absent from older files
-        if weights != card.weights_sha256:
-            raise ValueError("it was learnt with other weights")
-        return Alarm.from_arrays(load_arrays(str(path)))
+        return Alarm.from_arrays(_load_part(path, card))
+
+
+def _membership(path: Path, card: Card, network: EmbedOnce | Ensemble) -> "Membership | None":
+    """Read the membership; None for an estimator that was saved without one."""
+    from sbi_clustermass.estimator.membership.membership import Membership
+
+    if card.membership_sha256 is None:
+        return None
+    _check_part(path, card.membership_sha256)
+    with damaged(path, "holds no membership"):
+        richness, conditions = counts_galaxies(card.flow), takes_conditions(network)
+        return Membership.from_arrays(_load_part(path, card), richness=richness, conditions=conditions)
+
+
+def _load_part(path: Path, card: Card) -> dict[str, np.ndarray]:
+    """Read arrays of `_save_part`, and refuse those of other weights."""
+    with safe_open(str(path), framework="np") as file:
+        weights = (file.metadata() or {}).get(_BELONGS_TO, card.weights_sha256)  # absent from older files
+    if weights != card.weights_sha256:
+        raise ValueError("it was learnt with other weights")
+    return load_arrays(str(path))
 
 
 def _check_part(path: Path, checksum: str) -> None:

@@ -76,7 +76,14 @@ def _phase_space(axes: Axes, page: "ClusterPage") -> None:
     found, mass = page.saliency, page.mass
     R_proj, v_los = mass.cluster.catalogue.galaxies(0)
     levels = _enclosing(found.density)
-    axes.plot(R_proj, v_los, ".", ms=4 if len(R_proj) < 300 else 2.5, color=BLUE, alpha=0.8, mew=0)
+    size = 4 if len(R_proj) < 300 else 2.5
+    if page.membership is None:
+        axes.plot(R_proj, v_los, ".", ms=size, color=BLUE, alpha=0.8, mew=0)
+    else:
+        dots = {"s": size**2, "c": page.membership, "cmap": "viridis_r", "vmin": 0, "vmax": 1, "lw": 0}
+        bar = axes.figure.colorbar(axes.scatter(R_proj, v_los, **dots), ax=axes, pad=0.02)
+        bar.set_label(r"probability to lie inside $R_\mathrm{vir}$", fontsize=8)
+        bar.ax.tick_params(labelsize=_SMALL)
     axes.contour(found.R_centres, found.v_centres, found.density.T, levels=levels, colors="k", linewidths=0.7)
     if not isnan(mass.cluster.redshift):
         radius = float(radius_200c(10 ** mass.percentiles[1], mass.cluster.redshift, page.stamp.cosmology))

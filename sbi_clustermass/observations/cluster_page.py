@@ -71,6 +71,8 @@ class ClusterPage:
         saliency: Changes of the mass where a part of phase space is masked.
         among_mocks: Statistics among the mocks; None for an estimator without an alarm.
         published: Published masses.
+        membership: Probability of each galaxy to lie inside the virial radius, (galaxy,); None for an estimator
+            without a membership.
     """
 
     mass: MassResult
@@ -78,6 +80,7 @@ class ClusterPage:
     saliency: "Saliency"
     among_mocks: MockPercentiles | None
     published: "tuple[PublishedMass, ...]" = ()
+    membership: Float[np.ndarray, "galaxy"] | None = None
 
     @classmethod
     def from_result(
@@ -90,5 +93,7 @@ class ClusterPage:
         """Measure what the page of one cluster shows; the saliency takes 10 ms a galaxy, 8 s for Coma's 700."""
         from sbi_clustermass.diagnostics.saliency import saliency
 
-        found = saliency(estimator, mass.cluster.catalogue, 0)
-        return cls(mass, stamp, found, MockPercentiles.from_result(mass, estimator), published)
+        found, inside = saliency(estimator, mass.cluster.catalogue, 0), None
+        if estimator.membership is not None:
+            inside = estimator.memberships(mass.cluster.catalogue, mass.posterior)[:, 1]
+        return cls(mass, stamp, found, MockPercentiles.from_result(mass, estimator), published, inside)

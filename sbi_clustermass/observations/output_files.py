@@ -38,6 +38,8 @@ class OutputFiles:
         picture_format: Format of the pictures.
         published: Table of published masses for the pictures: name, mass and unit (1e14 Msun, 1e14 Msun/h) or
             log10_mass [h^-1 Msun]; if known err or err_low and err_high, h, method, reference.
+        members: The tables' rows with the probability that each galaxy is a member, inside r200c (p_r200c), inside the
+            virial radius (p_r_vir) or bound (p_bound): .csv, .ecsv or .parquet.
         page: One HTML file with a table of all clusters that sorts and filters.
         inline: Number of pictures inside --page; it links to the others.
     """
@@ -48,11 +50,12 @@ class OutputFiles:
     pictures: Path | None = None
     picture_format: Format = "png"
     published: Path | None = None
+    members: Path | None = None
     page: Path | None = None
     inline: int = 12
 
     def __bool__(self) -> bool:
-        return any(path is not None for path in (self.table, self.posteriors, self.pictures, self.page))
+        return any(path is not None for path in self._named.values())
 
     @property
     def samples_path(self) -> Path | None:
@@ -69,6 +72,7 @@ class OutputFiles:
             "--posteriors": self.posteriors,
             "--samples": self.samples_path,
             "--pictures": self.pictures,
+            "--members": self.members,
             "--page": self.page,
         }
         return {option: path for option, path in named.items() if path is not None}
@@ -88,6 +92,7 @@ class OutputFiles:
 
         _check_apart(self._named, [*read, *([self.published] if self.published else [])])
         kinds = ((self.table, SUFFIXES), (self.posteriors, (".parquet",)), (self.page, (".html", ".htm")))
+        kinds = (*kinds, (self.members, SUFFIXES))
         for path, suffixes in kinds:
             if path is not None:
                 check_output(path, suffixes)
@@ -113,7 +118,7 @@ class OutputFiles:
             title: Title of the page.
         """
         with ExitStack() as stack:
-            sinks = [stack.enter_context(sink) for sink in self._files(stamp)]
+            sinks = [stack.enter_context(sink) for sink in self._files(estimator, stamp)]
             draw = self._drawing(estimator, stamp)
             add_row = stack.enter_context(self._page(stamp, title))
 
@@ -124,7 +129,7 @@ class OutputFiles:
 
             yield add
 
-    def _files(self, stamp: "ModelStamp") -> Iterator:
+    def _files(self, estimator: "MassEstimator", stamp: "ModelStamp") -> Iterator:
         if self.table is not None:
             from sbi_clustermass.observations.writers import table_file
 
@@ -135,6 +140,10 @@ class OutputFiles:
             yield posteriors_file(self.posteriors)
             if self.samples_path is not None:
                 yield samples_file(self.samples_path, self.samples)
+        if self.members is not None:
+            from sbi_clustermass.observations.member_table import members_file
+
+            yield members_file(self.members, estimator)
 
     def _drawing(self, estimator: "MassEstimator", stamp: "ModelStamp") -> "FigureFolder | None":
         if self.pictures is None:
@@ -157,7 +166,8 @@ class OutputFiles:
 
     def written(self) -> list[str]:
         """List the files that were written, and those that were not for lack of masses, a line each."""
-        paths = [path for path in (self.table, self.posteriors, self.samples_path, self.page) if path is not None]
+        files = self.table, self.posteriors, self.samples_path, self.members, self.page
+        paths = [path for path in files if path is not None]
         lines = [f"Wrote {path}." if path.is_file() else f"No masses: {path} not written." for path in paths]
         return [*lines, f"Wrote {self.pictures}/."] if self.pictures else lines
 

@@ -6,10 +6,10 @@ from pathlib import Path, PurePosixPath
 from zipfile import ZIP_DEFLATED, BadZipFile, ZipFile, ZipInfo
 
 from clustermocks.io.atomic import replacing
-from sbi_clustermass.estimator.storage import ALARM, CARD, GIVEN_MASS, WEIGHTS
+from sbi_clustermass.estimator.storage import CARD, STORED, WEIGHTS
 
 README, MANIFEST, CHECKSUMS = "README.md", "model.json", "SHA256SUMS"
-FILES = (CARD, WEIGHTS, ALARM, GIVEN_MASS, README, MANIFEST, CHECKSUMS)
+FILES = (*STORED, README, MANIFEST, CHECKSUMS)
 MAX_BYTES = 200_000_000  # of an archive and of its content; models have 0.1 to 20 MB
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date in zip archives
 _IS_LINK = 0o120000

@@ -14,7 +14,7 @@ from clustermocks.io.settings import installed_version
 from sbi_clustermass.estimator.hub.archive import CHECKSUMS, FILES, MANIFEST, README, pack
 from sbi_clustermass.estimator.hub.card_metadata import CardMetadata
 from sbi_clustermass.estimator.model_sections import estimator_sections
-from sbi_clustermass.estimator.storage import ALARM, CARD, WEIGHTS
+from sbi_clustermass.estimator.storage import STORED
 from sbi_clustermass.report import Section, Table, markdown
 from sbi_clustermass.report.inline import escaped
 
@@ -49,7 +49,7 @@ def publish(model: Path, out: Path, metadata: CardMetadata, *, validation: Seque
 
     estimator = MassEstimator.load(model, device="cpu")  # a model that cannot be loaded is not published
     _check_free(out, model)
-    for name in (WEIGHTS, ALARM, CARD):
+    for name in STORED:
         if (model / name).is_file():
             _write(out / name, (model / name).read_bytes())
         else:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Self, final
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, UInt8
 
 from clustermocks.catalogue.catalogue import Catalogue
 from clustermocks.observation import Observation, in_cylinder
@@ -18,8 +18,13 @@ from sbi_clustermass.observations.tables.density_peaks import separation
 from sbi_clustermass.observations.tables.field import NarrowField, narrow_field
 from sbi_clustermass.observations.tables.galaxies import RowCounts
 from sbi_clustermass.observations.tables.positions import Sky
+from sbi_clustermass.observations.tables.rows import Fate, RowFates, RowNumbers
 from sbi_clustermass.observations.tables.warnings import coverage, table_reasons
 
+_CLEANED = (
+    "interlopers were removed from the table, as it is stated: what a cleaning leaves are nearly all members, so that "
+    "probabilities of membership hardly tell its galaxies apart"
+)
 COARSEST = 300.0  # km/s: to .001 in redshift, the coarsest rounding of mocks
 
 
@@ -40,6 +45,7 @@ class ObservedCluster:
         centre_source: "given", "column", "densest point of the galaxies" or "distances in the table".
         velocity_error: Median velocity error of the galaxies used [km/s], NaN if none has one.
         counts: Numbers of rows by their fate.
+        fates: Fate of each row.
         narrow: Extent of the field, if it ends inside the aperture.
         covered: Observed share of the aperture's circle [1], and the widest sector of it without galaxies [deg], 0 for
             none that is significant.
@@ -61,6 +67,7 @@ class ObservedCluster:
     centre_source: str
     velocity_error: float
     counts: RowCounts
+    fates: RowFates
     narrow: NarrowField | None
     covered: tuple[float, float]
     moved: Float[np.ndarray, "axis galaxy"] | None
@@ -69,7 +76,7 @@ class ObservedCluster:
     notes: tuple[str, ...]
 
     @classmethod
-    def from_phase_space(cls, name: str, centring: Centring, phase_space: PhaseSpace) -> Self:
+    def from_phase_space(cls, name: str, centring: Centring, phase_space: PhaseSpace, rows: RowNumbers) -> Self:
         """Count and check the galaxies of one cluster, and make a catalogue of those in the cylinder."""
         galaxies, observation = centring.galaxies, centring.seen(phase_space.redshift)
         inside = in_cylinder(phase_space.R_proj, phase_space.v_los, observation)
@@ -97,18 +104,24 @@ class ObservedCluster:
             centre_source=phase_space.centre_source,
             velocity_error=error,
             counts=counts,
+            fates=_fates(rows, galaxies.fates, phase_space, observation),
             narrow=narrow_field(phase_space.R_proj, observation.aperture),
             covered=coverage(centring, phase_space),
             moved=_moved(centring, phase_space, inside),
             reason=reason,
             reasons=(*galaxies.reasons, *table_reasons(centring, phase_space)),
-            notes=galaxies.notes,
+            notes=(*galaxies.notes, *((_CLEANED,) if centring.options.cleaned else ())),
         )
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """The reasons as sentences."""
         return tuple(each.text for each in self.reasons)
+
+    @property
+    def is_cleaned(self) -> bool:
+        """Whether it is stated that interlopers were removed from the table."""
+        return _CLEANED in self.notes
 
     @property
     def n_galaxies(self) -> int:
@@ -132,6 +145,18 @@ def coarse_velocities(v_los: Float[np.ndarray, "galaxy"]) -> str | None:
 def describe_cylinder(observation: Observation) -> str:
     """Describe the cylinder in words."""
     return f"R_proj < {observation.aperture:g} comoving h^-1 Mpc, |v_los| < {observation.v_cut:g} km/s"
+
+
+def _fates(
+    rows: RowNumbers, fates: UInt8[np.ndarray, "row"], phase_space: PhaseSpace, observation: Observation
+) -> RowFates:
+    galaxy, fates = np.flatnonzero(fates == Fate.USED), fates.copy()
+    R_proj, v_los = np.full((2, len(fates)), np.nan, np.float32)
+    R_proj[galaxy], v_los[galaxy] = phase_space.R_proj, phase_space.v_los
+    beyond = phase_space.R_proj >= observation.aperture
+    inside = in_cylinder(phase_space.R_proj, phase_space.v_los, observation)
+    fates[galaxy[beyond]], fates[galaxy[~beyond & ~inside]] = Fate.OUTSIDE_APERTURE, Fate.OUTSIDE_VELOCITY
+    return RowFates(*rows, fates, R_proj, v_los)
 
 
 def _moved(

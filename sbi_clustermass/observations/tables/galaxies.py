@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias, final
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, UInt8
 
 from clustermocks.haloes.cosmology import SPEED_OF_LIGHT
 from sbi_clustermass.estimator.verdict import Grade, Reason
@@ -13,6 +13,7 @@ from sbi_clustermass.observations.tables.column_reader import ColumnReader
 from sbi_clustermass.observations.tables.duplicates import DistinctRows, distinct_rows
 from sbi_clustermass.observations.tables.errors import problem
 from sbi_clustermass.observations.tables.positions import Position, Sky, read_positions
+from sbi_clustermass.observations.tables.rows import Fate
 from sbi_clustermass.observations.tables.velocities import Redshifts, Velocity, read_velocities
 
 if TYPE_CHECKING:
@@ -87,6 +88,7 @@ class UsableGalaxies:
         position: On the sky, or relative to the centre.
         velocity: From us, or relative to the cluster.
         errors: Velocity errors [km/s], NaN where missing, (galaxy,).
+        fates: What became of each row, a `Fate`, (row,); those of the galaxies are `USED`.
         counts: Numbers of the rows left out, before any cylinder.
         redshift: Redshift of the cluster, where a column of the table gives it.
         centre: Right ascension and declination of the cluster [deg], where columns give them.
@@ -97,6 +99,7 @@ class UsableGalaxies:
     position: Position
     velocity: Velocity
     errors: Float[np.ndarray, "galaxy"]
+    fates: UInt8[np.ndarray, "row"]
     counts: RowCounts
     redshift: float | None
     centre: tuple[float, float] | None
@@ -125,6 +128,7 @@ def read_galaxies(table: "Table", where: str, chosen: Mapping[str, str]) -> Usab
         position=replace(position, values=position.values[distinct.keep]),
         velocity=replace(velocity, values=velocity.values[distinct.keep]),
         errors=errors[distinct.keep],
+        fates=_fates(placed, usable, weighted, distinct.keep),
         counts=RowCounts(
             rows=len(table),
             without_position=int(np.sum(~placed)),
@@ -137,6 +141,12 @@ def read_galaxies(table: "Table", where: str, chosen: Mapping[str, str]) -> Usab
         reasons=(*reasons, *_reasons(errors[distinct.keep], weights, distinct)),
         notes=(*notes, f"{distinct.behind} {_BEHIND}") if distinct.behind else notes,
     )
+
+
+def _fates(placed: Rows, usable: Rows, weighted: Rows, kept: Rows) -> UInt8[np.ndarray, "row"]:
+    conditions = [~placed, ~usable, ~weighted, ~kept]
+    fates = [Fate.NO_POSITION, Fate.NO_REDSHIFT, Fate.NO_WEIGHT, Fate.DUPLICATE]
+    return np.select(conditions, fates, Fate.USED).astype(np.uint8)
 
 
 def _check_some(where: str, placed: Rows, moving: Rows, usable: Rows) -> None:

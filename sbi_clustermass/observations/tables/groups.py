@@ -26,10 +26,22 @@ MARGIN = 2.0  # apertures around a centre whose galaxies are taken, so that the 
 @final
 @dataclass(frozen=True)
 class ClusterRows:
-    """Name of a cluster, "" for rows that belong to none, and the indices of its rows in the table."""
+    """Name of a cluster, "" for rows that belong to none, and the indices of its rows in the table.
+
+    Attributes:
+        name: Name of the cluster.
+        rows: Indices in the table, (row,).
+        numbers: Numbers of the rows in the file, where the table is a part of it; None for the same as `rows`.
+    """
 
     name: str
     rows: Int[np.ndarray, "row"]
+    numbers: Int[np.ndarray, "row"] | None = None
+
+    @property
+    def in_file(self) -> Int[np.ndarray, "row"]:
+        """Numbers of the rows in the file, (row,)."""
+        return self.rows if self.numbers is None else self.numbers
 
 
 def rows_by_name(reader: ColumnReader) -> list[ClusterRows] | None:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypeAlias, final
 
 import numpy as np
-from jaxtyping import Int
 
 from clustermocks.haloes.cosmology import MDPL2, Cosmology
 from clustermocks.observation import Observation, in_cylinder
@@ -29,6 +28,7 @@ from sbi_clustermass.observations.tables.groups import (
     rows_by_name,
 )
 from sbi_clustermass.observations.tables.options import TableOptions
+from sbi_clustermass.observations.tables.rows import RowNumbers
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -105,18 +105,20 @@ class ClusterTable:
             groups, last = self.groups[start : start + size], start + size >= len(self)
             rows = np.concatenate([np.zeros(0, int), *(group.rows for group in groups)])
             ends = np.cumsum([len(group.rows) for group in groups])
-            own = [replace(g, rows=np.arange(end - len(g.rows), end)) for g, end in zip(groups, ends, strict=True)]
+            own = [
+                ClusterRows(g.name, np.arange(end - len(g.rows), end), g.in_file)
+                for g, end in zip(groups, ends, strict=True)
+            ]
             yield replace(self, table=rows_of(self.table, rows), groups=own, nobodys=self.nobodys if last else 0)
 
     def read(self) -> Iterator[ObservedCluster | Unreadable]:
         """Read the clusters one after another; rows that belong to none come last, as one `Unreadable`."""
         name = table_name(self.path)
         if self.groups is None:
-            yield _read_one(self.table, self.path.name, name, self.settings)
+            yield _read_one(self.table, self.path, name, self.settings)
             return
         for group in self.groups:
-            where = f"{self.path.name} [{group.name}]"
-            yield _read_one(self.table, where, group.name, self.settings, rows=group.rows)
+            yield _read_one(self.table, self.path, group.name, self.settings, group=group)
         if self.nobodys:
             yield Unreadable(f"{name} (no cluster)", f"{self.path.name}: {self.nobodys} rows belong to no cluster.")
 
@@ -180,10 +182,11 @@ def read_table(
         found = f"{len(named)} values of column {reader.find('id')}"
         advice = "read_clusters, which gives them one after the other"
         raise problem(path.name, "more than one cluster in the table.", found=found, advice=advice)
+    table, numbers = reader.table, np.arange(len(reader.table))
     if named:
-        reader, name = replace(reader, table=rows_of(reader.table, named[0].rows)), named[0].name
+        table, numbers, name = rows_of(table, named[0].rows), named[0].rows, named[0].name
     own = options_for(name, options)
-    return _read(reader.table, path.name, name, (own, observation, cosmology))
+    return _read(table, path.name, name, (own, observation, cosmology), RowNumbers(path, options.table, numbers))
 
 
 def read_cluster(
@@ -222,19 +225,21 @@ def _groups(
 
 
 def _read_one(
-    table: "Table", where: str, name: str, settings: _Settings, *, rows: Int[np.ndarray, "row"] | None = None
+    table: "Table", path: Path, name: str, settings: _Settings, *, group: ClusterRows | None = None
 ) -> ObservedCluster | Unreadable:
     """Read one cluster from its rows of the table, or from all; an error becomes an `Unreadable`."""
+    where = path.name if group is None else f"{path.name} [{name}]"
     try:
-        if rows is not None and not len(rows):
+        if group is not None and not len(group.rows):
             raise problem(where, "no galaxies around the cluster's centre.", advice="check its position in both tables")
-        part = table if rows is None else rows_of(table, rows)
-        return _read(part, where, name, (options_for(name, settings[0]), *settings[1:]))
+        part = table if group is None else rows_of(table, group.rows)
+        numbers = RowNumbers(path, settings[0].table, np.arange(len(table)) if group is None else group.in_file)
+        return _read(part, where, name, (options_for(name, settings[0]), *settings[1:]), numbers)
     except TableError as error:
         return Unreadable(name, str(error))
 
 
-def _read(table: "Table", where: str, name: str, settings: _Settings) -> ObservedCluster:
+def _read(table: "Table", where: str, name: str, settings: _Settings, rows: RowNumbers) -> ObservedCluster:
     options, observation, cosmology = settings
     galaxies = read_galaxies(table, where, {k: v for k, v in options.columns.items() if k != "id"})
     centring = Centring(galaxies, options, where, observation, cosmology)
@@ -243,4 +248,4 @@ def _read(table: "Table", where: str, name: str, settings: _Settings) -> Observe
     if not in_cylinder(phase_space.R_proj, phase_space.v_los, seen).any():
         place = f"in the cylinder {describe_cylinder(seen)} (nearest: {phase_space.R_proj.min():.2f} h^-1 Mpc)"
         raise no_galaxies(where, phase_space.v_los, place)
-    return ObservedCluster.from_phase_space(name, centring, phase_space)
+    return ObservedCluster.from_phase_space(name, centring, phase_space, rows)
