@@ -5,7 +5,7 @@ the mass and sees the galaxies in its units. A draw of all parameters is a mass 
 Masses are M200c [h^-1 Msun] as log10_mass [dex]; `log_` is natural.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import final
@@ -22,7 +22,7 @@ from sbi_clustermass.flows import EmbedOnce, Flow
 from sbi_clustermass.flows.box import OnBox
 from sbi_clustermass.flows.evaluation import batches_of
 from sbi_clustermass.posterior import MassPosteriors, Posteriors
-from sbi_clustermass.posterior.tabulated import inverse_cdf, log_prob_at
+from sbi_clustermass.posterior.tabulated import log_prob_at
 from sbi_clustermass.training import History, Progress, Training
 from sbi_clustermass.training.ensemble_training import train_members
 from sbi_clustermass.training.training_set import TrainingSet
@@ -52,16 +52,24 @@ class GivenMass:
     training: Training
     history: History
 
-    def joint(self, of_mass: MassPosteriors, catalogue: Catalogue, n: int, *, seed: int) -> Posteriors:
+    def joint(
+        self, of_mass: MassPosteriors, catalogue: Catalogue, n: int, *, each: int = 1, seeds: Sequence[int]
+    ) -> Posteriors:
         """Draw all parameters of each cluster: masses from its posterior, the others given the mass.
 
         Masses are stratified, one from each nth part of the posterior, in random order.
+
+        Args:
+            of_mass: Posteriors of the mass.
+            catalogue: The clusters.
+            n: Number of masses.
+            each: Draws of the other parameters for each mass.
+            seeds: Seed of each cluster, so that its draws do not depend on the others.
         """
-        rng = np.random.default_rng(seed)
-        strata = rng.permuted(np.broadcast_to(np.arange(n), (len(of_mass), n)), axis=1)
-        mass = inverse_cdf(of_mass.grid, of_mass.prob, of_mass.cdf, (strata + rng.random(strata.shape)) / n)
-        drawn, log_prob = self.sample(catalogue, mass, seed=seed)
+        mass = of_mass.stratified(n, seeds)
         of_draw = log_prob_at(of_mass.grid, np.repeat(of_mass.log_prob, n, axis=0), mass.ravel()).reshape(mass.shape)
+        drawn, log_prob = self.sample(catalogue, mass, each=each, seeds=seeds)
+        mass, of_draw = (np.repeat(values, each, axis=1) for values in (mass, of_draw))
         return Posteriors(
             parameters=(MASS, *self.parameters),
             samples=np.concatenate([mass[..., None], drawn], axis=2),
@@ -74,19 +82,19 @@ class GivenMass:
 
     @torch.no_grad()
     def sample(
-        self, catalogue: Catalogue, log10_mass: Float[np.ndarray, "cluster n"], *, seed: int
-    ) -> tuple[Float[np.ndarray, "cluster n parameter"], Float[np.ndarray, "cluster n"]]:
-        """Draw one set of further parameters for each mass of each cluster, with its natural log density."""
-        drawn = np.empty((*log10_mass.shape, len(self.parameters)))
-        log_prob = np.empty(log10_mass.shape)
+        self, catalogue: Catalogue, log10_mass: Float[np.ndarray, "cluster n"], *, each: int = 1, seeds: Sequence[int]
+    ) -> tuple[Float[np.ndarray, "cluster draw parameter"], Float[np.ndarray, "cluster draw"]]:
+        """Draw further parameters `each` times for each mass, with their natural log densities, mass after mass."""
+        shape = len(catalogue), log10_mass.shape[1] * each
+        drawn, log_prob = np.empty((*shape, len(self.parameters))), np.empty(shape)
         with torch.random.fork_rng():
-            torch.manual_seed(seed)
-            for rows, x in self._told(catalogue, log10_mass):
+            for row, x in self._one_by_one(catalogue, log10_mass):
                 features = self.network.embed(x)
-                theta = self.network.net.sample(torch.Size([1]), features)
-                shape = len(rows), log10_mass.shape[1]
-                log_prob[rows] = self.network.net.log_prob(theta, features)[0].reshape(shape).cpu().numpy()
-                drawn[rows] = theta[0].reshape(*shape, -1).cpu().numpy()
+                torch.manual_seed(seeds[row])
+                theta = self.network.net.sample(torch.Size([each]), features)
+                density = self.network.net.log_prob(theta, features)
+                drawn[row] = theta.transpose(0, 1).flatten(0, 1).cpu().numpy()
+                log_prob[row] = density.T.flatten().cpu().numpy()
         return drawn, log_prob
 
     @torch.no_grad()
@@ -107,13 +115,30 @@ class GivenMass:
         self, catalogue: Catalogue, log10_mass: Float[np.ndarray, "cluster n"]
     ) -> Iterator[tuple[Int[np.ndarray, "some"], Float[Tensor, "some_n galaxy column"]]]:
         """Rows of some clusters, and their galaxies once for each mass, which is told."""
-        n, conditions = log10_mass.shape[1], self.network.condition_shape[1] > CONDITIONED
-        device = next(self.network.parameters()).device
+        n = log10_mass.shape[1]
         for rows in batches_of(catalogue.n_galaxies, slots=max(_SLOTS // n, 1)):
-            x = torch.from_numpy(catalogue.select(rows).padded(conditions=conditions)).to(device)
-            mass = torch.as_tensor(log10_mass[rows], dtype=torch.float32, device=device).flatten()
-            x = x.repeat_interleave(n, 0)
-            yield rows, torch.cat([x, mass[:, None, None] * x[..., 2:3]], -1)
+            yield rows, _with_masses(self._observed(catalogue.select(rows)), log10_mass[rows])
+
+    def _one_by_one(
+        self, catalogue: Catalogue, log10_mass: Float[np.ndarray, "cluster n"]
+    ) -> Iterator[tuple[int, Float[Tensor, "n galaxy column"]]]:
+        """Row of each cluster, and its galaxies once for each mass, which is told."""
+        for rows in batches_of(catalogue.n_galaxies):
+            batch = self._observed(catalogue.select(rows))
+            for row, x, number in zip(rows.tolist(), batch, catalogue.n_galaxies[rows].tolist(), strict=True):
+                yield row, _with_masses(x[None, :number], log10_mass[row : row + 1])
+
+    def _observed(self, catalogue: Catalogue) -> Float[Tensor, "cluster galaxy column"]:
+        conditions = self.network.condition_shape[1] > CONDITIONED
+        return torch.from_numpy(catalogue.padded(conditions=conditions)).to(next(self.network.parameters()).device)
+
+
+def _with_masses(
+    x: Float[Tensor, "cluster galaxy column"], log10_mass: Float[np.ndarray, "cluster n"]
+) -> Float[Tensor, "cluster_n galaxy one_more"]:
+    mass = torch.as_tensor(log10_mass, dtype=torch.float32, device=x.device).flatten()
+    x = x.repeat_interleave(log10_mass.shape[1], 0)
+    return torch.cat([x, mass[:, None, None] * x[..., 2:3]], -1)
 
 
 def train_given_mass(

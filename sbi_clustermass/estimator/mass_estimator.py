@@ -32,6 +32,7 @@ from sbi_clustermass.training import History
 if TYPE_CHECKING:
     from sbi.inference.posteriors import DirectPosterior
 
+    from sbi_clustermass.estimator.concentration_prior import ConcentrationPrior
     from sbi_clustermass.estimator.given_mass import GivenMass
     from sbi_clustermass.estimator.membership.membership import Membership
     from sbi_clustermass.estimator.misspecification.alarm import Alarm
@@ -258,7 +259,9 @@ class MassEstimator:
         Raises:
             ValueError: The estimator infers the mass alone, or `posterior` refuses the catalogue.
         """
-        return self._given_mass().joint(self.posterior(catalogue), catalogue, n, seed=seed)
+        further = self._given_mass()
+        seeds = np.random.SeedSequence(seed).generate_state(len(catalogue)).tolist()
+        return further.joint(self.posterior(catalogue), catalogue, n, seeds=seeds)
 
     def log_prob(
         self, catalogue: Catalogue, theta: Float[np.ndarray, "cluster parameter"]
@@ -284,6 +287,13 @@ class MassEstimator:
                 "  try:    train(mocks, parameters=('log10_mass', 'log10_c200c', 'beta'))"
             )
         return self.given_mass
+
+    @property
+    def beyond_mass(self) -> "GivenMass | ConcentrationPrior":
+        """What gives the other parameters at each mass: a network, or else the concentrations of haloes."""
+        from sbi_clustermass.estimator.concentration_prior import ConcentrationPrior
+
+        return ConcentrationPrior(self.cosmology) if self.given_mass is None else self.given_mass
 
     def epistemic_std(self, catalogue: Catalogue) -> Float[np.ndarray, "cluster"]:
         """Standard deviation between the members' posterior means [dex], which a larger training set would reduce.

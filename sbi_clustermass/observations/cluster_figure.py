@@ -31,6 +31,7 @@ _ROUND = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50)  # 10^14 Msun
 _COLUMNS, _LINE = 112, 0.17  # characters in a line of the text below, and its height [inch]
 _REASONS = 4  # shown at most; the table of masses has all
 _SMALL = 7
+_INNERMOST = 0.02  # share of the aperture where the band of escape velocities begins
 _LABEL = 0.06  # width of a mass along the top, as a share of the axis
 _POINTS, _FLOOR = 3000, -700.0  # masses at which a density is drawn; nats that are zero
 
@@ -99,9 +100,20 @@ def _phase_space(axes: Axes, page: "ClusterPage") -> None:
         }
         axes.text(0.98, 0.02, rf"$r_{{200c}}$ = {radius:.2f} $h^{{-1}}\,$Mpc", **place)
         _physical(axes, mass.cluster.redshift, page.stamp)
+        _escape_velocity(axes, page)
     _frame(axes, mass)
     shares = ", ".join(f"{share:.0%}" for share in sorted(_INSIDE))
-    axes.set_title(f"galaxies; contours hold {shares} of their density", fontsize=8)
+    escape = "" if isnan(mass.cluster.redshift) else "; band: escape velocity at R"
+    axes.set_title(f"galaxies; contours hold {shares} of their density{escape}", fontsize=8)
+
+
+def _escape_velocity(axes: Axes, page: "ClusterPage") -> None:
+    """Add the escape velocity in three dimensions at each radius, 16 to 84 %, which no bound galaxy exceeds."""
+    draws, aperture = page.mass.draws, page.mass.cluster.catalogue.observation.aperture
+    radius = np.linspace(_INNERMOST * aperture, aperture, 80)
+    low, high = np.quantile(draws.escape_velocity(radius, page.stamp.cosmology)[0], [0.16, 0.84], axis=0)
+    for sign in (-1, 1):
+        axes.fill_between(radius, sign * low, sign * high, color=ORANGE, alpha=0.25, lw=0)
 
 
 def _enclosing(density: Float[np.ndarray, "R v"]) -> list[float]:

@@ -75,6 +75,11 @@ def describe_mass(mass: MassResult, stamp: ModelStamp) -> dict[str, str]:
         "under the mass function": _abundant(mass, stamp.h),
         "r200c [Mpc]": "needs a redshift" if isnan(mass.cluster.redshift) else f"{_with_range(row, 'r200c')}  physical",
     }
+    names = {"log10_c200c": "log10 c200c", "beta": "anisotropy beta"}
+    lines |= {names[name]: _with_range(row, name) for name in mass.inferred}
+    lines["M500c [10^14 Msun]"] = f"{_with_range(row, 'M500c')}  for h = {row['h']:g}"
+    if not isnan(mass.cluster.redshift):
+        lines["r500c [Mpc]"] = f"{_with_range(row, 'r500c')}  physical"
     if mass.modes:
         lines["two modes"] = " and ".join(f"{each.log10_mass:.2f} ({each.share:.0%})" for each in mass.modes)
     if not isnan(mass.members_std):

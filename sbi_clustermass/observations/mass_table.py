@@ -3,6 +3,7 @@
 Masses are M200c; each column states its unit. New columns come at the end; names do not change.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias, final
 
@@ -99,6 +100,11 @@ COLUMNS = (
     MassColumn("members_std", "number", "standard deviation between the means of an ensemble's networks", "dex"),
     MassColumn("verdict", "text", "use, care or do not use; of a cluster without a mass, do not use"),
     MassColumn("reasons", "text", "reasons for the verdict with their size, the worst first, and notes"),
+    *_three("log10_c200c", "log10 of the concentration c200c of the mass, if it is inferred", "dex"),
+    *_three("beta", "velocity anisotropy of the galaxies, if it is inferred", ""),
+    *_three("log10_m500c", "log10 of M500c [h^-1 Msun], with the concentration marginalised", "dex"),
+    *_three("M500c", "M500c in 10^14 Msun, for the h in column h", "1e14 solMass"),
+    *_three("r500c", "r500c in physical Mpc, for the h in column h", "Mpc"),
 )
 
 
@@ -115,7 +121,7 @@ def mass_row(result: ClusterResult, stamp: "ModelStamp") -> dict[str, Cell]:
     if result.cluster is not None:
         found |= _cluster_cells(result.cluster)
     if isinstance(result, MassResult):
-        return found | _mass_cells(result) | _scale_cells(result, stamp)
+        return found | _mass_cells(result) | _scale_cells(result, stamp) | _beyond_cells(result, stamp)
     return found | {"reason": result.reason, "verdict": str(Grade.DO_NOT_USE)}
 
 
@@ -175,5 +181,22 @@ def _scale_cells(mass: MassResult, stamp: "ModelStamp") -> dict[str, Cell]:
         "r200c": comoving / stamp.h / (1 + redshift),
         "r200c_comoving": comoving,
     }
+    return _cells(scales)
+
+
+def _beyond_cells(mass: MassResult, stamp: "ModelStamp") -> dict[str, Cell]:
+    """What the draws say of the parameters besides the mass, and of M500c."""
+    draws, per_mpc = mass.draws, 1 / stamp.h / (1 + mass.cluster.redshift)
+    log10_m500c = draws.log10_m500c[0]
+    values = {name: draws.column(name)[0] for name in mass.inferred} | {
+        "log10_m500c": log10_m500c,
+        "M500c": 10**log10_m500c / _UNIT / stamp.h,
+        "r500c": draws.radius_500c(stamp.cosmology)[0] * per_mpc,
+    }
+    return _cells({name: np.quantile(value, [0.5, 0.16, 0.84]) for name, value in values.items()})
+
+
+def _cells(rows: Mapping[str, np.ndarray]) -> dict[str, Cell]:
+    """Cells of a median, 16th and 84th percentile for each stem."""
     ends = ("", "_p16", "_p84")
-    return {f"{stem}{end}": float(v) for stem, row in scales.items() for end, v in zip(ends, row, strict=True)}
+    return {f"{stem}{end}": float(v) for stem, row in rows.items() for end, v in zip(ends, row, strict=True)}

@@ -33,7 +33,7 @@ class OutputFiles:
     Attributes:
         table: Table of masses: .csv, .ecsv or .parquet (the last two with units and descriptions).
         posteriors: Every posterior on its grid: .parquet, which `clustermass population` reads.
-        samples: Draws from each posterior, in NAME_samples.parquet next to --posteriors; 0 for none.
+        samples: Draws from each posterior, of all parameters, in NAME_samples.parquet next to --posteriors; 0 for none.
         pictures: Folder for a one-page picture of each cluster.
         picture_format: Format of the pictures.
         published: Table of published masses for the pictures: name, mass and unit (1e14 Msun, 1e14 Msun/h) or
@@ -139,7 +139,7 @@ class OutputFiles:
 
             yield posteriors_file(self.posteriors)
             if self.samples_path is not None:
-                yield samples_file(self.samples_path, self.samples)
+                yield samples_file(self.samples_path, self.samples, estimator)
         if self.members is not None:
             from sbi_clustermass.observations.member_table import members_file
 

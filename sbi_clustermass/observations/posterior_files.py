@@ -7,19 +7,24 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from jaxtyping import Float
 
 from clustermocks.io.atomic import replacing, scratch_folder
 from sbi_clustermass.observations.results import ClusterResult, MassResult
 from sbi_clustermass.observations.writers import Sink
 from sbi_clustermass.posterior import MassPosteriors
 
+if TYPE_CHECKING:
+    from sbi_clustermass.estimator.mass_estimator import MassEstimator
+
 _ROWS = 256
 SUFFIX = ".parquet"
-_DRAWS = "draws of log10 M200c [h^-1 Msun] from each posterior"
+_DRAWS = "draws of the parameters from each posterior, masses as log10 M200c [h^-1 Msun], row by row of one cluster"
 
 
 def _concatenate(masses: Sequence[MassResult]) -> MassPosteriors:
@@ -75,25 +80,35 @@ def _join(path: Path, parts: Sequence[tuple[Path, int, float]]) -> None:
 
 
 @contextmanager
-def samples_file(path: Path, n: int, *, seed: int = 1) -> Iterator[Sink]:
-    """Write draws from each posterior: columns name, and log10_mass [dex], a list of n.
+def samples_file(path: Path, n: int, estimator: "MassEstimator", *, seed: int = 1) -> Iterator[Sink]:
+    """Write draws from each posterior: columns name, log10_mass [dex] and the other parameters, each a list of n.
 
     Args:
         path: Parquet file to write, without clusters that have no mass.
         n: Number of draws for each cluster.
+        estimator: Estimator of the posteriors.
         seed: Seed; it and a cluster's name decide the draws, whatever else is in the file.
     """
-    schema = pa.schema([("name", pa.string()), pa.field("log10_mass", pa.list_(pa.float32(), n))])
+    names = estimator.parameters
+    schema = pa.schema([("name", pa.string()), *(pa.field(name, pa.list_(pa.float32(), n)) for name in names)])
     schema = schema.with_metadata({"description": _DRAWS, "seed": str(seed)})
     with replacing(path) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as file:
 
         def write(masses: Sequence[MassResult]) -> None:
-            draws = [m.posterior.sample(n, seed=(seed << 32) + zlib.crc32(m.name.encode()))[0] for m in masses]
-            values = pa.FixedSizeListArray.from_arrays(pa.array(np.concatenate(draws), pa.float32()), n)
-            file.write_table(pa.table([pa.array([m.name for m in masses]), values], schema=schema))
+            seeds = [(seed << 32) + zlib.crc32(mass.name.encode()) for mass in masses]
+            rows = zip(masses, seeds, strict=True)
+            draws = np.concatenate([_draws(mass, n, estimator, own) for mass, own in rows])
+            columns = [pa.FixedSizeListArray.from_arrays(pa.array(each, pa.float32()), n) for each in draws.T]
+            file.write_table(pa.table([pa.array([m.name for m in masses]), *columns], schema=schema))
 
         with _in_batches(write) as add:
             yield add
+
+
+def _draws(mass: MassResult, n: int, estimator: "MassEstimator", seed: int) -> Float[np.ndarray, "n parameter"]:
+    if estimator.given_mass is None:
+        return mass.posterior.sample(n, seed=seed)[0][:, None]
+    return estimator.given_mass.joint(mass.posterior, mass.cluster.catalogue, n, seeds=[seed]).samples[0]
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from typing import TypeAlias, final
 from clustermocks.kinematics.dispersion import Dispersion
 from sbi_clustermass.estimator.verdict import Grade, Reason, verdict
 from sbi_clustermass.observations.tables import ObservedCluster
-from sbi_clustermass.posterior import MassPosteriors
+from sbi_clustermass.posterior import MassPosteriors, Posteriors
 
 LEVELS = (0.025, 0.16, 0.5, 0.84, 0.975)
 TAIL = 0.02  # share of the posterior: calibration is tested to one in a hundred, and there by few mocks
@@ -44,6 +44,9 @@ class MassResult:
             where one hangs on a tail of the posterior that no test reaches.
         modes: The two modes of a posterior that has two, the lighter first; else empty.
         dispersion: Robust velocity dispersion of the galaxies used.
+        draws: Draws of all parameters, one cluster: what follows from mass and concentration (M500c, profiles) as well.
+            Of an estimator of the mass alone, concentrations are those of haloes of the mass.
+        inferred: Names of the parameters besides the mass that the galaxies were asked for.
         log10_mass_m_sigma: Mass for that dispersion by Evrard et al. 2008 [dex].
         reasons: Reasons to doubt the mass, the worst first; notes among them do not matter.
     """
@@ -55,6 +58,8 @@ class MassResult:
     quantiles: tuple[float, ...]
     under_mass_function: tuple[float, float, float]
     modes: tuple[Mode, ...]
+    draws: Posteriors
+    inferred: tuple[str, ...]
     dispersion: Dispersion
     log10_mass_m_sigma: float
     reasons: tuple[Reason, ...]

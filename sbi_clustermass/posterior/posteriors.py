@@ -253,6 +253,17 @@ class MassPosteriors:
         level = np.random.default_rng(seed).random((len(self), n))
         return tabulated.inverse_cdf(self.grid, self.prob, self.cdf, level)
 
+    def stratified(self, n: int, seeds: Sequence[int]) -> Float[np.ndarray, "cluster n"]:
+        """Draw one log10 mass [dex] from each nth part of each posterior, in random order.
+
+        Args:
+            n: Number of masses of each cluster.
+            seeds: Seed of each cluster, so that its masses do not depend on the others.
+        """
+        rngs = map(np.random.default_rng, seeds)
+        level = np.stack([(rng.permutation(n) + rng.random(n)) / n for rng in rngs])
+        return tabulated.inverse_cdf(self.grid, self.prob, self.cdf, level)
+
     def _one_each(self, log10_mass: ArrayLike) -> Float[np.ndarray, "cluster"]:
         masses = np.asarray(log10_mass, float)
         if masses.shape not in ((), (len(self),)):

@@ -40,9 +40,9 @@ def test_leakage_is_the_mean_over_all_clusters_not_over_groups(results, tmp_path
     assert MassPosteriors.from_parquet(tmp_path / "p.parquet").leakage == pytest.approx(np.mean(np.arange(40)) / 100)
 
 
-def test_samples_follow_their_posterior_and_do_not_depend_on_the_other_clusters(results, tmp_path):
+def test_samples_follow_their_posterior_and_do_not_depend_on_the_other_clusters(results, estimator, tmp_path):
     for name, some in (("all", results), ("last", results[-3:])):
-        with samples_file(tmp_path / f"{name}.parquet", 500) as add:
+        with samples_file(tmp_path / f"{name}.parquet", 500, estimator) as add:
             for result in some:
                 add(result)
     table = pq.read_table(tmp_path / "all.parquet")
@@ -66,14 +66,14 @@ def test_what_a_killed_run_left_is_removed_by_the_next(results, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["p.parquet"]
 
 
-def test_an_interrupted_run_leaves_no_file(results, tmp_path):
+def test_an_interrupted_run_leaves_no_file(results, estimator, tmp_path):
     def run(sink):
         with sink as add:
             for result in results:
                 add(result)
             raise KeyboardInterrupt
 
-    for sink in (posteriors_file(tmp_path / "p.parquet"), samples_file(tmp_path / "s.parquet", 10)):
+    for sink in (posteriors_file(tmp_path / "p.parquet"), samples_file(tmp_path / "s.parquet", 10, estimator)):
         with pytest.raises(KeyboardInterrupt):
             run(sink)
     assert list(tmp_path.iterdir()) == []
