@@ -47,7 +47,8 @@ def infer(
     with errors and sources; velocity_error; n_rows, n_dropped, n_duplicates, n_outside_aperture, n_outside_velocity,
     n_without_error; n_warnings, warnings, reason; model, model_checksum, version; log10_mass_mf_p50, _p16, _p84 (with
     the mass function as prior); two_modes_low, two_modes_high, two_modes_low_share, where there are two; members_std
-    (between the networks of an ensemble); verdict (use, care, do not use), reasons.
+    (between the networks of an ensemble); verdict (use, care, do not use), reasons; log10_c200c and beta, if the model
+    infers them, log10_m500c, M500c [10^14 Msun], r500c [physical Mpc], each the median, with _p16 and _p84.
 
     Args:
         tables: Tables of galaxies: text (.csv, .tsv, .txt, .dat), ECSV, FITS, VOTable, HDF5, Parquet.

@@ -5,6 +5,7 @@ Masses are M200c [h^-1 Msun] as log10_mass [dex]. A saved estimator is a folder 
 `membership.safetensors`.
 """
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, final
@@ -27,7 +28,7 @@ from sbi_clustermass.flows.ensemble import Ensemble
 from sbi_clustermass.flows.evaluation import leakage_of, log_prob_and_spread
 from sbi_clustermass.posterior import MassPosteriors, Posteriors, Recalibration
 from sbi_clustermass.posterior.prior import EffectivePrior
-from sbi_clustermass.training import History
+from sbi_clustermass.training import History, Progress, Training
 
 if TYPE_CHECKING:
     from sbi.inference.posteriors import DirectPosterior
@@ -127,6 +128,31 @@ class MassEstimator:
     def support(self) -> tuple[float, float]:
         """Lowest and highest log10 mass of a posterior [dex]; the density is zero outside."""
         return self.prior.low, self.prior.high
+
+    def with_parameters(
+        self,
+        mocks: Catalogue | Iterable[Catalogue],
+        parameters: Sequence[str],
+        *,
+        training: Training | None = None,
+        checkpoint: str | Path | None = None,
+        progress: Progress | None = None,
+    ) -> Self:
+        """Train a network of further parameters given the mass, of the same flow; the mass does not change.
+
+        Args:
+            mocks: Clusters drawn and observed as the training set was, or it itself; in parts, if larger than memory.
+            parameters: Names besides the mass, as `train` takes them.
+            training: Settings of the training; by default `further_training`.
+            checkpoint: Folder for the state of the training, from which the same call resumes.
+            progress: Called at every validation.
+
+        Raises:
+            ValueError: The mocks do not hold a parameter, or the settings of the mass' training are not known.
+        """
+        from sbi_clustermass.estimator.train import train_further
+
+        return replace(self, given_mass=train_further(self, mocks, parameters, training, checkpoint, progress))
 
     def with_alarm(self, mocks: Catalogue, *, seed: int = 1) -> Self:
         """Fit an alarm to mocks, so that `warnings` also names clusters unlike any of them.

@@ -12,7 +12,7 @@ from clustermocks.catalogue.parameters import MASS, PARAMETERS
 from clustermocks.io.registry import lookup
 from clustermocks.io.settings import installed_version
 from sbi_clustermass.embeddings import TrialMasses
-from sbi_clustermass.estimator.given_mass import train_given_mass
+from sbi_clustermass.estimator.given_mass import GivenMass, train_given_mass
 from sbi_clustermass.estimator.mass_estimator import MassEstimator
 from sbi_clustermass.estimator.provenance import Provenance
 from sbi_clustermass.flows import Flow, StackedAffine
@@ -96,8 +96,7 @@ def train(
         if not getattr(flow.embedding, "richness", False):
             warn_of_counts(clusters)
         training = replace(training, augmentation=clusters.augmentation)
-        even = getattr(flow.embedding, "even", False)  # sees no difference between a cluster and its mirror image
-        mirrored = mirror and not even and training.augmentation is None
+        mirrored = mirror and _mirrors(flow, training)
         networks, histories = train_members(
             clusters.mirrored() if mirrored else clusters,
             flow,
@@ -136,6 +135,40 @@ def train(
             versions={name: installed_version(name) for name in _PACKAGES},
         ),
     )
+
+
+def train_further(
+    estimator: MassEstimator,
+    mocks: Catalogue | Iterable[Catalogue],
+    parameters: Sequence[str],
+    training: Training | None,
+    checkpoint: str | Path | None,
+    progress: Progress | None,
+) -> GivenMass:
+    """Train a network of further parameters for an estimator of the mass; see `MassEstimator.with_parameters`."""
+    _checked((MASS, *parameters), None)
+    of_mass, folder = estimator.provenance.training, None if checkpoint is None else Path(checkpoint)
+    if of_mass is None:
+        raise ValueError("the settings of the estimator's training are not known, by which this one would be like it.")
+    device, streamed = next(estimator.network.parameters()).device.type, not isinstance(mocks, Catalogue)
+    with working_storage(device, mapped=streamed, parent=folder) as storage:
+        clusters = TrainingSet.from_catalogue(
+            mocks, storage, estimator.support, conditions=estimator.takes_conditions, parameters=(MASS, *parameters)
+        )
+        return train_given_mass(
+            clusters.augmented(of_mass.augmentation),
+            dict.fromkeys(parameters),
+            estimator.flow,
+            training or further_training(of_mass),
+            mirrored=estimator.provenance.mirror and _mirrors(estimator.flow, of_mass),
+            checkpoint=folder,
+            progress=progress,
+        )
+
+
+def _mirrors(flow: Flow, training: Training) -> bool:
+    """Whether a training shows mirror images: not of an embedding that sees none, or where augmentation makes them."""
+    return not getattr(flow.embedding, "even", False) and training.augmentation is None
 
 
 def _checked(parameters: Sequence[str], support: Support | Mapping[str, Support] | None) -> Mapping[str, Support]:

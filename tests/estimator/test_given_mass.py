@@ -119,3 +119,14 @@ def test_an_estimator_of_the_mass_alone_says_how_to_get_more(clusters):
     alone = train(clusters, flow=FLOWS["mdn"], training=SHORT, device="cpu")
     with pytest.raises(ValueError, match="infers the mass alone"):
         alone.joint(clusters, 10, seed=1)
+
+
+def test_parameters_that_are_added_later_are_those_of_one_training(joint, clusters):
+    alone = replace(joint, given_mass=None)
+    later = alone.with_parameters(clusters, tuple(BOX), training=joint.given_mass.training)
+    with pytest.raises(ValueError, match="unknown parameter"):
+        alone.with_parameters(clusters, ("gamma",))
+    assert (later.given_mass.low[1], later.given_mass.high[0]) == (-0.5, 1.1)  # the range in the clusters, rounded
+    some = clusters.select(np.arange(5))
+    again, once = (each.joint(some, 10, seed=1).samples for each in (later, joint))
+    np.testing.assert_array_equal(again, once)
