@@ -8,7 +8,7 @@ from sbi_clustermass.diagnostics.richness_leakage import richness_r2
 from sbi_clustermass.diagnostics.robustness import robustness_table, simulator_robustness
 from sbi_clustermass.diagnostics.saliency import Saliency
 from sbi_clustermass.diagnostics.scoring_rules import crps, gap, information_gain, log_score
-from sbi_clustermass.diagnostics.simulation_based_calibration import sbc, sbc_ranks, tarp
+from sbi_clustermass.diagnostics.simulation_based_calibration import sbc, sbc_of_each, sbc_ranks, tarp
 from sbi_clustermass.diagnostics.test_sets import HeldOut, Mark, mark, reweighted
 from sbi_clustermass.estimator.misspecification.alarm import Alarm
 from sbi_clustermass.estimator.misspecification.feature_distance import FeatureDistance
@@ -42,6 +42,7 @@ __all__ = [
     "richness_r2",
     "robustness_table",
     "sbc",
+    "sbc_of_each",
     "sbc_ranks",
     "simulator_robustness",
     "standardised",

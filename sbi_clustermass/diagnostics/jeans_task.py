@@ -8,18 +8,20 @@ from typing import TYPE_CHECKING, final
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from numpy.typing import ArrayLike
 from scipy.stats import nbinom, poisson
 from torch import Tensor
 
 from clustermocks import SphericalJeans
+from sbi_clustermass.diagnostics.grid_posterior import GridPosterior, legendre_nodes
 from sbi_clustermass.posterior import MassPosteriors
 
 if TYPE_CHECKING:
     from sbi.utils import BoxUniform
 
 _RARE = -7.0  # smallest log P(selected) for rejection sampling
+_COARSE, _NEGLIGIBLE = 37, 16.0  # masses of the coarse grid, and how far below the peak a posterior is left out
 _TAIL = 1e-10  # probability of more galaxies than the task's width, for the richest clusters
 
 
@@ -117,6 +119,42 @@ class JeansTask:
             theta = np.column_stack([grid, np.tile(row, (points, 1))])
             log_prob = np.logaddexp(log_prob, self.reference_log_prob(x, theta) + log_w)
         return MassPosteriors.from_log_prob(grid, log_prob)
+
+    def reference_joint(
+        self, x: Float[Tensor, "batch galaxy 3"], *, masses: int = 181, nodes: int = 6
+    ) -> GridPosterior:
+        """Compute the exact posterior of all parameters in their box, by the likelihood on a grid.
+
+        A cluster is evaluated only at masses where its posterior is not negligible, as seen on a coarse grid.
+
+        Args:
+            x: Observations in the format of `simulator`.
+            masses: Number of masses on the grid.
+            nodes: Number of Gauss-Legendre nodes of each further parameter.
+        """
+        grid = np.linspace(self.low[0], self.high[0], masses)
+        there = self._masses_of(x, grid)
+        log_prob = np.full((len(x), masses, nodes ** (len(self.low) - 1)), -np.inf)
+        for j, mass in enumerate(grid):
+            rows = np.flatnonzero(there[:, j])
+            if rows.size:
+                log_prob[rows, j] = self.reference_log_prob(x[rows], self._at(mass, nodes))
+        shape = (len(x), masses) + (nodes,) * (len(self.low) - 1)
+        return GridPosterior(self.low, self.high, log_prob.reshape(shape))
+
+    def _masses_of(self, x: Tensor, grid: Float[np.ndarray, "mass"]) -> Bool[np.ndarray, "cluster mass"]:
+        """Masses between the first and the last on a coarse grid that reach e^-16 of the highest density."""
+        coarse = np.linspace(grid[0], grid[-1], _COARSE)
+        highest = np.column_stack([self.reference_log_prob(x, self._at(mass, 3)).max(axis=1) for mass in coarse])
+        likely = highest > highest.max(axis=1, keepdims=True) - _NEGLIGIBLE
+        first, last = likely.argmax(axis=1), _COARSE - 1 - likely[:, ::-1].argmax(axis=1)
+        low, high = coarse[np.maximum(first - 1, 0)], coarse[np.minimum(last + 1, _COARSE - 1)]
+        return (grid >= low[:, None]) & (grid <= high[:, None])
+
+    def _at(self, mass: float, nodes: int) -> Float[np.ndarray, "node parameter"]:
+        """Parameters of one mass and all nodes of the further ones, the last the fastest."""
+        further = [legendre_nodes(*ends, nodes) for ends in zip(self.low[1:], self.high[1:], strict=True)]
+        return np.stack(np.meshgrid([mass], *further, indexing="ij"), axis=-1).reshape(-1, len(self.low))
 
 
 def _nodes(low: tuple[float, ...], high: tuple[float, ...]) -> tuple[np.ndarray, np.ndarray]:

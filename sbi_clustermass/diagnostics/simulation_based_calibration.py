@@ -1,4 +1,4 @@
-"""Simulation-based calibration and TARP by sbi, for posteriors on their grid.
+"""Simulation-based calibration and TARP by sbi, for posteriors on their grid and for samples of several parameters.
 
 Masses are M200c [h^-1 Msun] as log10_mass [dex]. Both are promised only for clusters drawn from the posteriors' own
 prior (`HeldOut`). `import sbi` takes seconds, so it is imported where it is used.
@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 from scipy.stats import kstwo
 
 from sbi_clustermass.diagnostics.residuals import Measured
-from sbi_clustermass.posterior import MassPosteriors
+from sbi_clustermass.posterior import MassPosteriors, Posteriors
 
 if TYPE_CHECKING:
     import torch
@@ -82,28 +82,59 @@ def sbc(
     Raises:
         ValueError: There are fewer than 100 clusters.
     """
+    _check_number(len(posteriors))
+    ranks = sbc_ranks(posteriors, log10_true, samples=samples, seed=seed)
+    return _sbc(ranks, log10_true, posteriors.sample(1, seed=seed + 1)[:, 0], samples=samples, seed=seed)
+
+
+def sbc_of_each(posteriors: Posteriors, truth: Float[np.ndarray, "cluster parameter"], *, seed: int) -> dict[str, SBC]:
+    """SBC of each parameter of joint posteriors, from their samples; see `sbc`.
+
+    Raises:
+        ValueError: There are fewer than 100 clusters.
+    """
+    _check_number(len(posteriors))
+    samples, found = posteriors.samples.shape[1], {}
+    for name, values in zip(posteriors.parameters, truth.T, strict=True):
+        drawn = posteriors.column(name)
+        ranks = (drawn < values[:, None]).sum(axis=1)
+        found[name] = _sbc(ranks, values, drawn[:, 0], samples=samples, seed=seed)
+    return found
+
+
+def _sbc(
+    ranks: Int[np.ndarray, "cluster"],
+    truth: Float[np.ndarray, "cluster"],
+    averaged: Float[np.ndarray, "cluster"],
+    *,
+    samples: int,
+    seed: int,
+) -> SBC:
+    """sbi's `check_sbc` of one parameter: ranks among samples, true values, and one sample of each posterior."""
     import torch
     from sbi.diagnostics import check_sbc
     from sbi.diagnostics.sbc import check_uniformity_frequentist
 
-    _check_number(len(posteriors))
-    ranks = _tensor(sbc_ranks(posteriors, log10_true, samples=samples, seed=seed))
-    theta, averaged = _tensor(log10_true), _tensor(posteriors.sample(1, seed=seed + 1))
-    n = min(len(theta), _CLASSIFIED)
+    n = min(len(truth), _CLASSIFIED)
     with _seeded(seed):
         # sbi compares ranks with continuous uniform numbers, from which its random forests distinguish integers
         # (accuracy .71 for calibrated ranks, instead of .5): with a uniform number added, ranks are continuous, too
-        ranks = ranks + torch.rand(ranks.shape)
-        some = check_sbc(ranks[:n], theta[:n], averaged[:n], num_posterior_samples=samples + 1)
+        continuous = _column(ranks) + torch.rand((len(ranks), 1))
+        columns = continuous[:n], _column(truth)[:n], _column(averaged)[:n]
+        some = check_sbc(*columns, num_posterior_samples=samples + 1)
     error = float(0.5 / np.sqrt(2 * n))  # of the accuracy of a random classifier of 2n
     accuracies = (Measured(float(some[name].mean()), error) for name in ("c2st_ranks", "c2st_dap"))
-    return SBC(float(check_uniformity_frequentist(ranks, samples + 1)[0]), *accuracies)
+    return SBC(float(check_uniformity_frequentist(continuous, samples + 1)[0]), *accuracies)
 
 
 def tarp(
-    posteriors: MassPosteriors, log10_true: Float[np.ndarray, "cluster"], *, samples: int = _SAMPLES, seed: int
+    posteriors: MassPosteriors | Posteriors,
+    truth: Float[np.ndarray, "cluster *parameter"],
+    *,
+    samples: int = _SAMPLES,
+    seed: int,
 ) -> TARP:
-    """TARP of posteriors on their grid, from their samples.
+    """TARP of masses, from samples of posteriors on their grid, or of all parameters together, from all their samples.
 
     Raises:
         ValueError: There are fewer than 100 clusters.
@@ -113,14 +144,15 @@ def tarp(
 
     n = len(posteriors)
     _check_number(n)
-    rows = torch.arange(n, dtype=torch.float32)[:, None]
-    sampler: Any = _Sampler(posteriors, seed)
+    joint = isinstance(posteriors, Posteriors)
+    drawn = posteriors.samples if joint else posteriors.sample(samples, seed=seed)[..., None]
+    sampler: Any = _Sampler(torch.as_tensor(np.array(drawn), dtype=torch.float32).transpose(0, 1))
     with _seeded(seed):
         coverage, credibility = run_tarp(
-            _tensor(log10_true),
-            rows,
+            torch.as_tensor(truth, dtype=torch.float32) if joint else _column(truth),
+            torch.arange(n, dtype=torch.float32)[:, None],
             sampler,
-            num_posterior_samples=samples,
+            num_posterior_samples=drawn.shape[1],
             num_bins=_TARP_BINS,
             show_progress_bar=False,
         )
@@ -133,21 +165,19 @@ def tarp(
 @final
 @dataclass(frozen=True)
 class _Sampler:
-    """Samples of each cluster through the one method of an sbi posterior that its diagnostics call; x is ignored."""
+    """Samples, (sample, cluster, parameter), through the one method of a posterior that sbi calls; x is ignored."""
 
-    posteriors: MassPosteriors
-    seed: int
+    samples: "torch.Tensor"
 
     def sample_batched(self, sample_shape: tuple[int, ...], x: "torch.Tensor", **_: object) -> "torch.Tensor":
-        return _tensor(self.posteriors.sample(sample_shape[0], seed=self.seed).T)
+        return self.samples
 
 
-def _tensor(values: np.ndarray) -> "torch.Tensor":
+def _column(values: np.ndarray) -> "torch.Tensor":
     """Convert to float32 with a last axis of length 1 for the one parameter."""
     import torch
 
-    found = torch.as_tensor(np.array(values), dtype=torch.float32)
-    return found if found.shape[-1] == 1 else found[..., None]
+    return torch.as_tensor(np.array(values), dtype=torch.float32)[:, None]
 
 
 @contextmanager

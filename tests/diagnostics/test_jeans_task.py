@@ -7,6 +7,7 @@ from scipy.stats import kstest
 
 from clustermocks import JeansGalaxies, Observation, SphericalJeans
 from sbi_clustermass import JeansTask, MassPosteriors
+from sbi_clustermass.diagnostics.grid_posterior import GridPosterior
 
 FAILURE_RATE = 1e-3  # of each statistical test, had the seed not been fixed
 
@@ -67,6 +68,43 @@ def test_further_parameters_are_integrated_out_over_their_prior():
     with np.errstate(divide="ignore"):
         expected = MassPosteriors.from_log_prob(reference.grid, np.log(marginal)).prob
     np.testing.assert_allclose(reference.prob, expected, atol=2e-3 * expected.max())  # trapezoid over 25 anisotropies
+
+
+@pytest.fixture(scope="module")
+def joint():
+    """Two clusters whose concentration and anisotropy are free, and their exact joint posteriors."""
+    model = SphericalJeans(background=10.0, free=("log10_c200c", "beta"))
+    task = JeansTask(model, low=(14.0, 0.3, -0.5), high=(14.3, 1.1, 0.5))
+    torch.manual_seed(5)
+    x = task.simulator(torch.tensor([[14.12, 0.5, 0.1], [14.2, 0.8, -0.2]]))
+    return task, x, task.reference_joint(x, masses=31, nodes=4)
+
+
+def test_a_joint_posterior_is_that_of_a_grid_twice_as_fine(joint):
+    task, x, found = joint
+    fine = task.reference_joint(x, masses=61, nodes=6)
+    # a few thousandths; more within .01 dex of a kink, where the radius of a mass reaches a galaxy
+    wrong = [found.log_prob_at(theta) - fine.log_prob_at(theta) for theta in fine.sample(20, seed=1).swapaxes(0, 1)]
+    assert np.mean(np.abs(wrong)) < 0.01
+    np.testing.assert_allclose(found.mean, fine.mean, atol=1e-3)
+    np.testing.assert_allclose(found.std, fine.std, rtol=0.01)
+
+
+def test_a_joint_posterior_is_the_likelihood_between_its_nodes(joint):
+    task, x, found = joint
+    theta = found.sample(12, seed=2)
+    for i in range(2):
+        truth = task.reference_log_prob(x[[i]], theta[i])[0]
+        one = GridPosterior(found.low, found.high, found.log_prob[[i]])
+        wrong = np.concatenate([one.log_prob_at(row[None]) for row in theta[i]]) - truth
+        assert np.mean(np.abs(wrong - np.median(wrong))) < 0.02  # up to the evidence, as above
+
+
+def test_the_mass_of_a_joint_posterior_is_that_with_the_others_integrated_out(joint):
+    task, x, found = joint
+    of_mass = task.reference_posterior(x, points=16)
+    together, alone = np.log(found.marginals[0][:, ::2]), of_mass.log_prob
+    np.testing.assert_allclose(together - together[:, [7]], alone - alone[:, [7]], atol=5e-3)  # two rules of quadrature
 
 
 def test_density_is_zero_outside_the_prior():

@@ -5,8 +5,8 @@ import pytest
 import torch
 from scipy import stats
 
-from sbi_clustermass import MassPosteriors
-from sbi_clustermass.diagnostics.simulation_based_calibration import sbc, sbc_ranks, tarp
+from sbi_clustermass import MassPosteriors, Posteriors
+from sbi_clustermass.diagnostics.simulation_based_calibration import sbc, sbc_of_each, sbc_ranks, tarp
 
 GRID = np.linspace(13.0, 15.6, 256)
 FAILURE_RATE = 1e-3  # of each statistical test, had the seed not been fixed
@@ -78,3 +78,32 @@ def test_too_few_clusters_are_refused():
     for each in (sbc, tarp):
         with pytest.raises(ValueError, match="100 clusters or more, found 50"):
             each(*gaussian_set(50, seed=1), seed=1)
+
+
+def joint_set(n, seed, *, width=1.0, correlation=0.8):
+    """Samples of two parameters around data that scatter with a correlation of .8; posteriors may be off."""
+    rng = np.random.default_rng(seed)
+    truth = rng.normal(0, 10, (n, 2))  # a prior so wide that the posterior is the likelihood
+    covariance = np.array([[1, 0.8], [0.8, 1]])
+    data = truth + rng.multivariate_normal([0, 0], covariance, n)
+    believed = width**2 * np.array([[1, correlation], [correlation, 1]])
+    samples = data[:, None] + rng.multivariate_normal([0, 0], believed, (n, 300))
+    ends = np.full(2, 60.0)
+    return Posteriors(("log10_mass", "beta"), samples, -ends, ends, tuple(map(str, range(n)))), truth
+
+
+def test_sbc_of_each_parameter_passes_right_samples_and_fails_narrow_ones():
+    for name, found in sbc_of_each(*joint_set(150, seed=1), seed=2).items():
+        assert name in ("log10_mass", "beta")
+        assert found.ks_pvalue > FAILURE_RATE
+        assert abs(found.c2st_ranks.value - 0.5) < 4 * found.c2st_ranks.error
+    assert all(found.ks_pvalue < FAILURE_RATE for found in sbc_of_each(*joint_set(150, 1, width=0.5), seed=2).values())
+
+
+def test_joint_tarp_sees_a_correlation_that_is_missing_where_sbc_of_each_parameter_does_not():
+    right = tarp(*joint_set(2000, seed=3), seed=4)
+    assert right.ks_pvalue > FAILURE_RATE
+    assert abs(right.area.value) < 4 * right.area.error
+    wrong, truth = joint_set(2000, seed=3, correlation=-0.8)
+    assert tarp(wrong, truth, seed=4).ks_pvalue < FAILURE_RATE
+    assert all(found.ks_pvalue > FAILURE_RATE for found in sbc_of_each(wrong[:300], truth[:300], seed=4).values())
