@@ -2,6 +2,7 @@
 
 from sbi_clustermass.diagnostics.calibration import Coverage, PitHistogram, coverage, coverages, pit_histogram
 from sbi_clustermass.diagnostics.false_alarms import alarm_rates
+from sbi_clustermass.diagnostics.grid_posterior import GridPosterior
 from sbi_clustermass.diagnostics.reliability import by_posterior_mean, by_richness, reliability, standardised
 from sbi_clustermass.diagnostics.residuals import Measured, mean_of, residuals
 from sbi_clustermass.diagnostics.richness_leakage import richness_r2
@@ -18,6 +19,7 @@ __all__ = [
     "Alarm",
     "Coverage",
     "FeatureDistance",
+    "GridPosterior",
     "HeldOut",
     "Mark",
     "Measured",
