@@ -14,6 +14,7 @@ PACKAGES = ("clustermocks", "sbi_clustermass")
 # modules without __all__ that are useful for changing the mocks, bringing a simulator or writing a program; no names
 # means all that the module defines
 MODULES: dict[str, tuple[str, ...]] = {
+    "clustermocks.haloes.binding": (),
     "clustermocks.haloes.cosmology": (),
     "clustermocks.haloes.nfw": (),
     "clustermocks.haloes.environment": ("Neighbours",),

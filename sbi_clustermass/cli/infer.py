@@ -50,6 +50,10 @@ def infer(
     (between the networks of an ensemble); verdict (use, care, do not use), reasons; log10_c200c and beta, if the model
     infers them, log10_m500c, M500c [10^14 Msun], r500c [physical Mpc], each the median, with _p16 and _p84.
 
+    Columns of --members, beside those of the tables: cluster_name, R_proj [comoving h^-1 Mpc], v_los [km/s], p_r200c,
+    p_r_vir, p_bound, not_used (why a row has no probabilities), interlopers_removed (by --cleaned). One whose name a
+    table has is called NAME_inferred.
+
     Args:
         tables: Tables of galaxies: text (.csv, .tsv, .txt, .dat), ECSV, FITS, VOTable, HDF5, Parquet.
         model: Folder of a trained estimator, or a URL with #sha256=...; by default the one that ships.

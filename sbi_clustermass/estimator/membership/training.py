@@ -21,7 +21,7 @@ SLOTS = 20_000  # galaxies and padding in a batch
 
 
 def train_network(mocks: Catalogue, *, richness: bool, conditions: bool, seed: int) -> MembershipNetwork:
-    """Train a network on mocks, and keep the weights of its lowest loss on a tenth of the hosts.
+    """Train a network on mocks, and keep the weights of its lowest loss on the last tenth of the hosts.
 
     Raises:
         ValueError: There are too few mocks, or they do not hold masses and truths.
@@ -31,9 +31,8 @@ def train_network(mocks: Catalogue, *, richness: bool, conditions: bool, seed: i
         torch.manual_seed(seed)
         network = MembershipNetwork(richness=richness, conditions=conditions)
     features, truth = _at_true_masses(network, mocks)
-    hosts = np.unique(mocks.host_id)
-    rng = np.random.default_rng(seed)
-    is_held_out = np.isin(mocks.host_id, rng.permutation(hosts)[: max(round(_HELD_OUT * len(hosts)), 1)])
+    hosts, rng = np.unique(mocks.host_id), np.random.default_rng(seed)
+    is_held_out = mocks.host_id >= hosts[-max(round(_HELD_OUT * len(hosts)), 1)]  # those drawn last: other surveys
     runs = _Runs(features, truth, mocks.n_galaxies)
     return _fit(network, runs, np.flatnonzero(~is_held_out), np.flatnonzero(is_held_out), rng)
 
