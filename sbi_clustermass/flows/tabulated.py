@@ -6,6 +6,7 @@ Several parameters are a chain: the table of each is a network of the features a
 from dataclasses import dataclass
 from typing import ClassVar, final
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -17,6 +18,7 @@ from sbi_clustermass.flows.embed_once import EmbedOnce
 from sbi_clustermass.flows.mlp import ACTIVATIONS, mean_and_std, perceptron
 
 _TAIL = 30.0  # e-folds of the exponential tails that are counted, one per knot's distance: the rest is 1e-13
+_STEEP = 5.0  # of a polynomial for a coefficient of 1: a Gaussian half as wide as all values has some -5 P_2
 _FLAT = 1e-3  # change of the log density over a piece, below which it is integrated as a straight line
 
 
@@ -26,7 +28,8 @@ class Tabulated(SbiFlow):
     """Log density at knots, linear between them, with exponential tails.
 
     In one dimension, any density that the knots resolve. They span the parameters of the training set. Integrals are
-    in closed form. For several parameters, each has such a density given those before it.
+    in closed form. For several parameters, each has such a density given those before it, whose log is a polynomial at
+    the knots: a Gaussian is one of degree 2, and 64 free numbers would follow the noise of weak data.
 
     With an embedding that gives a log-likelihood on a grid of masses (`TrialMasses`, by its `range`), that grid is the
     table of a single parameter and there is no trunk; for several parameters, or observations with further columns, the
@@ -34,13 +37,15 @@ class Tabulated(SbiFlow):
 
     Attributes:
         knots: Number of knots, unless the embedding brings its grid.
-        hidden_features: Width of the hidden layer from which the tables of further parameters are made.
+        degree: Degree of the polynomials of several parameters.
+        hidden_features: Width of the hidden layer from which the tables of several parameters are made.
     """
 
     name: ClassVar[str] = "tabulated"
 
     knots: int = 64
-    hidden_features: int = 128
+    degree: int = 12
+    hidden_features: int = 64
 
     def __call__(self, theta: Float[Tensor, "batch theta"], x: Float[Tensor, "batch *event"]) -> EmbedOnce:
         """Build an untrained flow, sized and standardised from one batch of pairs."""
@@ -54,17 +59,45 @@ class Tabulated(SbiFlow):
         return assemble(self.embedding, theta, x, head=lambda *_: nn.Identity(), inner=inner)
 
     def inner(self, theta: Tensor, features: Tensor) -> DensityEstimator:
-        """A table for each parameter between its least and greatest value; the first's logs linear in the features."""
-        count, columns = features.shape[1], range(theta.shape[1])
-        networks = [self._network(count + i) if i else nn.Linear(count, self.knots) for i in columns]
+        """A table for each parameter between its least and greatest value; of one, the logs are linear in features."""
+        count, several = features.shape[1], theta.shape[1] > 1
         tables = [
-            TabulatedEstimator(torch.stack([values.min(), values.max()]), network, self.knots, features=count + i)
-            for i, (values, network) in enumerate(zip(theta.T, networks, strict=True))
+            TabulatedEstimator(
+                torch.stack([values.min(), values.max()]),
+                self._network(count + i, values) if several else nn.Linear(count, self.knots),
+                self.knots,
+                features=count + i,
+            )
+            for i, values in enumerate(theta.T)
         ]
-        return tables[0] if len(tables) == 1 else TableChain(tables, *mean_and_std(theta))
+        return TableChain(tables, *mean_and_std(theta)) if several else tables[0]
 
-    def _network(self, inputs: int) -> nn.Module:
-        return perceptron(inputs, self.hidden_features, self.knots, activation=ACTIVATIONS[self.activation])
+    def _network(self, inputs: int, values: Float[Tensor, " batch"]) -> nn.Module:
+        layers = perceptron(inputs, self.hidden_features, self.degree, activation=ACTIVATIONS[self.activation])
+        return nn.Sequential(layers, PolynomialAtKnots(values, self.degree, self.knots))
+
+
+@final
+class PolynomialAtKnots(nn.Module):
+    """Logs at equidistant knots, (batch, degree) -> (batch, knot): a Gaussian of all values, plus a polynomial.
+
+    The coefficients are those of Legendre polynomials, without a constant. Training starts from what is known before
+    any galaxy is seen.
+    """
+
+    def __init__(self, values: Float[Tensor, " batch"], degree: int, knots: int) -> None:
+        super().__init__()
+        at = torch.linspace(0, 1, knots) * (values.max() - values.min()) + values.min()
+        mean, std = mean_and_std(values)
+        self.register_buffer("start", -0.5 * ((at - mean) / std).square())
+        self.start: Tensor
+        basis = np.polynomial.legendre.legvander(np.linspace(-1, 1, knots), degree)[:, 1:].T
+        self.register_buffer("basis", torch.as_tensor(basis * _STEEP, dtype=torch.float32), persistent=False)
+        self.basis: Tensor
+
+    def forward(self, coefficients: Float[Tensor, "batch degree"]) -> Float[Tensor, "batch knot"]:
+        """Sum of the Gaussian's log and Legendre polynomials."""
+        return self.start + coefficients @ self.basis
 
 
 @final

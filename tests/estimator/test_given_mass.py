@@ -22,7 +22,7 @@ FLOWS = {
 
 def drawn(n, seed):
     """Clusters of the twin with concentration and anisotropy spread over the box."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng((seed, 1))  # other numbers than those of the masses
     further = [rng.uniform(low, high, n) for low, high in BOX.values()]
     theta = np.column_stack([FlatMasses(13.8, 15.2).draw(n, seed=seed), *further])
     return SphericalJeans(observation=Observation(min_galaxies=5), background=5.0, free=tuple(BOX)).simulate(
