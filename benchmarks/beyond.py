@@ -29,7 +29,7 @@ _SEED = 9101  # no training set's
 _HEADER = ("", "galaxies", "clusters", "width", "of the prior", "mean residual",
            *(f"in {level:.0%} [%]" for level in LEVELS))  # fmt: skip
 _NOTE = (
-    "On fresh mocks drawn as the training set. Width: mean standard deviation of a posterior; of the prior: the scatter "
+    "On fresh mocks drawn as the training set. Width: mean standard deviation of a posterior; of the prior: the spread "
     "of the truth at a mass and redshift, for M500c that about the mean of all, which a table without galaxies would "
     f"leave. Errors are those of surveys of {GROUP} clusters, which share an anisotropy. Calibrated shares equal the "
     "levels."

@@ -5,7 +5,7 @@ the mass and sees the galaxies in its units. A draw of all parameters is a mass 
 Masses are M200c [h^-1 Msun] as log10_mass [dex]; `log_` is natural.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import final
@@ -16,17 +16,21 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from clustermocks import Catalogue
-from clustermocks.catalogue.parameters import MASS
+from clustermocks.catalogue.parameters import MASS, PARAMETERS
+from clustermocks.io.registry import lookup
 from sbi_clustermass.embeddings.conditions import CONDITIONED
+from sbi_clustermass.estimator.provenance import Provenance
 from sbi_clustermass.flows import EmbedOnce, Flow
 from sbi_clustermass.flows.box import OnBox
 from sbi_clustermass.flows.evaluation import batches_of
 from sbi_clustermass.posterior import MassPosteriors, Posteriors
 from sbi_clustermass.posterior.tabulated import log_prob_at
 from sbi_clustermass.training import History, Progress, Training
+from sbi_clustermass.training.defaults import further_training
 from sbi_clustermass.training.ensemble_training import train_members
-from sbi_clustermass.training.training_set import TrainingSet
+from sbi_clustermass.training.training_set import TrainingSet, working_storage
 
+Support = tuple[float, float]
 CHECKPOINT = "given_mass"
 _SLOTS = 200_000  # galaxies and padding of a batch, each as often as there are masses
 
@@ -141,6 +145,39 @@ def _with_masses(
     return torch.cat([x, mass[:, None, None] * x[..., 2:3]], -1)
 
 
+def train_further(
+    mocks: Catalogue | Iterable[Catalogue],
+    parameters: Sequence[str],
+    support: Support,
+    flow: Flow,
+    provenance: Provenance,
+    *,
+    conditions: bool,
+    device: str,
+    training: Training | None = None,
+    checkpoint: Path | None = None,
+    progress: Progress | None = None,
+) -> GivenMass:
+    """Train a network of further parameters for an estimator of the mass; see `MassEstimator.with_parameters`."""
+    checked((MASS, *parameters), None)
+    of_mass = provenance.training
+    if of_mass is None:
+        raise ValueError("the settings of the estimator's training are not known, by which this one would be like it.")
+    with working_storage(device, mapped=not isinstance(mocks, Catalogue), parent=checkpoint) as storage:
+        clusters = TrainingSet.from_catalogue(
+            mocks, storage, support, conditions=conditions, parameters=(MASS, *parameters)
+        )
+        return train_given_mass(
+            clusters.augmented(of_mass.augmentation),
+            dict.fromkeys(parameters),
+            flow,
+            training or further_training(of_mass),
+            mirrored=provenance.mirror and mirrors(flow, of_mass),
+            checkpoint=checkpoint,
+            progress=progress,
+        )
+
+
 def train_given_mass(
     clusters: TrainingSet,
     supports: Mapping[str, tuple[float, float] | None],
@@ -182,3 +219,26 @@ def train_given_mass(
 def _rounded_range(values: Float[np.ndarray, "cluster"]) -> tuple[float, float]:
     """Least and greatest value, rounded outwards to .01."""
     return float(np.floor(values.min() * 100) / 100), float(np.ceil(values.max() * 100) / 100)
+
+
+def mirrors(flow: Flow, training: Training) -> bool:
+    """Whether a training shows mirror images: not of an embedding that sees none, or where augmentation makes them."""
+    return not getattr(flow.embedding, "even", False) and training.augmentation is None
+
+
+def checked(parameters: Sequence[str], support: Support | Mapping[str, Support] | None) -> Mapping[str, Support]:
+    """Check the parameters, and return the supports that are given, by name.
+
+    Raises:
+        ValueError: A name is unknown or there twice, the mass is not the first, or a support is of no parameter.
+    """
+    for name in parameters:
+        lookup("parameter", name, PARAMETERS)
+    if tuple(parameters[:1]) != (MASS,) or len(set(parameters)) < len(parameters):
+        raise ValueError(f"parameters are {MASS!r} and behind it others, each once; found {parameters!r}.")
+    supports = support if isinstance(support, Mapping) else {} if support is None else {MASS: support}
+    for name, (low, high) in supports.items():
+        lookup("parameter with a support", name, dict.fromkeys(parameters))
+        if not low < high:
+            raise ValueError(f"support of {name}: its ends must rise, found {low:g} and {high:g}.")
+    return supports

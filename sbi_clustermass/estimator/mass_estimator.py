@@ -150,9 +150,21 @@ class MassEstimator:
         Raises:
             ValueError: The mocks do not hold a parameter, or the settings of the mass' training are not known.
         """
-        from sbi_clustermass.estimator.train import train_further
+        from sbi_clustermass.estimator.given_mass import train_further
 
-        return replace(self, given_mass=train_further(self, mocks, parameters, training, checkpoint, progress))
+        given_mass = train_further(
+            mocks,
+            parameters,
+            self.support,
+            self.flow,
+            self.provenance,
+            conditions=self.takes_conditions,
+            device=next(self.network.parameters()).device.type,
+            training=training,
+            checkpoint=None if checkpoint is None else Path(checkpoint),
+            progress=progress,
+        )
+        return replace(self, given_mass=given_mass)
 
     def with_alarm(self, mocks: Catalogue, *, seed: int = 1) -> Self:
         """Fit an alarm to mocks, so that `warnings` also names clusters unlike any of them.

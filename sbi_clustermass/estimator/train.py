@@ -8,11 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from clustermocks import Catalogue
-from clustermocks.catalogue.parameters import MASS, PARAMETERS
-from clustermocks.io.registry import lookup
+from clustermocks.catalogue.parameters import MASS
 from clustermocks.io.settings import installed_version
 from sbi_clustermass.embeddings import TrialMasses
-from sbi_clustermass.estimator.given_mass import GivenMass, train_given_mass
+from sbi_clustermass.estimator.given_mass import Support, checked, mirrors, train_given_mass
 from sbi_clustermass.estimator.mass_estimator import MassEstimator
 from sbi_clustermass.estimator.provenance import Provenance
 from sbi_clustermass.flows import Flow, StackedAffine
@@ -24,7 +23,6 @@ from sbi_clustermass.training.defaults import default_training, further_training
 from sbi_clustermass.training.ensemble_training import train_members
 from sbi_clustermass.training.training_set import TrainingSet, warn_of_counts, warn_of_gaps, working_storage
 
-Support = tuple[float, float]
 _PACKAGES = ("sbi-clustermass", "sbi", "torch", "nflows")
 
 
@@ -81,7 +79,7 @@ def train(
     training = training or default_training(flow.embedding)
     training = training if seed is None else replace(training, seed=seed)
     flow.config()  # refuses a flow that could not be saved, before the training
-    supports = _checked(parameters, support)
+    supports = checked(parameters, support)
     if members < 1:
         raise ValueError(f"members must be at least 1, got {members}.")
     folder = None if checkpoint is None else Path(checkpoint)
@@ -96,7 +94,7 @@ def train(
         if not getattr(flow.embedding, "richness", False):
             warn_of_counts(clusters)
         training = replace(training, augmentation=clusters.augmentation)
-        mirrored = mirror and _mirrors(flow, training)
+        mirrored = mirror and mirrors(flow, training)
         networks, histories = train_members(
             clusters.mirrored() if mirrored else clusters,
             flow,
@@ -135,55 +133,3 @@ def train(
             versions={name: installed_version(name) for name in _PACKAGES},
         ),
     )
-
-
-def train_further(
-    estimator: MassEstimator,
-    mocks: Catalogue | Iterable[Catalogue],
-    parameters: Sequence[str],
-    training: Training | None,
-    checkpoint: str | Path | None,
-    progress: Progress | None,
-) -> GivenMass:
-    """Train a network of further parameters for an estimator of the mass; see `MassEstimator.with_parameters`."""
-    _checked((MASS, *parameters), None)
-    of_mass, folder = estimator.provenance.training, None if checkpoint is None else Path(checkpoint)
-    if of_mass is None:
-        raise ValueError("the settings of the estimator's training are not known, by which this one would be like it.")
-    device, streamed = next(estimator.network.parameters()).device.type, not isinstance(mocks, Catalogue)
-    with working_storage(device, mapped=streamed, parent=folder) as storage:
-        clusters = TrainingSet.from_catalogue(
-            mocks, storage, estimator.support, conditions=estimator.takes_conditions, parameters=(MASS, *parameters)
-        )
-        return train_given_mass(
-            clusters.augmented(of_mass.augmentation),
-            dict.fromkeys(parameters),
-            estimator.flow,
-            training or further_training(of_mass),
-            mirrored=estimator.provenance.mirror and _mirrors(estimator.flow, of_mass),
-            checkpoint=folder,
-            progress=progress,
-        )
-
-
-def _mirrors(flow: Flow, training: Training) -> bool:
-    """Whether a training shows mirror images: not of an embedding that sees none, or where augmentation makes them."""
-    return not getattr(flow.embedding, "even", False) and training.augmentation is None
-
-
-def _checked(parameters: Sequence[str], support: Support | Mapping[str, Support] | None) -> Mapping[str, Support]:
-    """Check the parameters, and return the supports that are given, by name.
-
-    Raises:
-        ValueError: A name is unknown or there twice, the mass is not the first, or a support is of no parameter.
-    """
-    for name in parameters:
-        lookup("parameter", name, PARAMETERS)
-    if tuple(parameters[:1]) != (MASS,) or len(set(parameters)) < len(parameters):
-        raise ValueError(f"parameters are {MASS!r} and behind it others, each once; found {parameters!r}.")
-    supports = support if isinstance(support, Mapping) else {} if support is None else {MASS: support}
-    for name, (low, high) in supports.items():
-        lookup("parameter with a support", name, dict.fromkeys(parameters))
-        if not low < high:
-            raise ValueError(f"support of {name}: its ends must rise, found {low:g} and {high:g}.")
-    return supports

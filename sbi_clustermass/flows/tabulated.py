@@ -4,7 +4,7 @@ Several parameters are a chain: the table of each is a network of the features a
 """
 
 from dataclasses import dataclass
-from typing import ClassVar, final
+from typing import ClassVar, cast, final
 
 import numpy as np
 import torch
@@ -74,6 +74,8 @@ class Tabulated(SbiFlow):
 
     def _network(self, inputs: int, values: Float[Tensor, " batch"]) -> nn.Module:
         layers = perceptron(inputs, self.hidden_features, self.degree, activation=ACTIVATIONS[self.activation])
+        nn.init.zeros_(cast(nn.Linear, layers[-1]).weight)  # starts from the Gaussian: weak data would not reach it
+        nn.init.zeros_(cast(nn.Linear, layers[-1]).bias)
         return nn.Sequential(layers, PolynomialAtKnots(values, self.degree, self.knots))
 
 

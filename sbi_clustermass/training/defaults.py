@@ -13,7 +13,7 @@ _STEADY = Training(learning_rate=5e-4, patience=1500, max_updates=6000)  # atten
 _IMAGE = Training(learning_rate=3e-4, patience=1000, max_updates=6000)  # convolutions
 _COUNTS = Training(learning_rate=5e-3, batch_size=200, patience=1000, max_updates=5000)  # few weights, many counts
 
-_FURTHER = Training(learning_rate=1e-3, batch_size=500, patience=2000, max_updates=12_000, truncated=False)
+_FURTHER = Training(learning_rate=1e-3, batch_size=500, patience=1500, max_updates=8000, truncated=False)
 
 DEFAULT_TRAINING = {
     "kde": _PAPER,
