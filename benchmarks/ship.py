@@ -1,7 +1,7 @@
 """Make the estimator that ships with the package: simulate, train, measure, publish.
 
 `python benchmarks/ship.py --work FOLDER` takes about an hour of two cores and 20 GB of disk; the same command continues
-an interrupted run. It writes sbi_clustermass/estimator/hub/default, and an archive of it into the working folder.
+an interrupted run, also one that has the mass but not yet what comes besides it. It writes sbi_clustermass/estimator/hub/default, and an archive of it into the working folder.
 """
 
 import argparse
@@ -16,6 +16,8 @@ from mocks_to_ship import FLAT, MODEL, PHYSICS, SURVEYS
 from rich.console import Console
 from shipped import in_words, sections
 
+from clustermocks import Catalogue
+from clustermocks.catalogue.folder import StoredCatalogue
 from sbi_clustermass.cli.progress import console_stage
 from sbi_clustermass.estimator.hub import SHIPPED
 from sbi_clustermass.estimator.hub.card_metadata import CardMetadata
@@ -29,6 +31,7 @@ from sbi_clustermass.report import load_sections, save_sections
 OPTIONS = TrainingOptions(
     flow="tabulated", embedding="trial_masses", richness=True, members=4, max_updates=16_000, patience=3000, seed=1
 )
+FURTHER = ("log10_c200c", "beta")
 TO_MEASURE = 30_000  # mocks of each kind, before the richness cut
 ABOUT = CardMetadata(
     title="Dynamical masses of observed clusters: the estimator that ships with sbi_clustermass",
@@ -52,6 +55,18 @@ def train(work: Path, n: int, console: Console) -> Path:
             )
         console.print(f"{len(stored)} mocks of {n}")
         run_training(OPTIONS, mocks, model, stage)
+    estimator = MassEstimator.load(model, device="cpu")
+    if estimator.given_mass is None:
+        with stage("training concentration and anisotropy", None) as advance:
+            parts, state = StoredCatalogue.open(mocks), work / "further"
+            estimator = estimator.with_parameters(
+                parts, FURTHER, checkpoint=state, progress=lambda look: advance(look.update, str(look))
+            )
+        estimator.save(model)
+    if estimator.membership is None:
+        with stage("training memberships", None):
+            estimator = estimator.with_membership(Catalogue.from_parquet(mocks), seed=1)
+        estimator.save(model)
     return model
 
 

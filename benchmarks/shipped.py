@@ -11,6 +11,7 @@ from collections.abc import Iterator
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
+from beyond import table
 from mocks_to_ship import FLAT, PHYSICS, SURVEYS, drawn, survey_of
 from rich.console import Console
 from sklearn.linear_model import RidgeCV
@@ -77,7 +78,7 @@ def sections(estimator: MassEstimator, n: int) -> list[Section]:
     theirs = estimator.posterior(abundant)
     fires = _alarm(estimator).p_value(estimator.network, abundant, theirs) <= RATE
     rows.append(_row("masses of the mass function", abundant, reweighted(theirs, _FUNCTION), fires))
-    tables = [Table("On fresh mocks", _HEADER, tuple(rows), _NOTE), _budget(mocks, found)]
+    tables = [Table("On fresh mocks", _HEADER, tuple(rows), _NOTE), _budget(mocks, found), table(estimator, mocks)]
     return [Section("How good it is", tables=tables)]
 
 

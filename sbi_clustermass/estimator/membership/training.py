@@ -14,7 +14,7 @@ from sbi_clustermass.estimator.membership.network import DEFINITIONS, Membership
 from sbi_clustermass.flows.evaluation import batches_of
 
 LEAST_MOCKS = 100
-_UPDATES, _BATCH, _RATE = 6000, 128, 3e-3  # weight updates at most, clusters in each, Adam's first learning rate
+_UPDATES, _BATCH, _RATE = 20_000, 128, 3e-3  # weight updates at most, clusters in each, Adam's first learning rate
 _EPOCHS = 30  # at most: fewer updates for fewer mocks
 _HELD_OUT, _CHECKS = 0.1, 20  # share of the hosts for validation, and number of validations
 SLOTS = 20_000  # galaxies and padding in a batch
