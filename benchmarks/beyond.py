@@ -24,7 +24,7 @@ from sbi_clustermass.report import Table
 
 LEVELS = (0.5, 0.68, 0.9, 0.95)
 RICHNESS = ((5, 100_000), (5, 15), (15, 50), (50, 100_000))
-_MASSES, _EACH = 64, 4
+_MASSES, _EACH = 32, 8
 _SEED = 9101  # no training set's
 _HEADER = ("", "galaxies", "clusters", "width", "of the prior", "mean residual",
            *(f"in {level:.0%} [%]" for level in LEVELS))  # fmt: skip
@@ -39,7 +39,7 @@ _NOTE = (
 def table(estimator: MassEstimator, mocks: Catalogue) -> Table:
     """Widths and coverage of everything besides the mass, by the number of galaxies."""
     posteriors, seeds = estimator.posterior(mocks), range(len(mocks))
-    draws = estimator.beyond_mass.joint(posteriors, mocks, _MASSES, each=_EACH, seeds=seeds)
+    draws = estimator.beyond_mass.joint(posteriors, mocks, _MASSES, each=_EACH, seeds=seeds, density=False)
     truth = mocks.parameters(("log10_mass", "log10_c200c"))
     m500c = truth[:, 0] + np.log10(mass_ratio(10 ** truth[:, 1], 500))
     found = {name: (draws.column(name), mocks.parameters((name,))[:, 0]) for name in estimator.parameters[1:]}
@@ -71,7 +71,7 @@ def _row(
         f"{draws.std(axis=1).mean():.3f}",
         f"{_prior_width(name, truth, mocks.select(some)):.3f}",
         str(mean_of(draws.mean(axis=1) - truth, survey)),
-        *(f"{mean_of((level <= each).astype(float), survey).percent}" for each in LEVELS),
+        *(f"{mean_of((level <= each).astype(float), survey).percent:.1f}" for each in LEVELS),
     )
 
 

@@ -4,10 +4,10 @@
 
 `SphericalJeans` with a background, flat in log10 M200c, log10 c200c and beta: 20 000 clusters to train on, 1000 for the
 test. Every flow of FLOWS is trained on all three parameters in the prior's box, all behind one embedding; `chain` is
-the mass first, by `tabulated` on `trial_masses`, then the others given it, by a small `mdn`. A distance is the mean of
-ln q(truth) of the exact posterior minus that of the flow. P-values of SBC of each parameter and of TARP of all three
-are sbi's, for `mdn` and `chain`. Finished parts are kept in --out, and the same command continues. `--quick` takes a
-fiftieth of the clusters: it tests that everything runs.
+the mass first, by `tabulated` on `trial_masses`, then the others given it (`train(..., parameters=...)`). A distance is
+the mean of ln q(truth) of the exact posterior minus that of the flow. P-values of SBC of each parameter and of TARP of
+all three are sbi's, for `mdn` and `chain`. Finished parts are kept in --out, the chain as an estimator in its folder
+chain, and the same command continues. `--quick` takes a fiftieth of the clusters: it tests that everything runs.
 """
 
 import argparse
@@ -24,7 +24,6 @@ from clustermocks import Catalogue, SphericalJeans
 from sbi_clustermass import (
     EMBEDDINGS,
     FLOWS,
-    MDN,
     ClusterNPE,
     JeansTask,
     Posteriors,
@@ -42,7 +41,6 @@ TASK = JeansTask(
     SphericalJeans(background=10.0, free=("log10_c200c", "beta")), low=(13.5, 0.3, -0.5), high=(15.3, 1.1, 0.5)
 )
 CHAIN, SAMPLES = "chain", 500
-FURTHER = Training(learning_rate=1e-3, batch_size=200, patience=1000, max_updates=4000, truncated=False, seed=1)
 CALIBRATED = (CHAIN, "mdn")
 
 
@@ -104,25 +102,26 @@ def one_flow(name: str, embedding: str, given: Contest) -> tuple[Float[np.ndarra
     return log_prob, Posteriors(PARAMETERS, samples, np.array(TASK.low), np.array(TASK.high), names)
 
 
-def the_chain(given: Contest) -> tuple[Float[np.ndarray, "cluster"], Posteriors]:
-    """Train the mass first and the others given it; log densities at the truth, and samples."""
-    of_mass = train(
+def the_chain(given: Contest, folder: Path) -> tuple[Float[np.ndarray, "cluster"], Posteriors]:
+    """Train the mass first and the others given it, and keep that; log densities at the truth, and samples."""
+    estimator = train(
         given.train_set,
         flow=Tabulated(embedding=TrialMasses(14.4, 1.8, trials=73, edge=True)),
-        support=(TASK.low[0], TASK.high[0]),
+        parameters=PARAMETERS,
+        support=dict(zip(PARAMETERS, zip(TASK.low, TASK.high, strict=True), strict=True)),
         training=given.training,
+        further=given.training,
         seed=1,
         device="cpu",
     )
-    estimator = replace(of_mass, flow=MDN(embedding=of_mass.flow.embedding, trunk=(64, 16), num_components=6))
-    estimator = estimator.with_parameters(given.train_set, PARAMETERS[1:], training=given.training or FURTHER)
+    estimator.save(folder / CHAIN)
     return estimator.log_prob(given.test_set, given.truth), estimator.joint(given.test_set, SAMPLES, seed=1)
 
 
-def measured(name: str, embedding: str, given: Contest) -> dict[str, object]:
+def measured(name: str, embedding: str, given: Contest, folder: Path) -> dict[str, object]:
     """Distance from the exact posterior with its error, p-values of SBC and TARP, and the time of the training."""
     start = process_time()
-    log_prob, posteriors = the_chain(given) if name == CHAIN else one_flow(name, embedding, given)
+    log_prob, posteriors = the_chain(given, folder) if name == CHAIN else one_flow(name, embedding, given)
     lost = given.exact - log_prob
     found = {"lost": lost.mean(), "error": lost.std() / len(lost) ** 0.5, "seconds": process_time() - start}
     if posteriors is not None and len(lost) >= 100:
@@ -146,7 +145,7 @@ def main() -> None:
     for name in given.flows:
         kept = given.out / (f"{name}.json" if name == CHAIN else f"{name}+{given.embedding}.json")
         if not kept.exists():
-            kept.write_text(json.dumps(measured(name, given.embedding, clusters), default=float))
+            kept.write_text(json.dumps(measured(name, given.embedding, clusters, given.out), default=float))
         found = json.loads(kept.read_text())
         others = "  ".join(f"{key} {value:.3f}" for key, value in found.items() if key not in ("lost", "error"))
         print(f"{kept.stem:28} {found['lost']:.3f} ± {found['error']:.3f}  {others}", flush=True)

@@ -1,7 +1,8 @@
 """Make the estimator that ships with the package: simulate, train, measure, publish.
 
 `python benchmarks/ship.py --work FOLDER` takes about an hour of two cores and 20 GB of disk; the same command continues
-an interrupted run, also one that has the mass but not yet what comes besides it. It writes sbi_clustermass/estimator/hub/default, and an archive of it into the working folder.
+an interrupted run, also one that has the mass but not yet what comes besides it. It writes
+sbi_clustermass/estimator/hub/default, and an archive of it into the working folder.
 """
 
 import argparse

@@ -55,18 +55,18 @@ def log10_richness(x: Float[Tensor, "batch galaxy 3"]) -> Float[Tensor, "batch 1
 
 
 def by_richness(
-    encode: Callable[[Tensor], Tensor], x: Float[Tensor, "batch galaxy 3"]
+    encode: Callable[[Tensor], Tensor], x: Float[Tensor, "batch galaxy 3"], group: int = GROUP
 ) -> Float[Tensor, "batch feature"]:
     """`encode(x)`, which must not depend on padding, computed on the CPU in groups of clusters of similar richness.
 
     Half of a batch or more is padding, because its richest cluster sets the width. On other devices the whole batch is
     encoded at once: reading the widths would make the host wait for the device at every step.
     """
-    if x.device.type != "cpu" or x.dim() != 3 or len(x) <= GROUP:
+    if x.device.type != "cpu" or x.dim() != 3 or len(x) <= group:
         return encode(_trimmed(x) if x.device.type == "cpu" and x.dim() == 3 else x)
     position = torch.arange(1, x.shape[1] + 1)
     order = torch.where(x[..., 2] > 0, position, 0).amax(1).argsort() if x.shape[1] else torch.arange(len(x))
-    parts = [encode(_trimmed(x[rows])) for rows in order.split(GROUP)]
+    parts = [encode(_trimmed(x[rows])) for rows in order.split(group)]
     return torch.cat(parts)[order.argsort()]
 
 

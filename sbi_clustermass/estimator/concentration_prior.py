@@ -32,9 +32,16 @@ class ConcentrationPrior:
     scatter: float = HaloGalaxies.concentration_scatter
 
     def joint(
-        self, of_mass: MassPosteriors, catalogue: Catalogue, n: int, *, each: int = 1, seeds: Sequence[int]
+        self,
+        of_mass: MassPosteriors,
+        catalogue: Catalogue,
+        n: int,
+        *,
+        each: int = 1,
+        seeds: Sequence[int],
+        density: bool = False,
     ) -> Posteriors:
-        """Draw masses and concentrations, as `GivenMass.joint` does; there is no density."""
+        """Draw masses and concentrations, as `GivenMass.joint` does, without densities."""
         mass = np.repeat(of_mass.stratified(n, seeds), each, axis=1)
         redshift = catalogue.observation_column("redshift")
         log10_c = np.stack([self._draw(*row) for row in zip(mass, redshift.tolist(), seeds, strict=True)])

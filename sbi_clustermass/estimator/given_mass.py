@@ -8,7 +8,7 @@ Masses are M200c [h^-1 Msun] as log10_mass [dex]; `log_` is natural.
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import final
+from typing import cast, final
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from clustermocks.io.registry import lookup
 from sbi_clustermass.embeddings.conditions import CONDITIONED
 from sbi_clustermass.estimator.provenance import Provenance
 from sbi_clustermass.flows import EmbedOnce, Flow
-from sbi_clustermass.flows.box import OnBox
+from sbi_clustermass.flows.box import Boxed, OnBox
 from sbi_clustermass.flows.evaluation import batches_of
 from sbi_clustermass.posterior import MassPosteriors, Posteriors
 from sbi_clustermass.posterior.tabulated import log_prob_at
@@ -57,7 +57,14 @@ class GivenMass:
     history: History
 
     def joint(
-        self, of_mass: MassPosteriors, catalogue: Catalogue, n: int, *, each: int = 1, seeds: Sequence[int]
+        self,
+        of_mass: MassPosteriors,
+        catalogue: Catalogue,
+        n: int,
+        *,
+        each: int = 1,
+        seeds: Sequence[int],
+        density: bool = True,
     ) -> Posteriors:
         """Draw all parameters of each cluster: masses from its posterior, the others given the mass.
 
@@ -69,37 +76,54 @@ class GivenMass:
             n: Number of masses.
             each: Draws of the other parameters for each mass.
             seeds: Seed of each cluster, so that its draws do not depend on the others.
+            density: Whether the draws come with their log densities.
         """
         mass = of_mass.stratified(n, seeds)
-        of_draw = log_prob_at(of_mass.grid, np.repeat(of_mass.log_prob, n, axis=0), mass.ravel()).reshape(mass.shape)
-        drawn, log_prob = self.sample(catalogue, mass, each=each, seeds=seeds)
-        mass, of_draw = (np.repeat(values, each, axis=1) for values in (mass, of_draw))
+        drawn = self.sample(catalogue, mass, each=each, seeds=seeds)
+        mass = np.repeat(mass, each, axis=1)
+        log_prob = None
+        if density:
+            of_each = [log_prob_at(of_mass.grid, of_mass.log_prob, values) for values in mass.T]
+            log_prob = np.stack(of_each, 1) + self.log_prob(catalogue, mass, drawn)
         return Posteriors(
             parameters=(MASS, *self.parameters),
             samples=np.concatenate([mass[..., None], drawn], axis=2),
             low=np.array([of_mass.grid[0], *self.low]),
             high=np.array([of_mass.grid[-1], *self.high]),
             names=of_mass.names,
-            log_prob=of_draw + log_prob,
+            log_prob=log_prob,
             redshift=catalogue.observation_column("redshift"),
         )
 
     @torch.no_grad()
     def sample(
         self, catalogue: Catalogue, log10_mass: Float[np.ndarray, "cluster n"], *, each: int = 1, seeds: Sequence[int]
-    ) -> tuple[Float[np.ndarray, "cluster draw parameter"], Float[np.ndarray, "cluster draw"]]:
-        """Draw further parameters `each` times for each mass, with their natural log densities, mass after mass."""
-        shape = len(catalogue), log10_mass.shape[1] * each
-        drawn, log_prob = np.empty((*shape, len(self.parameters))), np.empty(shape)
+    ) -> Float[np.ndarray, "cluster draw parameter"]:
+        """Draw further parameters `each` times for each mass, mass after mass."""
+        n, (count, masses) = len(self.parameters), log10_mass.shape
+        drawn = np.empty((count, masses, each, n))
+        for rows, x in self._told(catalogue, log10_mass):
+            features = self.network.embed(x)
+            theta = self._draw(features, [seeds[row] for row in rows], each)
+            drawn[rows] = theta.unflatten(1, (-1, masses)).permute(1, 2, 0, 3).cpu().numpy()
+        return drawn.reshape(count, -1, n)
+
+    def _draw(
+        self, features: Float[Tensor, "cluster_n feature"], seeds: Sequence[int], each: int
+    ) -> Float[Tensor, "each cluster_n parameter"]:
+        """Draw from the seed of each cluster, so that its draws do not depend on those beside it."""
+        boxed, masses = cast(Boxed, self.network.net), len(features) // len(seeds)
+        size = each, masses, len(self.parameters)
+        level = np.concatenate([np.random.default_rng(seed).random(size, np.float32) for seed in seeds], axis=1)
+        drawn = boxed.at_levels(torch.from_numpy(level).to(features), features)
+        if drawn is not None:
+            return drawn
+        parts = []
         with torch.random.fork_rng():
-            for row, x in self._one_by_one(catalogue, log10_mass):
-                features = self.network.embed(x)
-                torch.manual_seed(seeds[row])
-                theta = self.network.net.sample(torch.Size([each]), features)
-                density = self.network.net.log_prob(theta, features)
-                drawn[row] = theta.transpose(0, 1).flatten(0, 1).cpu().numpy()
-                log_prob[row] = density.T.flatten().cpu().numpy()
-        return drawn, log_prob
+            for seed, own in zip(seeds, features.split(masses), strict=True):
+                torch.manual_seed(seed)
+                parts.append(boxed.sample(torch.Size([each]), own))
+        return torch.cat(parts, 1)
 
     @torch.no_grad()
     def log_prob(
@@ -122,15 +146,6 @@ class GivenMass:
         n = log10_mass.shape[1]
         for rows in batches_of(catalogue.n_galaxies, slots=max(_SLOTS // n, 1)):
             yield rows, _with_masses(self._observed(catalogue.select(rows)), log10_mass[rows])
-
-    def _one_by_one(
-        self, catalogue: Catalogue, log10_mass: Float[np.ndarray, "cluster n"]
-    ) -> Iterator[tuple[int, Float[Tensor, "n galaxy column"]]]:
-        """Row of each cluster, and its galaxies once for each mass, which is told."""
-        for rows in batches_of(catalogue.n_galaxies):
-            batch = self._observed(catalogue.select(rows))
-            for row, x, number in zip(rows.tolist(), batch, catalogue.n_galaxies[rows].tolist(), strict=True):
-                yield row, _with_masses(x[None, :number], log10_mass[row : row + 1])
 
     def _observed(self, catalogue: Catalogue) -> Float[Tensor, "cluster galaxy column"]:
         conditions = self.network.condition_shape[1] > CONDITIONED

@@ -6,7 +6,7 @@ one of theta that is normalised inside the box and zero outside, so that nothing
 
 from dataclasses import dataclass
 from math import log, pi
-from typing import final
+from typing import Protocol, final, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float
@@ -50,12 +50,24 @@ class Boxed(DensityEstimator):
 
     def sample(self, sample_shape: torch.Size | tuple[int, ...], condition: Tensor) -> Tensor:
         """Draw parameters, (*sample_shape, batch, theta), all inside the box; sbi's does not contain its upper end."""
-        share = torch.special.ndtr(self.net.sample(torch.Size(sample_shape), condition).double())
-        return (
-            (self.low + (self.high - self.low) * share)
-            .to(self.low.dtype)
-            .clamp(self.low, self.high.nextafter(self.low))
-        )
+        return self._inside(self.net.sample(torch.Size(sample_shape), condition))
+
+    def at_levels(self, level: Float[Tensor, "*sample batch theta"], condition: Tensor) -> Tensor | None:
+        """Parameters at levels of the cumulative distribution of each; None of an estimator that is no `InverseCdf`."""
+        return self._inside(self.net.at_levels(level, condition)) if isinstance(self.net, InverseCdf) else None
+
+    def _inside(self, z: Float[Tensor, "*batch theta"]) -> Float[Tensor, "*batch theta"]:
+        theta = self.low + (self.high - self.low) * torch.special.ndtr(z.double())
+        return theta.to(self.low.dtype).clamp(self.low, self.high.nextafter(self.low))
+
+
+@runtime_checkable
+class InverseCdf(Protocol):
+    """An estimator whose samples are a function of numbers between 0 and 1."""
+
+    def at_levels(self, level: Float[Tensor, "*sample batch theta"], condition: Tensor) -> Tensor:
+        """Parameters at levels of the cumulative distribution of each, given those before it."""
+        ...
 
 
 def normal_coordinates(

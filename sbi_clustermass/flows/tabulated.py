@@ -130,12 +130,17 @@ class TableChain(DensityEstimator):
 
     def sample(self, sample_shape: torch.Size | tuple[int, ...], condition: Tensor) -> Tensor:
         """Draw parameters, (*sample_shape, batch, theta), one after the other."""
+        shape = *sample_shape, len(condition), len(self.net)
+        return self.at_levels(torch.rand(shape, device=condition.device), condition)
+
+    def at_levels(self, level: Float[Tensor, "*sample batch theta"], condition: Tensor) -> Tensor:
+        """Parameters at levels of the cumulative distribution of each, given those before it."""
         first, *further = self._tables
-        shape = torch.Size(sample_shape)
-        drawn = first.sample(shape, condition)
-        for table in further:
+        drawn = first.at_levels(level[..., :1], condition)
+        for i, table in enumerate(further, 1):
             rows = self._given(drawn, condition).flatten(0, -2)
-            drawn = torch.cat([drawn, table.sample((1,), rows)[0].reshape(*shape, len(condition), 1)], -1)
+            next_one = table.at_levels(level[..., i : i + 1].reshape(1, -1, 1), rows)
+            drawn = torch.cat([drawn, next_one.reshape(*drawn.shape[:-1], 1)], -1)
         return drawn
 
     @property
@@ -182,9 +187,13 @@ class TabulatedEstimator(DensityEstimator):
 
     def sample(self, sample_shape: torch.Size | tuple[int, ...], condition: Tensor) -> Tensor:
         """Draw parameters, (*sample_shape, batch, 1), by the inverse of the cumulative distribution."""
-        table, shape = self.density(condition), torch.Size(sample_shape)
-        level = torch.rand(len(table.logs), shape.numel(), device=condition.device)
-        return table.quantile(level).T.reshape(*shape, -1, 1)
+        level = torch.rand(len(condition), torch.Size(sample_shape).numel(), device=condition.device)
+        return self.at_levels(level.T.reshape(*sample_shape, -1, 1), condition)
+
+    def at_levels(self, level: Float[Tensor, "*sample batch 1"], condition: Tensor) -> Tensor:
+        """Parameters at levels of the cumulative distribution."""
+        rows = level.reshape(-1, len(condition)).T
+        return self.density(condition).quantile(rows.contiguous()).T.reshape(level.shape)
 
 
 @final

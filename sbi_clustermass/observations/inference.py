@@ -23,7 +23,7 @@ from sbi_clustermass.observations.tables.warnings import field_reasons
 from sbi_clustermass.posterior import MassPosteriors
 
 BATCH = 256  # clusters
-_MASSES, _EACH = 64, 4  # draws of a cluster's mass, and of what is inferred given each
+_MASSES, _EACH = 32, 8  # draws of a cluster's mass, and of what is inferred given each
 _MIDDLE = (0.16, 0.5, 0.84)
 _LOW_TAIL = 1e-3  # of the posterior, for a 16th percentile under another prior
 _HIGHEST = 17.0  # log10 mass at which the mass function's fit is still evaluated
@@ -99,7 +99,7 @@ def _masses(clusters: Sequence[ObservedCluster], estimator: MassEstimator) -> li
     seeds = [zlib.crc32(np.ascontiguousarray(v).tobytes()) for v in v_los]  # whatever the cluster is called
     sigma = robust_dispersions(v_los, seeds)
     quantiles = posteriors.quantile(LEVELS).T.tolist()
-    draws = estimator.beyond_mass.joint(posteriors, catalogue, _MASSES, each=_EACH, seeds=seeds)
+    draws = estimator.beyond_mass.joint(posteriors, catalogue, _MASSES, each=_EACH, seeds=seeds, density=False)
     abundant = _where_certain(posteriors, under_mass_function(posteriors, clusters, estimator).quantile(_MIDDLE))
     return [
         MassResult(

@@ -132,7 +132,9 @@ def test_the_command_measures_on_mocks_now(capsys, model, tmp_path):
 
 def test_the_shipped_estimator_loads_is_small_and_says_what_it_assumes():
     estimator = MassEstimator.load(resolve_model(None), device="cpu")
-    assert sum(path.stat().st_size for path in SHIPPED.iterdir()) < 1e6
+    assert sum(path.stat().st_size for path in SHIPPED.iterdir()) < 1.5e6  # of mass, what follows, and memberships
+    assert estimator.parameters == ("log10_mass", "log10_c200c", "beta")
+    assert estimator.membership is not None
     low, high = estimator.provenance.mocks.surveys["redshift"]
     assert f"redshifts of {low} to {high}" in shipped_note()
     assert estimator.takes_conditions
