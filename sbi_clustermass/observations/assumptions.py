@@ -40,6 +40,7 @@ def explain_model(estimator: "MassEstimator", stamp: "ModelStamp") -> list[str]:
         "number of galaxies": _richness(estimator),
         "training prior": _prior(estimator),
         "told": _told(estimator),
+        "besides the mass": _besides(estimator),
         "error budget": estimator.provenance.notes.get(BUDGET, "not measured"),
         "verdict": _verdict(estimator),
     }
@@ -137,6 +138,20 @@ def _prior(estimator: "MassEstimator") -> str:
         f"{shape} in log10 mass from {low:g} to {high:g}. Nature makes fewer massive clusters: for one picked from a "
         "survey the mass function is the prior, and the mass is lower, as said below. A cluster outside gets a mass "
         "inside"
+    )
+
+
+def _besides(estimator: "MassEstimator") -> str:
+    """What M500c, concentration and anisotropy rest on."""
+    halo = "haloes are NFW; M500c follows from M200c and concentration of the same draw"
+    further = estimator.given_mass
+    if further is None:
+        return f"{halo}, and concentrations scatter by .16 dex about Diemer & Joyce 2019 at the mass and redshift"
+    ends = zip(further.parameters, further.low, further.high, strict=True)
+    ranges = " and ".join(f"{name} ({low:g} to {high:g})" for name, low, high in ends)
+    return (
+        f"{halo}. The prior of {ranges} is that of the mocks at each mass: the galaxies of one cluster narrow it by "
+        "little, so that a posterior as wide as the prior is no measurement"
     )
 
 
