@@ -103,7 +103,7 @@ def _phase_space(axes: Axes, page: "ClusterPage") -> None:
         _escape_velocity(axes, page)
     _frame(axes, mass)
     shares = ", ".join(f"{share:.0%}" for share in sorted(_INSIDE))
-    escape = "" if isnan(mass.cluster.redshift) else "; band: escape velocity at R"
+    escape = "" if isnan(mass.cluster.redshift) else "\nband: escape velocity at R"
     axes.set_title(f"galaxies; contours hold {shares} of their density{escape}", fontsize=8)
 
 
