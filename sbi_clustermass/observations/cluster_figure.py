@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 _SIZE = (8.27, 10.0)  # inch: a page of A4 with room for a caption
 _INSIDE = (0.9, 0.6, 0.3)  # shares of the density inside the contours
 _ROUND = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50)  # 10^14 Msun
-_COLUMNS, _LINE = 112, 0.17  # characters in a line of the text below, and its height [inch]
+_COLUMNS, _LINE = 78, 0.17  # characters in a line of the text below, and its height [inch]
+_RADII = (0.1, 0.3, 1.0, 3.0)  # of the mass profile [physical Mpc]
+_PROFILE = 2.1  # least height of the panel of the mass profile [inch]
 _REASONS = 4  # shown at most; the table of masses has all
 _SMALL = 7
 _INNERMOST = 0.02  # share of the aperture where the band of escape velocities begins
@@ -41,13 +43,13 @@ def cluster_figure(page: "ClusterPage") -> Figure:
 
     It shows phase space with contours of its kernel density; how the mass moves where a part of phase space is masked;
     the posterior with its 68 and 95 % intervals, and published masses; the percentiles of its statistics among the
-    mocks; and the mass with the reasons for care in words.
+    mocks; the mass with the reasons for care in words; and the mass profile.
     """
     figure = Figure(figsize=_SIZE, layout=ConstrainedLayoutEngine(w_pad=0.06, h_pad=0.06))
     text = _text(page)
     lines = text.count("\n") + 1
     _title(figure, page)
-    rows = figure.add_gridspec(3, 1, height_ratios=(3.5, 3.5, 0.1 + _LINE * lines))
+    rows = figure.add_gridspec(3, 1, height_ratios=(3.5, 3.5, max(0.1 + _LINE * lines, _PROFILE)))
     galaxies, mass, words = (figure.add_subfigure(row) for row in (rows[0], rows[1], rows[2]))
     left, right = galaxies.subplots(1, 2)
     _phase_space(left, page)
@@ -62,7 +64,9 @@ def cluster_figure(page: "ClusterPage") -> Figure:
         _posterior(axes := mass.add_subplot(panels[0]), page)
         axes.set_xlabel(MASS)
     _among_mocks(mass.add_subplot(panels[1]), page.among_mocks)
-    _words(words.subplots(), text)
+    left, right = words.subplots(1, 2, width_ratios=(2.1, 1))
+    _words(left, text)
+    _profile(right, page)
     return figure
 
 
@@ -243,6 +247,29 @@ def _among_mocks(axes: Axes, found: "MockPercentiles | None") -> None:
     shares = ", ".join(f"{value:.2g} ({name})" for name, value in found.p_values.items())
     title = f"its statistics among the mocks; in brackets what 95 % of these have\nshare of mocks as unlike: {shares}"
     axes.set_title(title, fontsize=8, parse_math=False)
+
+
+def _profile(axes: Axes, page: "ClusterPage") -> None:
+    """Draw the mass inside spheres, median with 16 to 84 %, and where r500c and r200c are."""
+    mass, stamp = page.mass, page.stamp
+    if isnan(mass.cluster.redshift):
+        axes.set_axis_off()
+        return
+    to_mpc = 1 / stamp.h / (1 + mass.cluster.redshift)
+    radius = np.geomspace(_RADII[0], _RADII[-1], 60)
+    inside = mass.draws.enclosed_mass(radius / to_mpc, stamp.cosmology)[0] / 1e14 / stamp.h
+    low, middle, high = np.quantile(inside, [0.16, 0.5, 0.84], axis=0)
+    axes.fill_between(radius, low, high, color=BLUE, alpha=0.3, lw=0)
+    axes.loglog(radius, middle, color=BLUE, lw=1.2)
+    marks = {500: np.median(mass.draws.radius_500c(stamp.cosmology)[0])}
+    marks[200] = radius_200c(10 ** mass.percentiles[1], mass.cluster.redshift, stamp.cosmology)
+    for overdensity, place in marks.items():
+        axes.axvline(float(place) * to_mpc, color=ORANGE, ls="--" if overdensity == 200 else ":", lw=1)
+    axes.set(xlabel="r [physical Mpc]", ylabel=r"$M(<r)\ [10^{14}\,M_\odot]$", xlim=(radius[0], radius[-1]))
+    axes.set_xticks(_RADII, labels=[f"{place:g}" for place in _RADII])
+    axes.set_xticks([], minor=True)
+    axes.set_title(r"mass profile; $r_{500c}$ and $r_{200c}$", fontsize=8)
+    axes.tick_params(labelsize=_SMALL)
 
 
 def _text(page: "ClusterPage") -> str:
