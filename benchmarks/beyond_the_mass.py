@@ -1,9 +1,9 @@
-"""Concentrations and M500c of observed clusters by lensing, X-rays and dynamics, with ours from the same draws.
+"""Concentrations, M500c and M200c of observed clusters by lensing, X-rays and dynamics, and ours of the same draws.
 
-`python benchmarks/beyond_the_mass.py --literature FOLDER --model MODEL` takes a folder of galaxies/NAME.csv and
-centres.csv, and an estimator of log10_mass, log10_c200c and, if it has it, beta. Where a paper gives only two of M200c,
-M500c and c200c, the third is that of an NFW halo. Our values are medians with half of the central 68 %. A pull is ours
-minus theirs over both errors in quadrature. Nothing is tuned to these clusters.
+`python benchmarks/beyond_the_mass.py --literature FOLDER` takes a folder of galaxies/NAME.csv and centres.csv, and the
+estimator that ships or that of --model, of log10_mass, log10_c200c and, if it has it, beta. Where a paper gives only
+two of M200c, M500c and c200c, the third is that of an NFW halo. Our values are medians with half of the central 68 %.
+A pull is ours minus theirs over both errors in quadrature. Nothing is tuned to these clusters.
 """
 
 import argparse
@@ -69,10 +69,15 @@ class Published:
         return log10(concentration_of(self.mass_500c / self.mass)), _NONE
 
     @property
+    def log10_m200c(self) -> tuple[float, float]:
+        """log10 M200c [h^-1 Msun] and its error [dex], NaN if unknown."""
+        return 14 + log10(self.mass * self.h), self.mass_error / self.mass / log(10)
+
+    @property
     def log10_m500c(self) -> tuple[float, float]:
         """log10 M500c [h^-1 Msun] and its error [dex], as large as that of M200c; NaN if unknown."""
         ratio = float(mass_ratio(10 ** self.log10_c200c[0], 500))
-        return 14 + log10(self.mass * ratio * self.h), self.mass_error / self.mass / log(10)
+        return self.log10_m200c[0] + log10(ratio), self.log10_m200c[1]
 
 
 def concentration_of(ratio: float) -> float:
@@ -99,11 +104,11 @@ PUBLISHED = (
 
 
 class Row(NamedTuple):
-    """Cells of a row, and of log10 c200c and log10 M500c our value minus the published one [dex], and its pull."""
+    """Cells of a row, and of log10 c200c, M500c and M200c our value minus the published one [dex], and its pull."""
 
     cells: tuple[str, ...]
-    difference: Float[np.ndarray, "2"]
-    pull: Float[np.ndarray, "2"]
+    difference: Float[np.ndarray, "3"]
+    pull: Float[np.ndarray, "3"]
 
 
 def joint(folder: Path, name: str, estimator: MassEstimator, seed: int) -> Posteriors | None:
@@ -118,15 +123,15 @@ def joint(folder: Path, name: str, estimator: MassEstimator, seed: int) -> Poste
 
 def rows(found: Posteriors, published: Sequence[Published]) -> Iterator[Row]:
     """Yield a row of the table for each published halo of one cluster."""
-    c, m500 = middle(found.column("log10_c200c")), middle(found.log10_m500c)
+    ours = [middle(draws) for draws in (found.column("log10_c200c"), found.log10_m500c, found.column("log10_mass"))]
     beta = _shown(*middle(found.column("beta"))) if "beta" in found.parameters else ""
     for each in published:
-        pairs = (c, each.log10_c200c), (m500, each.log10_m500c)
+        pairs = list(zip(ours, (each.log10_c200c, each.log10_m500c, each.log10_m200c), strict=True))
         pulls = [_pull(*pair) for pair in pairs]
         values = [_shown(*value) for pair in pairs for value in pair]
         source = f"{each.kind}: {each.reference}, {each.read}"
         cells = (each.name, *values, *(f"{pull:+.1f}" for pull in pulls), beta, source)
-        yield Row(cells, np.array([ours[0] - theirs[0] for ours, theirs in pairs]), np.array(pulls))
+        yield Row(cells, np.array([one[0] - other[0] for one, other in pairs]), np.array(pulls))
 
 
 def middle(draws: np.ndarray) -> tuple[float, float]:
@@ -153,15 +158,16 @@ def table(folder: Path, estimator: MassEstimator, seed: int) -> Table:
             lines += rows(found, [each for each in PUBLISHED if each.name == name])
     shift = np.mean([line.difference for line in lines], axis=0)
     spread = np.std([line.pull for line in lines], axis=0)
-    note = (
-        f"{len(lines)} published haloes. Mean difference: log10 c200c {shift[0]:+.2f}, log10 M500c {shift[1]:+.2f}. "
-        f"Standard deviation of the pulls: {spread[0]:.2f} and {spread[1]:.2f}, with {UNKNOWN} dex for unknown errors."
+    names = "log10 c200c", "log10 M500c", "log10 M200c"
+    note = f"{len(lines)} published haloes, with {UNKNOWN} dex for unknown errors. " + " ".join(
+        f"{name}: mean difference {mean:+.2f}, standard deviation of the pulls {std:.2f}."
+        for name, mean, std in zip(names, shift, spread, strict=True)
     )
     header = (
-        "cluster", "log10 c200c", "published", "log10 M500c [h^-1 Msun]", "published", "pull of c200c", "of M500c",
-        "our beta", "from",
+        "cluster", "log10 c200c", "published", "log10 M500c [h^-1 Msun]", "published", "log10 M200c", "published",
+        "pull of c200c", "of M500c", "of M200c", "our beta", "from",
     )  # fmt: skip
-    return Table("Published concentrations and M500c", header, tuple(line.cells for line in lines), note)
+    return Table("Published concentrations and masses", header, tuple(line.cells for line in lines), note)
 
 
 if __name__ == "__main__":

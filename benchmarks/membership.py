@@ -1,16 +1,15 @@
 """Members of clusters: calibration of their probabilities, and how well members are told, against four rivals.
 
-    python benchmarks/membership.py --model MODEL
-    python benchmarks/membership.py --save MODEL
+    python benchmarks/membership.py [--model MODEL]
     python benchmarks/membership.py --box BOX.npz
 
-Mocks are those behind the shipped estimator. MODEL is an estimator with a membership; without it one is trained on the
-shipped one's masses, and kept in the folder --save. Rivals are the removals of interlopers that observers use, which
-keep a galaxy or not, and the universal phase-space density of Mamon, Biviano & Murante 2010 (A&A 520, A30): members
-of an NFW halo over interlopers of their law, at the mass of the M-sigma relation and, to tell the mass from the method,
-at the network's. All see the same galaxies. The area under the ROC curve of a removal is that of a curve of straight
-lines through its one point. With --box a network is trained on mocks of dark matter and applied to an N-body box
-(`nbody_box.py`), its masses under the box's mass function.
+MODEL is an estimator with a membership, by default the one that ships; the mocks are of the kinds behind that one, and
+other than those. Rivals are the removals of interlopers that observers use, which keep a galaxy or not, and the
+universal phase-space density of Mamon, Biviano & Murante 2010 (A&A 520, A30): members of an NFW halo over interlopers
+of their law, at the mass of the M-sigma relation and, to tell the mass from the method, at the network's. All see the
+same galaxies. The area under the ROC curve of a removal is that of a curve of straight lines through its one point.
+With --box a network is trained on mocks of dark matter and applied to an N-body box (`nbody_box.py`), its masses under
+the box's mass function.
 """
 
 import argparse
@@ -18,7 +17,6 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import pairwise
-from pathlib import Path
 from typing import NamedTuple, get_args
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -43,7 +41,7 @@ from sbi_clustermass.report import Table
 
 PURITY, BINS = 0.9, 10
 RICHNESS = (5, 15, 40, 100, 10_000)
-TRAIN, TEST, PART = 160_000, 60_000, 5000  # mocks before the richness cut: to train on, to test on, of one kind
+TEST, PART = 60_000, 5000  # mocks before the richness cut: of all kinds, and of one
 RIVALS = 2500  # clusters on which the methods are compared
 LIGHTEST, HEAVIEST = 12.5, 16.0  # masses of the M-sigma relation that are used [dex]
 _NETWORK = "network"
@@ -229,32 +227,17 @@ def on_box(path: str, n: int, show: Console) -> None:
     show.print(rivals_table(some, methods(some, estimator, "is_member", known), "is_member", "N-body box").rich())
 
 
-def with_membership(save: Path | None) -> MassEstimator:
-    """The shipped estimator of masses, with a membership trained here."""
-    from mocks_to_ship import drawn
-
-    estimator = MassEstimator.load(resolve_model(None), device="cpu").with_membership(drawn(TRAIN, 7000, n_jobs=1))
-    if save is not None:
-        estimator.save(save)
-    return estimator
-
-
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", help='folder of an estimator with a membership, or "shipped"')
-    parser.add_argument("--save", type=Path, help="folder for the estimator that is trained without --model")
+    parser.add_argument("--model", help="folder or URL of an estimator with a membership; the shipped one by default")
     parser.add_argument("--box", help="N-body box, in place of the mocks")
     parser.add_argument("--n-train", type=int, default=20_000, help="mocks of dark matter to train on, with --box")
     options, show = parser.parse_args(), Console(width=160)
     if options.box:
         on_box(options.box, options.n_train, show)
         return
-    model = None if options.model == "shipped" else options.model
-    estimator = (
-        MassEstimator.load(resolve_model(model), device="cpu") if options.model else with_membership(options.save)
-    )
-    on_mocks(estimator, show)
+    on_mocks(MassEstimator.load(resolve_model(options.model), device="cpu"), show)
 
 
 if __name__ == "__main__":
