@@ -94,10 +94,10 @@ def _run(task: JeansTask, x: torch.Tensor, *, steps: int, seed: int) -> emcee.En
     return sampler
 
 
-def amortised(estimator: MassEstimator, further: GivenMass, mocks: Catalogue, seed: int) -> Moments:
+def amortised(estimator: MassEstimator, given_mass: GivenMass, mocks: Catalogue, seed: int) -> Moments:
     """Moments of an estimator's draws, all clusters at once."""
     start, seeds = process_time(), range(seed, seed + len(mocks))
-    found = further.joint(estimator.posterior(mocks), mocks, MASSES, each=EACH, seeds=seeds, density=False)
+    found = given_mass.joint(estimator.posterior(mocks), mocks, MASSES, each=EACH, seeds=seeds, density=False)
     return Moments(found.mean, found.std, (process_time() - start) / len(mocks))
 
 

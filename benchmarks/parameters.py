@@ -110,7 +110,7 @@ def the_chain(given: Contest, folder: Path) -> tuple[Float[np.ndarray, "cluster"
         parameters=PARAMETERS,
         support=dict(zip(PARAMETERS, zip(TASK.low, TASK.high, strict=True), strict=True)),
         training=given.training,
-        further=given.training,
+        training_given_mass=given.training,
         seed=1,
         device="cpu",
     )

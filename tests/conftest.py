@@ -39,6 +39,12 @@ def estimator(mocks):
 
 
 @pytest.fixture(scope="session")
+def with_membership(estimator, mocks):
+    """The estimator with a membership, rough as it is."""
+    return estimator.with_membership(mocks, seed=1)
+
+
+@pytest.fixture(scope="session")
 def model(estimator, tmp_path_factory) -> Path:
     """The estimator's folder."""
     folder = tmp_path_factory.mktemp("model")

@@ -3,6 +3,7 @@
 import inspect
 import pkgutil
 from collections.abc import Iterator, Mapping
+from dataclasses import is_dataclass
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -98,7 +99,8 @@ def _summary(each: object) -> str:
 
 def _entry(name: str, each: object) -> Iterator[str]:
     if inspect.isclass(each):
-        yield f".. autoclass:: {name}\n   :members:\n"
+        has_fields_of_base = any(map(is_dataclass, each.__mro__[1:]))
+        yield f".. autoclass:: {name}\n   :members:\n" + "   :inherited-members:\n" * has_fields_of_base
     elif inspect.isroutine(each):
         yield f".. autofunction:: {name}\n"
     elif isinstance(each, Mapping):

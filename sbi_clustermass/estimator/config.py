@@ -1,4 +1,4 @@
-"""The card of a saved estimator, read with a check of every field because its origin may be unknown.
+"""Cards on disk: JSON, read with a check of every field because its origin may be unknown.
 
 Masses are M200c [h^-1 Msun] as log10_mass [dex].
 """
@@ -6,24 +6,21 @@ Masses are M200c [h^-1 Msun] as log10_mass [dex].
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from math import isfinite
 from pathlib import Path
 from re import fullmatch
-from typing import TYPE_CHECKING, Any, Self, TypeVar, final
+from typing import Any, TypeVar
 
 from clustermocks import Cosmology, Observation
-from clustermocks.catalogue.parameters import MASS, PARAMETERS
 from clustermocks.io.settings import from_json, installed_version, to_json
 from sbi_clustermass.embeddings.conditions import CONDITIONED, PLAIN
+from sbi_clustermass.estimator.card import Card, GivenMassCard
 from sbi_clustermass.estimator.provenance import Provenance
 from sbi_clustermass.estimator.text_provenance import estimator_provenance_from_text
 from sbi_clustermass.posterior import Recalibration
 from sbi_clustermass.posterior.prior import EffectivePrior
-from sbi_clustermass.training import History, Training
-
-if TYPE_CHECKING:
-    from sbi_clustermass.estimator.given_mass import GivenMass
+from sbi_clustermass.training import History
 
 FORMAT = 3
 _TEXT_PROVENANCE = 2  # the format in which provenance is text
@@ -33,86 +30,8 @@ _MASSES = (5.0, 20.0)  # log10 [h^-1 Msun]: from the halo of a dwarf galaxy to f
 _MOST = 100_000  # galaxies of a cluster
 _STEEPEST = 100.0  # coefficient of the log prior, beyond which its exponential overflows
 _LARGEST_WHOLE = 2**63
-_FAR = 100.0  # ends of a parameter's support
 
 T = TypeVar("T")
-
-
-@final
-@dataclass(frozen=True)
-class GivenMassCard:
-    """Description of the network of further parameters given the mass; its flow is that of the mass.
-
-    Attributes:
-        parameters: Names of the parameters.
-        low: Lower end of each one's support.
-        high: Upper end.
-        training: Settings of the training.
-        history: History of the training.
-        sha256: Checksum of the file of weights.
-    """
-
-    parameters: tuple[str, ...]
-    low: tuple[float, ...]
-    high: tuple[float, ...]
-    training: Training
-    history: History
-    sha256: str
-
-    def __post_init__(self) -> None:
-        ends = list(zip(self.low, self.high, strict=True))
-        known = set(self.parameters) <= PARAMETERS.keys() - {MASS}
-        if not known or len(set(self.parameters)) != len(ends) or not all(-_FAR < a < b < _FAR for a, b in ends):
-            raise ValueError(f"it needs the names of parameters and ends that rise, found {self.parameters} in {ends}")
-
-    @classmethod
-    def from_part(cls, part: "GivenMass", sha256: str) -> Self:
-        """Describe a part of an estimator, whose weights have this checksum."""
-        shared = (each.name for each in fields(cls) if each.name != "sha256")
-        return cls(**{name: getattr(part, name) for name in shared}, sha256=sha256)
-
-
-@final
-@dataclass(frozen=True)
-class Card:
-    """Description of a saved estimator. All fields but the flow have the types that an estimator holds.
-
-    Attributes:
-        flow: Name and fields of the flow, which is not built yet.
-        prior: Effective training prior.
-        observation: How the mocks were observed.
-        cosmology: Cosmology of the mocks.
-        richness: Fewest and most galaxies of a training cluster.
-        condition_shape: Shape of the padded observation that the network was built with: galaxies, and 3 columns or,
-            with conditions, 6.
-        histories: History of each member's training.
-        provenance: How the mocks were made, and how the networks were trained.
-        weights_sha256: Checksum of the file of weights.
-        alarm_sha256: Checksum of the file of the alarm; None where there is none.
-        recalibration: Map that corrects the widths of posteriors; None where there is none.
-        given_mass: Description of the network of further parameters; None where there is none.
-        membership_sha256: Checksum of the file of the membership; None where there is none.
-    """
-
-    flow: Mapping[str, Any]
-    prior: EffectivePrior
-    observation: Observation
-    cosmology: Cosmology
-    richness: tuple[int, int]
-    condition_shape: tuple[int, int]
-    histories: tuple[History, ...]
-    provenance: Provenance
-    weights_sha256: str = ""
-    alarm_sha256: str | None = None
-    recalibration: Recalibration | None = None
-    given_mass: GivenMassCard | None = None
-    membership_sha256: str | None = None
-
-
-def counts_galaxies(flow: Mapping[str, Any]) -> bool:
-    """Whether the embedding of a flow, given by name and fields, has the number of galaxies as an input."""
-    embedding = flow.get("embedding")
-    return isinstance(embedding, dict) and bool(embedding.get("richness"))
 
 
 def write_card(card: Card, path: Path) -> None:
@@ -285,7 +204,7 @@ _OPTIONAL: dict[str, Callable[[Any], Any]] = {
     "alarm_sha256": _checksum,
     "membership_sha256": _checksum,
     "recalibration": lambda value: _dataclass(Recalibration, value),
-    "given_mass": lambda value: _given_mass(value),
+    "given_mass": _given_mass,
 }
 
 

@@ -1,13 +1,12 @@
 """Parameters of a cluster besides its mass: their density given the mass and the galaxies.
 
-The mass comes first: its posterior is that of a network of one parameter, exact on a grid, and a second network is told
-the mass and sees the galaxies in its units. A draw of all parameters is a mass from the grid, then the others given it.
+The mass comes first: its posterior is that of a network of one parameter, exact on a grid. A second network takes the
+mass as a condition and sees the galaxies in its units. A joint draw is a mass from the grid, then the others given it.
 Masses are M200c [h^-1 Msun] as log10_mass [dex]; `log_` is natural.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import cast, final
 
 import numpy as np
@@ -16,32 +15,25 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from clustermocks import Catalogue
-from clustermocks.catalogue.parameters import MASS, PARAMETERS
-from clustermocks.io.registry import lookup
+from clustermocks.catalogue.parameters import MASS
 from sbi_clustermass.embeddings.conditions import CONDITIONED
-from sbi_clustermass.estimator.provenance import Provenance
-from sbi_clustermass.flows import EmbedOnce, Flow
-from sbi_clustermass.flows.box import Boxed, OnBox
+from sbi_clustermass.flows import EmbedOnce
+from sbi_clustermass.flows.box import Boxed
 from sbi_clustermass.flows.evaluation import batches_of
 from sbi_clustermass.posterior import MassPosteriors, Posteriors
 from sbi_clustermass.posterior.tabulated import log_prob_at
-from sbi_clustermass.training import History, Progress, Training
-from sbi_clustermass.training.defaults import further_training
-from sbi_clustermass.training.ensemble_training import train_members
-from sbi_clustermass.training.training_set import TrainingSet, working_storage
+from sbi_clustermass.training import History, Training
 
-Support = tuple[float, float]
-CHECKPOINT = "given_mass"
 _SLOTS = 200_000  # galaxies and padding of a batch, each as often as there are masses
 
 
 @final
 @dataclass(frozen=True)
 class GivenMass:
-    """Density of further parameters given the mass and the galaxies, normalised inside a box.
+    """Density of parameters given the mass and the galaxies, normalised inside a box.
 
     Attributes:
-        network: Trained network of the further parameters, which takes the mass as the last column.
+        network: Trained network, which takes the mass as the last column.
         parameters: Names of the parameters, as in `Catalogue.parameters`.
         low: Lower end of each parameter's support.
         high: Upper end.
@@ -99,10 +91,10 @@ class GivenMass:
     def sample(
         self, catalogue: Catalogue, log10_mass: Float[np.ndarray, "cluster n"], *, each: int = 1, seeds: Sequence[int]
     ) -> Float[np.ndarray, "cluster draw parameter"]:
-        """Draw further parameters `each` times for each mass, mass after mass."""
+        """Draw the parameters `each` times for each mass, mass after mass."""
         n, (count, masses) = len(self.parameters), log10_mass.shape
         drawn = np.empty((count, masses, each, n))
-        for rows, x in self._told(catalogue, log10_mass):
+        for rows, x in self._with_masses(catalogue, log10_mass):
             features = self.network.embed(x)
             theta = self._draw(features, [seeds[row] for row in rows], each)
             drawn[rows] = theta.unflatten(1, (-1, masses)).permute(1, 2, 0, 3).cpu().numpy()
@@ -132,128 +124,30 @@ class GivenMass:
         log10_mass: Float[np.ndarray, "cluster n"],
         theta: Float[np.ndarray, "cluster n parameter"],
     ) -> Float[np.ndarray, "cluster n"]:
-        """Natural log density of further parameters at each mass of each cluster; -inf outside the box."""
+        """Natural log density of the parameters at each mass of each cluster; -inf outside the box."""
         out = np.empty(log10_mass.shape)
-        for rows, x in self._told(catalogue, log10_mass):
+        for rows, x in self._with_masses(catalogue, log10_mass):
             values = torch.as_tensor(theta[rows], dtype=torch.float32, device=x.device).flatten(0, 1)
             out[rows] = -self.network.loss(values, x).reshape(len(rows), -1).cpu().numpy()
         return out
 
-    def _told(
+    def _with_masses(
         self, catalogue: Catalogue, log10_mass: Float[np.ndarray, "cluster n"]
     ) -> Iterator[tuple[Int[np.ndarray, "some"], Float[Tensor, "some_n galaxy column"]]]:
-        """Rows of some clusters, and their galaxies once for each mass, which is told."""
+        """Rows of some clusters, and their galaxies once for each mass, which is in the last column."""
         n = log10_mass.shape[1]
         for rows in batches_of(catalogue.n_galaxies, slots=max(_SLOTS // n, 1)):
-            yield rows, _with_masses(self._observed(catalogue.select(rows)), log10_mass[rows])
+            yield rows, _repeated(self._observed(catalogue.select(rows)), log10_mass[rows])
 
     def _observed(self, catalogue: Catalogue) -> Float[Tensor, "cluster galaxy column"]:
         conditions = self.network.condition_shape[1] > CONDITIONED
         return torch.from_numpy(catalogue.padded(conditions=conditions)).to(next(self.network.parameters()).device)
 
 
-def _with_masses(
+def _repeated(
     x: Float[Tensor, "cluster galaxy column"], log10_mass: Float[np.ndarray, "cluster n"]
 ) -> Float[Tensor, "cluster_n galaxy one_more"]:
+    """Repeat each cluster for each of its masses, with the mass as a column more that is 0 where there is no galaxy."""
     mass = torch.as_tensor(log10_mass, dtype=torch.float32, device=x.device).flatten()
     x = x.repeat_interleave(log10_mass.shape[1], 0)
     return torch.cat([x, mass[:, None, None] * x[..., 2:3]], -1)
-
-
-def train_further(
-    mocks: Catalogue | Iterable[Catalogue],
-    parameters: Sequence[str],
-    support: Support,
-    flow: Flow,
-    provenance: Provenance,
-    *,
-    conditions: bool,
-    device: str,
-    training: Training | None = None,
-    checkpoint: Path | None = None,
-    progress: Progress | None = None,
-) -> GivenMass:
-    """Train a network of further parameters for an estimator of the mass; see `MassEstimator.with_parameters`."""
-    checked((MASS, *parameters), None)
-    of_mass = provenance.training
-    if of_mass is None:
-        raise ValueError("the settings of the estimator's training are not known, by which this one would be like it.")
-    with working_storage(device, mapped=not isinstance(mocks, Catalogue), parent=checkpoint) as storage:
-        clusters = TrainingSet.from_catalogue(
-            mocks, storage, support, conditions=conditions, parameters=(MASS, *parameters)
-        )
-        return train_given_mass(
-            clusters.augmented(of_mass.augmentation),
-            dict.fromkeys(parameters),
-            flow,
-            training or further_training(of_mass),
-            mirrored=provenance.mirror and mirrors(flow, of_mass),
-            checkpoint=checkpoint,
-            progress=progress,
-        )
-
-
-def train_given_mass(
-    clusters: TrainingSet,
-    supports: Mapping[str, tuple[float, float] | None],
-    flow: Flow,
-    training: Training,
-    *,
-    mirrored: bool,
-    checkpoint: Path | None = None,
-    progress: Progress | None = None,
-) -> GivenMass:
-    """Train a network of further parameters, which is told the mass; see `train`.
-
-    Args:
-        clusters: Training set with these parameters.
-        supports: Ends of each parameter's support by its name; None for the range in the clusters.
-        flow: Architecture.
-        training: Settings. The loss is always the plain one, as nothing leaks out of the box.
-        mirrored: Whether every cluster is shown with reversed velocities as well.
-        checkpoint: Folder for the state of the training, in which this has a folder of its own.
-        progress: Called at every validation.
-    """
-    names = tuple(supports)
-    ranges = zip(clusters.clusters.parameters(names).T, supports.values(), strict=True)
-    ends = np.array([_rounded_range(values) if given is None else given for values, given in ranges])
-    told = clusters.given_mass(names, ends)
-    low, high = (tuple(map(float, side)) for side in ends.T)
-    training = replace(training, truncated=False)
-    networks, histories = train_members(
-        told.mirrored() if mirrored else told,
-        OnBox(flow, low, high),
-        training,
-        members=1,
-        checkpoint=None if checkpoint is None else checkpoint / CHECKPOINT,
-        progress=progress,
-    )
-    return GivenMass(networks[0], names, low, high, training, histories[0])
-
-
-def _rounded_range(values: Float[np.ndarray, "cluster"]) -> tuple[float, float]:
-    """Least and greatest value, rounded outwards to .01."""
-    return float(np.floor(values.min() * 100) / 100), float(np.ceil(values.max() * 100) / 100)
-
-
-def mirrors(flow: Flow, training: Training) -> bool:
-    """Whether a training shows mirror images: not of an embedding that sees none, or where augmentation makes them."""
-    return not getattr(flow.embedding, "even", False) and training.augmentation is None
-
-
-def checked(parameters: Sequence[str], support: Support | Mapping[str, Support] | None) -> Mapping[str, Support]:
-    """Check the parameters, and return the supports that are given, by name.
-
-    Raises:
-        ValueError: A name is unknown or there twice, the mass is not the first, or a support is of no parameter.
-    """
-    for name in parameters:
-        lookup("parameter", name, PARAMETERS)
-    if tuple(parameters[:1]) != (MASS,) or len(set(parameters)) < len(parameters):
-        raise ValueError(f"parameters are {MASS!r} and behind it others, each once; found {parameters!r}.")
-    supports = support if isinstance(support, Mapping) else {} if support is None else {MASS: support}
-    for name, (low, high) in supports.items():
-        lookup("parameter with a support", name, dict.fromkeys(parameters))
-        if not low < high:
-            raise ValueError(f"support of {name}: its ends must rise, found {low:g} and {high:g}.")
-    return supports

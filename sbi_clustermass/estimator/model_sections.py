@@ -61,8 +61,8 @@ def _brief(estimator: "MassEstimator") -> Iterator[str]:
         f"The network {'uses' if estimator.counts_galaxies else 'does not see'} the number of galaxies. Masses are "
         "M200c [h^-1 Msun] as log10 mass [dex], lengths comoving [h^-1 Mpc], velocities physical [km/s]."
     )
-    if (further := estimator.given_mass) is not None:
-        ends = zip(further.parameters, further.low, further.high, strict=True)
+    if (given_mass := estimator.given_mass) is not None:
+        ends = zip(given_mass.parameters, given_mass.low, given_mass.high, strict=True)
         ranges = " and ".join(f"`{name}` ({a:g} to {b:g})" for name, a, b in ends)
         yield f"A further network infers {ranges} given the mass, under the prior that they have in the mocks."
     if estimator.membership is not None:

@@ -11,7 +11,7 @@ from clustermocks.catalogue.parameters import MASS
 from sbi_clustermass.estimator.training_options import TrainingOptions
 from sbi_clustermass.estimator.training_run import flow_for, training_for
 from sbi_clustermass.training import Training
-from sbi_clustermass.training.defaults import default_training, further_training
+from sbi_clustermass.training.defaults import default_training, default_training_given_mass
 
 if TYPE_CHECKING:
     from sbi_clustermass.estimator.mass_estimator import MassEstimator
@@ -27,7 +27,7 @@ mocks = Catalogue.from_parquet({mocks!r}){view}
 )
 training = {training}
 estimator = train(
-    mocks, flow=flow, training=training, support={support}, mirror={mirror}, members={members}{further}
+    mocks, flow=flow, training=training, support={support}, mirror={mirror}, members={members}{others}
 )
 estimator{alarm}.save({out!r})
 END"""
@@ -89,8 +89,8 @@ def _is_equivalent(options: TrainingOptions, estimator: "MassEstimator", trainin
         recentred = estimator.provenance.mocks.settings.get("recentre") is not False
         augmentation = repeated.augmentation.within(estimator.observation, recentred=recentred)
         repeated = replace(repeated, augmentation=augmentation)
-    further = estimator.given_mass
-    if further is not None and further.training != further_training(training):
+    given_mass = estimator.given_mass
+    if given_mass is not None and given_mass.training != default_training_given_mass(training):
         return False
     same = flow_for(options).config() == estimator.flow.config() and repeated == training
     return same and estimator.provenance.mirror
@@ -125,7 +125,7 @@ def _script(estimator: "MassEstimator", training: Training, mocks: str, out: str
         flow=estimator.flow.config(),
         training=training,
         support=_supports(estimator),
-        further=_further(estimator),
+        others=_others(estimator),
         mirror=estimator.provenance.mirror,
         members=len(estimator.histories),
         out=str(Path(out)),
@@ -134,15 +134,15 @@ def _script(estimator: "MassEstimator", training: Training, mocks: str, out: str
 
 def _supports(estimator: "MassEstimator") -> object:
     """Ends of the mass' support, or of each parameter's by its name."""
-    further = estimator.given_mass
-    if further is None:
+    given_mass = estimator.given_mass
+    if given_mass is None:
         return estimator.support
-    ends = zip(further.parameters, zip(further.low, further.high, strict=True), strict=True)
+    ends = zip(given_mass.parameters, zip(given_mass.low, given_mass.high, strict=True), strict=True)
     return {MASS: estimator.support, **dict(ends)}
 
 
-def _further(estimator: "MassEstimator") -> str:
+def _others(estimator: "MassEstimator") -> str:
     """Arguments of `train` for the parameters besides the mass."""
     if estimator.given_mass is None:
         return ""
-    return f", parameters={estimator.parameters}, further={estimator.given_mass.training}"
+    return f", parameters={estimator.parameters}, training_given_mass={estimator.given_mass.training}"

@@ -15,9 +15,11 @@ import torch
 from safetensors import safe_open
 from safetensors.numpy import load_file as load_arrays, save_file as save_arrays
 from safetensors.torch import load_model, save_model
+from torch import nn
 
 from clustermocks.io.atomic import replacing, sha256_of
-from sbi_clustermass.estimator.config import Card, GivenMassCard, counts_galaxies, damaged, read_card, write_card
+from sbi_clustermass.estimator.card import Card, GivenMassCard, counts_galaxies
+from sbi_clustermass.estimator.config import damaged, read_card, write_card
 from sbi_clustermass.estimator.weights_header import WeightsHeader, check_sizes, parameters_within
 from sbi_clustermass.flows import EmbedOnce, flow_from_config
 from sbi_clustermass.flows.density_estimator import takes_conditions
@@ -32,56 +34,45 @@ if TYPE_CHECKING:
 WEIGHTS, ALARM, CARD = "estimator.safetensors", "alarm.safetensors", "estimator.json"
 GIVEN_MASS, MEMBERSHIP = "given_mass.safetensors", "membership.safetensors"
 STORED = (WEIGHTS, ALARM, GIVEN_MASS, MEMBERSHIP, CARD)  # the card and the weights at least
-Network = TypeVar("Network", bound=EmbedOnce | Ensemble)
+Network = TypeVar("Network", bound=nn.Module)
 _BELONGS_TO = "weights_sha256"  # in the header of a part that was learnt with them
 
 
-def save(
-    folder: Path,
-    card: Card,
-    network: EmbedOnce | Ensemble,
-    alarm: "Alarm | None",
-    given_mass: "GivenMass | None",
-    membership: "Membership | None",
-) -> None:
-    """Write all files or none. The card holds the checksums of the others and is put in place last."""
-    with ExitStack() as files:
-        described = files.enter_context(replacing(folder / CARD))
-        weights = files.enter_context(replacing(folder / WEIGHTS))
-        save_model(network, str(weights))
-        card = replace(card, weights_sha256=sha256_of(weights))
-        if alarm is not None:
-            path = files.enter_context(replacing(folder / ALARM))
-            card = replace(card, alarm_sha256=_save_part(path, alarm.to_arrays(), card))
-        if given_mass is not None:
-            path = files.enter_context(replacing(folder / GIVEN_MASS))
-            save_model(given_mass.network, str(path))
-            card = replace(card, given_mass=GivenMassCard.from_part(given_mass, sha256_of(path)))
-        if membership is not None:
-            path = files.enter_context(replacing(folder / MEMBERSHIP))
-            card = replace(card, membership_sha256=_save_part(path, membership.to_arrays(), card))
-        write_card(card, described)
-    for name, part in ((ALARM, alarm), (GIVEN_MASS, given_mass), (MEMBERSHIP, membership)):
-        if part is None:
-            (folder / name).unlink(missing_ok=True)  # of an estimator that was saved here before
+class Parts(NamedTuple):
+    """What an estimator may have besides the network of the mass."""
 
-
-def _save_part(path: Path, arrays: Mapping[str, np.ndarray], card: Card) -> str:
-    """Write arrays that belong to the card's weights, and return the file's checksum."""
-    contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}  # raw memory is written
-    save_arrays(contiguous, str(path), metadata={_BELONGS_TO: card.weights_sha256})
-    return sha256_of(path)
+    alarm: "Alarm | None"
+    given_mass: "GivenMass | None"
+    membership: "Membership | None"
 
 
 class Stored(NamedTuple):
-    """Parts of a saved estimator."""
+    """A saved estimator."""
 
     card: Card
     flow: "Flow"
     network: EmbedOnce | Ensemble
-    alarm: "Alarm | None"
-    given_mass: "GivenMass | None"
-    membership: "Membership | None"
+    parts: Parts
+
+
+def save(folder: Path, card: Card, network: EmbedOnce | Ensemble, parts: Parts) -> None:
+    """Write all files or none. The card holds the checksums of the others and is put in place last."""
+    with ExitStack() as files:
+        described = files.enter_context(replacing(folder / CARD))
+        card = replace(card, weights_sha256=_save_network(files.enter_context(replacing(folder / WEIGHTS)), network))
+        if parts.alarm is not None:
+            path = files.enter_context(replacing(folder / ALARM))
+            card = replace(card, alarm_sha256=_save_arrays(path, parts.alarm.to_arrays(), card))
+        if parts.given_mass is not None:
+            sha256 = _save_network(files.enter_context(replacing(folder / GIVEN_MASS)), parts.given_mass.network)
+            card = replace(card, given_mass=GivenMassCard.from_part(parts.given_mass, sha256))
+        if parts.membership is not None:
+            sha256 = _save_network(files.enter_context(replacing(folder / MEMBERSHIP)), parts.membership.network)
+            card = replace(card, membership_sha256=sha256)
+        write_card(card, described)
+    for name, part in zip((ALARM, GIVEN_MASS, MEMBERSHIP), parts, strict=True):
+        if part is None:
+            (folder / name).unlink(missing_ok=True)  # of an estimator that was saved here before
 
 
 def load(folder: Path) -> Stored:
@@ -90,14 +81,25 @@ def load(folder: Path) -> Stored:
     card = read_card(folder / CARD)
     _check_checksum(folder / WEIGHTS, card.weights_sha256)
     flow, network = _network(folder, card)
-    return Stored(
-        card,
-        flow,
-        network,
-        _alarm(folder / ALARM, card),
-        _given_mass(folder, card),
-        _membership(folder / MEMBERSHIP, card, network),
+    parts = Parts(
+        alarm=_alarm(folder / ALARM, card),
+        given_mass=_given_mass(folder, card),
+        membership=_membership(folder / MEMBERSHIP, card, network),
     )
+    return Stored(card, flow, network, parts)
+
+
+def _save_network(path: Path, network: nn.Module) -> str:
+    """Write a network's weights, and return the file's checksum."""
+    save_model(network, str(path))
+    return sha256_of(path)
+
+
+def _save_arrays(path: Path, arrays: Mapping[str, np.ndarray], card: Card) -> str:
+    """Write arrays that belong to the card's weights, and return the file's checksum."""
+    contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}  # raw memory is written
+    save_arrays(contiguous, str(path), metadata={_BELONGS_TO: card.weights_sha256})
+    return sha256_of(path)
 
 
 def _check_files(folder: Path) -> None:
@@ -119,7 +121,7 @@ def _network(folder: Path, card: Card) -> tuple["Flow", EmbedOnce | Ensemble]:
 
 
 def _given_mass(folder: Path, card: Card) -> "GivenMass | None":
-    """Read the network of further parameters; None for an estimator of the mass alone."""
+    """Read the network of the parameters given the mass; None for an estimator of the mass alone."""
     from sbi_clustermass.estimator.given_mass import GivenMass
     from sbi_clustermass.flows.box import OnBox
 
@@ -150,11 +152,16 @@ def _loaded(folder: Path, name: str, card: Card, build: "Callable[[Flow], Networ
         with torch.random.fork_rng(devices=[]), parameters_within(header):
             flow = flow_from_config(card.flow)
             network = build(flow)
+    return flow, _with_weights(network, path)
+
+
+def _with_weights(network: Network, path: Path) -> Network:
+    """Load the weights of a network, for inference."""
     with damaged(path, f"these weights do not fit the network that {CARD} describes"):
         load_model(network, str(path))
     if not all(tensor.isfinite().all() for tensor in network.state_dict().values()):
         raise ValueError(f"{path}: a weight is not a finite number; the file is damaged.")
-    return flow, network.eval()
+    return network.eval()
 
 
 def _alarm(path: Path, card: Card) -> "Alarm | None":
@@ -165,23 +172,24 @@ def _alarm(path: Path, card: Card) -> "Alarm | None":
         return None
     _check_part(path, card.alarm_sha256)
     with damaged(path, "holds no alarm"):
-        return Alarm.from_arrays(_load_part(path, card))
+        return Alarm.from_arrays(_load_arrays(path, card))
 
 
 def _membership(path: Path, card: Card, network: EmbedOnce | Ensemble) -> "Membership | None":
     """Read the membership; None for an estimator that was saved without one."""
     from sbi_clustermass.estimator.membership.membership import Membership
+    from sbi_clustermass.estimator.membership.network import MembershipNetwork
 
     if card.membership_sha256 is None:
         return None
     _check_part(path, card.membership_sha256)
-    with damaged(path, "holds no membership"):
-        richness, conditions = counts_galaxies(card.flow), takes_conditions(network)
-        return Membership.from_arrays(_load_part(path, card), richness=richness, conditions=conditions)
+    with torch.random.fork_rng(devices=[]):
+        built = MembershipNetwork(richness=counts_galaxies(card.flow), conditions=takes_conditions(network))
+    return Membership(_with_weights(built, path))
 
 
-def _load_part(path: Path, card: Card) -> dict[str, np.ndarray]:
-    """Read arrays of `_save_part`, and refuse those of other weights."""
+def _load_arrays(path: Path, card: Card) -> dict[str, np.ndarray]:
+    """Read arrays of `_save_arrays`, and refuse those of other weights."""
     with safe_open(str(path), framework="np") as file:
         weights = (file.metadata() or {}).get(_BELONGS_TO, card.weights_sha256)  # absent from older files
     if weights != card.weights_sha256:

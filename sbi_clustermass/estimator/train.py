@@ -11,7 +11,12 @@ from clustermocks import Catalogue
 from clustermocks.catalogue.parameters import MASS
 from clustermocks.io.settings import installed_version
 from sbi_clustermass.embeddings import TrialMasses
-from sbi_clustermass.estimator.given_mass import Support, checked, mirrors, train_given_mass
+from sbi_clustermass.estimator.given_mass_training import (
+    Support,
+    check_supports,
+    shows_mirror_images,
+    train_given_mass,
+)
 from sbi_clustermass.estimator.mass_estimator import MassEstimator
 from sbi_clustermass.estimator.provenance import Provenance
 from sbi_clustermass.flows import Flow, StackedAffine
@@ -19,7 +24,7 @@ from sbi_clustermass.flows.device import resolve_device
 from sbi_clustermass.flows.ensemble import Ensemble
 from sbi_clustermass.posterior.prior import fit_effective_prior
 from sbi_clustermass.training import Progress, Training
-from sbi_clustermass.training.defaults import default_training, further_training
+from sbi_clustermass.training.defaults import default_training, default_training_given_mass
 from sbi_clustermass.training.ensemble_training import train_members
 from sbi_clustermass.training.training_set import TrainingSet, warn_of_counts, warn_of_gaps, working_storage
 
@@ -33,7 +38,7 @@ def train(
     parameters: Sequence[str] = (MASS,),
     support: Support | Mapping[str, Support] | None = None,
     training: Training | None = None,
-    further: Training | None = None,
+    training_given_mass: Training | None = None,
     mirror: bool = True,
     members: int = 1,
     conditions: bool | None = None,
@@ -52,13 +57,13 @@ def train(
             lines of sight through a host halo stay on one side of the validation split.
         flow: Architecture, `StackedAffine()` by default.
         parameters: What is inferred: "log10_mass" and, behind it, "log10_c200c" (concentration of the mass [dex]) and
-            "beta" (velocity anisotropy [1]). Further parameters get a network of the same flow, which is told the mass
+            "beta" (velocity anisotropy [1]). The others get a network of the same flow, with the mass as a condition
             (`MassEstimator.joint`); the mass is inferred as without them. Their prior is that of the mocks.
         support: Lowest and highest log10 mass of the prior [dex]; by default the range of the attempted masses,
             rounded outwards to .01. Or the two ends of each parameter, by its name.
         training: Settings of the training; by default those that suit the embedding (`default_training`).
-        further: Settings of the training of the parameters besides the mass; by default
-            `further_training`.
+        training_given_mass: Settings of the training of the other parameters; by default
+            `default_training_given_mass`.
         mirror: Whether every cluster is shown a second time with reversed velocities, which are as likely. An
             augmentation has a `mirror` of its own instead.
         members: Number of networks, which make an ensemble; they differ in the seeds of weights, split and batches.
@@ -79,7 +84,7 @@ def train(
     training = training or default_training(flow.embedding)
     training = training if seed is None else replace(training, seed=seed)
     flow.config()  # refuses a flow that could not be saved, before the training
-    supports = checked(parameters, support)
+    supports = check_supports(parameters, support)
     if members < 1:
         raise ValueError(f"members must be at least 1, got {members}.")
     folder = None if checkpoint is None else Path(checkpoint)
@@ -94,7 +99,7 @@ def train(
         if not getattr(flow.embedding, "richness", False):
             warn_of_counts(clusters)
         training = replace(training, augmentation=clusters.augmentation)
-        mirrored = mirror and mirrors(flow, training)
+        mirrored = mirror and shows_mirror_images(flow, training)
         networks, histories = train_members(
             clusters.mirrored() if mirrored else clusters,
             flow,
@@ -109,7 +114,7 @@ def train(
                 clusters,
                 {name: supports.get(name) for name in parameters[1:]},
                 flow,
-                further or further_training(training),
+                training_given_mass or default_training_given_mass(training),
                 mirrored=mirrored,
                 checkpoint=folder,
                 progress=progress,

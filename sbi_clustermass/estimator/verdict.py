@@ -59,3 +59,8 @@ def ranked(reasons: Iterable[Reason]) -> tuple[Reason, ...]:
 def verdict(reasons: Iterable[Reason]) -> Grade:
     """Return the worst grade among the reasons; `USE` if there are none."""
     return max((each.grade for each in reasons), key=_ORDER.index, default=Grade.USE)
+
+
+def unlike_mocks(found: tuple[str, ...]) -> tuple[Reason, ...]:
+    """Grade an alarm's sentences on one cluster: care if there are several, as one alone was not measured to matter."""
+    return tuple(Reason(text, Grade.CARE if len(found) > 1 else Grade.USE) for text in found)

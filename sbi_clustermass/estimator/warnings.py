@@ -4,9 +4,9 @@ Masses are M200c [h^-1 Msun] as log10_mass [dex], velocities [km/s].
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from math import hypot
-from typing import final
+from typing import Self, final
 
 import numpy as np
 from jaxtyping import Float
@@ -14,6 +14,7 @@ from jaxtyping import Float
 from clustermocks import Catalogue, Cosmology, Observation, SurveyPrior
 from sbi_clustermass.estimator.mass_bias import error_shift, redshift_shift
 from sbi_clustermass.estimator.provenance import Provenance
+from sbi_clustermass.estimator.trained_estimator import TrainedEstimator
 from sbi_clustermass.estimator.verdict import TOO_FAR, Grade, Reason
 from sbi_clustermass.posterior import MassPosteriors
 
@@ -45,6 +46,11 @@ class TrainingRange:
     provenance: Provenance
     counts_galaxies: bool
     takes_conditions: bool
+
+    @classmethod
+    def from_estimator(cls, estimator: TrainedEstimator) -> Self:
+        """Range of an estimator's training set."""
+        return cls(**{each.name: getattr(estimator, each.name) for each in fields(cls)})
 
     def reasons(self, catalogue: Catalogue, posteriors: MassPosteriors) -> list[tuple[Reason, ...]]:
         """List the reasons for each cluster, quantified; refuse one whose mass would be off by more than .3 dex."""

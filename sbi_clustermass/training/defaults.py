@@ -13,7 +13,7 @@ _STEADY = Training(learning_rate=5e-4, patience=1500, max_updates=6000)  # atten
 _IMAGE = Training(learning_rate=3e-4, patience=1000, max_updates=6000)  # convolutions
 _COUNTS = Training(learning_rate=5e-3, batch_size=200, patience=1000, max_updates=5000)  # few weights, many counts
 
-_FURTHER = Training(learning_rate=1e-3, batch_size=500, patience=1500, max_updates=8000, truncated=False)
+_GIVEN_MASS = Training(learning_rate=1e-3, batch_size=500, patience=1500, max_updates=8000, truncated=False)
 
 DEFAULT_TRAINING = {
     "kde": _PAPER,
@@ -32,9 +32,9 @@ def default_training(embedding: nn.Module) -> Training:
     return DEFAULT_TRAINING[names[0]] if names else _PAPER
 
 
-def further_training(training: Training) -> Training:
+def default_training_given_mass(training: Training) -> Training:
     """Default settings for parameters given the mass, with the seed and the augmentation of the mass' training.
 
     The loss is the plain one: nothing leaks out of the box of these parameters.
     """
-    return replace(_FURTHER, seed=training.seed, augmentation=training.augmentation)
+    return replace(_GIVEN_MASS, seed=training.seed, augmentation=training.augmentation)

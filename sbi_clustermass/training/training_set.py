@@ -71,14 +71,13 @@ class TrainingSet:
             ValueError: There are fewer than 100 clusters inside the support, or a parameter is not known of them.
         """
         columns = ["host_id", *(PARAMETERS[name] for name in parameters)]
-        further = len(parameters) > 1
         writer, heads = GalaxyWriter(storage), []
         for part in [catalogue] if isinstance(catalogue, Catalogue) else catalogue:
             flat = np.stack([part.galaxy_column(name) for name in ("R_proj", "v_los")], 1)
             has = bool(part.provenance.surveys) if conditions is None else conditions
             writer.append(flat, part.n_galaxies, part.conditions() if has else None)
             part.parameters(parameters[1:])
-            draws = [DRAW] if further and DRAW in part.columns else []
+            draws = [DRAW] if len(parameters) > 1 and DRAW in part.columns else []
             heads.append(replace(part, clusters=part.clusters.select(columns + draws)))
         whole = Catalogue.concatenate(heads)
         support = support or attempted_range(whole)
@@ -93,7 +92,7 @@ class TrainingSet:
         return cls(used, support, dataset, used.host_id, storage)
 
     def given_mass(self, names: Sequence[str], ends: Float[np.ndarray, "parameter 2"]) -> Self:
-        """Return the training set of further parameters, with the mass as the last condition.
+        """Return the training set of other parameters, with the mass as the last condition.
 
         Clusters that share a draw from priors share an anisotropy, and a redshift by which a network could know it
         again: they stay on one side of the validation split.
@@ -116,10 +115,10 @@ class TrainingSet:
             if np.ptp(values) == 0:
                 raise ValueError(f"{name} is {values[0]:g} in all training clusters: there is nothing to be learned.")
         dataset = self.dataset
-        told = torch.cat([dataset.conditions, dataset.theta.to(dataset.conditions.device)], 1)
-        further = torch.from_numpy(theta.astype(np.float32)).to(dataset.theta.device)
+        conditions = torch.cat([dataset.conditions, dataset.theta.to(dataset.conditions.device)], 1)
+        theta = torch.from_numpy(theta.astype(np.float32)).to(dataset.theta.device)
         groups = self.clusters.column(DRAW) if DRAW in self.clusters.columns else self.groups
-        return replace(self, dataset=replace(dataset, theta=further, conditions=told), groups=groups)
+        return replace(self, dataset=replace(dataset, theta=theta, conditions=conditions), groups=groups)
 
     def augmented(self, augmentation: Augmentation | None) -> Self:
         """Return the training set with random changes during training."""

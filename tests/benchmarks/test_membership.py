@@ -48,9 +48,9 @@ def test_the_universal_density_ends_at_r200c_and_tells_members(mocks):
     assert score(found, some.galaxy_column("within_r200c")).area > 0.75
 
 
-def test_all_methods_score_the_same_galaxies(estimator, mocks):
-    knowing, some = estimator.with_membership(mocks, seed=1), mocks.select(np.arange(60))
-    found = methods(some, knowing, "is_member")
+def test_all_methods_score_the_same_galaxies(with_membership, mocks):
+    some = mocks.select(np.arange(60))
+    found = methods(some, with_membership, "is_member")
     assert {len(values) for values in found.values()} == {some.n_galaxies.sum()}
     table = rivals_table(some, found, "is_member", "mocks")
     assert len(table.rows) == len(found)

@@ -23,8 +23,8 @@ FLOWS = {
 def drawn(n, seed):
     """Clusters of the twin with concentration and anisotropy spread over the box."""
     rng = np.random.default_rng((seed, 1))  # other numbers than those of the masses
-    further = [rng.uniform(low, high, n) for low, high in BOX.values()]
-    theta = np.column_stack([FlatMasses(13.8, 15.2).draw(n, seed=seed), *further])
+    others = [rng.uniform(low, high, n) for low, high in BOX.values()]
+    theta = np.column_stack([FlatMasses(13.8, 15.2).draw(n, seed=seed), *others])
     return SphericalJeans(observation=Observation(min_galaxies=5), background=5.0, free=tuple(BOX)).simulate(
         theta, seed=seed
     )
@@ -38,7 +38,7 @@ def clusters():
 @pytest.fixture(scope="module", params=FLOWS)
 def joint(request, clusters):
     return train(
-        clusters, flow=FLOWS[request.param], parameters=NAMES, support=BOX, training=SHORT, further=SHORT,
+        clusters, flow=FLOWS[request.param], parameters=NAMES, support=BOX, training=SHORT, training_given_mass=SHORT,
         device="cpu", seed=1,
     )  # fmt: skip
 
@@ -79,7 +79,7 @@ def test_a_saved_estimator_draws_the_same(joint, clusters, tmp_path):
     assert not (tmp_path / GIVEN_MASS).exists()
 
 
-def test_a_missing_or_foreign_network_of_further_parameters_is_named(joint, tmp_path):
+def test_a_missing_or_foreign_network_given_the_mass_is_named(joint, tmp_path):
     joint.save(tmp_path)
     card = json.loads((tmp_path / "estimator.json").read_text())
     for changes, message in (({"low": [0.3]}, "given_mass cannot be read"), ({"sha256": "0" * 64}, "checksum")):
@@ -106,13 +106,20 @@ def test_a_missing_or_foreign_network_of_further_parameters_is_named(joint, tmp_
 )
 def test_parameters_that_cannot_be_inferred_give_one_message(clusters, options, message):
     with pytest.raises(ValueError, match=message):
-        train(clusters, flow=FLOWS["mdn"], training=SHORT, further=SHORT, device="cpu", **options)
+        train(clusters, flow=FLOWS["mdn"], training=SHORT, training_given_mass=SHORT, device="cpu", **options)
 
 
 def test_mocks_without_the_parameter_or_with_one_value_of_it_are_refused():
     fixed = SphericalJeans(background=5.0).simulate(FlatMasses(14, 15).draw(300, seed=1), seed=1)
     with pytest.raises(ValueError, match="beta is 0 in all training clusters"):
-        train(fixed, flow=FLOWS["mdn"], parameters=("log10_mass", "beta"), training=SHORT, further=SHORT, device="cpu")
+        train(
+            fixed,
+            flow=FLOWS["mdn"],
+            parameters=("log10_mass", "beta"),
+            training=SHORT,
+            training_given_mass=SHORT,
+            device="cpu",
+        )
 
 
 def test_an_estimator_of_the_mass_alone_says_how_to_get_more(clusters):

@@ -18,9 +18,9 @@ from tests.observations.conftest import save_survey
 
 
 @pytest.fixture(scope="session")
-def knowing(estimator, mocks):
+def knowing(with_membership):
     """The estimator with a membership."""
-    return estimator.with_membership(mocks, seed=1)
+    return with_membership
 
 
 def write(path, tables, estimator, options=None, n_jobs=1):

@@ -3,7 +3,6 @@
 Masses are M200c [h^-1 Msun] as log10_mass [dex].
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self, final
 
@@ -68,23 +67,3 @@ class Membership:
     def memberships(self, catalogue: Catalogue, posteriors: MassPosteriors) -> Float[np.ndarray, "galaxy definition"]:
         """Probabilities given the data alone: the mean over 16 equally probable parts of each mass posterior."""
         return self.probabilities(catalogue, posteriors.quantile((np.arange(MASSES) + 0.5) / MASSES))
-
-    def to_arrays(self) -> dict[str, np.ndarray]:
-        """The weights by name, for safetensors."""
-        return {name: value.numpy() for name, value in self.network.state_dict().items()}
-
-    @classmethod
-    def from_arrays(cls, arrays: Mapping[str, np.ndarray], *, richness: bool, conditions: bool) -> Self:
-        """Rebuild the network from `to_arrays`.
-
-        Raises:
-            ValueError: Weights are missing, unknown, of another shape, or not finite.
-        """
-        network = MembershipNetwork(richness=richness, conditions=conditions)
-        wanted = {name: tuple(value.shape) for name, value in network.state_dict().items()}
-        if {name: value.shape for name, value in arrays.items()} != wanted:
-            raise ValueError("its weights are not those of a membership network of this estimator")
-        if not all(np.isfinite(value).all() for value in arrays.values()):
-            raise ValueError("a weight is not a finite number")
-        network.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in arrays.items()})
-        return cls(network.eval())

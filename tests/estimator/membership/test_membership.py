@@ -11,11 +11,12 @@ from clustermocks.spherical_jeans.galaxies import JeansGalaxies
 from sbi_clustermass import MassEstimator
 from sbi_clustermass.baselines.jeans_densities import log_uniform, trial_halos
 from sbi_clustermass.estimator.membership.membership import Membership
+from sbi_clustermass.estimator.membership.network import MembershipNetwork
 
 
-@pytest.fixture(scope="module")
-def with_membership(estimator, mocks):
-    return estimator.with_membership(mocks, seed=1)
+def _spoil(layer):
+    for weight in layer.parameters(recurse=False):
+        weight.data.fill_(np.nan)
 
 
 def exact(model, mocks):
@@ -97,13 +98,18 @@ def test_a_membership_that_is_not_the_saved_one_is_refused(with_membership, tmp_
         MassEstimator.load(tmp_path)
 
 
-def test_weights_of_another_shape_or_that_are_no_numbers_are_refused(with_membership):
-    arrays = with_membership.membership.to_arrays()
-    with pytest.raises(ValueError, match="not those of a membership network"):
-        Membership.from_arrays(arrays, richness=True, conditions=True)
-    name = next(iter(arrays))
-    with pytest.raises(ValueError, match="not a finite number"):
-        Membership.from_arrays(arrays | {name: np.full_like(arrays[name], np.nan)}, richness=False, conditions=False)
+@pytest.mark.parametrize(
+    ("network", "message"),
+    [
+        (MembershipNetwork(richness=True, conditions=True), "do not fit"),
+        (MembershipNetwork(richness=False, conditions=False).apply(_spoil), "not a finite number"),
+    ],
+    ids=["another shape", "no numbers"],
+)
+def test_weights_of_another_shape_or_that_are_no_numbers_are_refused(estimator, tmp_path, network, message):
+    replace(estimator, membership=Membership(network)).save(tmp_path)
+    with pytest.raises(ValueError, match=message):
+        MassEstimator.load(tmp_path)
 
 
 def test_without_a_membership_or_its_truths_one_message_says_so(estimator, mocks):
