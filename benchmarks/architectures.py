@@ -10,9 +10,10 @@ from time import monotonic
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from mocks_to_ship import drawn, survey_of
+from mocks_to_ship import drawn
 from rich.console import Console
 
+from clustermocks.mocks.chunk import DRAW
 from sbi_clustermass.diagnostics import mean_of
 from sbi_clustermass.diagnostics.calibration import central_level
 from sbi_clustermass.diagnostics.comparison.score import log_prob_of_truth
@@ -35,7 +36,7 @@ _TRAINED, _TESTED = 700, 701  # seeds
 def main(n: int, updates: int, pairs: tuple[tuple[str, str], ...]) -> None:
     """Train every pair on the same mocks and print the table."""
     mocks, test = drawn(n, _TRAINED), drawn(n // 5, _TESTED)
-    survey, rows = survey_of(test), []
+    survey, rows = test.column(DRAW), []
     for flow, embedding in pairs:
         options = TrainingOptions(
             flow=flow, embedding=embedding, richness=True, max_updates=updates, patience=updates // 4, seed=1

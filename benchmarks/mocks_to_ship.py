@@ -6,11 +6,7 @@ more.
 Masses are M200c [h^-1 Msun] as log10_mass [dex].
 """
 
-import numpy as np
-from jaxtyping import Int
-
 from clustermocks import Catalogue, FlatMasses, HaloMassFunction, PhysicsPrior, SurveyPrior
-from clustermocks.mocks.chunk import DRAW
 from sbi_clustermass.tailored.choices import MASSES as FLAT
 from sbi_clustermass.tailored.survey import MODEL, SURVEYS
 
@@ -22,8 +18,3 @@ def drawn(
 ) -> Catalogue:
     """Draw mocks like the training set, or of a part of its surveys."""
     return MODEL.simulate(masses.draw(n, seed), seed=seed, surveys=surveys, physics=PHYSICS, n_jobs=n_jobs)
-
-
-def survey_of(mocks: Catalogue) -> Int[np.ndarray, "cluster"]:
-    """Number of the survey of each cluster: those of one share its draws, and may be wrong together."""
-    return mocks.column(DRAW)

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
-from beyond import table
-from mocks_to_ship import FLAT, PHYSICS, SURVEYS, drawn, survey_of
+from mocks_to_ship import FLAT, PHYSICS, SURVEYS, drawn
+from parameter_coverage import table
 from rich.console import Console
 from sklearn.linear_model import RidgeCV
 from sklearn.model_selection import GroupKFold, cross_val_predict
@@ -20,7 +20,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 
 from clustermocks import Catalogue, HaloMassFunction
-from clustermocks.mocks.chunk import GROUP
+from clustermocks.mocks.chunk import DRAW, GROUP
 from sbi_clustermass.diagnostics import mean_of, residuals
 from sbi_clustermass.diagnostics.calibration import central_level
 from sbi_clustermass.diagnostics.test_sets import reweighted
@@ -113,7 +113,7 @@ def _explained(mocks: Catalogue, off: np.ndarray, names: tuple[str, ...]) -> flo
     draws = np.stack([np.asarray(mocks.column(name), float) for name in names], 1)
     model = make_pipeline(StandardScaler(), PolynomialFeatures(2), StandardScaler(), RidgeCV(np.logspace(0, 5, 11)))
     folds = GroupKFold(10)
-    found = cross_val_predict(model, draws, off, cv=folds, groups=survey_of(mocks))
+    found = cross_val_predict(model, draws, off, cv=folds, groups=mocks.column(DRAW))
     return float(np.sqrt(max(np.var(off) - np.var(off - found), 0.0)))
 
 
@@ -131,7 +131,7 @@ def _parts(mocks: Catalogue) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def _row(name: str, mocks: Catalogue, posteriors: MassPosteriors, unlike: np.ndarray) -> tuple[str, ...]:
-    truth, survey = mocks.log10_mass, survey_of(mocks)
+    truth, survey = mocks.log10_mass, mocks.column(DRAW)
     middle = (truth >= _MIDDLE[0]) & (truth < _MIDDLE[1])
     level = central_level(posteriors, truth)
     scatter = [residuals(posteriors.mean[some], truth[some])[1] for some in (..., middle)]

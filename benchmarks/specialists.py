@@ -10,10 +10,11 @@ import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from mocks_to_ship import SURVEYS, drawn, survey_of
+from mocks_to_ship import SURVEYS, drawn
 from rich.console import Console
 from ship import OPTIONS
 
+from clustermocks.mocks.chunk import DRAW
 from sbi_clustermass.diagnostics import mean_of
 from sbi_clustermass.diagnostics.comparison.score import log_prob_of_truth
 from sbi_clustermass.estimator.hub import resolve_model
@@ -43,7 +44,7 @@ def main(model: str | None, n: int) -> None:
         mocks, test = (drawn(m, _SEED + 2 * number + i, surveys=surveys) for i, m in enumerate((n, n // 5)))
         own = train(mocks, flow=flow_for(OPTIONS), training=training_for(OPTIONS), device="cpu")
         ours, theirs = (log_prob_of_truth(each, test) for each in (shipped, own))
-        survey = survey_of(test)
+        survey = test.column(DRAW)
         found = [mean_of(each, survey) for each in (ours, theirs, ours - theirs)]
         rows.append((name, str(len(mocks)), str(len(test)), *map(str, found)))
     header = ("survey", "mocks", "tested on", "shipped", "specialist", "difference")

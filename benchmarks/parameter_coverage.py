@@ -1,6 +1,6 @@
 """Concentration, anisotropy and M500c of an estimator on mocks like its training set: how sure, and how often right.
 
-`python benchmarks/beyond.py [--model FOLDER]` prints the table of the card (some minutes of one core).
+`python benchmarks/parameter_coverage.py [--model FOLDER]` prints the table of the card (some minutes of one core).
 Masses are h^-1 Msun, as log10 [dex].
 """
 
@@ -11,12 +11,12 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 from jaxtyping import Float
-from mocks_to_ship import drawn, survey_of
+from mocks_to_ship import drawn
 from rich.console import Console
 
 from clustermocks import Catalogue
 from clustermocks.haloes.nfw import mass_ratio
-from clustermocks.mocks.chunk import GROUP
+from clustermocks.mocks.chunk import DRAW, GROUP
 from sbi_clustermass.diagnostics import mean_of
 from sbi_clustermass.estimator.hub import resolve_model
 from sbi_clustermass.estimator.mass_estimator import MassEstimator
@@ -39,7 +39,7 @@ _NOTE = (
 def table(estimator: MassEstimator, mocks: Catalogue) -> Table:
     """Widths and coverage of everything besides the mass, by the number of galaxies."""
     posteriors, seeds = estimator.posterior(mocks), range(len(mocks))
-    draws = estimator.beyond_mass.joint(posteriors, mocks, _MASSES, each=_EACH, seeds=seeds, density=False)
+    draws = estimator.given_mass_or_prior.joint(posteriors, mocks, _MASSES, each=_EACH, seeds=seeds, density=False)
     truth = mocks.parameters(("log10_mass", "log10_c200c"))
     m500c = truth[:, 0] + np.log10(mass_ratio(10 ** truth[:, 1], 500))
     found = {name: (draws.column(name), mocks.parameters((name,))[:, 0]) for name in estimator.parameters[1:]}
@@ -60,7 +60,7 @@ def _row(
     mocks: Catalogue,
 ) -> tuple[str, ...]:
     some = (mocks.n_galaxies >= lowest) & (mocks.n_galaxies < highest)
-    draws, truth, survey = draws[some], truth[some], survey_of(mocks)[some]
+    draws, truth, survey = draws[some], truth[some], mocks.column(DRAW)[some]
     rank = (np.sum(draws < truth[:, None], axis=1) + 0.5) / (draws.shape[1] + 1)
     level = np.abs(2 * rank - 1)
     galaxies = "all" if (lowest, highest) == RICHNESS[0] else f"{lowest} to {highest - 1}"
