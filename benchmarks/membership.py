@@ -1,4 +1,4 @@
-"""Members of clusters: calibration of their probabilities, and how well members are told, against four rivals.
+"""Members of clusters: calibration of their probabilities, and how well they separate members, against four rivals.
 
     python benchmarks/membership.py [--model MODEL]
     python benchmarks/membership.py --box BOX.npz

@@ -32,7 +32,7 @@ from sbi_clustermass.report import load_sections, save_sections
 OPTIONS = TrainingOptions(
     flow="tabulated", embedding="trial_masses", richness=True, members=4, max_updates=16_000, patience=3000, seed=1
 )
-FURTHER = ("log10_c200c", "beta")
+GIVEN_MASS = ("log10_c200c", "beta")
 TO_MEASURE = 30_000  # mocks of each kind, before the richness cut
 ABOUT = CardMetadata(
     title="Dynamical masses of observed clusters: the estimator that ships with sbi_clustermass",
@@ -59,9 +59,9 @@ def train(work: Path, n: int, console: Console) -> Path:
     estimator = MassEstimator.load(model, device="cpu")
     if estimator.given_mass is None:
         with stage("training concentration and anisotropy", None) as advance:
-            parts, state = StoredCatalogue.open(mocks), work / "further"
+            parts, state = StoredCatalogue.open(mocks), work / "given_mass"
             estimator = estimator.with_parameters(
-                parts, FURTHER, checkpoint=state, progress=lambda look: advance(look.update, str(look))
+                parts, GIVEN_MASS, checkpoint=state, progress=lambda look: advance(look.update, str(look))
             )
         estimator.save(model)
     if estimator.membership is None:

@@ -1,7 +1,7 @@
 """Conditions of an observation: columns behind R_proj, v_los and the flag, the same for all galaxies of a cluster.
 
-They are `clustermocks.catalogue.schema.CONDITIONS`, given by `Catalogue.conditions`. A network for what is not the mass
-is told the mass in one more column, the last. Distances are comoving [h^-1 Mpc], velocities [km/s], masses M200c
+They are `clustermocks.catalogue.schema.CONDITIONS`, given by `Catalogue.conditions`. A network of other parameters
+takes the mass as one more column, the last. Distances are comoving [h^-1 Mpc], velocities [km/s], masses M200c
 [h^-1 Msun] as log10_mass [dex].
 """
 
@@ -17,7 +17,7 @@ from clustermocks.observation import Observation
 
 PLAIN = 3
 CONDITIONED = PLAIN + len(CONDITIONS)
-AT_MASS = 14.3  # log10 mass of the cluster in whose units galaxies are if a mass is told: others fit as usual
+AT_MASS = 14.3  # log10 mass of the cluster in whose units galaxies are, if a column gives the mass: it is typical
 _ERROR_COLUMN = PLAIN + CONDITIONS.index("velocity_error")
 _ERROR = 300.0  # km/s: unit of velocity errors
 
@@ -76,7 +76,7 @@ class WithConditions(nn.Module):
 
 @final
 class AtMass(nn.Module):
-    """Any embedding, of galaxies in the units of a mass that is told in the last column, with the mass behind it.
+    """Any embedding, of galaxies in the units of the mass in the last column, with the mass behind it.
 
     At a given redshift r200c and V200 grow as $M^{1/3}$: galaxies of any cluster become those of one of 10^14.3. So do
     velocity errors.

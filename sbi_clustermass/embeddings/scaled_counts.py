@@ -44,7 +44,7 @@ class ScaledCounts(nn.Module):
         super().__init__()
         self.edge, self.conditions = edge, conditions
         scale = 10 ** ((np.asarray(log10_mass) - 14) / 3)
-        R_nodes, v_nodes = nodes(conditions=conditions)
+        R_nodes, v_nodes = bin_nodes(conditions=conditions)
         parts = {"R_nodes": R_nodes, "v_nodes": v_nodes, "farthest": FARTHEST_NODES, "scale": scale}
         for name, values in parts.items():
             self.register_buffer(name, torch.as_tensor(values, dtype=torch.float32), persistent=False)
@@ -128,6 +128,6 @@ def _places(
     return (left, 1 - right_share), (left + 1, right_share)
 
 
-def nodes(*, conditions: bool) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def bin_nodes(*, conditions: bool) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Nodes of R / r200c and of |v| / V200."""
     return (R_NODES_WIDE, V_NODES_WIDE) if conditions else (R_NODES, V_NODES)

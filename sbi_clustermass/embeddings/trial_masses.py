@@ -18,7 +18,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from sbi_clustermass.embeddings.checks import check_counts, check_flags, check_positive
-from sbi_clustermass.embeddings.scaled_counts import FARTHEST_NODES, IN_UNITS, CountShares, ScaledCounts, nodes
+from sbi_clustermass.embeddings.scaled_counts import FARTHEST_NODES, IN_UNITS, CountShares, ScaledCounts, bin_nodes
 
 _DISPERSION, _CONCENTRATION, _FLOOR = 0.65, 2.6, 1e-3  # of the first guess: [V200], [1], density of outliers
 _ROUNDING = 1e-6  # [dex]
@@ -100,7 +100,7 @@ class TrialMasses(nn.Module):
         return TrialMasses(**self.config(), conditions=True)  # pyright: ignore[reportArgumentType]
 
     def at_mass(self, *, conditions: bool) -> CountShares:
-        """Return the embedding of galaxies in units of a mass that is told, for the parameters besides the mass."""
+        """Return an embedding of galaxies in units of a mass that is a condition, for the other parameters."""
         return CountShares(richness=self.richness, conditions=conditions)
 
     def config(self) -> dict[str, float | int | bool]:
@@ -140,8 +140,8 @@ class TrialLikelihood(nn.Module):
         self.log_saturation = nn.Parameter(torch.tensor(log(_SATURATION))) if saturating and richness else None
         position = np.linspace(-1, 1, trials)
         powers = np.polynomial.legendre.legvander(position, degree)
-        guess = _first_guess(*nodes(conditions=conditions))
-        share = np.exp(guess) * _areas(*nodes(conditions=conditions))
+        guess = _first_guess(*bin_nodes(conditions=conditions))
+        share = np.exp(guess) * _areas(*bin_nodes(conditions=conditions))
         gain = 0.1 / np.sqrt(share / share.sum() + 1e-3)  # rare: larger steps
         gain = np.append(gain, np.ones(len(FARTHEST_NODES))) if edge else gain
         self.bins = len(guess)

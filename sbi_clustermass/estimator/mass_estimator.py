@@ -117,7 +117,7 @@ class MassEstimator(TrainedEstimator):
     ) -> Float[np.ndarray, "galaxy definition"]:
         """Probability of each galaxy to belong to its cluster, with the mass marginalised over its posterior.
 
-        Where interlopers were removed, and the estimator is told so, it is that of the galaxies that were left.
+        Where the catalogue states that interlopers were removed, the probabilities are those of the remaining galaxies.
 
         Args:
             catalogue: Mock or observed clusters.

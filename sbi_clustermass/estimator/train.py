@@ -129,12 +129,16 @@ def train(
         richness=clusters.richness,
         histories=histories,
         given_mass=given_mass,
-        provenance=Provenance(
-            mocks=mocks.provenance,
-            training=training,
-            truncated=training.truncated,
-            mirror=mirror,
-            training_clusters=len(mocks),
-            versions={name: installed_version(name) for name in _PACKAGES},
-        ),
+        provenance=_provenance(mocks, training, mirror=mirror),
+    )
+
+
+def _provenance(mocks: Catalogue, training: Training, *, mirror: bool) -> Provenance:
+    return Provenance(
+        mocks=mocks.provenance,
+        training=training,
+        truncated=training.truncated,
+        mirror=mirror,
+        training_clusters=len(mocks),
+        versions={name: installed_version(name) for name in _PACKAGES},
     )

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from sbi_clustermass.embeddings.conditions import AtMass, Conditions
-from sbi_clustermass.embeddings.scaled_counts import RADIUS, SPEED, CountShares
+from sbi_clustermass.embeddings.scaled_counts import IN_UNITS, RADIUS, SPEED, CountShares
 
 GALAXY_INPUTS = 9
 _WIDTHS = 0.4, 0.5  # standard deviations of the wide kernel [r200c, V200]; those of the narrow one are half
@@ -41,12 +41,12 @@ class MembershipFeatures(nn.Module):
         self.richness, self.conditions = richness, conditions
         shares = CountShares(richness=richness, conditions=conditions)
         self.clusters = AtMass(shares)
-        self.width = shares.bins + richness + 5 * conditions + 1
+        self.width = shares.bins + richness + IN_UNITS * conditions + 1
 
     @torch.no_grad()
     def forward(self, x: Float[Tensor, "cluster galaxy column"], log10_mass: Float[Tensor, " cluster"]) -> Features:
         """Compute the features of padded clusters, each of one mass."""
-        told = torch.cat([x, log10_mass[:, None, None].expand(-1, x.shape[1], 1)], -1)
+        with_mass = torch.cat([x, log10_mass[:, None, None].expand(-1, x.shape[1], 1)], -1)
         unit, is_galaxy = 10 ** ((log10_mass - 14) / 3), x[..., 2] > 0
         r_unit, u_unit = Conditions.of(x).units() if self.conditions else (1.0, 1.0)
         r, u = x[..., 0] / (RADIUS * unit * r_unit)[:, None], x[..., 1] / (SPEED * unit * u_unit)[:, None]
@@ -56,7 +56,7 @@ class MembershipFeatures(nn.Module):
         r, u = r.clamp(max=_FARTHEST), u.abs().clamp(max=_FASTEST)
         of_galaxy = [(r + 0.02).log(), r / 2, (u + 0.05).log(), u / 2, (-u.square()).exp()]
         galaxies = torch.cat([torch.stack(of_galaxy, -1), (around + 0.05).log()], -1)
-        return Features(self.clusters(told), galaxies[is_galaxy], is_galaxy.nonzero()[:, 0])
+        return Features(self.clusters(with_mass), galaxies[is_galaxy], is_galaxy.nonzero()[:, 0])
 
 
 def densities(

@@ -38,7 +38,7 @@ class Membership:
         Args:
             mocks: Clusters drawn and observed as the estimator's training set was; a few ten thousand.
             richness: Whether the number of galaxies may count, as it does for the mass.
-            conditions: Whether redshift, velocity errors and cleaning are told.
+            conditions: Whether redshift, velocity errors and cleaning are inputs of the network.
             seed: Seed of weights, batches and validation.
 
         Raises:

@@ -84,7 +84,11 @@ def _fit(
     validating: Int[np.ndarray, "others"],
     rng: np.random.Generator,
 ) -> MembershipNetwork:
-    """Adam with a learning rate that falls to 0 as half a cosine; the best weights of all validations are kept."""
+    """Adam with a learning rate that falls to 0 as half a cosine; the best weights of all validations are kept.
+
+    `training.loop` is for densities of a cluster's parameters; here each galaxy is an example, and features, which have
+    no weights, are computed once.
+    """
     updates = min(_UPDATES, _EPOCHS * len(fitting) // _BATCH + 1)
     optimizer = torch.optim.Adam(network.parameters(), lr=_RATE)
     best, least = network.state_dict(), np.inf
