@@ -29,8 +29,11 @@ training = {training}
 estimator = train(
     mocks, flow=flow, training=training, support={support}, mirror={mirror}, members={members}{others}
 )
-estimator{alarm}.save({out!r})
+estimator{alarm}{membership}.save({out!r})
 END"""
+_NUMBERS = (  # options with a value
+    *("members", "completeness", "velocity_error", "learning_rate", "patience", "max_updates", "alarm", "membership"),
+)
 _HELD_OUT = """from sbi_clustermass.estimator.training_run import split_held_out
 mocks, held_out = split_held_out(mocks, {n}, seed={seed})
 """
@@ -78,6 +81,7 @@ def _nearest_options(estimator: "MassEstimator", training: Training) -> Training
         pure=estimator.provenance.mocks.sample == "members",
         plain_loss=not training.truncated,
         alarm=estimator.provenance.held_out or 0,
+        membership=estimator.provenance.membership_clusters or 0,
         seed=training.seed,
         **{name: value for name, value in given.items() if value != getattr(default, name)},
     )
@@ -102,7 +106,7 @@ def _command(options: TrainingOptions, mocks: str, out: str) -> Iterator[str]:
     default = TrainingOptions()
     if options.parameters != default.parameters:
         yield f"--parameters {','.join(options.parameters)}"
-    for name in ("members", "completeness", "velocity_error", "learning_rate", "patience", "max_updates", "alarm"):
+    for name in _NUMBERS:
         if getattr(options, name) != getattr(default, name):
             yield f"--{name.replace('_', '-')} {getattr(options, name)}"
     if options.min_galaxies is not None:
@@ -121,6 +125,7 @@ def _script(estimator: "MassEstimator", training: Training, mocks: str, out: str
         mocks=mocks,
         held_out=_HELD_OUT.format(n=kept, seed=seed) if kept else "",
         alarm=f".with_alarm(held_out, seed={seed})" if estimator.alarm is not None else "",
+        membership=_membership(estimator, f"Catalogue.from_parquet({mocks!r}){cut}", seed),
         view=(".pure()" if pure else "") + cut,
         flow=estimator.flow.config(),
         training=training,
@@ -130,6 +135,12 @@ def _script(estimator: "MassEstimator", training: Training, mocks: str, out: str
         members=len(estimator.histories),
         out=str(Path(out)),
     )
+
+
+def _membership(estimator: "MassEstimator", mocks: str, seed: int) -> str:
+    """Call that trains the membership on the first mocks of a set."""
+    n = estimator.provenance.membership_clusters
+    return f".with_membership({mocks}.select(range({n})), seed={seed})" if estimator.membership is not None else ""
 
 
 def _supports(estimator: "MassEstimator") -> object:

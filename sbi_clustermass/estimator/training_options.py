@@ -49,6 +49,8 @@ class TrainingOptions:
         plain_loss: Whether the loss is the paper's, which ignores where the prior ends: biased near there.
         alarm: Number of mocks held out of the training, a tenth at most, to learn which clusters look like none of
             them; 0 for no such warnings.
+        membership: Number of mocks, the first of the set, from which a further network learns who is a member, for
+            `clustermass infer --members`: a few ten thousand; 0 for none.
         recalibrate: Whether the widths of posteriors are corrected by the mocks that --alarm holds out.
         seed: Seed: the same seed gives the same result.
         device: auto, cpu or cuda.
@@ -74,6 +76,7 @@ class TrainingOptions:
     pure: bool = False
     plain_loss: bool = False
     alarm: int = 3000
+    membership: int = 0
     recalibrate: bool = False
     seed: int = 1
     device: str = "auto"
@@ -81,4 +84,7 @@ class TrainingOptions:
 
     def __post_init__(self) -> None:
         check_ranges(self, completeness=(0, 1), velocity_error=(0, inf, "km/s"), alarm=(0, inf), seed=(0, inf))
+        check_ranges(self, membership=(0, inf))
+        if self.membership and self.pure:
+            raise ValueError("--membership takes mocks with interlopers; with --pure all galaxies are members.")
         check_ranges(self, members=(1, inf), patience=(1, inf), max_updates=(1, inf), min_galaxies=(1, inf))

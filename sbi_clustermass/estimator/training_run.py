@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Protocol
 from warnings import warn
 
+import numpy as np
+
 from clustermocks import Catalogue
 from clustermocks.catalogue.folder import StoredCatalogue
 from clustermocks.incompleteness import as_observed
@@ -100,6 +102,9 @@ def run_training(
                 progress=lambda look: advance(look.update, str(look)),
             )
         estimator = _with_alarm(options, estimator, held_out, stage)
+        if options.membership:
+            with stage("learning who is a member", None):
+                estimator = estimator.with_membership(_first(options, mocks), seed=options.seed)
         provenance = replace(estimator.provenance, notes=options.notes)
         estimator = replace(estimator, provenance=provenance)
         estimator.save(out)
@@ -128,6 +133,24 @@ def _with_alarm(
             estimator = estimator.with_alarm(mocks, seed=options.seed)
     # `training_command` needs the number whether there is an alarm or not
     return replace(estimator, provenance=replace(estimator.provenance, held_out=options.alarm))
+
+
+def _first(options: TrainingOptions, mocks: Path | Parts) -> Catalogue:
+    """The first mocks of a set, as the network sees them in training."""
+    found, missing = [], options.membership
+    for number, part in enumerate(_parts(mocks)):
+        shown = _shown(options, _chosen(options, part), number)
+        found.append(shown.select(np.arange(min(missing, len(shown)))))
+        missing -= len(found[-1])
+        if not missing:
+            break
+    return Catalogue.concatenate(found)
+
+
+def _parts(mocks: Path | Parts) -> Iterable[Catalogue]:
+    if not isinstance(mocks, Path):
+        return mocks
+    return StoredCatalogue.open(mocks).whole() if mocks.is_dir() else [Catalogue.from_parquet(mocks)]
 
 
 def _recalibrated(options: TrainingOptions, estimator: MassEstimator, mocks: Catalogue) -> MassEstimator:

@@ -33,8 +33,10 @@ def default_training(embedding: nn.Module) -> Training:
 
 
 def default_training_given_mass(training: Training) -> Training:
-    """Default settings for parameters given the mass, with the seed and the augmentation of the mass' training.
+    """Default settings for parameters given the mass, from the settings for the mass.
 
-    The loss is the plain one: nothing leaks out of the box of these parameters.
+    Seed and augmentation are the same, and there are no more updates. The loss is the plain one: nothing leaks out of
+    the box of these parameters.
     """
-    return replace(_GIVEN_MASS, seed=training.seed, augmentation=training.augmentation)
+    longest = min(_GIVEN_MASS.max_updates, training.max_updates)
+    return replace(_GIVEN_MASS, max_updates=longest, seed=training.seed, augmentation=training.augmentation)

@@ -139,7 +139,11 @@ def small(tmp_path_factory) -> Path:
 
 
 def same_weights(a: MassEstimator, b: MassEstimator) -> bool:
-    pairs = zip(a.network.state_dict().values(), b.network.state_dict().values(), strict=True)
+    weights = [[*map(torch.as_tensor, each.network.state_dict().values())] for each in (a, b)]
+    for found, each in zip(weights, (a, b), strict=True):
+        found += [] if each.given_mass is None else each.given_mass.network.state_dict().values()
+        found += [] if each.membership is None else map(torch.as_tensor, each.membership.to_arrays().values())
+    pairs = zip(*weights, strict=True)
     return all(bool((x == y).all()) for x, y in pairs) and a.support == b.support and a.prior == b.prior
 
 
@@ -147,6 +151,13 @@ def same_weights(a: MassEstimator, b: MassEstimator) -> bool:
     "options",
     [
         TrainingOptions(flow="mdn", embedding="summary", max_updates=20, seed=4),
+        TrainingOptions(
+            flow="tabulated",
+            embedding="trial_masses",
+            parameters=("log10_mass", "log10_c200c"),
+            membership=150,
+            max_updates=20,
+        ),
         TrainingOptions(
             flow="tabulated",
             embedding="summary",
@@ -178,7 +189,8 @@ def test_the_script_of_a_training_from_python_gives_the_same_estimator(small, tm
     mocks = Catalogue.from_parquet(small).pure()
     training = Training(learning_rate=1e-3, max_updates=20, batch_size=50, augmentation=Augmentation((0.7, 0.9)))
     flow = StackedAffine(hidden=(16, 8), blocks=2)
-    first = train(mocks, flow=flow, training=training, support=(13.1, 15.5), device="cpu", seed=5)
+    names, support = ("log10_mass", "log10_c200c"), {"log10_mass": (13.1, 15.5), "log10_c200c": (-0.5, 2.0)}
+    first = train(mocks, flow=flow, parameters=names, training=training, support=support, device="cpu", seed=5)
     first.save(tmp_path / "first")
     command = training_command(MassEstimator.load(tmp_path / "first"), str(small), str(tmp_path / "again"))
     script = re.fullmatch(r"python - <<'END'\n(.*)\nEND", command, re.DOTALL)
