@@ -139,10 +139,10 @@ def small(tmp_path_factory) -> Path:
 
 
 def same_weights(a: MassEstimator, b: MassEstimator) -> bool:
-    weights = [[*map(torch.as_tensor, each.network.state_dict().values())] for each in (a, b)]
+    weights = [[*each.network.state_dict().values()] for each in (a, b)]
     for found, each in zip(weights, (a, b), strict=True):
-        found += [] if each.given_mass is None else each.given_mass.network.state_dict().values()
-        found += [] if each.membership is None else map(torch.as_tensor, each.membership.to_arrays().values())
+        for part in (each.given_mass, each.membership):
+            found += [] if part is None else part.network.state_dict().values()
     pairs = zip(*weights, strict=True)
     return all(bool((x == y).all()) for x, y in pairs) and a.support == b.support and a.prior == b.prior
 
