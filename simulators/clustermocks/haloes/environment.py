@@ -17,20 +17,24 @@ from clustermocks.haloes.cosmology import (
     CRITICAL_DENSITY,
     Cosmology,
     Values,
-    correlation_function,
     growth_factor,
-    mass_function,
     nfw_mass,
     radius_200c,
     radius_ratio,
 )
 from clustermocks.haloes.density_field import SMOOTHING, DensityField
+from clustermocks.haloes.neighbour_numbers import (
+    MASSES,
+    MAX_NEIGHBOUR,
+    SearchVolume,
+    clustered_volume,
+    halo_numbers,
+    linear_correlation,
+)
 from clustermocks.haloes.satellites import HaloGalaxies
 from clustermocks.haloes.structure import Haloes, halo_biases
 
 MIN_SATELLITE_HOST = 11.7  # log10 M200c; with the default richness satellites then make 8.0e-3 h^3 Mpc^-3, as in MDPL2
-MAX_NEIGHBOUR = 15.7
-_MASSES = np.linspace(10.5, MAX_NEIGHBOUR, 1301)  # grid of tables, log10 M200c
 _BOOSTED = 2.0  # scale of the non-linear boost, in R200m
 _REACH = 1.5  # of a halo's galaxies, in r200c: R_vir is 1.2 to 1.35 of it
 _HEAVY = 13.0  # log10 M200c of neighbours that keep others of their kind away
@@ -79,28 +83,6 @@ class Neighbours:
 CLUSTERED = Neighbours(boost=0.6, exclusion=1.5, bulk_velocity=150.0, infall_scatter=0.2, crossing=75.0, clustered=True)
 
 
-@final
-@dataclass(frozen=True)
-class SearchVolume:
-    """The space in which galaxies matter: within `radius` of the line of sight and `depth` of the cluster.
-
-    Both are distances [comoving h^-1 Mpc], in projection and in space. Haloes matter that reach into it.
-    """
-
-    radius: float
-    depth: float
-    min_log10_mass: float
-    redshift: float
-    cosmology: Cosmology
-
-
-class _Masses(NamedTuple):
-    """Haloes between the lightest mass of the grid `_MASSES` and each."""
-
-    count: Float[np.ndarray, "mass"]  # [h^3 Mpc^-3]
-    biased: Float[np.ndarray, "mass"]  # the same weighted with b(M)
-
-
 class NeighbourHaloes(NamedTuple):
     """Neighbouring haloes: index of their cluster, log10 M200c [dex], position from the cluster, peculiar velocity.
 
@@ -116,36 +98,6 @@ class NeighbourHaloes(NamedTuple):
 
 
 @lru_cache(maxsize=16)
-def _masses(redshift: float, cosmology: Cosmology, model: str) -> _Masses:
-    """From 10^10.5. The mass function itself is not interpolated in redshift: fits have kinks there, and are fast."""
-    density = mass_function(10**_MASSES, redshift, cosmology, model=model)
-    biased = density * halo_biases(_MASSES, redshift, cosmology)
-    return _Masses(*(cumulative_trapezoid(y, _MASSES, initial=0.0) for y in (density, biased)))
-
-
-@lru_cache(maxsize=16)
-def _clustered_volume(space: SearchVolume, limit: float) -> tuple[Values, Values]:
-    """Distances from a cluster, and the volume inside each and within a limit of the line of sight, weighted by xi."""
-    radius, xi, _ = _linear_correlation(space.cosmology)
-    growth = float(growth_factor(space.redshift, space.cosmology)) ** 2
-    grid = np.append(radius[radius < space.depth], space.depth)
-    xi = growth * np.maximum(np.interp(grid, radius, xi), 0)
-    # of a shell, the two caps within the limit
-    caps = 4 * np.pi * grid**2 * (1 - np.sqrt(1 - np.minimum(limit / grid, 1) ** 2))
-    return grid, cumulative_trapezoid(caps * xi, grid, initial=0.0)
-
-
-@lru_cache(maxsize=16)
-def _linear_correlation(cosmology: Cosmology) -> tuple[Values, Values, Values]:
-    """Distances [h^-1 Mpc], and the linear correlation function today there and averaged over the sphere inside."""
-    radius = np.geomspace(0.05, 500, 2401)
-    xi = correlation_function(radius, 0.0, cosmology)
-    sphere = cumulative_trapezoid(4 * np.pi * radius**2 * xi, radius, initial=0.0)
-    inner = 4 / 3 * np.pi * radius[0] ** 3
-    return radius, xi, (sphere + inner * xi[0]) / (4 / 3 * np.pi * radius**3)
-
-
-@lru_cache(maxsize=16)
 def central_threshold(
     tracer_density: float, galaxies: HaloGalaxies, redshift: float, cosmology: Cosmology, *, model: str
 ) -> float:
@@ -157,10 +109,10 @@ def central_threshold(
     Raises:
         ValueError: if satellites alone exceed the density, or centrals would be needed below 10^10.5.
     """
-    table = _masses(redshift, cosmology, model)
-    satellites = cumulative_trapezoid(galaxies.mean_number(_MASSES), table.count, initial=0.0)
+    table = halo_numbers(redshift, cosmology, model)
+    satellites = cumulative_trapezoid(galaxies.mean_number(MASSES), table.count, initial=0.0)
     satellite_density, hosts = (
-        float(below[-1] - np.interp(MIN_SATELLITE_HOST, _MASSES, below)) for below in (satellites, table.count)
+        float(below[-1] - np.interp(MIN_SATELLITE_HOST, MASSES, below)) for below in (satellites, table.count)
     )
     wanted = tracer_density - satellite_density + (0 if galaxies.central else hosts)
     if not 0 < wanted < table.count[-1]:
@@ -169,7 +121,7 @@ def central_threshold(
             f"{satellite_density:.4g}, with every central above 10^10.5 {satellite_density + table.count[-1]:.4g}. "
             "Choose a value between, or interlopers='satellites'."
         )
-    return float(np.interp(table.count[-1] - wanted, table.count, _MASSES))
+    return float(np.interp(table.count[-1] - wanted, table.count, MASSES))
 
 
 def infall_velocity(
@@ -229,9 +181,9 @@ def _draw_masses(
 
     The density below each mass is `in_mass`. Masses are sorted, which makes all that is interpolated in them faster.
     """
-    first, last = np.interp(band, _MASSES, in_mass)
+    first, last = np.interp(band, MASSES, in_mass)
     cluster = rng.permutation(np.repeat(np.arange(len(volume)), rng.poisson(volume * (last - first))))
-    return cluster, np.interp(np.sort(rng.uniform(first, last, len(cluster))), in_mass, _MASSES)
+    return cluster, np.interp(np.sort(rng.uniform(first, last, len(cluster))), in_mass, MASSES)
 
 
 def _place(
@@ -241,7 +193,7 @@ def _place(
 
     Light haloes, which are many, are drawn in a narrower cylinder than heavy ones, which reach farther.
     """
-    masses = _masses(space.redshift, space.cosmology, neighbours.mass_function)
+    masses = halo_numbers(space.redshift, space.cosmology, neighbours.mass_function)
     overdensity = 200 * space.cosmology.matter_fraction(space.redshift)
     scale = _BOOSTED * clusters.r_200c * radius_ratio(clusters.c_200c, overdensity)
     drawn = []
@@ -253,7 +205,7 @@ def _place(
         drawn.append((cluster, log10_mass, _in_cylinder(len(cluster), limit, space.depth, rng)))
 
         # boosted at every radius, then thinned to where it is
-        distance, inside = _clustered_volume(space, limit)
+        distance, inside = clustered_volume(space, limit)
         most = 1 + neighbours.boost
         cluster, log10_mass = _draw_masses(times * most * bias * inside[-1], (low, high), masses.biased, rng)
         radius = np.interp(rng.uniform(0, inside[-1], len(cluster)), inside, distance)
@@ -335,7 +287,7 @@ def _clustered(
 def mean_infall(radius: Values, clusters: Haloes, bias: Values, neighbours: Neighbours, space: SearchVolume) -> Values:
     """Mean radial velocity `infall_velocity` at distances from clusters of some bias [km/s]."""
     growth = float(growth_factor(space.redshift, space.cosmology)) ** 2
-    distances, _, mean_xi = _linear_correlation(space.cosmology)
+    distances, _, mean_xi = linear_correlation(space.cosmology)
     return infall_velocity(
         radius,
         clusters,

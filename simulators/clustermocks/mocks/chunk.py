@@ -14,11 +14,11 @@ from clustermocks.haloes.binding import TURNAROUND, are_bound
 from clustermocks.haloes.environment import (
     MIN_SATELLITE_HOST,
     NeighbourHaloes,
-    SearchVolume,
     central_threshold,
     draw_neighbours,
     mean_infall,
 )
+from clustermocks.haloes.neighbour_numbers import SearchVolume
 from clustermocks.haloes.satellites import Satellites, draw_satellites
 from clustermocks.haloes.structure import Haloes, draw_haloes, halo_biases, truncation_radii
 from clustermocks.mocks.blending import NearbyHaloes, eligible, heaviest_in_cylinder

@@ -9,11 +9,11 @@ from clustermocks.haloes.environment import (
     CLUSTERED,
     MIN_SATELLITE_HOST,
     Neighbours,
-    SearchVolume,
     central_threshold,
     draw_neighbours,
     infall_velocity,
 )
+from clustermocks.haloes.neighbour_numbers import SearchVolume
 from clustermocks.haloes.satellites import HaloGalaxies
 from clustermocks.haloes.structure import draw_haloes
 from clustermocks.mocks.chunk import _interloper_galaxies, _neighbours

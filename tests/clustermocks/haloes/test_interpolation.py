@@ -17,9 +17,10 @@ from clustermocks.haloes.cosmology import (
     truncation_radius,
 )
 from clustermocks.haloes.density_field import _exact_spectrum, _mean_above, _spectrum
-from clustermocks.haloes.environment import _MASSES, SearchVolume, _clustered_volume, _masses, central_threshold
+from clustermocks.haloes.environment import central_threshold
 from clustermocks.haloes.interpolation import mixed, stencil
 from clustermocks.haloes.jeans import radial_dispersion
+from clustermocks.haloes.neighbour_numbers import MASSES, SearchVolume, clustered_volume, halo_numbers
 from clustermocks.haloes.satellites import HaloGalaxies, tabulated_dispersion
 from clustermocks.haloes.structure import halo_biases, table_in_mass
 
@@ -73,11 +74,11 @@ def test_biases_between_the_masses_of_the_table_are_good_to_2e_5(redshift):
 @pytest.mark.parametrize("redshift", REDSHIFTS)
 @pytest.mark.parametrize("low", [10.77, 11.7, 13.21])
 def test_numbers_of_haloes_are_those_of_the_mass_function(low, redshift):
-    table = _masses(redshift, MDPL2, "tinker08")
+    table = halo_numbers(redshift, MDPL2, "tinker08")
     for edge in (low + 0.5, 14.5):
         grid = np.linspace(low, edge, 4001)
         density = mass_function(10**grid, redshift, MDPL2)
-        found = [np.diff(np.interp([low, edge], _MASSES, y))[0] for y in (table.count, table.biased)]
+        found = [np.diff(np.interp([low, edge], MASSES, y))[0] for y in (table.count, table.biased)]
         exact = [np.trapezoid(y, grid) for y in (density, density * halo_bias(10**grid, redshift, MDPL2))]
         np.testing.assert_allclose(found, exact, rtol=1e-4)
 
@@ -85,7 +86,7 @@ def test_numbers_of_haloes_are_those_of_the_mass_function(low, redshift):
 @pytest.mark.parametrize("redshift", REDSHIFTS)
 def test_the_clustered_volume_is_that_of_the_correlation_function_there(redshift):
     space = SearchVolume(radius=1.6, depth=60.0, min_log10_mass=12.0, redshift=redshift, cosmology=MDPL2)
-    distance, inside = _clustered_volume(space, 3.0)
+    distance, inside = clustered_volume(space, 3.0)
     radius = np.geomspace(0.05, 60.0, 20_001)
     caps = 4 * np.pi * radius**2 * (1 - np.sqrt(1 - np.minimum(3.0 / radius, 1) ** 2))
     xi = correlation_function(radius, redshift, MDPL2)
