@@ -17,7 +17,7 @@ from sbi_clustermass.training import History, Training
 if TYPE_CHECKING:
     from sbi_clustermass.estimator.given_mass import GivenMass
 
-_FAR = 100.0  # ends of a parameter's support
+FAR = 100.0  # ends of a parameter's support
 
 
 @final
@@ -44,7 +44,7 @@ class GivenMassCard:
     def __post_init__(self) -> None:
         ends = list(zip(self.low, self.high, strict=True))
         known = set(self.parameters) <= PARAMETERS.keys() - {MASS}
-        if not known or len(set(self.parameters)) != len(ends) or not all(-_FAR < a < b < _FAR for a, b in ends):
+        if not known or len(set(self.parameters)) != len(ends) or not all(-FAR < a < b < FAR for a, b in ends):
             raise ValueError(f"it needs the names of parameters and ends that rise, found {self.parameters} in {ends}")
 
     @classmethod

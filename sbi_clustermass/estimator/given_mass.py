@@ -7,6 +7,7 @@ Masses are M200c [h^-1 Msun] as log10_mass [dex]; `log_` is natural.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import cast, final
 
 import numpy as np
@@ -70,6 +71,8 @@ class GivenMass:
             seeds: Seed of each cluster, so that its draws do not depend on the others.
             density: Whether the draws come with their log densities.
         """
+        if not isinstance(n, Integral) or n < 2:
+            raise ValueError(f"joint: it needs two draws of each cluster or more, a whole number; found n={n!r}.")
         mass = of_mass.stratified(n, seeds)
         drawn = self.sample(catalogue, mass, each=each, seeds=seeds)
         mass = np.repeat(mass, each, axis=1)

@@ -5,6 +5,7 @@ Masses are M200c [h^-1 Msun] as log10_mass [dex].
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from numbers import Real
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,8 @@ from jaxtyping import Float
 from clustermocks import Catalogue
 from clustermocks.catalogue.parameters import MASS, PARAMETERS
 from clustermocks.io.registry import lookup
+from sbi_clustermass.estimator.card import FAR
+from sbi_clustermass.estimator.compatibility import check_observation
 from sbi_clustermass.estimator.given_mass import GivenMass
 from sbi_clustermass.estimator.trained_estimator import TrainedEstimator
 from sbi_clustermass.flows import Flow
@@ -36,7 +39,9 @@ def train_on_mocks(
     progress: Progress | None = None,
 ) -> GivenMass:
     """Train for an estimator that has the mass already; see `MassEstimator.with_parameters`."""
-    check_supports((MASS, *parameters), None)
+    check_supports(parameters if isinstance(parameters, str) else (MASS, *parameters), None)
+    if not parameters:
+        raise ValueError("with_parameters: name at least one parameter besides the mass.")
     flow, provenance, of_mass = estimator.flow, estimator.provenance, estimator.provenance.training
     device = next(estimator.network.parameters()).device.type
     if of_mass is None:
@@ -49,6 +54,8 @@ def train_on_mocks(
             conditions=estimator.takes_conditions,
             parameters=(MASS, *parameters),
         )
+        smaller = estimator.takes_conditions
+        check_observation(clusters.clusters, estimator.observation, estimator.cosmology, smaller=smaller)
         return train_given_mass(
             clusters.augmented(of_mass.augmentation),
             dict.fromkeys(parameters),
@@ -114,13 +121,16 @@ def check_supports(parameters: Sequence[str], support: Support | Mapping[str, Su
     Raises:
         ValueError: A name is unknown or there twice, the mass is not the first, or a support is of no parameter.
     """
+    if isinstance(parameters, str):
+        raise ValueError(f"parameters are a sequence of names; found {parameters!r}.\n  try:    ({parameters!r},)")
     for name in parameters:
         lookup("parameter", name, PARAMETERS)
     if tuple(parameters[:1]) != (MASS,) or len(set(parameters)) < len(parameters):
         raise ValueError(f"parameters are {MASS!r} and behind it others, each once; found {parameters!r}.")
     supports = support if isinstance(support, Mapping) else {} if support is None else {MASS: support}
-    for name, (low, high) in supports.items():
+    for name, ends in supports.items():
         lookup("parameter with a support", name, dict.fromkeys(parameters))
-        if not low < high:
-            raise ValueError(f"support of {name}: its ends must rise, found {low:g} and {high:g}.")
+        two = np.shape(ends) == (2,) and all(isinstance(end, Real) for end in ends)
+        if not two or not -FAR < ends[0] < ends[1] < FAR:
+            raise ValueError(f"support of {name}: two ends that rise, within {FAR:g} of 0; found {ends!r}.")
     return supports

@@ -72,7 +72,7 @@ class MassEstimator(TrainedEstimator):
             progress: Called at every validation.
 
         Raises:
-            ValueError: The mocks do not hold a parameter, or the settings of the mass' training are not known.
+            ValueError: The mocks do not hold a parameter, `posterior` refuses them, or the mass' training is not known.
         """
         from sbi_clustermass.estimator.given_mass_training import train_on_mocks
 
@@ -105,10 +105,11 @@ class MassEstimator(TrainedEstimator):
             seed: Seed of the network's weights and of its training.
 
         Raises:
-            ValueError: There are too few mocks, or they do not hold masses and truths.
+            ValueError: There are too few mocks, they do not hold masses and truths, or `posterior` refuses them.
         """
         from sbi_clustermass.estimator.membership.membership import Membership
 
+        check_observation(mocks, self.observation, self.cosmology, smaller=self.takes_conditions)
         membership = Membership.fit(mocks, richness=self.counts_galaxies, conditions=self.takes_conditions, seed=seed)
         return replace(self, membership=membership, provenance=replace(self.provenance, membership_clusters=len(mocks)))
 
@@ -128,14 +129,17 @@ class MassEstimator(TrainedEstimator):
             5 r200c), for galaxies in the order of `Catalogue.galaxy_column`.
 
         Raises:
-            ValueError: The estimator has no membership, or `posterior` refuses the catalogue.
+            ValueError: The estimator has no membership, posteriors are missing, or `posterior` refuses the clusters.
         """
         if self.membership is None:
             raise ValueError(
                 "this estimator does not know members from interlopers.\n"
                 "  try:    estimator.with_membership(mocks), and save it"
             )
-        return self.membership.memberships(catalogue, self.posterior(catalogue) if posteriors is None else posteriors)
+        posteriors = self.posterior(catalogue) if posteriors is None else posteriors
+        if len(posteriors) != len(catalogue):
+            raise ValueError(f"memberships: {len(posteriors)} posteriors of {len(catalogue)} clusters.")
+        return self.membership.memberships(catalogue, posteriors)
 
     def recalibrated(self, mocks: Catalogue) -> Self:
         """Correct the widths of the posteriors by their calibration on held-out mocks; see `Recalibration`.
@@ -194,7 +198,7 @@ class MassEstimator(TrainedEstimator):
 
         Args:
             catalogue: Mock or observed clusters.
-            n: Number of draws of each cluster.
+            n: Number of draws of each cluster, at least two.
             seed: Seed of the draws.
 
         Raises:
@@ -207,19 +211,23 @@ class MassEstimator(TrainedEstimator):
     def log_prob(
         self, catalogue: Catalogue, theta: Float[np.ndarray, "cluster parameter"]
     ) -> Float[np.ndarray, "cluster"]:
-        """Natural log of each cluster's joint posterior density at one set of `parameters`; -inf outside the support.
+        """Natural log of each cluster's joint posterior density at one set of `parameters`; -inf outside the support,
+        NaN for a NaN.
 
         Raises:
             ValueError: The estimator infers the mass alone, theta has another shape, or `posterior` refuses the
                 catalogue.
         """
-        given_mass = self._given_mass()
+        given_mass, theta = self._given_mass(), np.asarray(theta, float)
         if theta.shape != (len(catalogue), len(self.parameters)):
             raise ValueError(
                 f"theta is (cluster, parameter) for {self.parameters}, {len(catalogue)} clusters; found {theta.shape}."
             )
+        unknown = np.asarray(np.isnan(theta).any(axis=1))
+        theta = np.where(unknown[:, None], (self.support[0], *given_mass.low), theta)  # sbi's mixtures refuse a NaN
         of_mass = self.posterior(catalogue).log_prob_at(theta[:, 0])
-        return of_mass + given_mass.log_prob(catalogue, theta[:, :1], theta[:, None, 1:])[:, 0]
+        found = of_mass + given_mass.log_prob(catalogue, theta[:, :1], theta[:, None, 1:])[:, 0]
+        return np.where(unknown, np.nan, found)
 
     def _given_mass(self) -> "GivenMass":
         if self.given_mass is None:

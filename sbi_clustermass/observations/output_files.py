@@ -33,7 +33,8 @@ class OutputFiles:
     Attributes:
         table: Table of masses: .csv, .ecsv or .parquet (the last two with units and descriptions).
         posteriors: Every posterior on its grid: .parquet, which `clustermass population` reads.
-        samples: Draws from each posterior, of all parameters, in NAME_samples.parquet next to --posteriors; 0 for none.
+        samples: Draws from each posterior, of all parameters, in NAME_samples.parquet next to --posteriors, which
+            `Posteriors.from_parquet` reads; 0 for none.
         pictures: Folder for a one-page picture of each cluster.
         picture_format: Format of the pictures.
         published: Table of published masses for the pictures: name, mass and unit (1e14 Msun, 1e14 Msun/h) or
@@ -100,6 +101,8 @@ class OutputFiles:
         for name in ("samples", "inline"):
             if getattr(self, name) < 0:
                 raise ValueError(f"--{name} must be 0 or more, found {getattr(self, name)}.")
+        if self.samples == 1:
+            raise ValueError("--samples: one draw is no posterior; found 1.\n  try:    two or more, or 0 for none")
         if self.samples and self.posteriors is None:
             raise ValueError("--samples stand beside the posteriors.\n  try:    add --posteriors masses.parquet")
         if self.published is not None and self.pictures is None:

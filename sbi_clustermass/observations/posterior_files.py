@@ -18,6 +18,7 @@ from clustermocks.io.atomic import replacing, scratch_folder
 from sbi_clustermass.observations.results import ClusterResult, MassResult
 from sbi_clustermass.observations.writers import Sink
 from sbi_clustermass.posterior import MassPosteriors
+from sbi_clustermass.posterior.parquet import samples_header
 
 if TYPE_CHECKING:
     from sbi_clustermass.estimator.mass_estimator import MassEstimator
@@ -81,7 +82,10 @@ def _join(path: Path, parts: Sequence[tuple[Path, int, float]]) -> None:
 
 @contextmanager
 def samples_file(path: Path, n: int, estimator: "MassEstimator", *, seed: int = 1) -> Iterator[Sink]:
-    """Write draws from each posterior: columns name, log10_mass [dex] and the other parameters, each a list of n.
+    """Write draws from each posterior, for `Posteriors.from_parquet`.
+
+    Columns are name, redshift, log10_mass [dex] and the other parameters, each a list of n, and of an estimator of
+    several parameters log_prob.
 
     Args:
         path: Parquet file to write, without clusters that have no mass.
@@ -89,9 +93,13 @@ def samples_file(path: Path, n: int, estimator: "MassEstimator", *, seed: int = 
         estimator: Estimator of the posteriors.
         seed: Seed; it and a cluster's name decide the draws, whatever else is in the file.
     """
-    names = estimator.parameters
-    schema = pa.schema([("name", pa.string()), *(pa.field(name, pa.list_(pa.float32(), n)) for name in names)])
-    schema = schema.with_metadata({"description": _DRAWS, "seed": str(seed)})
+    further = estimator.given_mass
+    ends = [estimator.support, *([] if further is None else zip(further.low, further.high, strict=True))]
+    support = dict(zip(estimator.parameters, ends, strict=True))
+    drawn = [*support, *([] if further is None else ["log_prob"])]
+    lists = [(name, pa.list_(pa.float32(), n)) for name in drawn]
+    schema = pa.schema([("name", pa.string()), ("redshift", pa.float64()), *lists])
+    schema = schema.with_metadata(samples_header(support) | {b"description": _DRAWS.encode(), b"seed": b"%d" % seed})
     with replacing(path) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as file:
 
         def write(masses: Sequence[MassResult]) -> None:
@@ -99,16 +107,19 @@ def samples_file(path: Path, n: int, estimator: "MassEstimator", *, seed: int = 
             rows = zip(masses, seeds, strict=True)
             draws = np.concatenate([_draws(mass, n, estimator, own) for mass, own in rows])
             columns = [pa.FixedSizeListArray.from_arrays(pa.array(each, pa.float32()), n) for each in draws.T]
-            file.write_table(pa.table([pa.array([m.name for m in masses]), *columns], schema=schema))
+            of_clusters = [pa.array([m.name for m in masses]), pa.array([m.cluster.redshift for m in masses])]
+            file.write_table(pa.table([*of_clusters, *columns], schema=schema))
 
         with _in_batches(write) as add:
             yield add
 
 
-def _draws(mass: MassResult, n: int, estimator: "MassEstimator", seed: int) -> Float[np.ndarray, "n parameter"]:
+def _draws(mass: MassResult, n: int, estimator: "MassEstimator", seed: int) -> Float[np.ndarray, "n column"]:
+    """Draws of one cluster, and behind the parameters their log density where it is joint."""
     if estimator.given_mass is None:
         return mass.posterior.sample(n, seed=seed)[0][:, None]
-    return estimator.given_mass.joint(mass.posterior, mass.cluster.catalogue, n, seeds=[seed]).samples[0]
+    found = estimator.given_mass.joint(mass.posterior, mass.cluster.catalogue, n, seeds=[seed])
+    return np.column_stack([found.samples[0], np.asarray(found.log_prob)[0]])
 
 
 @contextmanager

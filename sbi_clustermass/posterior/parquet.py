@@ -59,7 +59,12 @@ def write_samples(
     """Write the columns, and those of the samples of each parameter; the file appears whole or not at all."""
     drawn = {name: _lists(samples[..., i]) for i, name in enumerate(support)}
     drawn |= {} if log_prob is None else {"log_prob": _lists(log_prob)}
-    _write(path, {**columns, **drawn}, {b"format": _SAMPLES, b"support": json.dumps(support).encode()})
+    _write(path, {**columns, **drawn}, samples_header(support))
+
+
+def samples_header(support: Mapping[str, tuple[float, float]]) -> dict[bytes, bytes]:
+    """Metadata by which a file of samples is known, with the ends of each parameter."""
+    return {b"format": _SAMPLES, b"support": json.dumps(support).encode()}
 
 
 def read_samples(path: Path) -> dict[str, Any]:

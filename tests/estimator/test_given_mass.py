@@ -99,7 +99,7 @@ def test_a_missing_or_foreign_network_given_the_mass_is_named(joint, tmp_path):
         ({"parameters": ("log10_mass", "bета")}, "unknown parameter"),
         ({"parameters": ("beta", "log10_mass")}, "'log10_mass' and behind it others"),
         ({"parameters": ("log10_mass", "beta", "beta")}, "each once"),
-        ({"parameters": NAMES, "support": {"beta": (0.5, -0.5)}}, "must rise"),
+        ({"parameters": NAMES, "support": {"beta": (0.5, -0.5)}}, "ends that rise"),
         ({"parameters": NAMES[:2], "support": {"beta": (-0.5, 0.5)}}, "unknown parameter with a support"),
         ({"parameters": NAMES, "support": {"beta": (-0.1, 0.5)}}, r"beta: -0.1 to 0.5 leaves out .* of 900"),
     ],
@@ -137,3 +137,33 @@ def test_parameters_that_are_added_later_are_those_of_one_training(joint, cluste
     some = clusters.select(np.arange(5))
     again, once = (each.joint(some, 10, seed=1).samples for each in (later, joint))
     np.testing.assert_array_equal(again, once)
+
+
+def test_wrong_numbers_of_draws_names_and_thetas_are_refused_in_one_message(joint, clusters):
+    some = clusters.select(np.arange(3))
+    for n in (0, 1, 2.5):
+        with pytest.raises(ValueError, match="two draws of each cluster or more"):
+            joint.joint(some, n, seed=1)
+    with pytest.raises(ValueError, match="sequence of names; found 'beta'"):
+        joint.with_parameters(clusters, "beta")
+    with pytest.raises(ValueError, match="at least one parameter"):
+        joint.with_parameters(clusters, ())
+    for ends in ((-np.inf, 1), (-200.0, 1), (0, 1, 2), "ab", (np.nan, 1), 3):
+        with pytest.raises(ValueError, match="support of beta: two ends that rise"):
+            train(clusters, parameters=NAMES, support={"beta": ends})
+
+
+def test_thetas_may_be_lists_and_one_that_is_not_a_number_has_no_density(joint, clusters):
+    some = clusters.select(np.arange(3))
+    theta = some.parameters(NAMES)
+    np.testing.assert_array_equal(joint.log_prob(some, theta.tolist()), joint.log_prob(some, theta))
+    theta[0, 0] = theta[1, 2] = np.nan
+    np.testing.assert_array_equal(np.isnan(joint.log_prob(some, theta)), [True, True, False])
+
+
+def test_mocks_that_were_observed_in_another_way_do_not_train_further_networks(joint, clusters):
+    other = replace(clusters, observation=replace(clusters.observation, aperture=1.0))
+    with pytest.raises(ValueError, match="aperture"):
+        joint.with_parameters(other, ("beta",), training=SHORT)
+    with pytest.raises(ValueError, match="aperture"):
+        joint.with_membership(other)

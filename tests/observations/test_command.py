@@ -61,6 +61,7 @@ def test_where_files_hold_all_clusters_only_the_first_are_printed(capsys, model,
     ("options", "word"),
     [
         (("--samples", 10), "--posteriors"),
+        (("--samples", 1, "--posteriors", "p.parquet"), "one draw is no posterior"),
         (("--published", "p.csv"), "--pictures"),
         (("--posteriors", "p.csv"), ".parquet"),
         (("--page", "p.pdf"), ".html"),

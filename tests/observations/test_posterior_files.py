@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from scipy.stats import kstest
 
-from sbi_clustermass import MassPosteriors
+from sbi_clustermass import MassPosteriors, Posteriors
 from sbi_clustermass.observations import MassResult, posterior_files as module, posteriors_file, samples_file
 
 
@@ -51,6 +51,10 @@ def test_samples_follow_their_posterior_and_do_not_depend_on_the_other_clusters(
     level = [mass.posterior.pit(value)[0] for mass, row in zip(results[:40], draws, strict=True) for value in row[:25]]
     assert kstest(level, "uniform").pvalue > 1e-3  # of 1000 levels; the seed is fixed
     np.testing.assert_array_equal(pq.read_table(tmp_path / "last.parquet")["log10_mass"][-1].as_py(), draws[-1])
+    read = Posteriors.from_parquet(tmp_path / "all.parquet")
+    np.testing.assert_array_equal(read.column("log10_mass"), draws)
+    np.testing.assert_array_equal(read.redshift, [mass.cluster.redshift for mass in results[:40]])
+    assert (read.low[0], read.high[0]) == estimator.support
 
 
 def test_what_a_killed_run_left_is_removed_by_the_next(results, tmp_path):
