@@ -10,7 +10,7 @@ from torch import nn
 from clustermocks import MDPL2, Catalogue, Observation
 from sbi_clustermass import KDEImage, StackedAffine
 from sbi_clustermass.diagnostics.saliency import gaussian_masks, saliency
-from sbi_clustermass.flows.affine_flow import AffineFlow
+from sbi_clustermass.flows.affine_flow import AffineFlow, Layout
 from sbi_clustermass.flows.embed_once import EmbedOnce
 from sbi_clustermass.flows.ensemble import Ensemble
 
@@ -42,7 +42,8 @@ class SumOverGalaxies(nn.Module):
 
 
 def network(summary, embedding):
-    inner = AffineFlow(torch.tensor([CENTRE]), torch.tensor([WIDTH]), blocks=1)
+    layout = Layout(theta=1, blocks=1, hidden=(), components=1, activation="tanh")
+    inner = AffineFlow(torch.tensor([CENTRE]), torch.tensor([WIDTH]), layout)
     return EmbedOnce(summary, embedding, inner, torch.Size((4, 3)))
 
 
