@@ -29,6 +29,7 @@ _MIN_CLUSTERS = 100
 _MAX_EXAMPLES, _MAX_SLOTS = 40_000, 20_000_000  # clusters, and galaxies with padding
 _GAP, _END_BIN = 0.1, 0.1  # smallest gap, and width of the bins that measure the density at its sides [dex]
 _CENTRED = 0.5  # share of clusters with a galaxy in the very centre that makes it a habit of the mocks
+_FEWEST_VALUES = 1000  # of a parameter that clusters share; with 24 000, coverage is right to a point
 _MIN_EXPECTED = 10  # clusters expected in a gap: the chance that it is empty is 1 in 22 000
 
 
@@ -114,6 +115,7 @@ class TrainingSet:
                 )
             if np.ptp(values) == 0:
                 raise ValueError(f"{name} is {values[0]:g} in all training clusters: there is nothing to be learned.")
+            _warn_of_few(name, values)
         dataset = self.dataset
         conditions = torch.cat([dataset.conditions, dataset.theta.to(dataset.conditions.device)], 1)
         theta = torch.from_numpy(theta.astype(np.float32)).to(dataset.theta.device)
@@ -155,6 +157,19 @@ class TrainingSet:
         some = rows[:: -(-len(rows) // most)]
         indices = RowIndices(some, some.to(self.dataset.theta.device))
         return self.dataset.theta[indices.device].cpu(), self.dataset.take(indices).cpu()
+
+
+def _warn_of_few(name: str, values: Float[np.ndarray, "cluster"]) -> None:
+    """Warn of a parameter that clusters share, and that has too few values to tell what a posterior should be."""
+    distinct = len(np.unique(values))
+    if distinct < min(_FEWEST_VALUES, len(values) / 2):
+        warn(
+            f"{name} has {distinct} values in {len(values)} training clusters, which share them: posteriors of it will "
+            "be too narrow.\n"
+            f"  try:    more mocks, so that there are {_FEWEST_VALUES} values",
+            UserWarning,
+            stacklevel=3,
+        )
 
 
 def warn_of_gaps(catalogue: Catalogue, support: tuple[float, float]) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from clustermocks import FlatMasses, Observation, SphericalJeans
+from clustermocks import FlatMasses, HaloModel, Observation, PhysicsPrior, SphericalJeans
 from sbi_clustermass import MDN, MassEstimator, SummaryStatistics, Training, TrialMasses, train
 from sbi_clustermass.estimator.storage import GIVEN_MASS
 
@@ -120,6 +120,15 @@ def test_mocks_without_the_parameter_or_with_one_value_of_it_are_refused():
             training_given_mass=SHORT,
             device="cpu",
         )
+
+
+def test_a_parameter_of_few_values_that_mocks_share_is_warned_of():
+    mocks = HaloModel().simulate(FlatMasses(14, 15).draw(500, seed=1), seed=1, physics=PhysicsPrior())
+    with pytest.warns(UserWarning, match=r"beta has 20 values in \d+ training clusters"):
+        train(
+            mocks, flow=FLOWS["mdn"], parameters=("log10_mass", "beta"), training=SHORT, training_given_mass=SHORT,
+            device="cpu",
+        )  # fmt: skip
 
 
 def test_an_estimator_of_the_mass_alone_says_how_to_get_more(clusters):
