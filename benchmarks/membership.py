@@ -232,7 +232,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", help="folder or URL of an estimator with a membership; the shipped one by default")
     parser.add_argument("--box", help="N-body box, in place of the mocks")
-    parser.add_argument("--n-train", type=int, default=20_000, help="mocks of dark matter to train on, with --box")
+    parser.add_argument("--n-train", type=int, default=60_000, help="mocks of dark matter to train on, with --box")
     options, show = parser.parse_args(), Console(width=160)
     if options.box:
         on_box(options.box, options.n_train, show)
