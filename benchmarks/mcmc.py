@@ -99,7 +99,7 @@ def amortised(estimator: MassEstimator, given_mass: GivenMass, mocks: Catalogue,
 
     def draws() -> Posteriors:
         seeds = range(seed, seed + len(mocks))
-        return given_mass.joint(estimator.posterior(mocks), mocks, MASSES, each=EACH, seeds=seeds, density=False)
+        return given_mass.draw(estimator.posterior(mocks), mocks, MASSES, each=EACH, seeds=seeds)
 
     found, start = draws(), process_time()
     draws()

@@ -39,7 +39,7 @@ _NOTE = (
 def table(estimator: MassEstimator, mocks: Catalogue) -> Table:
     """Widths and coverage of everything besides the mass, by the number of galaxies."""
     posteriors, seeds = estimator.posterior(mocks), range(len(mocks))
-    draws = estimator.given_mass_or_prior.joint(posteriors, mocks, _MASSES, each=_EACH, seeds=seeds, density=False)
+    draws = estimator.given_mass_or_prior.draw(posteriors, mocks, _MASSES, each=_EACH, seeds=seeds)
     truth = mocks.parameters(("log10_mass", "log10_c200c"))
     m500c = truth[:, 0] + np.log10(mass_ratio(10 ** truth[:, 1], 500))
     found = {name: (draws.column(name), mocks.parameters((name,))[:, 0]) for name in estimator.parameters[1:]}

@@ -31,20 +31,13 @@ class ConcentrationPrior:
     cosmology: Cosmology
     scatter: float = HaloGalaxies.concentration_scatter
 
-    def joint(
-        self,
-        of_mass: MassPosteriors,
-        catalogue: Catalogue,
-        n: int,
-        *,
-        each: int = 1,
-        seeds: Sequence[int],
-        density: bool = False,
+    def draw(
+        self, of_mass: MassPosteriors, catalogue: Catalogue, n: int, *, each: int = 1, seeds: Sequence[int]
     ) -> Posteriors:
-        """Draw masses and concentrations, as `GivenMass.joint` does, without densities."""
+        """Draw masses and concentrations, as `GivenMass.draw` does."""
         mass = np.repeat(of_mass.stratified(n, seeds), each, axis=1)
         redshift = catalogue.observation_column("redshift")
-        log10_c = np.stack([self._draw(*row) for row in zip(mass, redshift.tolist(), seeds, strict=True)])
+        log10_c = np.stack([self._concentrations(*row) for row in zip(mass, redshift.tolist(), seeds, strict=True)])
         ends = float(np.floor(log10_c.min())), float(np.ceil(log10_c.max()))
         return Posteriors(
             parameters=(MASS, "log10_c200c"),
@@ -55,7 +48,7 @@ class ConcentrationPrior:
             redshift=redshift,
         )
 
-    def _draw(self, log10_mass: np.ndarray, redshift: float, seed: int) -> np.ndarray:
+    def _concentrations(self, log10_mass: np.ndarray, redshift: float, seed: int) -> np.ndarray:
         rng = np.random.default_rng(seed)
         haloes = draw_haloes(
             log10_mass, rng, concentration_scatter=self.scatter, redshift=redshift, cosmology=self.cosmology

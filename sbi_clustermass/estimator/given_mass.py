@@ -6,7 +6,7 @@ Masses are M200c [h^-1 Msun] as log10_mass [dex]; `log_` is natural.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Integral
 from typing import cast, final
 
@@ -49,15 +49,15 @@ class GivenMass:
     training: Training
     history: History
 
-    def joint(
-        self,
-        of_mass: MassPosteriors,
-        catalogue: Catalogue,
-        n: int,
-        *,
-        each: int = 1,
-        seeds: Sequence[int],
-        density: bool = True,
+    def joint(self, of_mass: MassPosteriors, catalogue: Catalogue, n: int, *, seeds: Sequence[int]) -> Posteriors:
+        """Draw all parameters of each cluster, with their log densities; see `draw`."""
+        drawn = self.draw(of_mass, catalogue, n, seeds=seeds)
+        mass, others = drawn.samples[..., 0], drawn.samples[..., 1:]
+        of_each = [log_prob_at(of_mass.grid, of_mass.log_prob, values) for values in mass.T]
+        return replace(drawn, log_prob=np.stack(of_each, 1) + self.log_prob(catalogue, mass, others))
+
+    def draw(
+        self, of_mass: MassPosteriors, catalogue: Catalogue, n: int, *, each: int = 1, seeds: Sequence[int]
     ) -> Posteriors:
         """Draw all parameters of each cluster: masses from its posterior, the others given the mass.
 
@@ -69,24 +69,17 @@ class GivenMass:
             n: Number of masses.
             each: Draws of the other parameters for each mass.
             seeds: Seed of each cluster, so that its draws do not depend on the others.
-            density: Whether the draws come with their log densities.
         """
         if not isinstance(n, Integral) or n < 2:
             raise ValueError(f"joint: it needs two draws of each cluster or more, a whole number; found n={n!r}.")
         mass = of_mass.stratified(n, seeds)
         drawn = self.sample(catalogue, mass, each=each, seeds=seeds)
-        mass = np.repeat(mass, each, axis=1)
-        log_prob = None
-        if density:
-            of_each = [log_prob_at(of_mass.grid, of_mass.log_prob, values) for values in mass.T]
-            log_prob = np.stack(of_each, 1) + self.log_prob(catalogue, mass, drawn)
         return Posteriors(
             parameters=(MASS, *self.parameters),
-            samples=np.concatenate([mass[..., None], drawn], axis=2),
+            samples=np.concatenate([np.repeat(mass, each, axis=1)[..., None], drawn], axis=2),
             low=np.array([of_mass.grid[0], *self.low]),
             high=np.array([of_mass.grid[-1], *self.high]),
             names=of_mass.names,
-            log_prob=log_prob,
             redshift=catalogue.observation_column("redshift"),
         )
 
@@ -99,11 +92,11 @@ class GivenMass:
         drawn = np.empty((count, masses, each, n))
         for rows, x in self._with_masses(catalogue, log10_mass):
             features = self.network.embed(x)
-            theta = self._draw(features, [seeds[row] for row in rows], each)
+            theta = self._from_seeds(features, [seeds[row] for row in rows], each)
             drawn[rows] = theta.unflatten(1, (-1, masses)).permute(1, 2, 0, 3).cpu().numpy()
         return drawn.reshape(count, -1, n)
 
-    def _draw(
+    def _from_seeds(
         self, features: Float[Tensor, "cluster_n feature"], seeds: Sequence[int], each: int
     ) -> Float[Tensor, "each cluster_n parameter"]:
         """Draw from the seed of each cluster, so that its draws do not depend on those beside it."""

@@ -99,7 +99,7 @@ def _masses(clusters: Sequence[ObservedCluster], estimator: MassEstimator) -> li
     seeds = [zlib.crc32(np.ascontiguousarray(v).tobytes()) for v in v_los]  # whatever the cluster is called
     sigma = robust_dispersions(v_los, seeds)
     quantiles = posteriors.quantile(LEVELS).T.tolist()
-    draws = estimator.given_mass_or_prior.joint(posteriors, catalogue, _MASSES, each=_EACH, seeds=seeds, density=False)
+    draws = estimator.given_mass_or_prior.draw(posteriors, catalogue, _MASSES, each=_EACH, seeds=seeds)
     abundant = _where_certain(posteriors, under_mass_function(posteriors, clusters, estimator).quantile(_MIDDLE))
     return [
         MassResult(
