@@ -29,9 +29,13 @@ class CosmologyMassFunction:
     """Mass function of Tinker et al. 2008 in flat LCDM, as a function of Om and sigma8.
 
     The variance sigma(M) and the growth factor of colossus are tabulated at 24 values of Om over the prior's range and
-    interpolated by Chebyshev polynomials, with an error of 2e-5 in the mass function; sigma8 scales sigma(M). colossus
-    rounds the overdensity over the mean density to a whole number, which changes its mass function by up to 0.5 % in
-    the exponential tail; here it is not rounded.
+    interpolated by Chebyshev polynomials, with an error of 2e-5 in the mass function; sigma8 scales sigma(M).
+
+    The parameters of the fit follow splines in log overdensity, as published, so that the mass function has no kinks
+    in Om. Where the overdensity is tabulated, CCL agrees within 0.2 % from 10^13 to 10^15.5 h^-1 Msun, and colossus
+    within 0.4 % up to 10^15. In between both interpolate linearly: for Om of 0.2 to 0.4 and redshifts of 0.05 to 0.8
+    CCL differs by up to 1.5 % and colossus, of which the simulators draw, by up to 4 % (2.6 and 5 % at 10^15.5), with
+    medians of 0.3 and 0.8 %. Tinker et al. claim 5 %.
 
     How the cosmology of the training mocks affects each cluster's posterior is not modelled.
 
