@@ -57,9 +57,10 @@ def fit(
     Returns:
         Groups `posterior` (parameters and derived quantities), `log_likelihood` (`clusters`: each cluster's data given
         that it was selected; `count`: their Poisson number, up to -log N!; together the fitted likelihood),
-        `sample_stats`, `observed_data` (posterior mean and standard deviation of each cluster [dex], observables),
-        `prior`, `prior_predictive` and `posterior_predictive` (`n_selected`: clusters in the survey; observables),
-        `constant_data` (masses, selection). `attrs["model"]` records the masses' model as JSON.
+        `sample_stats`, `prior`, `observed_data` (with counts `n_selected`, the clusters in each shell of redshift;
+        observables) and its predictions `posterior_predictive` and `prior_predictive`, as `arviz.plot_ppc` takes them,
+        `constant_data` (masses, posterior mean and standard deviation of each cluster [dex], selection, volumes).
+        `attrs["model"]` records the masses' model as JSON.
 
     Raises:
         ValueError: More than 1 % of the expected selected clusters lie outside the posteriors' grid, at the centre of

@@ -12,9 +12,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sbi_clustermass.population.clusters import ObservedClusters, as_clusters
-from sbi_clustermass.population.inference_data import each_draw, log_mass_posterior
 from sbi_clustermass.population.masses import Masses, masses_from_config
 from sbi_clustermass.population.model import CORRELATION, Population, Problem
+from sbi_clustermass.population.predictive import log_mass_posterior, spaced_draws
 from sbi_clustermass.population.survey import Survey
 from sbi_clustermass.posterior import MassPosteriors
 
@@ -114,8 +114,7 @@ def _spaced_draws(idata: "InferenceData", population: Population, draws: int) ->
     parameters = {name: torch.as_tensor(posterior[name].values) for name in names}
     if population.correlated:
         parameters[CORRELATION] = _correlation_factors(idata, population)
-    every = max(1, int(np.prod(shape)) // draws)
-    return [one for i, one in enumerate(each_draw(parameters, shape)) if i % every == 0]
+    return spaced_draws(parameters, shape, draws)
 
 
 def _correlation_factors(

@@ -142,7 +142,7 @@ def test_result_holds_the_likelihood_it_was_drawn_from(mock, fitted):
     assert stored["clusters"].sum().item() + stored["count"].item() == pytest.approx(expected, abs=1e-8)
     assert fitted["posterior"]["slope"].shape == (2, 75)
     assert fitted["sample_stats"]["diverging"].shape == (2, 75)
-    assert list(fitted["observed_data"]["cluster"].values) == list(mock.posteriors.names)
+    assert list(fitted["constant_data"]["cluster"].values) == list(mock.posteriors.names)
 
 
 def test_result_predicts_the_number_of_clusters(fitted):

@@ -1,0 +1,166 @@
+"""What a model predicts for another look at the same survey: numbers of clusters, and their observables.
+
+Masses are log10_mass [dex].
+"""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from sbi_clustermass.population.model import Problem
+from sbi_clustermass.population.observables import Observable, Observed
+from sbi_clustermass.population.parameters import Parameters
+from sbi_clustermass.population.selection import AboveCut
+from sbi_clustermass.population.survey import Survey
+
+PREDICTIVE = 200  # draws that are predicted from
+_ATTEMPTS = 100  # to draw a value above the cut
+_MOST = 1e15  # clusters: a prior may predict any number
+
+LogMasses = Callable[[Parameters, int], Float[Tensor, "some mass"]]
+
+
+def batches(parameters: Parameters, shape: tuple[int, ...], size: int) -> Iterator[dict[str, Tensor]]:
+    """Yield the parameters of draws in batches, chain by chain."""
+    flat = {name: value.reshape(-1, *value.shape[len(shape) :]) for name, value in parameters.items()}
+    for start in range(0, int(np.prod(shape)), size):
+        yield {name: value[start : start + size] for name, value in flat.items()}
+
+
+def spaced_draws(parameters: Parameters, shape: tuple[int, ...], number: int) -> list[dict[str, Tensor]]:
+    """Parameters of about `number` evenly spaced draws, chain by chain."""
+    every = max(1, int(np.prod(shape)) // number)
+    each = ({name: value[0] for name, value in one.items()} for one in batches(parameters, shape, 1))
+    return [one for i, one in enumerate(each) if i % every == 0]
+
+
+def observed_counts(problem: Problem) -> Int[np.ndarray, "redshift"]:
+    """Number of clusters in each shell of redshift."""
+    numbers = np.zeros(len(problem.survey), int)
+    for shell, rows in problem.likelihood.blocks:
+        numbers[shell] += rows.stop - rows.start
+    return _by_redshift(problem.survey, numbers)
+
+
+def posterior_predictive(problem: Problem, draws: list[dict[str, Tensor]]) -> dict[str, np.ndarray]:
+    """Predict numbers of clusters, and observables of each cluster at a mass drawn from its posterior.
+
+    Args:
+        problem: Clusters and their model.
+        draws: Parameters of each draw.
+
+    Returns:
+        With counts `n_selected`, the number of selected clusters in each shell of redshift; and the observables, of
+        clusters in the order of their posteriors, above the cut if the survey cuts on them. The first axis is one
+        chain, the second the draws.
+    """
+
+    def log_masses(parameters: Parameters, number: int) -> Float[Tensor, "some support"]:
+        return log_mass_posterior(problem, parameters, number).cpu()
+
+    return _predict(problem, draws, problem.likelihood.grid, log_masses)
+
+
+def prior_predictive(problem: Problem, draws: list[dict[str, Tensor]]) -> dict[str, np.ndarray]:
+    """Predict the same as `posterior_predictive`, with masses drawn from the population of selected haloes instead."""
+    weights = problem.likelihood.weights.log()
+
+    def log_masses(parameters: Parameters, number: int) -> Float[Tensor, "some mass"]:
+        shell, rows = problem.likelihood.blocks[number]
+        rate = problem.log_selected_rate(parameters)[shell] + weights
+        return rate.expand(rows.stop - rows.start, -1)
+
+    return _predict(problem, draws, problem.likelihood.log10_mass, log_masses)
+
+
+def log_mass_posterior(problem: Problem, parameters: Parameters, number: int) -> Float[Tensor, "some support"]:
+    """Natural log of the mass posterior of a block's clusters at given parameters, up to one constant for each."""
+    rate, likelihood = problem.log_rate(parameters), problem.likelihood
+    if not problem.population.selection.of_data:
+        rate = rate + problem.log_selected(parameters)
+    block, inside = likelihood.blocks[number], likelihood.support
+    at_masses = rate[block.shell, inside] - likelihood.weights[inside].log()
+    log_prob = likelihood.log_weighted[block.rows] + at_masses.to(likelihood.device)
+    return log_prob + problem.log_observed(parameters, number) if problem.observed else log_prob
+
+
+# ---- draws ----------------------------------------------------------------------------------------------------------
+
+
+def _predict(
+    problem: Problem, draws: list[dict[str, Tensor]], masses: Float[Tensor, "mass"], log_masses: LogMasses
+) -> dict[str, np.ndarray]:
+    generator = torch.Generator().manual_seed(0)
+    found: dict[str, list[np.ndarray]] = {}
+    for parameters in draws:
+        one = {"n_selected": _numbers(problem, parameters, generator)} if problem.counts else {}
+        for name, values in {**one, **_observables(problem, parameters, masses, log_masses, generator)}.items():
+            found.setdefault(name, []).append(values)
+    return {name: np.array(values)[None] for name, values in found.items()}
+
+
+def _numbers(problem: Problem, parameters: Parameters, generator: torch.Generator) -> Int[np.ndarray, "redshift"]:
+    rate = problem.log_selected_rate(parameters) + problem.likelihood.weights.log()
+    expected = rate.logsumexp(-1).exp().clamp(max=_MOST)
+    return _by_redshift(problem.survey, torch.poisson(expected, generator=generator).numpy().astype(int))
+
+
+def _by_redshift(survey: Survey, numbers: Int[np.ndarray, "shell"]) -> Int[np.ndarray, "redshift"]:
+    """Sum over parts of the sky with the same redshifts, between which `Survey.place` does not distinguish."""
+    total: dict[tuple[float, float, float], int] = {}
+    for shell, number in zip(survey.shells, numbers, strict=True):
+        ends = shell.redshift, shell.low, shell.high
+        total[ends] = total.get(ends, 0) + int(number)
+    return np.array(list(total.values()))
+
+
+def _observables(
+    problem: Problem,
+    parameters: Parameters,
+    masses: Float[Tensor, "mass"],
+    log_masses: LogMasses,
+    generator: torch.Generator,
+) -> dict[str, Float[np.ndarray, "cluster"]]:
+    """Draw observables of all clusters, in the order of the posteriors."""
+    rows: dict[str, list[Tensor]] = {}
+    for number, observed in enumerate(problem.observed):
+        cell = torch.multinomial(log_masses(parameters, number).softmax(-1), 1, generator=generator)
+        shell, some = problem.likelihood.blocks[number]
+        for name, one in observed.items():
+            relation = problem.population.named_relations[name]
+            mean = relation.mean(masses, parameters, problem.redshift[some].cpu())
+            mean, std = (
+                part.expand(len(cell), len(masses)).gather(-1, cell)[:, 0]
+                for part in (mean, relation.std(masses, parameters))
+            )
+            values = _selected(one, _cut(problem, name, one, shell), mean, std, generator)
+            rows.setdefault(name, []).append(values)
+    unsorted = np.argsort(problem.likelihood.order)
+    return {name: torch.cat(parts).numpy()[unsorted] for name, parts in rows.items()}
+
+
+def _cut(problem: Problem, name: str, observed: Observed, shell: int) -> float:
+    """Cut of the survey on an observable; its values exclude the offset of the field, unless it knows that itself."""
+    selection = problem.population.selection
+    if not (isinstance(selection, AboveCut) and selection.observable == name):
+        return -np.inf
+    return selection.cut - (problem.survey.offset(name)[shell] if isinstance(observed, Observable) else 0.0)
+
+
+def _selected(
+    observed: Observed,
+    cut: float,
+    mean: Float[Tensor, "some"],
+    std: Float[Tensor, "some"],
+    generator: torch.Generator,
+) -> Float[Tensor, "some"]:
+    """Draw values above a cut; where a hundred attempts find none, it is the cut, which is the limit of small tails."""
+    values = observed.predict(mean, std, generator)
+    for _ in range(_ATTEMPTS if cut > -np.inf else 0):
+        if not (values <= cut).any():
+            break
+        values = torch.where(values <= cut, observed.predict(mean, std, generator), values)
+    return torch.where(values <= cut, cut, values)
