@@ -23,6 +23,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "clustermocks.haloes.mergers": ("Mergers",),
     "clustermocks.mocks.cluster_model": ("ClusterModel",),
     "clustermocks.mocks.priors": ("PhysicsPrior", "SurveyPrior"),
+    "clustermocks.mocks.cosmology_prior": ("CosmologyPrior",),
     "clustermocks.mocks.survey": ("Survey",),
     "clustermocks.observation": (),
     "clustermocks.selection": (),

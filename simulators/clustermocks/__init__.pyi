@@ -15,6 +15,7 @@ from .haloes.mass_distributions import (
 from .haloes.mergers import Mergers as Mergers
 from .haloes.satellites import HaloGalaxies as HaloGalaxies
 from .haloes.triaxiality import Shapes as Shapes
+from .mocks.cosmology_prior import CosmologyPrior as CosmologyPrior
 from .mocks.halo_model import HaloModel as HaloModel
 from .mocks.priors import (
     PhysicsPrior as PhysicsPrior,

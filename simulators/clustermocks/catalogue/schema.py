@@ -8,6 +8,7 @@ from jaxtyping import Bool, Int
 
 CLUSTER_COLUMNS = ("log10_mass", "host_id")
 CONDITIONS = ("redshift", "velocity_error", "cleaned")  # what is known of a cluster besides its galaxies
+COSMOLOGY = ("Om0", "sigma8")  # true cosmology of mocks, where it is not the one that their observer assumes
 # which galaxies belong to a mock cluster: inside R_vir, inside r200c, bound (`haloes.binding`); each may be absent
 TRUTHS = ("is_member", "within_r200c", "is_bound")
 GALAXY_TYPES = {
@@ -44,9 +45,13 @@ def attempted(
     offsets: Int[np.ndarray, "cluster_and_one"],
     eligible: Bool[np.ndarray, "cluster"],
 ) -> pa.Table:
-    """Build the table of attempts: a row for each cluster, selected or not, with its number of galaxies and members."""
+    """Build the table of attempts: a row for each cluster, selected or not, with its number of galaxies and members.
+
+    Where the true cosmology was drawn, that of each attempt follows.
+    """
     inside = galaxies.get("in_cylinder", np.ones(len(galaxies["R_proj"]), bool))
     members = galaxies.get("is_member", np.zeros(len(inside), bool))
+    drawn = {name: clusters[name] for name in COSMOLOGY if name in clusters.column_names}
     return pa.table(
         {
             "host_id": clusters["host_id"],
@@ -54,6 +59,7 @@ def attempted(
             "n_galaxies": _count(inside, offsets),
             "n_members": _count(members, offsets),
             "eligible": eligible,
+            **drawn,
         }
     )
 

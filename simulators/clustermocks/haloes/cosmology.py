@@ -102,7 +102,7 @@ def _baes_integral(x: ArrayLike) -> Values:
     return 2 * np.sqrt(x) * hyp2f1(1 / 6, 1 / 2, 7 / 6, -(x**3))
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=256)
 def _redshift_spline(cosmology: Cosmology) -> CubicHermiteSpline:
     """z(d) from exact values and slopes: knots of .001 in z leave 1e-14."""
     redshift = np.linspace(0, MAX_REDSHIFT, round(MAX_REDSHIFT / 0.001) + 1)

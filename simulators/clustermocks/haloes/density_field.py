@@ -33,7 +33,7 @@ class _Spectrum(NamedTuple):
     linear: Float[np.ndarray, "k"]
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=256)
 def _spectrum(redshift: float, cosmology: Cosmology) -> _Spectrum:
     """Spectrum at a redshift, to 1e-5: interpolated between exact ones."""
     return _Spectrum(np.linspace(*_LOG_K, _WAVENUMBERS), *between_redshifts(_exact_spectrum, redshift, cosmology))

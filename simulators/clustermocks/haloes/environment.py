@@ -97,7 +97,7 @@ class NeighbourHaloes(NamedTuple):
     v_across: Float[np.ndarray, "halo 2"]
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=256)
 def central_threshold(
     tracer_density: float, galaxies: HaloGalaxies, redshift: float, cosmology: Cosmology, *, model: str
 ) -> float:

@@ -43,6 +43,6 @@ def between_redshifts(table: Callable[..., Values], redshift: float, *settings: 
     return mixed(lambda number: _exact(table, number, *settings), around)
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=4096)
 def _exact(table: Callable[..., Values], number: int, *settings: Hashable) -> Values:
     return table(float(max(np.expm1(number * _STEP), _LOWEST)), *settings)

@@ -40,7 +40,7 @@ class HaloNumbers(NamedTuple):
     biased: Float[np.ndarray, "mass"]  # the same weighted with b(M)
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=512)
 def halo_numbers(redshift: float, cosmology: Cosmology, model: str) -> HaloNumbers:
     """From 10^10.5. The mass function itself is not interpolated in redshift: fits have kinks there, and are fast."""
     density = mass_function(10**MASSES, redshift, cosmology, model=model)
@@ -48,7 +48,7 @@ def halo_numbers(redshift: float, cosmology: Cosmology, model: str) -> HaloNumbe
     return HaloNumbers(*(cumulative_trapezoid(y, MASSES, initial=0.0) for y in (density, biased)))
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=512)
 def clustered_volume(space: SearchVolume, limit: float) -> tuple[Values, Values]:
     """Distances from a cluster, and the volume inside each and within a limit of the line of sight, weighted by xi."""
     radius, xi, _ = linear_correlation(space.cosmology)
@@ -60,7 +60,7 @@ def clustered_volume(space: SearchVolume, limit: float) -> tuple[Values, Values]
     return grid, cumulative_trapezoid(caps * xi, grid, initial=0.0)
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=512)
 def linear_correlation(cosmology: Cosmology) -> tuple[Values, Values, Values]:
     """Distances [h^-1 Mpc], and the linear correlation function today there and averaged over the sphere inside."""
     radius = np.geomspace(0.05, 500, 2401)

@@ -61,7 +61,7 @@ def draw_haloes(
     )
 
 
-@lru_cache(maxsize=48)
+@lru_cache(maxsize=1024)
 def table_in_mass(
     function: Callable[[Values, float, Cosmology], Values],
     span: tuple[float, float, int],

@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, Int
 
 from clustermocks.catalogue.ragged import sorted_by_cluster
 from clustermocks.haloes.binding import TURNAROUND, are_bound
+from clustermocks.haloes.cosmology import Cosmology
 from clustermocks.haloes.environment import (
     MIN_SATELLITE_HOST,
     NeighbourHaloes,
@@ -23,6 +24,7 @@ from clustermocks.haloes.satellites import Satellites, draw_satellites
 from clustermocks.haloes.structure import Haloes, draw_haloes, halo_biases, truncation_radii
 from clustermocks.mocks.blending import NearbyHaloes, eligible, heaviest_in_cylinder
 from clustermocks.mocks.cluster_model import ClusterModel
+from clustermocks.mocks.cosmology_prior import seen_from
 from clustermocks.mocks.priors import Priors
 from clustermocks.mocks.sightlines import Sightlines
 from clustermocks.mocks.spectroscopy import IntrinsicGalaxies, ObservedClusters, observe
@@ -32,6 +34,7 @@ VELOCITY_MARGIN = 3000.0  # peculiar velocity and shift of the centre that can b
 GROUP = 25  # hosts that share a draw from the priors: part of what a seed means
 DRAW = "draw_id"  # column of the first host that shares a cluster's draw
 MOST_DRAWS = 2000  # of a line of sight to a dominant cluster
+_OF_COSMOLOGY = 2**31  # key of its random stream, which no group has
 RIVAL_APERTURE, RIVAL_V_CUT = 1.6, 2500.0  # largest cylinder in which a redrawn cluster must be the heaviest
 
 
@@ -52,17 +55,35 @@ def simulate_chunk(
 ) -> ObservedClusters:
     """Draw, observe and cut one chunk of hosts, each along some lines of sight; under priors in groups that share one.
 
-    Under priors a line of sight to a dominant cluster is drawn again until no heavier halo is in it: masses are then
-    as they were drawn, under every condition.
+    Under priors of surveys or physics a line of sight to a dominant cluster is drawn again until no heavier halo is in
+    it: masses are then as they were drawn, under every condition. A cosmology is drawn for the whole chunk.
     """
-    if not priors:
-        return _simulate(model, log10_mass, n_lines, np.random.default_rng(stream), redraw=False)
+    if priors.cosmologies is None:
+        return _grouped(model, priors, log10_mass, n_lines, stream)
+    own = np.random.SeedSequence(stream.entropy, spawn_key=(*stream.spawn_key, _OF_COSMOLOGY))  # the rest is as before
+    cosmology = priors.cosmologies.draw(model.cosmology, np.random.default_rng(own))
+    seen = _grouped(model, priors, log10_mass, n_lines, stream, cosmology)
+    columns = {name: np.full(len(seen.counts), getattr(cosmology, name)) for name in priors.cosmologies.laws}
+    return seen._replace(clusters={**seen.clusters, **columns})
+
+
+def _grouped(
+    model: ClusterModel,
+    priors: Priors,
+    log10_mass: Float[np.ndarray, "host"],
+    n_lines: Int[np.ndarray, "host"],
+    stream: np.random.SeedSequence,
+    cosmology: Cosmology | None = None,
+) -> ObservedClusters:
+    """One chunk in a cosmology: the model's own, or one of which its observer does not know."""
+    if not priors.of_groups:
+        return _simulate(model, log10_mass, n_lines, np.random.default_rng(stream), cosmology)
     first = range(0, len(log10_mass), GROUP)
     groups = []
     for start, child in zip(first, stream.spawn(len(first)), strict=True):
         rng, part = np.random.default_rng(child), slice(start, start + GROUP)
         drawn, values = priors.draw(model, rng)
-        seen = _simulate(drawn, log10_mass[part], n_lines[part], rng, redraw=model.dominant)
+        seen = _simulate(drawn, log10_mass[part], n_lines[part], rng, cosmology, redraw=model.dominant)
         columns = {name: np.full(len(seen.counts), value) for name, value in {**values, DRAW: start}.items()}
         host = seen.clusters["host"] + start
         groups.append(seen._replace(clusters={**seen.clusters, "host": host, **columns}))
@@ -74,13 +95,16 @@ def _simulate(
     log10_mass: Float[np.ndarray, "host"],
     n_lines: Int[np.ndarray, "host"],
     rng: np.random.Generator,
+    cosmology: Cosmology | None,
     *,
-    redraw: bool,
+    redraw: bool = False,
 ) -> ObservedClusters:
+    model, stretch = (model, 1.0) if cosmology is None else seen_from(model, cosmology)
     sights = Sightlines.from_counts(n_lines)
     clusters, around, galaxies = populate(model, log10_mass, rng, sights, redraw=redraw)
     seen = observe(model, clusters, galaxies, rng)
     return seen._replace(
+        galaxies={**seen.galaxies, "R_proj": stretch * seen.galaxies["R_proj"]},
         clusters={
             "host": sights.host,
             "log10_mass": clusters.log10_mass,
@@ -90,7 +114,7 @@ def _simulate(
             "log10_mass_rival": around.rival,
             **({"lines_drawn": around.draws} if redraw else {}),
             "eligible": eligible(around.rival, clusters.log10_mass, dominant=model.dominant),
-        }
+        },
     )
 
 

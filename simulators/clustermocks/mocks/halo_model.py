@@ -18,6 +18,7 @@ from clustermocks.haloes.cosmology import CRITICAL_DENSITY, MDPL2
 from clustermocks.haloes.environment import CLUSTERED
 from clustermocks.haloes.satellites import HaloGalaxies
 from clustermocks.mocks.cluster_model import ClusterModel
+from clustermocks.mocks.cosmology_prior import CosmologyPrior
 from clustermocks.mocks.priors import PhysicsPrior, Priors, SurveyPrior
 from clustermocks.mocks.run import MockRun
 
@@ -88,6 +89,7 @@ class HaloModel(ClusterModel):
         seed: int,
         surveys: SurveyPrior | None = None,
         physics: PhysicsPrior | None = None,
+        cosmologies: CosmologyPrior | None = None,
         lines_of_sight: int | Int[np.ndarray, "host"] = 1,
         n_jobs: int | None = None,
         progress: Callable[[int], object] | None = None,
@@ -108,6 +110,8 @@ class HaloModel(ClusterModel):
                 redshift and the widest cylinder. Lines of sight to clusters that are not dominant, if the model asks
                 for dominance, are drawn again.
             physics: Prior of galaxies in and around clusters, likewise.
+            cosmologies: Prior of the true cosmology, for 250 hosts at a time: columns Om0 and sigma8 of the clusters
+                and of their `attempts`. The observer still assumes this model's, which the catalogue states.
             lines_of_sight: Number for every host, or for each, (host,): `np.where(masses > 14.6, 9, 3)`, say. Each
                 is a cluster of the catalogue, its direction in sight_x, sight_y, sight_z. Numbers that jump with mass
                 need `flatten` afterwards, or a training set's effective prior has a step.
@@ -123,7 +127,7 @@ class HaloModel(ClusterModel):
         """
         masses = _checked(log10_masses)
         lines = _checked_lines(lines_of_sight, len(masses))
-        return MockRun(self, masses, lines, seed, Priors(surveys, physics)).simulate(n_jobs, progress)
+        return MockRun(self, masses, lines, seed, Priors(surveys, physics, cosmologies)).simulate(n_jobs, progress)
 
     def simulate_to(
         self,
@@ -133,6 +137,7 @@ class HaloModel(ClusterModel):
         seed: int,
         surveys: SurveyPrior | None = None,
         physics: PhysicsPrior | None = None,
+        cosmologies: CosmologyPrior | None = None,
         lines_of_sight: int | Int[np.ndarray, "host"] = 1,
         n_jobs: int | None = None,
         progress: Callable[[int], object] | None = None,
@@ -148,6 +153,7 @@ class HaloModel(ClusterModel):
             seed: As for `simulate`.
             surveys: As for `simulate`.
             physics: As for `simulate`.
+            cosmologies: As for `simulate`.
             lines_of_sight: As for `simulate`.
             n_jobs: As for `simulate`; workers need not see the folder.
             progress: Called with the number of clusters done, those of an earlier call included.
@@ -162,7 +168,8 @@ class HaloModel(ClusterModel):
         """
         masses = _checked(log10_masses)
         lines = _checked_lines(lines_of_sight, len(masses))
-        return MockRun(self, masses, lines, seed, Priors(surveys, physics)).simulate_to(Path(folder), n_jobs, progress)
+        priors = Priors(surveys, physics, cosmologies)
+        return MockRun(self, masses, lines, seed, priors).simulate_to(Path(folder), n_jobs, progress)
 
 
 def _checked(log10_masses: ArrayLike) -> Float[np.ndarray, "cluster"]:

@@ -6,105 +6,23 @@ Masses are M200c [h^-1 Msun], lengths comoving [h^-1 Mpc], velocities [km/s].
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
-from typing import Literal, NamedTuple, Self, TypeVar, final
+from dataclasses import dataclass, field, replace
+from typing import TypeVar, final
 
 import numpy as np
 
 from clustermocks.haloes.jeans import HIGHEST_BETA, LOWEST_BETA
 from clustermocks.io.registry import lookup
-from clustermocks.io.settings import check_ranges
 from clustermocks.kinematics.membership import REMOVALS, Removal
 from clustermocks.mocks.cluster_model import ClusterModel
+from clustermocks.mocks.cosmology_prior import CosmologyPrior
+from clustermocks.mocks.prior import LAW, Law, Prior, Range
 from clustermocks.mocks.survey import Footprint, RadialCompleteness
 from clustermocks.observation import Observation, widest_window
 
-Range = tuple[float, float]
 Draw = Mapping[str, float | str | bool]
 Model = TypeVar("Model", bound=ClusterModel)
 _ARCSEC = np.pi / 180 / 3600
-_LAW = "law"  # metadata of the fields of a prior
-_TRANSFORMS = {
-    "value": (np.positive, np.positive),
-    "log": (np.log, np.exp),
-    "root": (np.sqrt, np.square),
-}
-
-
-class Law(NamedTuple):
-    """Law of a number between two ends: uniform in it, in its "log", or in its "root", which favours small values.
-
-    A narrower range keeps the law, so that it is the wider prior given that range. `lowest` and `highest` are the ends
-    of what the simulator can do.
-    """
-
-    lowest: float
-    highest: float
-    unit: str = "1"
-    uniform_in: Literal["value", "log", "root"] = "value"
-
-    def quantile(self, ends: Range, share: float) -> float:
-        """Value between the ends below which a share [1] of the draws lies."""
-        forward, back = _TRANSFORMS[self.uniform_in]
-        low, high = forward(ends[0]), forward(ends[1])
-        return min(max(float(back(low + share * (high - low))), ends[0]), ends[1])
-
-
-@dataclass(frozen=True)
-class Prior:
-    """Base of the two priors: a range for each field, from which numbers are drawn by the field's law.
-
-    A field that is one number is the share of surveys of which something is true.
-    """
-
-    def __post_init__(self) -> None:
-        for name, law in self.laws.items():
-            self._check(name, law)
-        shares = (f.name for f in fields(self) if isinstance(f.default, float))
-        check_ranges(self, **dict.fromkeys(shares, (0, 1)))
-
-    @property
-    def laws(self) -> Mapping[str, Law]:
-        """Law of each range, by the name of its field."""
-        return {f.name: f.metadata[_LAW] for f in fields(self) if _LAW in f.metadata}
-
-    def _check(self, name: str, law: Law) -> None:
-        where, ends = f"{type(self).__name__}: {name} [{law.unit}]", getattr(self, name)
-        if not (isinstance(ends, tuple) and len(ends) == 2):
-            raise ValueError(f"{where} must be a pair (lowest, highest), found {ends!r}.")
-        if not ends[0] <= ends[1]:
-            raise ValueError(f"{where} must rise from its lowest to its highest value, found {ends!r}.")
-        if not law.lowest <= ends[0] <= ends[1] <= law.highest:
-            raise ValueError(f"{where} must lie within {law.lowest:g} to {law.highest:g}, found {ends!r}.")
-
-    def narrowed(self, **parts: Range | float | tuple[Removal, ...]) -> Self:
-        """Prior of a part of these ranges: the same laws, given that each value lies in its narrower range.
-
-        Args:
-            **parts: New range of each field by name, or its one value; of a share 0 or 1, for none or all surveys.
-
-        Raises:
-            ValueError: A field is unknown, or its range is not a part of the present one.
-        """
-        known = {f.name: getattr(self, f.name) for f in fields(self)}
-        narrow = {}
-        for name, part in parts.items():
-            now = lookup(f"field of {type(self).__name__}", name, known)
-            narrow[name] = (part, part) if name in self.laws and isinstance(part, int | float) else part
-            if not _is_part(narrow[name], now, ordered=name in self.laws):
-                raise ValueError(f"{type(self).__name__}.narrowed: {name} must be a part of {now!r}, found {part!r}.")
-        return replace(self, **narrow)
-
-    def _numbers(self, rng: np.random.Generator) -> dict[str, float]:
-        return {name: law.quantile(getattr(self, name), rng.uniform()) for name, law in self.laws.items()}
-
-
-def _is_part(part: object, whole: tuple | float, *, ordered: bool) -> bool:
-    if not isinstance(whole, tuple):
-        return part in (0, 1, whole)
-    if not isinstance(part, tuple):
-        return False
-    return len(part) == 2 and whole[0] <= part[0] <= part[1] <= whole[1] if ordered else set(part) <= set(whole)
 
 
 @final
@@ -145,29 +63,29 @@ class SurveyPrior(Prior):
     """
 
     # Tinker et al. 2008 fitted their mass function at z < 2
-    redshift: Range = field(default=(0.01, 1.3), metadata={_LAW: Law(0.01, 2.0, uniform_in="log")})
-    aperture: Range = field(default=(0.3, 3.0), metadata={_LAW: Law(0.1, 5.0, "h^-1 Mpc", "log")})
-    v_cut: Range = field(default=(2000.0, 5000.0), metadata={_LAW: Law(500.0, 8000.0, "km/s")})
-    velocity_error: Range = field(default=(0.0, 300.0), metadata={_LAW: Law(0.0, 1000.0, "km/s", "root")})
-    rounding: Range = field(default=(0.0, 300.0), metadata={_LAW: Law(0.0, 1000.0, "km/s", "root")})
+    redshift: Range = field(default=(0.01, 1.3), metadata={LAW: Law(0.01, 2.0, uniform_in="log")})
+    aperture: Range = field(default=(0.3, 3.0), metadata={LAW: Law(0.1, 5.0, "h^-1 Mpc", "log")})
+    v_cut: Range = field(default=(2000.0, 5000.0), metadata={LAW: Law(500.0, 8000.0, "km/s")})
+    velocity_error: Range = field(default=(0.0, 300.0), metadata={LAW: Law(0.0, 1000.0, "km/s", "root")})
+    rounding: Range = field(default=(0.0, 300.0), metadata={LAW: Law(0.0, 1000.0, "km/s", "root")})
     cleanings: tuple[Removal, ...] = ("clipping", "clipping_2.5", "shifting_gapper", "caustics")
     cleaned: float = 0.35
     stated: float = 0.5
     # for more than .1, haloes below 10^10.5 would be needed
-    tracer_density: Range = field(default=(0.0007, 0.1), metadata={_LAW: Law(1e-4, 0.1, "h^3 Mpc^-3", "log")})
-    contrast: Range = field(default=(0.5, 3.0), metadata={_LAW: Law(0.1, 10.0, uniform_in="log")})
-    completeness: Range = field(default=(0.1, 1.0), metadata={_LAW: Law(0.01, 1.0)})
-    radial_slope: Range = field(default=(-1.0, 1.0), metadata={_LAW: Law(-1.0, 1.0)})
-    radial_power: Range = field(default=(0.25, 2.0), metadata={_LAW: Law(0.1, 10.0, uniform_in="log")})
+    tracer_density: Range = field(default=(0.0007, 0.1), metadata={LAW: Law(1e-4, 0.1, "h^3 Mpc^-3", "log")})
+    contrast: Range = field(default=(0.5, 3.0), metadata={LAW: Law(0.1, 10.0, uniform_in="log")})
+    completeness: Range = field(default=(0.1, 1.0), metadata={LAW: Law(0.01, 1.0)})
+    radial_slope: Range = field(default=(-1.0, 1.0), metadata={LAW: Law(-1.0, 1.0)})
+    radial_power: Range = field(default=(0.25, 2.0), metadata={LAW: Law(0.1, 10.0, uniform_in="log")})
     cored: float = 0.2
-    core: Range = field(default=(0.1, 0.6), metadata={_LAW: Law(0.01, 5.0, "h^-1 Mpc", "log")})
-    outside_core: Range = field(default=(0.0, 0.5), metadata={_LAW: Law(0.0, 1.0)})
-    fibre_distance: Range = field(default=(0.0, 0.1), metadata={_LAW: Law(0.0, 0.5, "h^-1 Mpc", "root")})
-    wrong_redshifts: Range = field(default=(0.0, 0.02), metadata={_LAW: Law(0.0, 0.5, uniform_in="root")})
-    centre_error: Range = field(default=(0.0, 0.3), metadata={_LAW: Law(0.0, 1.0, "h^-1 Mpc", "root")})
-    redshift_offset: Range = field(default=(0.0, 300.0), metadata={_LAW: Law(0.0, 2000.0, "km/s")})
-    sector: Range = field(default=(0.0, 180.0), metadata={_LAW: Law(0.0, 350.0, "deg", "root")})
-    flattening: Range = field(default=(0.0, 0.5), metadata={_LAW: Law(0.0, 0.95, uniform_in="root")})
+    core: Range = field(default=(0.1, 0.6), metadata={LAW: Law(0.01, 5.0, "h^-1 Mpc", "log")})
+    outside_core: Range = field(default=(0.0, 0.5), metadata={LAW: Law(0.0, 1.0)})
+    fibre_distance: Range = field(default=(0.0, 0.1), metadata={LAW: Law(0.0, 0.5, "h^-1 Mpc", "root")})
+    wrong_redshifts: Range = field(default=(0.0, 0.02), metadata={LAW: Law(0.0, 0.5, uniform_in="root")})
+    centre_error: Range = field(default=(0.0, 0.3), metadata={LAW: Law(0.0, 1.0, "h^-1 Mpc", "root")})
+    redshift_offset: Range = field(default=(0.0, 300.0), metadata={LAW: Law(0.0, 2000.0, "km/s")})
+    sector: Range = field(default=(0.0, 180.0), metadata={LAW: Law(0.0, 350.0, "deg", "root")})
+    flattening: Range = field(default=(0.0, 0.5), metadata={LAW: Law(0.0, 0.95, uniform_in="root")})
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -176,7 +94,7 @@ class SurveyPrior(Prior):
 
     def draw(self, model: Model, rng: np.random.Generator) -> tuple[Model, Draw]:
         """Draw one survey: the model observed so, and the values drawn by name."""
-        drawn = self._numbers(rng)
+        drawn = self.numbers(rng)
         cleaned, redshift = rng.uniform() < self.cleaned, drawn["redshift"]
         cleaning: Removal = rng.choice(self.cleanings) if cleaned and self.cleanings else "none"
         drawn["v_cut"] = widest_window(drawn["v_cut"], redshift)
@@ -241,21 +159,21 @@ class PhysicsPrior(Prior):
         crossing: Density contrast at which infall ends [1]; log-uniform: 50 (Croft et al. 1999), more in N-body boxes.
     """
 
-    velocity_bias: Range = field(default=(0.95, 1.05), metadata={_LAW: Law(0.5, 2.0)})
-    velocity_bias_slope: Range = field(default=(-0.02, 0.02), metadata={_LAW: Law(-0.2, 0.2, "1/dex")})
-    velocity_scatter: Range = field(default=(0.04, 0.1), metadata={_LAW: Law(0.0, 0.5)})
-    anisotropy: Range = field(default=(0.0, 0.4), metadata={_LAW: Law(LOWEST_BETA, HIGHEST_BETA)})
-    galaxy_concentration: Range = field(default=(2.0, 5.5), metadata={_LAW: Law(1.0, 10.0, uniform_in="log")})
-    richness_factor: Range = field(default=(0.8, 1.25), metadata={_LAW: Law(0.1, 2.0, uniform_in="log")})
-    richness_slope: Range = field(default=(0.82, 1.0), metadata={_LAW: Law(0.5, 1.2)})
-    richness_scatter: Range = field(default=(0.05, 0.2), metadata={_LAW: Law(0.0, 0.9)})
-    merger_fraction: Range = field(default=(0.05, 0.2), metadata={_LAW: Law(0.0, 1.0, uniform_in="root")})
-    boost: Range = field(default=(0.4, 1.0), metadata={_LAW: Law(0.0, 3.0)})
-    crossing: Range = field(default=(50.0, 100.0), metadata={_LAW: Law(10.0, 1000.0, uniform_in="log")})
+    velocity_bias: Range = field(default=(0.95, 1.05), metadata={LAW: Law(0.5, 2.0)})
+    velocity_bias_slope: Range = field(default=(-0.02, 0.02), metadata={LAW: Law(-0.2, 0.2, "1/dex")})
+    velocity_scatter: Range = field(default=(0.04, 0.1), metadata={LAW: Law(0.0, 0.5)})
+    anisotropy: Range = field(default=(0.0, 0.4), metadata={LAW: Law(LOWEST_BETA, HIGHEST_BETA)})
+    galaxy_concentration: Range = field(default=(2.0, 5.5), metadata={LAW: Law(1.0, 10.0, uniform_in="log")})
+    richness_factor: Range = field(default=(0.8, 1.25), metadata={LAW: Law(0.1, 2.0, uniform_in="log")})
+    richness_slope: Range = field(default=(0.82, 1.0), metadata={LAW: Law(0.5, 1.2)})
+    richness_scatter: Range = field(default=(0.05, 0.2), metadata={LAW: Law(0.0, 0.9)})
+    merger_fraction: Range = field(default=(0.05, 0.2), metadata={LAW: Law(0.0, 1.0, uniform_in="root")})
+    boost: Range = field(default=(0.4, 1.0), metadata={LAW: Law(0.0, 3.0)})
+    crossing: Range = field(default=(50.0, 100.0), metadata={LAW: Law(10.0, 1000.0, uniform_in="log")})
 
     def draw(self, model: Model, rng: np.random.Generator) -> tuple[Model, Draw]:
         """Draw galaxies of one kind: the model with these, and the values drawn by name."""
-        drawn = self._numbers(rng)
+        drawn = self.numbers(rng)
         galaxies = replace(
             model.galaxies,
             dispersion_factor=drawn["velocity_bias"],
@@ -279,12 +197,18 @@ class Priors:
 
     surveys: SurveyPrior | None = None
     physics: PhysicsPrior | None = None
+    cosmologies: CosmologyPrior | None = None
 
-    def __bool__(self) -> bool:
+    @property
+    def of_groups(self) -> bool:
+        """Whether anything is drawn for small groups of clusters: how they are observed, or their galaxies."""
         return self.surveys is not None or self.physics is not None
 
+    def __bool__(self) -> bool:
+        return self.of_groups or self.cosmologies is not None
+
     def draw(self, model: Model, rng: np.random.Generator) -> tuple[Model, Draw]:
-        """Draw from both: the model with what was drawn, and the values by name."""
+        """Draw survey and physics: the model with what was drawn, and the values by name."""
         columns: dict[str, float | str | bool] = {}
         for prior in (self.surveys, self.physics):
             if prior is not None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import final
+from typing import TypeVar, final
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -27,6 +27,7 @@ from clustermocks.mocks.cluster_model import ClusterModel
 from clustermocks.mocks.priors import FIXED, Priors
 from clustermocks.mocks.spectroscopy import ObservedClusters
 
+T = TypeVar("T")
 CHUNK = 250  # most hosts that share a random stream: part of what a seed means
 CHUNK_LINES = 1000  # most lines of sight through them, which bound a worker's memory: some 200 MB
 PART = 20  # chunks a part: 5000 hosts or 20 000 lines of sight at most, some 10 to 40 MB
@@ -123,9 +124,14 @@ class MockRun:
                 self.seed,
                 revision=REVISION,
                 lines_of_sight=(int(self.n_lines.min()), int(self.n_lines.max())),
-                priors=to_json(self.priors) if self.priors else {},
+                priors=self._given_priors(to_json(self.priors)),
             ),
         )
+
+    def _given_priors(self, written: dict[str, T]) -> dict[str, T]:
+        """Of the priors as JSON or text nothing if there are none; and no `cosmologies`, if none are drawn."""
+        kept = self.priors.cosmologies is not None
+        return {name: value for name, value in written.items() if self.priors and (kept or name != "cosmologies")}
 
     def settings(self) -> dict[str, str]:
         """All that decides the result, by name, as text: two runs of the same settings write the same catalogue."""
@@ -138,7 +144,7 @@ class MockRun:
             "log10_masses": f"{len(mass)} from {mass.min():.6g} to {mass.max():.6g} (SHA-256 {_digest(mass)})",
             "lines_of_sight": lines,
             **flat(self.model),
-            **{name: text for name, text in flat(self.priors).items() if self.priors},
+            **self._given_priors(flat(self.priors)),
         }
 
 
