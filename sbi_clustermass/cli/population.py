@@ -30,7 +30,7 @@ def population(
         cosmology: Om and sigma8: the same as --form cosmology.
     """
     from sbi_clustermass.cli.progress import console_stage
-    from sbi_clustermass.population.run import FIT, SHRUNK, TABLE, run_population
+    from sbi_clustermass.population.run import CHAINS, FIT, PRIORS, SHRUNK, TABLE, run_population
     from sbi_clustermass.population.run_results import parameter_table
 
     console = Console()
@@ -39,4 +39,4 @@ def population(
     if "consistency_check" in idata.attrs:
         console.print(f"A consistency check only: {idata.attrs['consistency_check']}.", soft_wrap=True)
     console.print("\n".join(parameter_table(idata).pformat(max_lines=-1, max_width=-1)), markup=False, soft_wrap=True)
-    console.print(f"Wrote {out}/: {FIT}, {TABLE}, {SHRUNK} and pictures.", soft_wrap=True)
+    console.print(f"Wrote {out}/: {FIT}, {TABLE}, {SHRUNK}, {PRIORS}, {CHAINS}/ and pictures.", soft_wrap=True)

@@ -5,10 +5,12 @@ Masses are log10_mass [dex].
 
 import json
 import warnings
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from sbi_clustermass.population.clusters import ObservedClusters
@@ -23,6 +25,7 @@ from sbi_clustermass.population.predictive import (
     prior_predictive,
     spaced_draws,
 )
+from sbi_clustermass.population.priors import described
 from sbi_clustermass.population.sampling import Draws, Sampler
 from sbi_clustermass.population.sampling.draws import DRAWS_AT_ONCE
 
@@ -49,7 +52,7 @@ def inference_data(problem: Problem, clusters: ObservedClusters, draws: Draws, s
     return arviz.from_dict(
         posterior=_named({**parameters, **population.derived(parameters)}),
         log_likelihood=log_likelihood,
-        sample_stats=dict(draws.stats),
+        sample_stats={**draws.stats, **_log_densities(problem, parameters, log_likelihood)},
         observed_data={**counts, **observables},
         constant_data={**constant, "volume": [shell.volume for shell in problem.survey.shells]},
         prior={name: value[None] for name, value in _named(prior).items()},
@@ -88,6 +91,19 @@ def _log_likelihood(
     return found, {"clusters": ["cluster"]} if pointwise else {}
 
 
+def _log_densities(
+    problem: Problem, parameters: Parameters, log_likelihood: Mapping[str, np.ndarray]
+) -> dict[str, Float[np.ndarray, "chain draw"]]:
+    """Natural logs of the prior density of all parameters and, as `lp`, of the posterior density up to a constant."""
+    priors = problem.population.priors
+    logs = {name: prior.log_prob(parameters[name]).numpy() for name, prior in priors.items()}
+    log_prior, log_likelihoods = (
+        np.sum([each.reshape(*each.shape[:2], -1).sum(-1) for each in terms.values()], axis=0)
+        for terms in (logs, log_likelihood)
+    )
+    return {"log_prior": log_prior, "lp": log_prior + log_likelihoods}
+
+
 def _prior(problem: Problem) -> dict[str, Tensor]:
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(0)
@@ -110,6 +126,7 @@ def _attrs(problem: Problem, clusters: ObservedClusters, draws: Draws, sampler: 
         "model": json.dumps(model),
         "relations": "; ".join(map(repr, population.relations)),
         "selection": repr(population.selection),
+        "priors": json.dumps(described(population.priors)),
         "sampler": repr(sampler),
         **{name: float(value) for name, value in draws.facts.items()},
         **({"consistency_check": f"same galaxies as the masses: {', '.join(shared)}"} if shared else {}),

@@ -29,6 +29,7 @@ class PopulationOptions:
     Attributes:
         model: What to fit: mass-function, or scaling-relation (observables with the masses).
         form: Shape of the mass distribution: mrp, cosmology (Om and sigma8), or normal for a sample's own.
+        priors: File with the masses and relations and their priors, as every run writes it, in place of the defaults.
         mocks: Mock catalogue, flat in mass from 10^12.5, that was selected as the survey was.
         min_galaxies: Richness cut of the survey, in addition to that of the mocks.
         complete: Whether the survey lost no cluster: in place of --mocks.
@@ -52,6 +53,7 @@ class PopulationOptions:
 
     model: str = MODELS[0]
     form: str = "mrp"
+    priors: Path | None = None
     mocks: Path | None = None
     min_galaxies: int | None = None
     complete: bool = False

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from sbi_clustermass.population.components import scalar_chains
 from sbi_clustermass.report.corner import corner_of_draws
 from sbi_clustermass.report.style import BLUE, GREY, MASS, ORANGE
 
@@ -102,9 +103,10 @@ def corner(idata: "InferenceData", names: Sequence[str], *, truth: dict[str, flo
 
     Args:
         idata: Result of a population fit.
-        names: Names of the parameters.
+        names: Names of the parameters; of one of several components, such as `density_contrast[0]`.
         truth: True values of mocks, by name.
     """
-    draws = np.stack([np.ravel(idata["posterior"][name].values) for name in names])
+    chains = scalar_chains(idata)
+    draws = np.stack([chains[name].ravel() for name in names])
     labels = [name.replace("_", " ") for name in names]
     return corner_of_draws(draws, labels, [(truth or {}).get(name) for name in names])

@@ -3,7 +3,7 @@
 Masses are M200c [h^-1 Msun] as log10_mass [dex]; volumes comoving [h^-3 Mpc^3].
 """
 
-from dataclasses import replace
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,13 +16,16 @@ from clustermocks.io.lock import claimed
 from clustermocks.io.progress import Stage, silent
 from clustermocks.io.registry import lookup
 from clustermocks.selection import fit_selection
+from sbi_clustermass.population.chains import write_cobaya, write_getdist
 from sbi_clustermass.population.clusters import ObservedClusters
 from sbi_clustermass.population.hierarchical_fit import fit
-from sbi_clustermass.population.masses import MASSES
+from sbi_clustermass.population.masses import MASSES, Masses
 from sbi_clustermass.population.model import Population
 from sbi_clustermass.population.observables import Observable
 from sbi_clustermass.population.options import MODELS, PopulationOptions
 from sbi_clustermass.population.plots import corner, mass_function
+from sbi_clustermass.population.priors import read_priors, write_priors
+from sbi_clustermass.population.relation import ScalingRelation
 from sbi_clustermass.population.run_results import (
     mass_span,
     parameter_table,
@@ -42,6 +45,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FIT, TABLE, SHRUNK = "fit.nc", "parameters.ecsv", "masses.parquet"
+PRIORS, CHAINS = "priors.json", "chains"
 
 
 def run_population(options: PopulationOptions, masses: Path, out: Path, stage: Stage = silent) -> "InferenceData":
@@ -50,7 +54,7 @@ def run_population(options: PopulationOptions, masses: Path, out: Path, stage: S
     Args:
         options: What to fit, by names and numbers.
         masses: File that `MassPosteriors.to_parquet` wrote.
-        out: Folder for the results: `FIT`, `TABLE`, `SHRUNK` and pictures.
+        out: Folder for the results: `FIT`, `TABLE`, `SHRUNK`, `PRIORS`, `CHAINS` of GetDist and Cobaya, and pictures.
         stage: Shows progress.
 
     Returns:
@@ -61,12 +65,10 @@ def run_population(options: PopulationOptions, masses: Path, out: Path, stage: S
         BlockingIOError: Another process writes into the folder.
         OSError: The folder cannot be written.
     """
-    if (options.mocks is None) == (not options.complete) and options.form != "normal":
-        raise ValueError("population: say what the survey selects: one of --mocks FILE and --complete.")
-    clusters, population, survey = _clusters(options, masses), _population(options), _survey(options)
+    clusters = _clusters(options, masses)
+    population, survey = _population(options, clusters), _survey(options)
     counts = not options.shape_only and population.masses.counts
     sampler = lookup("sampler", options.sampler, SAMPLERS)(seed=options.seed)
-    population = replace(population, relations=weak_relations(clusters))
     with claimed(out):
         with stage(f"fitting {len(clusters)} clusters", sampler.total) as advance:
             idata = fit(
@@ -78,12 +80,9 @@ def run_population(options: PopulationOptions, masses: Path, out: Path, stage: S
                 same_galaxies_allowed=options.consistency_check,
                 progress=advance,
             )
-        with replacing(out / FIT) as temporary:
-            idata.to_netcdf(str(temporary), engine="h5netcdf")
-        with replacing(out / TABLE) as temporary:
-            parameter_table(idata).write(temporary, format="ascii.ecsv", overwrite=True)
+        _write_fit(idata, population, out)
         shrink(idata, population, clusters, survey).to_parquet(out / SHRUNK)
-        save(corner(idata, scalar_names(idata), truth=_true_parameters(options)), out / "corner.png")
+        save(corner(idata, scalar_names(idata), truth=_true_parameters(options, population)), out / "corner.png")
         if counts:
             save(_mass_function(idata, clusters.posteriors.mean, options.truth), out / "mass_function.png")
         for relation in population.relations:
@@ -91,22 +90,44 @@ def run_population(options: PopulationOptions, masses: Path, out: Path, stage: S
     return idata
 
 
+def _write_fit(idata: "InferenceData", population: Population, out: Path) -> None:
+    with replacing(out / FIT) as temporary:
+        idata.to_netcdf(str(temporary), engine="h5netcdf")
+    with replacing(out / TABLE) as temporary:
+        parameter_table(idata).write(temporary, format="ascii.ecsv", overwrite=True)
+    write_priors(out / PRIORS, population, json.loads(idata.attrs["priors"]))
+    write_getdist(idata, out / CHAINS / "getdist")
+    write_cobaya(idata, out / CHAINS / "cobaya")
+
+
 # ---- the model ------------------------------------------------------------------------------------------------------
 
 
-def _population(options: PopulationOptions) -> Population:
+def _population(options: PopulationOptions, clusters: ObservedClusters) -> Population:
     lookup("model", options.model, dict.fromkeys(MODELS))
     if (options.model == MODELS[1]) != bool(options.observables):
         raise ValueError("population: --model scaling-relation needs --table and --observable, and they need it.")
-    masses = lookup("form of the masses", options.form, MASSES)()
+    masses, relations = _priors(options, clusters)
+    if (options.mocks is None) == (not options.complete) and masses.counts:
+        raise ValueError("population: say what the survey selects: one of --mocks FILE and --complete.")
     if options.mocks is None:
-        return Population(masses, correlated=options.correlated)
+        return Population(masses, relations, correlated=options.correlated)
     mocks = Catalogue.from_parquet(options.mocks)
     mocks = mocks if options.min_galaxies is None else mocks.with_min_galaxies(options.min_galaxies)
     attempted, passed = mocks.attempted()
     span = (float(np.floor(10 * attempted.min()) / 10), 16.0)
     selection = KnownSelection(fit_selection(attempted, passed))
-    return Population(masses, selection=selection, mass_range=span, correlated=options.correlated)
+    return Population(masses, relations, selection=selection, correlated=options.correlated, mass_range=span)
+
+
+def _priors(options: PopulationOptions, clusters: ObservedClusters) -> tuple[Masses, tuple[ScalingRelation, ...]]:
+    form = lookup("form of the masses", options.form, MASSES)
+    if options.priors is None:
+        return form(), weak_relations(clusters)
+    masses, relations = read_priors(options.priors)
+    if options.form not in (PopulationOptions.form, masses.name):
+        raise ValueError(f"population: --form {options.form}, but {options.priors} has masses {masses.name!r}.")
+    return masses, relations
 
 
 def _survey(options: PopulationOptions) -> Survey | None:
@@ -162,8 +183,8 @@ def _rows_of(names: tuple[str, ...], path: Path) -> Table:
 # ---- pictures -------------------------------------------------------------------------------------------------------
 
 
-def _true_parameters(options: PopulationOptions) -> dict[str, float]:
-    cosmology = options.truth is not None and options.form == "cosmology"
+def _true_parameters(options: PopulationOptions, population: Population) -> dict[str, float]:
+    cosmology = options.truth is not None and population.masses.name == "cosmology"
     return {name: getattr(MDPL2, name) for name in ("Om0", "sigma8", "S8")} if cosmology else {}
 
 

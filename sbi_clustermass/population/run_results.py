@@ -10,6 +10,7 @@ from jaxtyping import Float
 from matplotlib.figure import Figure
 
 from sbi_clustermass.population.clusters import ObservedClusters
+from sbi_clustermass.population.components import scalar_chains
 from sbi_clustermass.population.observables import Observable
 from sbi_clustermass.population.plots import relation as relation_figure
 from sbi_clustermass.population.relation import ScalingRelation
@@ -21,10 +22,9 @@ _LINES = 200  # draws of a relation in its picture
 
 
 def parameter_table(idata: "InferenceData") -> Table:
-    """Mean, deviation and percentiles of each parameter, with effective draws, and R-hat if there are chains."""
+    """Mean, deviation and percentiles of each parameter's components, effective draws, and R-hat of several chains."""
     rows = []
-    for name in scalar_names(idata):
-        draws = idata["posterior"][name].values
+    for name, draws in scalar_chains(idata).items():
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             rhat = float(arviz.rhat(draws)) if len(draws) > 1 else np.nan
@@ -37,7 +37,7 @@ def parameter_table(idata: "InferenceData") -> Table:
 
 
 def scalar_names(idata: "InferenceData") -> list[str]:
-    """Names of the parameters that are single numbers."""
+    """Names of the parameters that are single numbers: all but those of shells and of a selection's shape."""
     return [str(name) for name, values in idata["posterior"].data_vars.items() if values.ndim == 2]
 
 

@@ -1,9 +1,11 @@
 """The commands `clustermass posteriors` and `clustermass population`."""
 
+import json
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import getdist
 import numpy as np
 import pytest
 from astropy.table import Table
@@ -90,6 +92,30 @@ def test_cosmology_is_another_form_of_the_masses(capsys, folder, tmp_path):
         assert abs(row["mean"] - truth) < 4 * row["std"]  # fails once in 16 000 for each
 
 
+def test_priors_are_written_and_read_again_after_an_edit(capsys, folder, tmp_path):
+    status, _, err = run(capsys, *options(folder), "--out", tmp_path / "first")
+    assert status == 0, err
+    priors = json.loads((tmp_path / "first" / "priors.json").read_text())
+    priors["masses"]["alpha"] = [-1.7, 0.001]
+    (tmp_path / "mine.json").write_text(json.dumps(priors))
+    again = ("--priors", tmp_path / "mine.json", "--out", tmp_path / "second")
+    status, _, err = run(capsys, *options(folder), *again)
+    assert status == 0, err
+    table = Table.read(tmp_path / "second" / "parameters.ecsv")
+    alpha = table[table["parameter"] == "alpha"][0]
+    assert abs(alpha["mean"] - -1.7) < 0.005  # five of the prior's width
+    assert json.loads((tmp_path / "second" / "priors.json").read_text()) == priors
+
+
+def test_chains_are_written_for_getdist_and_cobaya(capsys, folder, tmp_path):
+    status, _, err = run(capsys, *options(folder), "--out", tmp_path)
+    assert status == 0, err
+    table = Table.read(tmp_path / "parameters.ecsv")
+    for root in ("getdist", "cobaya"):
+        chain = getdist.loadMCSamples(str(tmp_path / "chains" / root), no_cache=True)
+        assert chain.mean("slope") == pytest.approx(table[table["parameter"] == "slope"][0]["mean"], abs=1e-8)
+
+
 @pytest.mark.slow
 def test_scaling_relation_is_fitted_with_the_masses(capsys, folder, tmp_path):
     extra = ("--model", "scaling-relation", "--table", folder / "table.ecsv", "--observable", "log_sigma")
@@ -120,6 +146,7 @@ def test_posteriors_of_a_catalogue_are_written_for_a_population(capsys, mocks, m
         (["--sampler", "nutz"], "Did you mean 'nuts'"),
         (["--model", "scaling"], "unknown model"),
         (["--model", "scaling-relation"], "needs --table and --observable"),
+        (["--priors", "none.json"], "no such file"),
         (["--redshifts", "a,b"], "numbers with commas"),
         (["--min-galaxies", 5], "cannot lower the richness cut"),
     ],
