@@ -19,7 +19,7 @@ from sbi_clustermass.population.likelihood import PopulationLikelihood
 from sbi_clustermass.population.masses import Masses, MassFunction
 from sbi_clustermass.population.observables import Observed, log_correlated
 from sbi_clustermass.population.parameters import Concatenated, Parameters, Priors, Unconstrained, sample
-from sbi_clustermass.population.relation import ScalingRelation
+from sbi_clustermass.population.relation import ScalingRelation, log_with_outliers
 from sbi_clustermass.population.selection import Everything, LogProbability, SelectionModel
 from sbi_clustermass.population.survey import Survey
 
@@ -198,10 +198,14 @@ class Problem:
         parameters = {name: value.to(device) for name, value in parameters.items()}
         means = [relations[name].mean(grid, parameters, redshift) for name in observed]
         stds = [relations[name].std(grid, parameters) for name in observed]
-        each = list(observed.values())
         if self.population.correlated:
-            return log_correlated(each, means, stds, parameters[CORRELATION])  # pyright: ignore[reportArgumentType]
-        logs = [one.log_likelihood(mean, std) for one, mean, std in zip(each, means, stds, strict=True)]
+            each, factor = list(observed.values()), parameters[CORRELATION]
+            joint = partial(log_correlated, each, means, factor=factor)  # pyright: ignore[reportArgumentType]
+            return log_with_outliers(joint, [relations[name] for name in observed], stds, parameters)
+        logs = [
+            relations[name].with_outliers(partial(one.log_likelihood, mean), std, parameters)
+            for (name, one), mean, std in zip(observed.items(), means, stds, strict=True)
+        ]
         return torch.stack(torch.broadcast_tensors(*logs)).sum(0) if len(logs) > 1 else logs[0]
 
     # ---- sampling ---------------------------------------------------------------------------------------------------

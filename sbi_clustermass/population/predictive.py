@@ -4,6 +4,7 @@ Masses are log10_mass [dex].
 """
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor
 from sbi_clustermass.population.model import Problem
 from sbi_clustermass.population.observables import Observable, Observed
 from sbi_clustermass.population.parameters import Parameters
+from sbi_clustermass.population.relation import ScalingRelation
 from sbi_clustermass.population.selection import AboveCut
 from sbi_clustermass.population.survey import Survey
 
@@ -136,8 +138,8 @@ def _observables(
                 part.expand(len(cell), len(masses)).gather(-1, cell)[:, 0]
                 for part in (mean, relation.std(masses, parameters))
             )
-            values = _selected(one, _cut(problem, name, one, shell), mean, std, generator)
-            rows.setdefault(name, []).append(values)
+            at_masses = partial(_draw, one, relation, mean, std, parameters, generator)
+            rows.setdefault(name, []).append(_selected(at_masses, _cut(problem, name, one, shell)))
     unsorted = np.argsort(problem.likelihood.order)
     return {name: torch.cat(parts).numpy()[unsorted] for name, parts in rows.items()}
 
@@ -150,17 +152,22 @@ def _cut(problem: Problem, name: str, observed: Observed, shell: int) -> float:
     return selection.cut - (problem.survey.offset(name)[shell] if isinstance(observed, Observable) else 0.0)
 
 
-def _selected(
+def _draw(
     observed: Observed,
-    cut: float,
+    relation: ScalingRelation,
     mean: Float[Tensor, "some"],
     std: Float[Tensor, "some"],
+    parameters: Parameters,
     generator: torch.Generator,
 ) -> Float[Tensor, "some"]:
+    return observed.predict(mean, relation.draw_std(std, parameters, generator), generator)
+
+
+def _selected(draw: Callable[[], Float[Tensor, "some"]], cut: float) -> Float[Tensor, "some"]:
     """Draw values above a cut; where a hundred attempts find none, it is the cut, which is the limit of small tails."""
-    values = observed.predict(mean, std, generator)
+    values = draw()
     for _ in range(_ATTEMPTS if cut > -np.inf else 0):
         if not (values <= cut).any():
             break
-        values = torch.where(values <= cut, observed.predict(mean, std, generator), values)
+        values = torch.where(values <= cut, draw(), values)
     return torch.where(values <= cut, cut, values)

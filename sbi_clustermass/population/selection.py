@@ -10,6 +10,7 @@ Masses are log10_mass [dex]; `log_` is natural.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol, final
 
 import numpy as np
@@ -139,7 +140,8 @@ class AboveCut(SelectionModel):
 
         def log_probability(parameters: Parameters) -> Float[Tensor, "*draw shell mass"]:
             mean = relation.mean(masses, parameters, redshift) + offset
-            return self.kind.log_exceeds(self.cut, mean, relation.std(masses, parameters), self.error)
+            exceeds = partial(self.kind.log_exceeds, self.cut, mean, error=self.error)
+            return relation.with_outliers(exceeds, relation.std(masses, parameters), parameters)
 
         return log_probability
 

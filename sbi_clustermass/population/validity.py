@@ -12,6 +12,7 @@ from sbi_clustermass.population.model import Population, Problem
 from sbi_clustermass.population.observables import Observable
 from sbi_clustermass.population.parameters import Parameters
 from sbi_clustermass.population.sampling import Draws
+from sbi_clustermass.population.selection import AboveCut
 from sbi_clustermass.population.survey import Survey
 
 if TYPE_CHECKING:
@@ -40,8 +41,20 @@ def refuse_mismatch(
             cure = f"{type(population.masses).__name__} is no density per volume: pass counts=False."
         raise ValueError(f"population: counts need the survey's volume [h^-3 Mpc^3]. {cure}")
     _refuse_leakage(clusters)
+    _refuse_split_cut(population, clusters)
     for name, observed in clusters.observables.items():
         _refuse_shared(name, observed, population, same_galaxies_allowed)
+
+
+def _refuse_split_cut(population: Population, clusters: ObservedClusters) -> None:
+    if not isinstance(cut := population.selection, AboveCut):
+        return
+    observed = clusters.observables.get(cut.observable)
+    if isinstance(observed, Observable) and observed.split:
+        raise ValueError(
+            f"population: the selection cuts on {cut.observable!r}, whose errors differ below and above, and AboveCut "
+            "knows one error.\n  try:    KnownSelection, with P(selected | mass) from mocks"
+        )
 
 
 def _refuse_leakage(clusters: ObservedClusters) -> None:

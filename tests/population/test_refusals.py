@@ -127,7 +127,7 @@ def test_values_and_errors_that_are_none_are_refused_by_row(values, errors, row)
     ],
 )
 def test_shapes_that_do_not_fit_are_refused(bad):
-    with pytest.raises(ValueError, match="one value a cluster, and one error for each or one for all; found shapes"):
+    with pytest.raises(ValueError, match="one value a cluster, and one error for each or for all, or lower and upper"):
         Observable(**bad)
 
 
