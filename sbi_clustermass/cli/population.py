@@ -39,4 +39,5 @@ def population(
     if "consistency_check" in idata.attrs:
         console.print(f"A consistency check only: {idata.attrs['consistency_check']}.", soft_wrap=True)
     console.print("\n".join(parameter_table(idata).pformat(max_lines=-1, max_width=-1)), markup=False, soft_wrap=True)
+    console.print(idata.attrs["predictive_checks"], markup=False, soft_wrap=True)
     console.print(f"Wrote {out}/: {FIT}, {TABLE}, {SHRUNK}, {PRIORS}, {CHAINS}/ and pictures.", soft_wrap=True)

@@ -10,6 +10,7 @@ from .masses import (
 )
 from .model import Population as Population, Problem as Problem, population_model as population_model
 from .observables import Observable as Observable
+from .predictive_check import PredictiveCheck as PredictiveCheck, predictive_check as predictive_check
 from .relation import ScalingRelation as ScalingRelation
 from .sampling import NUTS as NUTS, SAMPLERS as SAMPLERS, SVI as SVI, Laplace as Laplace
 from .selection import AboveCut as AboveCut, Everything as Everything, KnownSelection as KnownSelection

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from arviz import InferenceData
 
 _BIN = 0.1  # [dex]
+_COLUMNS = 4  # panels in a row
+_LOG_ABOVE = 50  # count above which the axis of counts is logarithmic
 
 
 def mass_function(
@@ -96,6 +98,55 @@ def relation(
     axes.set(xlabel=MASS, ylabel=name.replace("_", " "), xlim=(grid[0], grid[-1]))
     axes.legend(fontsize=8)
     return figure
+
+
+def counts(
+    edges: Float[np.ndarray, "edge"],
+    observed: Int[np.ndarray, "draw redshift bin"],
+    predicted: Int[np.ndarray, "draw redshift bin"],
+    *,
+    redshift: Float[np.ndarray, "redshift"],
+    name: str,
+) -> Figure:
+    """Plot observed counts in bins over the 68 % range of predicted ones, with a panel for each shell of redshift.
+
+    Args:
+        edges: Edges of the bins.
+        observed: Observed counts; their 68 % range is drawn where they differ between draws.
+        predicted: Counts of repeated surveys.
+        redshift: Redshift of each shell [1].
+        name: Name of what is binned.
+    """
+    columns = min(len(redshift), _COLUMNS)
+    rows = -(-len(redshift) // columns)
+    figure = Figure(figsize=(1.2 + 3.2 * columns, 0.8 + 2.6 * rows), layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False, sharex=True).ravel()
+    for panel in panels[len(redshift) :]:
+        panel.set_axis_off()
+    for i, panel in enumerate(panels[: len(redshift)]):
+        _counts(panel, edges, observed[:, i], predicted[:, i])
+        panel.set_title(f"z = {redshift[i]:.3g}", fontsize=9)
+        panel.set_xlabel(MASS if name == "log10_mass" else name.replace("_", " "))
+    panels[0].set_ylabel("clusters in the bin")
+    panels[0].legend(fontsize=8)
+    return figure
+
+
+def _counts(
+    axes: Axes,
+    edges: Float[np.ndarray, "edge"],
+    observed: Int[np.ndarray, "draw bin"],
+    predicted: Int[np.ndarray, "draw bin"],
+) -> None:
+    low, high = np.percentile(predicted, [16, 84], axis=0)
+    axes.stairs(high, edges, baseline=low, fill=True, color=BLUE, alpha=0.3, lw=0, label="predicted, 68 %")
+    axes.stairs(predicted.mean(0), edges, color=BLUE, label="predicted, mean")
+    below, middle, above = np.percentile(observed, [16, 50, 84], axis=0)
+    centres, errors = 0.5 * (edges[1:] + edges[:-1]), [middle - below, above - middle]
+    axes.errorbar(centres, middle, errors, fmt="o", ms=4, color=ORANGE, label="observed", clip_on=False)
+    if max(high.max(), middle.max()) > _LOG_ABOVE:
+        axes.set_yscale("symlog", linthresh=1)
+    axes.set_ylim(bottom=0)
 
 
 def corner(idata: "InferenceData", names: Sequence[str], *, truth: dict[str, float] | None = None) -> Figure:

@@ -39,12 +39,30 @@ def spaced_draws(parameters: Parameters, shape: tuple[int, ...], number: int) ->
     return [one for i, one in enumerate(each) if i % every == 0]
 
 
+def redshift_bins(survey: Survey) -> Int[np.ndarray, "shell"]:
+    """Number of each shell's redshift: parts of the sky with the same redshifts count as one.
+
+    `Survey.place` does not distinguish between such parts.
+    """
+    ends = [(shell.redshift, shell.low, shell.high) for shell in survey.shells]
+    number = {each: i for i, each in enumerate(dict.fromkeys(ends))}
+    return np.array([number[each] for each in ends])
+
+
+def by_redshift(survey: Survey, values: np.ndarray) -> np.ndarray:
+    """Sum over shells of the same redshift, along the first axis."""
+    number = redshift_bins(survey)
+    total = np.zeros((number.max() + 1, *values.shape[1:]), values.dtype)
+    np.add.at(total, number, values)
+    return total
+
+
 def observed_counts(problem: Problem) -> Int[np.ndarray, "redshift"]:
     """Number of clusters in each shell of redshift."""
     numbers = np.zeros(len(problem.survey), int)
     for shell, rows in problem.likelihood.blocks:
         numbers[shell] += rows.stop - rows.start
-    return _by_redshift(problem.survey, numbers)
+    return by_redshift(problem.survey, numbers)
 
 
 def posterior_predictive(problem: Problem, draws: list[dict[str, Tensor]]) -> dict[str, np.ndarray]:
@@ -107,16 +125,7 @@ def _predict(
 def _numbers(problem: Problem, parameters: Parameters, generator: torch.Generator) -> Int[np.ndarray, "redshift"]:
     rate = problem.log_selected_rate(parameters) + problem.likelihood.weights.log()
     expected = rate.logsumexp(-1).exp().clamp(max=_MOST)
-    return _by_redshift(problem.survey, torch.poisson(expected, generator=generator).numpy().astype(int))
-
-
-def _by_redshift(survey: Survey, numbers: Int[np.ndarray, "shell"]) -> Int[np.ndarray, "redshift"]:
-    """Sum over parts of the sky with the same redshifts, between which `Survey.place` does not distinguish."""
-    total: dict[tuple[float, float, float], int] = {}
-    for shell, number in zip(survey.shells, numbers, strict=True):
-        ends = shell.redshift, shell.low, shell.high
-        total[ends] = total.get(ends, 0) + int(number)
-    return np.array(list(total.values()))
+    return by_redshift(problem.survey, torch.poisson(expected, generator=generator).numpy().astype(int))
 
 
 def _observables(

@@ -4,6 +4,7 @@ Masses are M200c [h^-1 Msun] as log10_mass [dex]; volumes comoving [h^-3 Mpc^3].
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ from sbi_clustermass.population.model import Population
 from sbi_clustermass.population.observables import Observable
 from sbi_clustermass.population.options import MODELS, PopulationOptions
 from sbi_clustermass.population.plots import corner, mass_function
+from sbi_clustermass.population.predictive_check import MASS, PredictiveCheck, predictive_check
 from sbi_clustermass.population.priors import read_priors, write_priors
 from sbi_clustermass.population.relation import ScalingRelation
 from sbi_clustermass.population.run_results import (
@@ -58,7 +60,8 @@ def run_population(options: PopulationOptions, masses: Path, out: Path, stage: S
         stage: Shows progress.
 
     Returns:
-        Result of `fit`; `attrs["consistency_check"]` names observables from the galaxies that gave the masses.
+        Result of `fit`; `attrs["consistency_check"]` names observables from the galaxies that gave the masses, and
+        `attrs["predictive_checks"]` sums up the counts in bins, one line each.
 
     Raises:
         ValueError: The options contradict each other or the files.
@@ -80,7 +83,11 @@ def run_population(options: PopulationOptions, masses: Path, out: Path, stage: S
                 same_galaxies_allowed=options.consistency_check,
                 progress=advance,
             )
-        _write_fit(idata, population, out)
+        checks = [
+            predictive_check(idata, population, clusters, survey, of=of) for of in (*population.named_relations, MASS)
+        ]
+        idata.attrs["predictive_checks"] = "\n".join(map(str, checks))
+        _write_fit(idata, population, checks, out)
         shrink(idata, population, clusters, survey).to_parquet(out / SHRUNK)
         save(corner(idata, scalar_names(idata), truth=_true_parameters(options, population)), out / "corner.png")
         if counts:
@@ -90,11 +97,14 @@ def run_population(options: PopulationOptions, masses: Path, out: Path, stage: S
     return idata
 
 
-def _write_fit(idata: "InferenceData", population: Population, out: Path) -> None:
+def _write_fit(idata: "InferenceData", population: Population, checks: Sequence[PredictiveCheck], out: Path) -> None:
     with replacing(out / FIT) as temporary:
         idata.to_netcdf(str(temporary), engine="h5netcdf")
-    with replacing(out / TABLE) as temporary:
-        parameter_table(idata).write(temporary, format="ascii.ecsv", overwrite=True)
+    for name, table in {TABLE: parameter_table(idata), **{f"check_{one.of}.ecsv": one.table for one in checks}}.items():
+        with replacing(out / name) as temporary:
+            table.write(temporary, format="ascii.ecsv", overwrite=True)
+    for check in checks:
+        save(check.plot(), out / f"check_{check.of}.png")
     write_priors(out / PRIORS, population, json.loads(idata.attrs["priors"]))
     write_getdist(idata, out / CHAINS / "getdist")
     write_cobaya(idata, out / CHAINS / "cobaya")

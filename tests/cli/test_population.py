@@ -1,6 +1,7 @@
 """The commands `clustermass posteriors` and `clustermass population`."""
 
 import json
+import re
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -75,7 +76,10 @@ def test_mass_function_is_fitted_and_written(capsys, folder, tmp_path):
     table = Table.read(tmp_path / "run" / "parameters.ecsv")
     slope = table[table["parameter"] == "slope"][0]
     assert abs(slope["mean"] - -1.728) < 4 * slope["std"]  # Tinker et al. at the pivot; fails once in 16 000
-    for name in ("fit.nc", "masses.parquet", "corner.png", "mass_function.png"):
+    assert re.search(r"log10_mass: deviance \d+\.\d in \d+ bins of counts, posterior predictive p \d\.\d\d", out)
+    check = Table.read(tmp_path / "run" / "check_log10_mass.ecsv")
+    assert check["observed"].sum() == pytest.approx(check["predicted"].sum(), rel=0.1)
+    for name in ("fit.nc", "masses.parquet", "corner.png", "mass_function.png", "check_log10_mass.png"):
         assert (tmp_path / "run" / name).stat().st_size > 1000
     shrunk = MassPosteriors.from_parquet(tmp_path / "run" / "masses.parquet")
     before = MassPosteriors.from_parquet(folder / "masses.parquet")
@@ -125,7 +129,8 @@ def test_scaling_relation_is_fitted_with_the_masses(capsys, folder, tmp_path):
     for name, truth in {"slope_log_sigma": 0.33, "intercept_log_sigma": 2.9, "scatter_log_sigma": 0.05}.items():
         row = table[table["parameter"] == name][0]
         assert abs(row["mean"] - truth) < 4 * row["std"]  # fails once in 16 000 for each
-    assert (tmp_path / "relation_log_sigma.png").stat().st_size > 10_000
+    for name in ("relation_log_sigma.png", "check_log_sigma.png"):
+        assert (tmp_path / name).stat().st_size > 10_000
 
 
 def test_posteriors_of_a_catalogue_are_written_for_a_population(capsys, mocks, model, tmp_path):

@@ -1,0 +1,113 @@
+"""Counts of clusters in bins of an observable or of mass: expected by a model at given parameters, and observed.
+
+Masses are log10_mass [dex]. Counts are summed over parts of the sky with the same redshifts.
+"""
+
+from functools import partial
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from sbi_clustermass.population.model import Problem
+from sbi_clustermass.population.observables import Observable, Observed
+from sbi_clustermass.population.parameters import Parameters
+from sbi_clustermass.population.predictive import by_redshift, log_mass_posterior, redshift_bins
+from sbi_clustermass.population.selection import AboveCut
+
+_ERRORS, _DRAWN_ERRORS = 32, 5000  # quantiles of an observable's errors, and the draws that they are taken from
+
+Edges = Float[np.ndarray, "edge"]
+Expected = Float[np.ndarray, "draw redshift bin"]
+
+
+def expected_clusters(problem: Problem, parameters: Parameters) -> Float[np.ndarray, "draw redshift"]:
+    """Expected number of selected clusters."""
+    rate = problem.log_selected_rate(parameters).exp() * problem.likelihood.weights
+    return _summed(problem, rate.sum(-1)[..., None])[..., 0]
+
+
+def expected_in_mass(problem: Problem, parameters: Parameters, edges: Edges) -> Expected:
+    """Expected number of selected clusters in bins of mass."""
+    rate = problem.log_selected_rate(parameters).exp() * problem.likelihood.weights
+    left, right = _cells(problem.likelihood.log10_mass.numpy())
+    inside = np.minimum(right[:, None], edges[1:]) - np.maximum(left[:, None], edges[:-1])
+    return _summed(problem, rate @ torch.as_tensor(inside.clip(min=0) / (right - left)[:, None]))
+
+
+def expected_in_observable(
+    problem: Problem, parameters: Parameters, name: str, observed: Observed, edges: Edges
+) -> Expected:
+    """Expected number of selected clusters in bins of an observable."""
+    selection = problem.population.selection
+    if isinstance(selection, AboveCut) and selection.observable == name:
+        edges, log_rate = np.maximum(edges, selection.cut), problem.log_rate(parameters)
+    else:
+        log_rate = problem.log_selected_rate(parameters)
+    rate, errors = log_rate.exp() * problem.likelihood.weights, _errors(observed)
+    above = [(rate * _exceeds(problem, parameters, name, observed, edge, errors)).sum(-1) for edge in edges]
+    return _summed(problem, -torch.stack(above, -1).diff(dim=-1))
+
+
+def observed_in(
+    problem: Problem, values: Float[np.ndarray, "cluster"], edges: Edges
+) -> Int[np.ndarray, "redshift bin"]:
+    """Number of clusters in bins of a value, NaN where there is none; a value at the last edge is inside."""
+    shell = np.empty(len(values), int)
+    for one, rows in problem.likelihood.blocks:
+        shell[problem.likelihood.order[rows]] = one
+    number = redshift_bins(problem.survey)
+    return np.stack([np.histogram(values[number[shell] == i], edges)[0] for i in range(number.max() + 1)])
+
+
+def drawn_masses(problem: Problem, draws: list[dict[str, Tensor]]) -> Float[np.ndarray, "draw cluster"]:
+    """A mass of each cluster at each draw, from its posterior given the parameters."""
+    generator, unsorted = torch.Generator().manual_seed(0), np.argsort(problem.likelihood.order)
+    left, right = (torch.as_tensor(end) for end in _cells(problem.likelihood.grid.numpy()))
+    found = []
+    for parameters in draws:
+        blocks = range(len(problem.likelihood.blocks))
+        prob = (log_mass_posterior(problem, parameters, number).softmax(-1).cpu() for number in blocks)
+        cell = torch.cat([torch.multinomial(one, 1, generator=generator)[:, 0] for one in prob])[unsorted]
+        share = torch.rand(cell.shape, generator=generator, dtype=left.dtype)
+        found.append(torch.lerp(left[cell], right[cell], share).numpy())
+    return np.stack(found)
+
+
+def _exceeds(
+    problem: Problem,
+    parameters: Parameters,
+    name: str,
+    observed: Observed,
+    edge: float,
+    errors: Float[np.ndarray, "error"],
+) -> Float[Tensor, "draw shell mass"]:
+    """P(y > edge | mass) in each shell, averaged over errors."""
+    relation, survey, masses = problem.population.named_relations[name], problem.survey, problem.likelihood.log10_mass
+    offset = torch.as_tensor(survey.offset(name))[:, None]
+    mean = relation.mean(masses, parameters, torch.as_tensor(survey.redshift)) + offset
+    std, probability = relation.std(masses, parameters), torch.zeros(())
+    for error in errors:
+        exceeds = partial(observed.log_exceeds, edge - error, mean)
+        probability = probability + relation.with_outliers(exceeds, std, parameters).exp() / len(errors)
+    return probability
+
+
+def _errors(observed: Observed) -> Float[np.ndarray, "error"]:
+    """Quantiles of the errors of all clusters; 0 for observables that contain their error, such as a `Significance`."""
+    if not isinstance(observed, Observable):
+        return np.zeros(1)
+    generator, zero = torch.Generator().manual_seed(0), torch.zeros(len(observed), dtype=torch.float64)
+    draws = [observed.predict(zero, zero, generator) for _ in range(1 + _DRAWN_ERRORS // len(observed))]
+    return np.nanquantile(torch.stack(draws).numpy(), (np.arange(_ERRORS) + 0.5) / _ERRORS)
+
+
+def _summed(problem: Problem, counts: Float[Tensor, "draw shell bin"]) -> Expected:
+    return by_redshift(problem.survey, counts.numpy().swapaxes(0, 1)).swapaxes(0, 1)
+
+
+def _cells(grid: Float[np.ndarray, "mass"]) -> tuple[Float[np.ndarray, "mass"], Float[np.ndarray, "mass"]]:
+    """Ends of the cell of each mass, whose width is its weight in the trapezoid rule."""
+    middles = 0.5 * (grid[1:] + grid[:-1])
+    return np.append(grid[0], middles), np.append(middles, grid[-1])
