@@ -24,6 +24,7 @@ _MAX_LEAKAGE = 0.01
 _MAX_PARETO_K = 0.7
 _MAX_RHAT = 1.05
 _MIN_EFFECTIVE = 100
+_MAX_SPAN = 0.1
 
 
 def refuse_mismatch(
@@ -40,10 +41,22 @@ def refuse_mismatch(
         if not population.masses.counts:
             cure = f"{type(population.masses).__name__} is no density per volume: pass counts=False."
         raise ValueError(f"population: counts need the survey's volume [h^-3 Mpc^3]. {cure}")
+    _refuse_constant(population, survey)
     _refuse_leakage(clusters)
     _refuse_split_cut(population, clusters)
     for name, observed in clusters.observables.items():
         _refuse_shared(name, observed, population, same_galaxies_allowed)
+
+
+def _refuse_constant(population: Population, survey: Survey | None) -> None:
+    masses, span = population.masses, 0.0 if survey is None else float(np.ptp(survey.redshift))
+    if masses.counts and not masses.evolves and span > _MAX_SPAN:
+        raise ValueError(
+            f"population: the shells of the survey span {span:.2f} in redshift, and {type(masses).__name__} does not "
+            f"evolve; over more than {_MAX_SPAN} it does by a fifth or more.\n"
+            "  try:    CosmologyMassFunction(), or MassFunction(m_star_evolution=(-0.64, 0.5), "
+            "density_evolution=(-0.91, 0.5))"
+        )
 
 
 def _refuse_split_cut(population: Population, clusters: ObservedClusters) -> None:

@@ -23,7 +23,7 @@ from sbi_clustermass.population import (
     Survey,
     fit,
 )
-from sbi_clustermass.population.validity import warn_of_some_outside
+from sbi_clustermass.population.validity import refuse_mismatch, warn_of_some_outside
 from sbi_clustermass.posterior import MassPosteriors
 
 GRID = np.linspace(13.0, 15.8, 256)
@@ -37,6 +37,18 @@ BY_DATA = Population(selection=KnownSelection(cut_on_data))
 
 
 # ---- fit -------------------------------------------------------------------------------------------------------------
+def test_a_mass_function_that_does_not_evolve_is_refused_over_a_wide_range_of_redshift():
+    posteriors = MassPosteriors.from_normal(np.full(4, 14.4), 0.1, GRID)
+    clusters = ObservedClusters(posteriors, redshift=np.array([0.12, 0.17, 0.23, 0.28]))
+    wide = Survey.of_sky(100, [0.1, 0.2, 0.3, 0.4])
+    with pytest.raises(ValueError, match=r"span 0\.19 in redshift, and MassFunction does not evolve"):
+        fit(Population(), clusters, wide)
+    evolving = MassFunction(m_star_evolution=(-0.64, 0.5), density_evolution=(-0.91, 0.5))
+    for masses, counts in ((evolving, True), (NormalMasses(), False)):
+        how = {"counts": counts, "same_galaxies_allowed": False}
+        refuse_mismatch(Population(masses), clusters, wide, **how)
+
+
 def test_survey_below_the_posteriors_support_is_refused_with_numbers_and_the_cure():
     posteriors = MassPosteriors.from_normal([14.2, 14.5], [0.1, 0.1], np.linspace(14.0, 15.6, 160))
     with pytest.raises(

@@ -29,6 +29,11 @@ class Masses(Protocol):
     counts: ClassVar[bool]
 
     @property
+    def evolves(self) -> bool:
+        """Whether its density depends on redshift."""
+        ...
+
+    @property
     def priors(self) -> Priors:
         """Priors of the parameters, by the name of their Pyro site."""
         ...

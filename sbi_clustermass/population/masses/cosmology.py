@@ -69,6 +69,11 @@ class CosmologyMassFunction:
         _ = self.priors  # raises for invalid priors
 
     @property
+    def evolves(self) -> bool:
+        """It does: variance and overdensity depend on redshift."""
+        return True
+
+    @property
     def priors(self) -> Priors:
         """Priors of `Om0` and `sigma8`."""
         return {name: uniform(type(self).__name__, name, getattr(self, name)) for name in ("Om0", "sigma8")}

@@ -33,6 +33,11 @@ class NormalMasses:
         _ = self.priors  # raises for invalid priors
 
     @property
+    def evolves(self) -> bool:
+        """It does not: it is that of the sample."""
+        return False
+
+    @property
     def priors(self) -> Priors:
         """Priors of `mass_mean` and `mass_width` [dex]."""
         owner = type(self).__name__

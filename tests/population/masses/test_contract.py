@@ -5,7 +5,7 @@ import pytest
 import torch
 from pyro import poutine
 
-from sbi_clustermass.population import MASSES
+from sbi_clustermass.population import MASSES, MassFunction
 from sbi_clustermass.population.masses import masses_config, masses_from_config
 from sbi_clustermass.population.parameters import sample
 
@@ -13,9 +13,12 @@ GRID = torch.linspace(12.5, 15.8, 23, dtype=torch.float64)
 Z = torch.tensor([0.1, 0.5], dtype=torch.float64)
 
 
-@pytest.fixture(params=MASSES)
+VARIANTS = {"mrp that evolves": MassFunction(m_star_evolution=(-0.64, 0.5), density_evolution=(-0.91, 0.5))}
+
+
+@pytest.fixture(params=[*MASSES, *VARIANTS])
 def masses(request):
-    return MASSES[request.param]()
+    return VARIANTS.get(request.param) or MASSES[request.param]()
 
 
 def some_positions(masses, *shape):
@@ -32,6 +35,11 @@ def test_density_is_finite_with_finite_gradients(masses):
     (gradient,) = torch.autograd.grad(log_phi.sum(), position)
     assert torch.isfinite(log_phi).all()
     assert torch.isfinite(gradient).all()
+
+
+def test_it_says_whether_it_evolves(masses):
+    log_phi = masses.log_density(GRID, masses.coordinates.parameters(some_positions(masses)), Z)
+    assert masses.evolves == (len(log_phi) > 1 and bool((log_phi[0] != log_phi[-1]).all()))
 
 
 def test_gradient_agrees_with_differences(masses):

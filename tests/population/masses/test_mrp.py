@@ -1,14 +1,16 @@
 """The Murray-Robotham-Power form, its priors and coordinates, against formulas written with numpy and scipy."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from scipy.optimize import least_squares
 from scipy.stats import lognorm, norm
 
 from clustermocks.haloes.cosmology import MDPL2, mass_function
-from sbi_clustermass.population import MassFunction
+from sbi_clustermass.population import CosmologyMassFunction, MassFunction
 
 PARAMETERS = {"log10_m_star": 14.05, "alpha": -1.7, "beta": 0.8, "log10_density": -4.5}
 MASSES = np.linspace(12.5, 16.0, 50)
@@ -52,11 +54,43 @@ def test_prior_centres_follow_tinker_2008_in_mdpl2():
     np.testing.assert_allclose(found, expected, atol=0.01)  # dex, as the docstring promises
 
 
+EVOLVING = MassFunction(m_star_evolution=(-0.64, 0.5), density_evolution=(-0.91, 0.5))
+
+
+def test_evolution_moves_the_cut_off_and_the_density_linearly_with_redshift():
+    rates = {"m_star_evolution": -0.5, "density_evolution": -0.8}
+    redshifts = torch.tensor([0.0, 0.117, 0.9], dtype=torch.float64)
+    found = EVOLVING.log_density(torch.as_tensor(MASSES), as_tensors(PARAMETERS | rates), redshifts).exp().numpy()
+    for z, row in zip(redshifts.tolist(), found, strict=True):
+        there = PARAMETERS | {"log10_m_star": 14.05 - 0.5 * (z - 0.117), "log10_density": -4.5 - 0.8 * (z - 0.117)}
+        np.testing.assert_allclose(row, murray_robotham_power(MASSES, **there), rtol=1e-11)  # as above
+
+
+def test_centres_of_the_evolution_are_the_best_fit_to_tinker_2008_in_mdpl2():
+    """Least squares over redshifts 0 to 1 and masses 10^13 to 10^15, all other parameters at their centres."""
+    masses, redshifts = np.linspace(13.0, 15.0, 41), np.linspace(0, 1, 11)
+    cosmology = as_tensors({"Om0": MDPL2.Om0, "sigma8": MDPL2.sigma8})
+    at = torch.as_tensor(masses), torch.as_tensor(redshifts)
+    expected = CosmologyMassFunction().log_density(at[0], cosmology, at[1]).numpy() / math.log(10)
+    centre = EVOLVING.coordinates.parameters(EVOLVING.coordinates.centre)
+
+    def difference(rates):
+        parameters = {**centre, **as_tensors(dict(zip(("m_star_evolution", "density_evolution"), rates, strict=True)))}
+        return (EVOLVING.log_density(at[0], parameters, at[1]).numpy() / math.log(10) - expected).ravel()
+
+    best = least_squares(difference, (0.0, 0.0)).x
+    np.testing.assert_allclose(best, [-0.64, -0.91], atol=0.005)  # the centres have two digits
+    off = difference(best)
+    assert np.sqrt(np.mean(off**2)) < 0.062  # dex, as the docstring says
+    assert np.abs(off).max() < 0.165
+
+
 def test_parameters_invert_positions():
     position = torch.tensor([[-1.5, 0.1, -0.2, -4.0], [-2.5, 0.8, 0.3, -5.0]], dtype=torch.float64)
-    coordinates = MassFunction(pivot=14.1).coordinates
-    found = coordinates.position(coordinates.parameters(position))
-    torch.testing.assert_close(found, position, rtol=1e-12, atol=1e-12)
+    evolving = torch.cat([position, torch.tensor([[-0.6, -0.9], [0.1, 0.2]], dtype=torch.float64)], dim=-1)
+    for masses, at in ((MassFunction(pivot=14.1), position), (replace(EVOLVING, pivot=14.1), evolving)):
+        found = masses.coordinates.position(masses.coordinates.parameters(at))
+        torch.testing.assert_close(found, at, rtol=1e-12, atol=1e-12)
 
 
 def test_priors_are_the_stated_ones():

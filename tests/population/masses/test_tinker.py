@@ -8,14 +8,8 @@ from colossus.lss import mass_function as colossus_mass_function
 from clustermocks.haloes.cosmology import MDPL2, _colossus
 from sbi_clustermass.population import CosmologyMassFunction
 from sbi_clustermass.population.masses.tinker import _parameters, log_tinker08
+from tests.population.masses.tinker_2008 import OVERDENSITIES, VALUES, multiplicity
 
-OVERDENSITIES = np.array([200, 300, 400, 600, 800, 1200, 1600, 2400, 3200])
-VALUES = {  # table 2
-    "A": [0.186, 0.200, 0.212, 0.218, 0.248, 0.255, 0.260, 0.260, 0.260],
-    "a": [1.47, 1.52, 1.56, 1.61, 1.87, 2.13, 2.30, 2.53, 2.66],
-    "b": [2.57, 2.25, 2.05, 1.87, 1.59, 1.51, 1.46, 1.44, 1.41],
-    "c": [1.19, 1.27, 1.34, 1.45, 1.58, 1.80, 1.97, 2.24, 2.44],
-}
 SECOND = {  # their second derivatives by log10 overdensity, as published with it (appendix B)
     "A": [0.00, 0.50, -1.56, 3.05, -2.95, 1.07, -0.71, 0.21, 0.00],
     "a": [0.00, 1.19, -6.34, 21.36, -10.95, 2.59, -0.85, -2.07, 0.00],
@@ -49,6 +43,14 @@ def test_between_the_tabulated_overdensities_it_follows_the_published_spline(row
         found = _parameters(torch.as_tensor(10 ** (knots[left] + width * right)))[row].numpy()
         # the published derivatives are of values that were not rounded to 3 digits: they differ by up to 1.4
         np.testing.assert_allclose(found, expected, atol=1.5 * width**2 / 8)
+
+
+def test_it_is_the_formula_at_any_overdensity_and_redshift():
+    sigma, redshift = np.linspace(0.3, 3, 20), np.array([0.05, 0.6])[:, None]
+    for overdensity in np.geomspace(201, 3199, 12):
+        at = (torch.as_tensor(np.broadcast_to(each, (2, 20)).copy()) for each in (sigma, redshift, overdensity))
+        expected = multiplicity(sigma, redshift, overdensity)
+        np.testing.assert_allclose(log_tinker08(*at).exp().numpy(), expected, rtol=1e-10)  # float64 round-off
 
 
 @pytest.mark.parametrize("redshift", [0.117, 0.193, 0.418])
