@@ -92,7 +92,7 @@ def saliency(estimator: MassEstimator, catalogue: Catalogue, index: int, *, sigm
         ValueError: `sigma` is not positive.
     """
     cluster = catalogue.select(np.array([range(len(catalogue))[index]]))
-    x = torch.from_numpy(cluster.padded(conditions=estimator.takes_conditions))
+    x = torch.from_numpy(cluster.padded(conditions=estimator.takes_conditions, cosmology=estimator.takes_cosmology))
     summary = _networks(estimator)[0].summary
     image = summary if isinstance(summary, KDEImage) else None  # the network's input, if that is fixed
     seen = estimator.observation

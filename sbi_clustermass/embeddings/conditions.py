@@ -1,8 +1,8 @@
 """Conditions of an observation: columns behind R_proj, v_los and the flag, the same for all galaxies of a cluster.
 
-They are `clustermocks.catalogue.schema.CONDITIONS`, given by `Catalogue.conditions`. A network of other parameters
-takes the mass as one more column, the last. Distances are comoving [h^-1 Mpc], velocities [km/s], masses M200c
-[h^-1 Msun] as log10_mass [dex].
+They are `clustermocks.catalogue.schema.CONDITIONS`, given by `Catalogue.conditions`. A network of masses in any
+cosmology takes Om0 and sigma8 behind them, and one of other parameters the mass as one more column, the last.
+Distances are comoving [h^-1 Mpc], velocities [km/s], masses M200c [h^-1 Msun] as log10_mass [dex].
 """
 
 from typing import NamedTuple, final
@@ -11,15 +11,17 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from clustermocks.catalogue.schema import CONDITIONS
+from clustermocks.catalogue.schema import CONDITIONS, COSMOLOGY
 from clustermocks.haloes.cosmology import MDPL2
 from clustermocks.observation import Observation
 
 PLAIN = 3
 CONDITIONED = PLAIN + len(CONDITIONS)
+COSMOLOGICAL = CONDITIONED + len(COSMOLOGY)
 AT_MASS = 14.3  # log10 mass of the cluster in whose units galaxies are, if a column gives the mass: it is typical
 _ERROR_COLUMN = PLAIN + CONDITIONS.index("velocity_error")
 _ERROR = 300.0  # km/s: unit of velocity errors
+_COSMOLOGY = ((0.3, 0.1), (0.8, 0.15))  # Om0 and sigma8: zero and unit
 
 
 class Conditions(NamedTuple):
@@ -30,9 +32,9 @@ class Conditions(NamedTuple):
     cleaned: Float[Tensor, " batch"]
 
     @classmethod
-    def of(cls, x: Float[Tensor, "batch galaxy 6"]) -> "Conditions":
+    def of(cls, x: Float[Tensor, "batch galaxy column"]) -> "Conditions":
         """Means over the galaxies of each cluster."""
-        return cls(*_mean_over_galaxies(x).unbind(-1))
+        return cls(*_mean_over_galaxies(x)[:, : len(CONDITIONS)].unbind(-1))
 
     def units(self) -> tuple[Float[Tensor, " batch"], Float[Tensor, " batch"]]:
         r"""Comoving r200c and V200 of a mass at each redshift, over those at redshift .117.
@@ -51,11 +53,18 @@ def _mean_over_galaxies(x: Float[Tensor, "batch galaxy column"]) -> Float[Tensor
     return torch.where(is_galaxy, x[..., PLAIN:], 0).sum(1) / is_galaxy.sum(1).clamp(min=1)
 
 
+def cosmology_of(x: Float[Tensor, "batch galaxy column"]) -> Float[Tensor, "batch parameter"]:
+    """Om0 and sigma8 of each cluster's universe, in units of about 1; no columns where x does not hold them."""
+    known = _mean_over_galaxies(x)[:, len(CONDITIONS) :]
+    zero, unit = known.new_tensor(_COSMOLOGY).T[:, : known.shape[1]]
+    return (known - zero) / unit
+
+
 @final
 class WithConditions(nn.Module):
     """Any embedding of the plain columns, of galaxies in the units of their redshift, with the conditions behind it.
 
-    (batch, galaxy, 6) -> (batch, feature + 3).
+    (batch, galaxy, 6 or 8) -> (batch, feature + 3 or 5).
 
     Attributes:
         embedding: (batch, galaxy, 3) -> (batch, feature).
@@ -65,13 +74,13 @@ class WithConditions(nn.Module):
         super().__init__()
         self.embedding = embedding
 
-    def forward(self, x: Float[Tensor, "batch galaxy 6"]) -> Float[Tensor, "batch feature"]:
+    def forward(self, x: Float[Tensor, "batch galaxy column"]) -> Float[Tensor, "batch feature"]:
         """Features of the embedding, and the conditions in units of about 1."""
         found = Conditions.of(x)
         scales = torch.stack([*found.units(), torch.ones_like(found.redshift)], -1)
         features = self.embedding(x[..., :PLAIN] / scales[:, None]).flatten(1)
         behind = (1 + found.redshift).log(), found.velocity_error / _ERROR, found.cleaned
-        return torch.cat([features, torch.stack(behind, -1).to(features)], 1)
+        return torch.cat([features, torch.stack(behind, -1).to(features), cosmology_of(x).to(features)], 1)
 
 
 @final
@@ -104,7 +113,7 @@ def reading(embedding: nn.Module, columns: int) -> nn.Module:
     if columns in (PLAIN + 1, CONDITIONED + 1):
         own = getattr(embedding, "at_mass", None)
         return AtMass(reading(embedding, columns - 1) if own is None else own(conditions=columns > CONDITIONED))
-    if columns != CONDITIONED:
+    if columns not in (CONDITIONED, COSMOLOGICAL):
         return embedding
     own = getattr(embedding, "with_conditions", None)
-    return WithConditions(embedding) if own is None else own()
+    return WithConditions(embedding) if own is None else own(cosmology=columns == COSMOLOGICAL)

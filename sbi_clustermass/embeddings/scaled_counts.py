@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from sbi_clustermass.embeddings.conditions import AT_MASS, CONDITIONED, PLAIN, Conditions
+from sbi_clustermass.embeddings.conditions import AT_MASS, CONDITIONED, COSMOLOGICAL, PLAIN, Conditions, cosmology_of
 from sbi_clustermass.embeddings.galaxies import GROUP, by_richness, check_shape, log10_richness, read_galaxies
 
 RADIUS, SPEED = 0.812, 769.0  # r200c [h^-1 Mpc] and V200 [km/s] at 10^14 and z = 0.117, used as units only
@@ -23,7 +23,7 @@ FARTHEST_NODES = (
     *(1.26, 1.27, 1.275, 1.28, 1.285, 1.29, 1.295, 1.3, 1.305, 1.31, 1.32, 1.33),  # members end at R_vir, 1.29 r200c
     *(1.35, 1.38, 1.42, 1.5, 1.7, 2.2, 4.0),
 )  # [r200c]
-IN_UNITS = 5  # conditions in units of a trial
+IN_UNITS = 5  # conditions in units of a trial, without a cosmology
 _SLOTS = 20_000  # galaxies, padding and trial masses counted together, whose temporaries stay in the cache
 _LEAST = 0.02  # of the radius and velocity of a mass of 10^14, for a logarithm
 
@@ -40,9 +40,12 @@ class ScaledCounts(nn.Module):
     v_nodes: Tensor
     scale: Tensor
 
-    def __init__(self, log10_mass: Float[np.ndarray, "trial"], *, edge: bool, conditions: bool) -> None:
+    def __init__(
+        self, log10_mass: Float[np.ndarray, "trial"], *, edge: bool, conditions: bool, cosmology: bool = False
+    ) -> None:
         super().__init__()
         self.edge, self.conditions = edge, conditions
+        self.columns = COSMOLOGICAL if cosmology else CONDITIONED if conditions else PLAIN
         scale = 10 ** ((np.asarray(log10_mass) - 14) / 3)
         R_nodes, v_nodes = bin_nodes(conditions=conditions)
         parts = {"R_nodes": R_nodes, "v_nodes": v_nodes, "farthest": FARTHEST_NODES, "scale": scale}
@@ -52,7 +55,7 @@ class ScaledCounts(nn.Module):
     @torch.no_grad()
     def forward(self, x: Float[Tensor, "batch galaxy column"]) -> Float[Tensor, "batch trial bin"]:
         """Counts, whose sum for each trial is the number of galaxies; the farthest galaxy's bins sum to 1."""
-        check_shape("TrialMasses", x, CONDITIONED if self.conditions else PLAIN)
+        check_shape("TrialMasses", x, self.columns)
         return by_richness(self._count, x, max(GROUP, _SLOTS // max(x.shape[1] * len(self.scale), 1)))
 
     def _count(self, x: Float[Tensor, "batch galaxy column"]) -> Float[Tensor, "batch trial bin"]:
@@ -79,6 +82,7 @@ class ScaledCounts(nn.Module):
             parts.append(farthest)
         if known is not None:
             parts.append(self._in_units(known, r.amax(1), u.amax(1)))
+            parts.append(cosmology_of(x)[:, None].expand(-1, len(scale), -1))
         return torch.cat(parts, -1)
 
     def _in_units(

@@ -17,6 +17,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from clustermocks.catalogue.schema import COSMOLOGY
 from sbi_clustermass.embeddings.checks import check_counts, check_flags, check_positive
 from sbi_clustermass.embeddings.scaled_counts import FARTHEST_NODES, IN_UNITS, CountShares, ScaledCounts, bin_nodes
 
@@ -47,7 +48,8 @@ class TrialMasses(nn.Module):
 
     With conditions (`embeddings.conditions`), radius and velocity of a trial mass are those of the cluster's redshift.
     The bins reach farther, as fields and windows may, and a network that also sees where field and window end, in
-    units of the trial mass, gives each galaxy the normalisation of its density there.
+    units of the trial mass, gives each galaxy the normalisation of its density there. It also sees the cosmology, if
+    that is among the conditions.
 
     Attributes:
         middle: Middle of the trial masses, log10 M200c [h^-1 Msun].
@@ -65,19 +67,23 @@ class TrialMasses(nn.Module):
     def __init__(
         self, middle: float = 14.3, span: float = 2.6, *, trials: int = 105, degree: int = 3, hidden: int = 32,
         richness: bool = True, edge: bool = False, saturating: bool = False, conditions: bool = False,
+        cosmology: bool = False,
     ) -> None:  # fmt: skip
         super().__init__()
         check_positive("TrialMasses", middle=middle, span=span)
         check_counts("TrialMasses", trials=trials, degree=degree, hidden=hidden)
         check_flags("TrialMasses", richness=richness, edge=edge, saturating=saturating, conditions=conditions)
+        conditions = conditions or cosmology
         if trials < 2:
             raise ValueError("TrialMasses: trials is 1. It needs at least 2.")
         self.middle, self.span, self.trials = middle, span, trials
         self.degree, self.hidden, self.richness, self.edge, self.saturating = degree, hidden, richness, edge, saturating
-        self.counts = ScaledCounts(np.linspace(*self.range, trials), edge=edge, conditions=conditions)
+        self.counts = ScaledCounts(
+            np.linspace(*self.range, trials), edge=edge, conditions=conditions, cosmology=cosmology
+        )
         self.likelihood = TrialLikelihood(
             trials, span, degree=degree, hidden=hidden, richness=richness, edge=edge, saturating=saturating,
-            conditions=conditions,
+            conditions=conditions, known=(IN_UNITS + len(COSMOLOGY) * cosmology) * conditions,
         )  # fmt: skip
 
     @property
@@ -95,9 +101,9 @@ class TrialMasses(nn.Module):
         wider = {"middle": (first + last) / 2, "span": last - first, "trials": round((last - first) / step) + 1}
         return TrialMasses(**{**self.config(), **wider})  # pyright: ignore[reportArgumentType]
 
-    def with_conditions(self) -> "TrialMasses":
-        """Return the same embedding, untrained, for observations with conditions."""
-        return TrialMasses(**self.config(), conditions=True)  # pyright: ignore[reportArgumentType]
+    def with_conditions(self, *, cosmology: bool = False) -> "TrialMasses":
+        """Return the same embedding, untrained, for observations with conditions, or with those and a cosmology."""
+        return TrialMasses(**self.config(), conditions=True, cosmology=cosmology)  # pyright: ignore[reportArgumentType]
 
     def at_mass(self, *, conditions: bool) -> CountShares:
         """Return an embedding of galaxies in units of a mass that is a condition, for the other parameters."""
@@ -133,7 +139,7 @@ class TrialLikelihood(nn.Module):
 
     def __init__(
         self, trials: int, span: float, *, degree: int, hidden: int, richness: bool, edge: bool, saturating: bool,
-        conditions: bool,
+        conditions: bool, known: int,
     ) -> None:  # fmt: skip
         super().__init__()
         self.richness, self.edge, self.conditions = richness, edge, conditions
@@ -150,7 +156,7 @@ class TrialLikelihood(nn.Module):
         weight[: self.bins, 1] = -0.5 * log(10) * span / gain[: self.bins]
         self.weight = nn.Parameter(torch.as_tensor(weight, dtype=torch.float32))
         self.reduce = nn.Linear(len(gain), hidden, bias=False)
-        inputs = hidden + 1 + richness + IN_UNITS * conditions
+        inputs = hidden + 1 + richness + known
         self.mix = nn.Sequential(
             nn.Linear(inputs, hidden), nn.SiLU(), nn.Linear(hidden, hidden), nn.SiLU(),
             nn.Linear(hidden, 1 + conditions),

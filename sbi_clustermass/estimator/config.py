@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from clustermocks import Cosmology, Observation
 from clustermocks.io.settings import from_json, installed_version, to_json
-from sbi_clustermass.embeddings.conditions import CONDITIONED, PLAIN
+from sbi_clustermass.embeddings.conditions import CONDITIONED, COSMOLOGICAL, PLAIN
 from sbi_clustermass.estimator.card import Card, GivenMassCard
 from sbi_clustermass.estimator.provenance import Provenance
 from sbi_clustermass.estimator.text_provenance import estimator_provenance_from_text
@@ -151,8 +151,8 @@ def _richness(value: object) -> tuple[int, int]:
 
 def _shape(value: object) -> tuple[int, int]:
     galaxies, columns = from_json(tuple[int, int], value)
-    if columns not in (PLAIN, CONDITIONED) or not 1 <= galaxies <= _MOST:
-        raise ValueError(f"it needs galaxies and {PLAIN} or {CONDITIONED} columns, found {galaxies} and {columns}")
+    if columns not in (PLAIN, CONDITIONED, COSMOLOGICAL) or not 1 <= galaxies <= _MOST:
+        raise ValueError(f"it needs galaxies and 3, 6 or 8 columns, found {galaxies} and {columns}")
     return galaxies, columns
 
 

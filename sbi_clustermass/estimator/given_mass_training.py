@@ -54,7 +54,7 @@ def train_on_mocks(
             conditions=estimator.takes_conditions,
             parameters=(MASS, *parameters),
         )
-        smaller = estimator.takes_conditions
+        smaller = estimator.takes_any_field
         check_observation(clusters.clusters, estimator.observation, estimator.cosmology, smaller=smaller)
         return train_given_mass(
             clusters.augmented(of_mass.augmentation),

@@ -109,7 +109,7 @@ class MassEstimator(TrainedEstimator):
         """
         from sbi_clustermass.estimator.membership.membership import Membership
 
-        check_observation(mocks, self.observation, self.cosmology, smaller=self.takes_conditions)
+        check_observation(mocks, self.observation, self.cosmology, smaller=self.takes_any_field)
         membership = Membership.fit(mocks, richness=self.counts_galaxies, conditions=self.takes_conditions, seed=seed)
         return replace(self, membership=membership, provenance=replace(self.provenance, membership_clusters=len(mocks)))
 
@@ -177,7 +177,7 @@ class MassEstimator(TrainedEstimator):
             ValueError: The catalogue is empty, has another cosmology than the training set, another aperture or
                 velocity cut (a larger one, if the network takes conditions), or the grid leaves the support.
         """
-        check_observation(catalogue, self.observation, self.cosmology, smaller=self.takes_conditions)
+        check_observation(catalogue, self.observation, self.cosmology, smaller=self.takes_any_field)
         grid = grid_inside(self.support, grid)
         log_prob, spread = log_prob_and_spread(self.network, catalogue, grid)
         found = MassPosteriors.from_log_prob(

@@ -68,7 +68,8 @@ def train(
             augmentation has a `mirror` of its own instead.
         members: Number of networks, which make an ensemble; they differ in the seeds of weights, split and batches.
         conditions: Whether the network is told redshift, velocity error and whether interlopers were removed
-            (`Catalogue.conditions`); by default where the mocks were drawn from a `SurveyPrior`.
+            (`Catalogue.conditions`); by default where the mocks were drawn from a `SurveyPrior` or a `CosmologyPrior`.
+            With mocks of the latter it is also told Om0 and sigma8 (`Catalogue.in_cosmology`).
         checkpoint: Folder for the state of the training, saved at validations, at most every half minute. The same
             call resumes from it, to the same result. The folder is not removed.
         device: "auto" takes CUDA if it is available.

@@ -15,7 +15,7 @@ from sbi_clustermass.estimator import storage
 from sbi_clustermass.estimator.card import Card, counts_galaxies
 from sbi_clustermass.estimator.provenance import Provenance
 from sbi_clustermass.flows import EmbedOnce, Flow
-from sbi_clustermass.flows.density_estimator import takes_conditions
+from sbi_clustermass.flows.density_estimator import takes_conditions, takes_cosmology
 from sbi_clustermass.flows.device import resolve_device
 from sbi_clustermass.flows.ensemble import Ensemble
 from sbi_clustermass.posterior import Recalibration
@@ -88,8 +88,18 @@ class TrainedEstimator:
 
     @property
     def takes_conditions(self) -> bool:
-        """Whether the network is told redshift, velocity error and cleaning, and its mocks had fields of any size."""
+        """Whether the network is told redshift, velocity error and cleaning."""
         return takes_conditions(self.network)
+
+    @property
+    def takes_any_field(self) -> bool:
+        """Whether the mocks had fields of any size, as those of a `SurveyPrior`: not if only cosmologies differ."""
+        return self.takes_conditions and (bool(self.provenance.mocks.surveys) or not self.takes_cosmology)
+
+    @property
+    def takes_cosmology(self) -> bool:
+        """Whether the network is told Om0 and sigma8: those of `Catalogue.in_cosmology`, or else those of lengths."""
+        return takes_cosmology(self.network)
 
     @property
     def is_truncated(self) -> bool:

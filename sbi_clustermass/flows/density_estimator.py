@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from sbi_clustermass.embeddings.conditions import CONDITIONED
+from sbi_clustermass.embeddings.conditions import CONDITIONED, COSMOLOGICAL
 
 if TYPE_CHECKING:  # for type checkers it is sbi's class, whose interface it has
     from sbi.neural_nets.estimators.base import ConditionalDensityEstimator as DensityEstimator
@@ -49,4 +49,9 @@ else:
 
 def takes_conditions(network: DensityEstimator) -> bool:
     """Whether an observation for this network has conditions behind its three columns."""
-    return len(network.condition_shape) == 2 and network.condition_shape[1] == CONDITIONED
+    return len(network.condition_shape) == 2 and network.condition_shape[1] in (CONDITIONED, COSMOLOGICAL)
+
+
+def takes_cosmology(network: DensityEstimator) -> bool:
+    """Whether Om0 and sigma8 are among the conditions."""
+    return len(network.condition_shape) == 2 and network.condition_shape[1] == COSMOLOGICAL

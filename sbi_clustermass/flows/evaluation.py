@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from clustermocks import Catalogue
-from sbi_clustermass.flows.density_estimator import takes_conditions
+from sbi_clustermass.flows.density_estimator import takes_conditions, takes_cosmology
 from sbi_clustermass.flows.embed_once import EmbedOnce
 from sbi_clustermass.flows.ensemble import Ensemble, mean_density
 from sbi_clustermass.flows.univariate import MixtureEstimator
@@ -73,8 +73,8 @@ def observations(
     network: EmbedOnce | Ensemble, catalogue: Catalogue, width: int | None = None
 ) -> Float[Tensor, "cluster galaxy column"]:
     """Padded galaxies with what the network takes: conditions or none, on its device."""
-    x = torch.from_numpy(catalogue.padded(width, conditions=takes_conditions(network)))
-    return x.to(next(network.parameters()).device)
+    told = {"conditions": takes_conditions(network), "cosmology": takes_cosmology(network)}
+    return torch.from_numpy(catalogue.padded(width, **told)).to(next(network.parameters()).device)
 
 
 def batches_of(

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from sbi_clustermass.embeddings.conditions import CONDITIONED, PLAIN
+from sbi_clustermass.embeddings.conditions import CONDITIONED, COSMOLOGICAL, PLAIN
 from sbi_clustermass.flows.base import SbiFlow, assemble
 from sbi_clustermass.flows.density_estimator import DensityEstimator
 from sbi_clustermass.flows.embed_once import EmbedOnce
@@ -50,7 +50,7 @@ class Tabulated(SbiFlow):
     def __call__(self, theta: Float[Tensor, "batch theta"], x: Float[Tensor, "batch *event"]) -> EmbedOnce:
         """Build an untrained flow, sized and standardised from one batch of pairs."""
         span = getattr(self.embedding, "range", None)
-        if span is None or theta.shape[1] > 1 or x.shape[-1] not in (PLAIN, CONDITIONED):
+        if span is None or theta.shape[1] > 1 or x.shape[-1] not in (PLAIN, CONDITIONED, COSMOLOGICAL):
             return super().__call__(theta, x)
 
         def inner(_: Tensor, features: Tensor) -> TabulatedEstimator:

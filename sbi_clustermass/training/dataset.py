@@ -232,14 +232,15 @@ class GalaxyWriter:
 
 
 def as_tensors(
-    catalogue: Catalogue, *, conditions: bool = False
+    catalogue: Catalogue, *, conditions: bool = False, cosmology: bool = False
 ) -> tuple[Float[Tensor, "cluster 1"], Float[Tensor, "cluster galaxy column"]]:
     """Masses and galaxies of a catalogue as sbi expects them: float32, padded to the richest cluster.
 
-    With `conditions`, what is known of each cluster follows in further columns (`Catalogue.padded`).
+    With `conditions`, what is known of each cluster follows in further columns, and with `cosmology` also that of its
+    universe (`Catalogue.padded`).
     """
     theta = torch.from_numpy(catalogue.log10_mass.astype(np.float32))[:, None]
-    return theta, torch.from_numpy(catalogue.padded(conditions=conditions))
+    return theta, torch.from_numpy(catalogue.padded(conditions=conditions, cosmology=cosmology))
 
 
 def _reserve(file: Path, size: int) -> None:

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from clustermocks import Catalogue, Observation
 from clustermocks.catalogue.parameters import MASS, PARAMETERS
+from clustermocks.catalogue.schema import CONDITIONS
 from clustermocks.io.atomic import scratch_folder
 from clustermocks.mocks.chunk import DRAW
 from sbi_clustermass.training.augmentation import Augmentation
@@ -66,7 +67,7 @@ class TrainingSet:
     ) -> Self:
         """Read a catalogue, or its parts one after another, inside a support [dex]: by default the attempted range.
 
-        Conditions are read by default where they were drawn from a prior.
+        Conditions are read by default where they were drawn from a prior, Om0 and sigma8 where these were.
 
         Raises:
             ValueError: There are fewer than 100 clusters inside the support, or a parameter is not known of them.
@@ -75,8 +76,9 @@ class TrainingSet:
         writer, heads = GalaxyWriter(storage), []
         for part in [catalogue] if isinstance(catalogue, Catalogue) else catalogue:
             flat = np.stack([part.galaxy_column(name) for name in ("R_proj", "v_los")], 1)
-            has = bool(part.provenance.surveys) if conditions is None else conditions
-            writer.append(flat, part.n_galaxies, part.conditions() if has else None)
+            of_cosmology = bool(part.provenance.priors.get("cosmologies"))
+            has = of_cosmology or bool(part.provenance.surveys) if conditions is None else conditions
+            writer.append(flat, part.n_galaxies, part.conditions(cosmology=of_cosmology) if has else None)
             part.parameters(parameters[1:])
             draws = [DRAW] if len(parameters) > 1 and DRAW in part.columns else []
             heads.append(replace(part, clusters=part.clusters.select(columns + draws)))
@@ -93,7 +95,7 @@ class TrainingSet:
         return cls(used, support, dataset, used.host_id, storage)
 
     def given_mass(self, names: Sequence[str], ends: Float[np.ndarray, "parameter 2"]) -> Self:
-        """Return the training set of other parameters, with the mass as the last condition.
+        """Return the training set of other parameters, with the mass as the last condition, and without the cosmology.
 
         Clusters that share a draw from priors share an anisotropy, and a redshift by which a network could know it
         again: they stay on one side of the validation split.
@@ -117,7 +119,8 @@ class TrainingSet:
                 raise ValueError(f"{name} is {values[0]:g} in all training clusters: there is nothing to be learned.")
             _warn_of_few(name, values)
         dataset = self.dataset
-        conditions = torch.cat([dataset.conditions, dataset.theta.to(dataset.conditions.device)], 1)
+        observed = dataset.conditions[:, : len(CONDITIONS)]
+        conditions = torch.cat([observed, dataset.theta.to(observed.device)], 1)
         theta = torch.from_numpy(theta.astype(np.float32)).to(dataset.theta.device)
         groups = self.clusters.column(DRAW) if DRAW in self.clusters.columns else self.groups
         return replace(self, dataset=replace(dataset, theta=theta, conditions=conditions), groups=groups)

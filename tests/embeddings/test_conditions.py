@@ -9,7 +9,7 @@ import torch
 from clustermocks import MDPL2, Observation
 from clustermocks.haloes.cosmology import radius_200c, virial_velocity
 from sbi_clustermass.embeddings import EMBEDDINGS, TrialMasses
-from sbi_clustermass.embeddings.conditions import CONDITIONED, Conditions, reading
+from sbi_clustermass.embeddings.conditions import CONDITIONED, COSMOLOGICAL, Conditions, reading
 
 NAMES = pytest.mark.parametrize("name", EMBEDDINGS)
 
@@ -100,6 +100,22 @@ def test_a_catalogue_of_one_redshift_has_it_for_a_condition(cleaned_survey):
     np.testing.assert_allclose(first[:, 0], plain.observation.redshift, rtol=1e-6)
     np.testing.assert_allclose(first[:, 1], plain.column("velocity_error"), rtol=1e-6)
     assert (first[:, 2] == 0).all()
+
+
+def in_cosmology(Om0, sigma8):
+    x = observed(0.2)
+    known = torch.tensor([Om0, sigma8]).expand(*x.shape[:2], 2) * x[..., 2:3]
+    return torch.cat([x, known], -1)
+
+
+@NAMES
+def test_the_cosmology_reaches_the_features_and_padding_carries_none(name):
+    torch.manual_seed(0)
+    embedding = reading(EMBEDDINGS[name](), COSMOLOGICAL).eval()
+    here = in_cosmology(0.3, 0.8)
+    for changed in (in_cosmology(0.25, 0.8), in_cosmology(0.3, 0.9)):
+        assert not torch.allclose(embedding(here), embedding(changed), rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(embedding(here), embedding(here[:, :30]), rtol=1e-4, atol=1e-3)  # sums in another order
 
 
 def told(mass, *, conditions, redshift=0.3, error=60.0):

@@ -8,7 +8,7 @@ import pytest
 import torch
 from sbi.inference import NPE
 
-from clustermocks import FlatMasses, HaloModel, Observation, SurveyPrior
+from clustermocks import MDPL2, CosmologyPrior, FlatMasses, HaloModel, Observation, SurveyPrior
 from clustermocks.catalogue.ragged import with_column
 from sbi_clustermass import (
     MassEstimator,
@@ -109,3 +109,53 @@ def test_stock_npe_takes_conditions_as_further_columns(surveys):
     samples = inference.build_posterior(network).sample((10,), x=x[:1], show_progress_bars=False)
     assert samples.shape == (10, 1)
     assert torch.isfinite(samples).all()
+
+
+@pytest.fixture(scope="module")
+def universes():
+    """Mocks of many cosmologies."""
+    masses = FlatMasses(13.5, 15.5).draw(1000, seed=1)
+    return HaloModel.ho2019().simulate(masses, seed=1, cosmologies=CosmologyPrior(number=8))
+
+
+@pytest.fixture(scope="module", params=FLOWS)
+def in_any(request, universes):
+    """An estimator trained on them for some updates."""
+    return train(universes, flow=FLOWS[request.param], training=Training(max_updates=100), device="cpu", seed=1)
+
+
+def test_mocks_of_many_cosmologies_make_an_estimator_that_is_told_the_cosmology(in_any, universes, tmp_path):
+    assert in_any.takes_cosmology
+    in_any.save(tmp_path)
+    again, some = MassEstimator.load(tmp_path, device="cpu"), universes.select(np.arange(40))
+    found = in_any.posterior(some).log_prob
+    np.testing.assert_array_equal(again.posterior(some).log_prob, found)
+    assert not np.allclose(in_any.posterior(some.in_cosmology(replace(MDPL2, Om0=0.4))).log_prob, found, atol=1e-4)
+    observed_ones = replace(some, clusters=some.clusters.drop_columns(["Om0", "sigma8"]))
+    np.testing.assert_array_equal(
+        in_any.posterior(observed_ones).log_prob, in_any.posterior(some.in_cosmology(MDPL2)).log_prob
+    )  # without a statement it is the one by which lengths were measured
+    with pytest.raises(ValueError, match="observed with aperture"):  # one field was simulated
+        in_any.posterior(replace(some, observation=replace(some.observation, aperture=1.0)))
+
+
+def test_other_parameters_and_members_do_without_the_cosmology(universes):
+    estimator = train(
+        universes,
+        flow=FLOWS["tabulated"],
+        parameters=("log10_mass", "log10_c200c"),
+        training=Training(max_updates=20),
+        training_given_mass=Training(max_updates=20),
+        device="cpu",
+        seed=1,
+    )
+    assert estimator.takes_cosmology
+    assert np.isfinite(estimator.joint(universes.select(np.arange(5)), n=3, seed=1).samples).all()
+
+
+def test_a_network_of_mocks_of_many_cosmologies_need_not_be_told_theirs(universes):
+    plain = train(
+        universes, flow=FLOWS["tabulated"], training=Training(max_updates=20), conditions=False, device="cpu", seed=1
+    )
+    assert not plain.takes_cosmology
+    assert not plain.takes_conditions

@@ -150,7 +150,8 @@ def log_prob_of_truth(estimator: MassEstimator, clusters: Catalogue) -> Float[np
     device, rows, parts = next(network.parameters()).device, np.arange(len(clusters)), []
     for i in range(0, len(rows), _CHUNK):
         some = clusters.select(rows[i : i + _CHUNK])
-        theta, x = (each.to(device) for each in as_tensors(some, conditions=estimator.takes_conditions))
+        pairs = as_tensors(some, conditions=estimator.takes_conditions, cosmology=estimator.takes_cosmology)
+        theta, x = (each.to(device) for each in pairs)
         losses = [each.truncated_loss(theta, x, low=low, high=high).double() for each in members]
         parts.append(-torch.stack(losses))
     return (torch.cat(parts, 1).logsumexp(0) - log(len(members))).cpu().numpy()

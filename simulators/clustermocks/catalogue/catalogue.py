@@ -22,7 +22,7 @@ from clustermocks.catalogue.parameters import read_parameters
 from clustermocks.catalogue.part_folder import PartFolder
 from clustermocks.catalogue.provenance import Change, Provenance
 from clustermocks.catalogue.ragged import Ragged, from_stream, to_stream, with_column
-from clustermocks.catalogue.schema import GALAXY_TYPES, attempted, check_columns
+from clustermocks.catalogue.schema import COSMOLOGY, GALAXY_TYPES, attempted, check_columns
 from clustermocks.haloes.cosmology import Cosmology
 from clustermocks.observation import Observation
 
@@ -140,13 +140,16 @@ class Catalogue:
         own = np.asarray(self.column(name), float)
         return np.where(np.isfinite(own), own, common)
 
-    def conditions(self) -> Float32[np.ndarray, "cluster 3"]:
+    def conditions(self, *, cosmology: bool = False) -> Float32[np.ndarray, "cluster condition"]:
         """What an observer knows of each cluster besides its galaxies, `CONDITIONS`, as numbers for a network.
 
         Redshift [1], velocity error [km/s], and 1 where interlopers were removed. An error or a removal that is not
         stated is 0: a `SurveyPrior` has surveys that do not state theirs, so that a network takes 0 for "none, or
         unknown"; but a removal from all of its surveys is known. Where field and velocity window end is no condition,
         as the galaxies themselves show it.
+
+        Args:
+            cosmology: Whether `COSMOLOGY` follows, Om0 and sigma8 [1]: in columns, or else those that lengths assume.
         """
         stated = np.asarray(self.column("stated")) if "stated" in self.columns else np.ones(len(self), bool)
         error = np.asarray(self.column("velocity_error"), float) if "velocity_error" in self.columns else np.zeros(1)
@@ -155,7 +158,18 @@ class Catalogue:
             cleaned |= np.asarray(self.column("cleaning") != "none")
         everywhere = self.provenance.surveys.get("cleaned") == 1
         known = np.where(stated, np.nan_to_num(error), 0.0), (stated | everywhere) & cleaned
-        return np.stack([self.observation_column("redshift"), *known], 1).astype(np.float32)
+        true = [self._cosmology_column(name) for name in COSMOLOGY if cosmology]
+        return np.stack([self.observation_column("redshift"), *known, *true], 1).astype(np.float32)
+
+    def _cosmology_column(self, name: str) -> Float[np.ndarray, "cluster"]:
+        return self.column(name) if name in self.columns else np.full(len(self), getattr(self.cosmology, name))
+
+    def in_cosmology(self, cosmology: Cosmology) -> Self:
+        """The same observed clusters, as of a universe of this Om0 and sigma8; lengths assume what they assumed."""
+        clusters = self.clusters.drop_columns([name for name in COSMOLOGY if name in self.columns])
+        for name in COSMOLOGY:
+            clusters = clusters.append_column(name, pa.array(np.full(len(self), getattr(cosmology, name))))
+        return replace(self, clusters=clusters)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -220,13 +234,14 @@ class Catalogue:
         return slice(int(self._galaxies.offsets[index]), int(self._galaxies.offsets[index + 1]))
 
     def padded(
-        self, width: int | None = None, *, conditions: bool = False
+        self, width: int | None = None, *, conditions: bool = False, cosmology: bool = False
     ) -> Float32[np.ndarray, "cluster galaxy column"]:
         """Pack all clusters into one array: R_proj, v_los and 1 for a galaxy, zeros for padding.
 
         Args:
             width: Number of galaxies to pad to; the richest cluster's by default.
             conditions: Whether the `conditions` of each cluster follow in three further columns.
+            cosmology: Whether they follow in five, Om0 and sigma8 the last.
 
         Raises:
             ValueError: A cluster has more than `width` galaxies; nothing is truncated.
@@ -235,7 +250,9 @@ class Catalogue:
         width = richest if width is None else width
         if richest > width:
             raise ValueError(f"a cluster has {richest} galaxies, more than width={width}; pad to at least {richest}.")
-        known = self.conditions() if conditions else np.zeros((len(self), 0), np.float32)
+        known = (
+            self.conditions(cosmology=cosmology) if conditions or cosmology else np.zeros((len(self), 0), np.float32)
+        )
         out = np.zeros((len(self), width, 3 + known.shape[1]), np.float32)
         real = np.arange(width) < self.n_galaxies[:, None]
         for channel, name in enumerate(("R_proj", "v_los")):
