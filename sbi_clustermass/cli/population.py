@@ -36,8 +36,11 @@ def population(
     console = Console()
     options = replace(options, form="cosmology") if cosmology else options
     idata = run_population(options, masses, out, console_stage(console))
+    lines = parameter_table(idata).pformat(max_lines=-1, max_width=-1)
     if "consistency_check" in idata.attrs:
-        console.print(f"A consistency check only: {idata.attrs['consistency_check']}.", soft_wrap=True)
-    console.print("\n".join(parameter_table(idata).pformat(max_lines=-1, max_width=-1)), markup=False, soft_wrap=True)
-    console.print(idata.attrs["predictive_checks"], markup=False, soft_wrap=True)
-    console.print(f"Wrote {out}/: {FIT}, {TABLE}, {SHRUNK}, {PRIORS}, {CHAINS}/ and pictures.", soft_wrap=True)
+        lines.insert(0, f"A consistency check only: {idata.attrs['consistency_check']}.")
+    written = (FIT, TABLE, PRIORS, f"{CHAINS}/", *(() if options.blind else (SHRUNK,)))
+    lines += [idata.attrs["predictive_checks"]] if idata.attrs["predictive_checks"] else []
+    lines += ["Blinded: these are not the true values."] if options.blind else []
+    lines += [f"Wrote {out}/: {', '.join(written)}, predictive checks and pictures."]
+    console.print("\n".join(lines), markup=False, soft_wrap=True)

@@ -1,3 +1,4 @@
+from .blinding import blinded as blinded, unblinded as unblinded
 from .clusters import ObservedClusters as ObservedClusters
 from .hierarchical_fit import fit as fit
 from .joint_calibration import JointCalibration as JointCalibration

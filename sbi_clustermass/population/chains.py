@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from clustermocks.io.atomic import replacing
+from sbi_clustermass.population.blinding import is_blinded, refuse_blinded
 from sbi_clustermass.population.components import scalar_chains
 from sbi_clustermass.population.priors import Description, bounds
 
@@ -31,11 +32,13 @@ def write_getdist(idata: "InferenceData", root: Path) -> None:
     """Write chains for `getdist.loadMCSamples(root)`: ROOT_1.txt and so on, ROOT.paramnames and ROOT.ranges.
 
     Columns are the weight, which is 1, minus the natural log of the posterior density up to a constant, and the
-    parameters, those with a prior before the derived ones. There is no burn-in to remove.
+    parameters, those with a prior before the derived ones. There is no burn-in to remove. Chains of a blinded fit have
+    no ranges, as they may have been moved out of them.
     """
     chains, priors = _ordered(idata)
     names = [f"{name}{'' if name in priors else '*'} {_label(name)}" for name in chains]
-    lines = [f"{name} {_end(low)} {_end(high)}" for name in priors for low, high in [bounds(priors[name])]]
+    ends = {} if is_blinded(idata) else {name: bounds(prior) for name, prior in priors.items()}
+    lines = [f"{name} {_end(low)} {_end(high)}" for name, (low, high) in ends.items()]
     _write(root.with_name(f"{root.name}.paramnames"), "\n".join(names))
     _write(root.with_name(f"{root.name}.ranges"), "\n".join(lines))
     _write(root.with_name(f"{root.name}.properties.ini"), "burn_removed = T")
@@ -49,7 +52,11 @@ def write_cobaya(idata: "InferenceData", root: Path) -> None:
 
     The first line names the columns: weight, minuslogpost, parameters, minuslogprior, and chi2, which is -2 ln of the
     likelihood. `getdist.loadMCSamples(root)` and `cobaya.load_samples` read them.
+
+    Raises:
+        ValueError: The fit is blinded: prior densities would give it away.
     """
+    refuse_blinded(idata, "write_cobaya")
     chains, priors = _ordered(idata)
     stats = idata["sample_stats"]
     prior, chi2 = -stats["log_prior"].values, 2 * (stats["log_prior"] - stats["lp"]).values

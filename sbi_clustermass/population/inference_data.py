@@ -55,7 +55,7 @@ def inference_data(problem: Problem, clusters: ObservedClusters, draws: Draws, s
         sample_stats={**draws.stats, **_log_densities(problem, parameters, log_likelihood)},
         observed_data={**counts, **observables},
         constant_data={**constant, "volume": [shell.volume for shell in problem.survey.shells]},
-        prior={name: value[None] for name, value in _named(prior).items()},
+        prior={name: value[None] for name, value in _named({**prior, **population.derived(prior)}).items()},
         prior_predictive=prior_predictive(problem, spaced_draws(prior, (PREDICTIVE,), PREDICTIVE)),
         posterior_predictive=posterior_predictive(
             problem, spaced_draws(parameters, tuple(draws.positions.shape[:2]), PREDICTIVE)

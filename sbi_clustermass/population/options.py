@@ -43,12 +43,14 @@ class PopulationOptions:
         same_galaxies: Observable from the galaxies that gave the masses, only with --consistency-check; may be
             repeated.
         consistency_check: Whether to fit these nevertheless: the scatter then means nothing.
+        blind: Secret phrase: all results are moved by offsets that follow from it, and what would show the truth is not
+            written. To see the truth, fit again without it.
         truth: Mass function put into mocks of MDPL2's cosmology, to draw: tinker08.
         sampler: nuts, svi or laplace.
         seed: Seed: the same seed gives the same result.
 
     Raises:
-        ValueError: A number is out of range.
+        ValueError: A number is out of range, or `blind` is empty or given with `truth`.
     """
 
     model: str = MODELS[0]
@@ -66,9 +68,12 @@ class PopulationOptions:
     correlated: bool = False
     same_galaxies: tuple[str, ...] = ()
     consistency_check: bool = False
+    blind: str | None = None
     truth: str | None = None
     sampler: str = "nuts"
     seed: int = 1
 
     def __post_init__(self) -> None:
+        if self.blind is not None and (not self.blind.strip() or self.truth is not None):
+            raise ValueError("population: --blind needs a phrase, and no --truth, which would show what it hides.")
         check_ranges(self, min_galaxies=(1, inf), seed=(0, inf))

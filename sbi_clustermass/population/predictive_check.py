@@ -137,8 +137,8 @@ def predictive_check(
         draws: Number of draws of the posterior to predict from.
 
     Raises:
-        ValueError: There is no such observable, the edges do not rise, the fit is of another population, or the scatter
-            of the observable is correlated with that of another one on which the survey cuts.
+        ValueError: There is no such observable, the edges do not rise, the fit is of another population or blinded, or
+            the scatter of the observable is correlated with that of another one on which the survey cuts.
     """
     clusters = as_clusters(clusters)
     _refuse_unknown(of, population)

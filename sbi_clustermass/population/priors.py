@@ -37,6 +37,15 @@ def bounds(prior: Description) -> tuple[float | None, float | None]:
     return (None if prior["dist"] == "norm" else 0.0), None
 
 
+def width(prior: Description) -> float:
+    """Standard deviation of a described prior."""
+    if "min" in prior:
+        return (prior["max"] - prior["min"]) / 12**0.5
+    from scipy import stats
+
+    return float(getattr(stats, prior["dist"])(**{name: prior[name] for name in prior if name != "dist"}).std())
+
+
 def write_priors(path: Path, population: Population, priors: Mapping[str, Description]) -> None:
     """Write the priors of a model, for `read_priors`.
 

@@ -17,6 +17,7 @@ from clustermocks.io.lock import claimed
 from clustermocks.io.progress import Stage, silent
 from clustermocks.io.registry import lookup
 from clustermocks.selection import fit_selection
+from sbi_clustermass.population.blinding import blinded
 from sbi_clustermass.population.chains import write_cobaya, write_getdist
 from sbi_clustermass.population.clusters import ObservedClusters
 from sbi_clustermass.population.hierarchical_fit import fit
@@ -56,7 +57,8 @@ def run_population(options: PopulationOptions, masses: Path, out: Path, stage: S
     Args:
         options: What to fit, by names and numbers.
         masses: File that `MassPosteriors.to_parquet` wrote.
-        out: Folder for the results: `FIT`, `TABLE`, `SHRUNK`, `PRIORS`, `CHAINS` of GetDist and Cobaya, and pictures.
+        out: Folder for the results: `FIT`, `TABLE`, `SHRUNK`, `PRIORS`, `CHAINS` of GetDist and Cobaya, and pictures;
+            of a blinded fit without masses, pictures of them, and Cobaya's chains.
         stage: Shows progress.
 
     Returns:
@@ -64,37 +66,64 @@ def run_population(options: PopulationOptions, masses: Path, out: Path, stage: S
         `attrs["predictive_checks"]` sums up the counts in bins, one line each.
 
     Raises:
-        ValueError: The options contradict each other or the files.
+        ValueError: The options contradict each other or the files, or the folder has results that are not blinded and
+            the new ones are.
         BlockingIOError: Another process writes into the folder.
         OSError: The folder cannot be written.
     """
     clusters = _clusters(options, masses)
     population, survey = _population(options, clusters), _survey(options)
-    counts = not options.shape_only and population.masses.counts
-    sampler = lookup("sampler", options.sampler, SAMPLERS)(seed=options.seed)
+    if options.blind is not None and (out / SHRUNK).exists():
+        raise ValueError(f"{out}: holds results that are not blinded.\n  try:    another folder, --out FOLDER")
     with claimed(out):
-        with stage(f"fitting {len(clusters)} clusters", sampler.total) as advance:
-            idata = fit(
-                population,
-                clusters,
-                survey,
-                counts=counts,
-                sampler=sampler,
-                same_galaxies_allowed=options.consistency_check,
-                progress=advance,
-            )
-        checks = [
-            predictive_check(idata, population, clusters, survey, of=of) for of in (*population.named_relations, MASS)
-        ]
+        idata = _fitted(options, population, clusters, survey, stage)
+        binned = [*population.named_relations, *([MASS] if options.blind is None else [])]
+        checks = [predictive_check(idata, population, clusters, survey, of=of) for of in binned]
         idata.attrs["predictive_checks"] = "\n".join(map(str, checks))
+        if options.blind is None:
+            _write_unblinded(idata, population, clusters, survey, out, options.truth)
+        else:
+            idata = blinded(idata, options.blind)
         _write_fit(idata, population, checks, out)
-        shrink(idata, population, clusters, survey).to_parquet(out / SHRUNK)
         save(corner(idata, scalar_names(idata), truth=_true_parameters(options, population)), out / "corner.png")
-        if counts:
-            save(_mass_function(idata, clusters.posteriors.mean, options.truth), out / "mass_function.png")
-        for relation in population.relations:
-            save(relation_picture(idata, relation, clusters), out / f"relation_{relation.observable}.png")
     return idata
+
+
+def _fitted(
+    options: PopulationOptions,
+    population: Population,
+    clusters: ObservedClusters,
+    survey: Survey | None,
+    stage: Stage,
+) -> "InferenceData":
+    sampler = lookup("sampler", options.sampler, SAMPLERS)(seed=options.seed)
+    with stage(f"fitting {len(clusters)} clusters", sampler.total) as advance:
+        return fit(
+            population,
+            clusters,
+            survey,
+            counts=not options.shape_only and population.masses.counts,
+            sampler=sampler,
+            same_galaxies_allowed=options.consistency_check,
+            progress=advance,
+        )
+
+
+def _write_unblinded(
+    idata: "InferenceData",
+    population: Population,
+    clusters: ObservedClusters,
+    survey: Survey | None,
+    out: Path,
+    truth: str | None,
+) -> None:
+    """Write what shows the true parameters."""
+    shrink(idata, population, clusters, survey).to_parquet(out / SHRUNK)
+    write_cobaya(idata, out / CHAINS / "cobaya")
+    if "n_selected" in idata.get("observed_data", {}):
+        save(_mass_function(idata, clusters.posteriors.mean, truth), out / "mass_function.png")
+    for relation in population.relations:
+        save(relation_picture(idata, relation, clusters), out / f"relation_{relation.observable}.png")
 
 
 def _write_fit(idata: "InferenceData", population: Population, checks: Sequence[PredictiveCheck], out: Path) -> None:
@@ -107,7 +136,6 @@ def _write_fit(idata: "InferenceData", population: Population, checks: Sequence[
         save(check.plot(), out / f"check_{check.of}.png")
     write_priors(out / PRIORS, population, json.loads(idata.attrs["priors"]))
     write_getdist(idata, out / CHAINS / "getdist")
-    write_cobaya(idata, out / CHAINS / "cobaya")
 
 
 # ---- the model ------------------------------------------------------------------------------------------------------

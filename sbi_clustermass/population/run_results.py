@@ -9,6 +9,7 @@ from astropy.table import Column, Table
 from jaxtyping import Float
 from matplotlib.figure import Figure
 
+from sbi_clustermass.population.blinding import refuse_blinded
 from sbi_clustermass.population.clusters import ObservedClusters
 from sbi_clustermass.population.components import scalar_chains
 from sbi_clustermass.population.observables import Observable
@@ -53,6 +54,7 @@ def weak_relations(clusters: ObservedClusters) -> tuple[ScalingRelation, ...]:
 
 
 def relation_picture(idata: "InferenceData", relation: ScalingRelation, clusters: ObservedClusters) -> Figure:
+    refuse_blinded(idata, "relation_picture")
     posterior, observed = idata["posterior"], clusters.observables[relation.observable]
     if not isinstance(observed, Observable):
         raise TypeError(f"{relation.observable} has no errors to draw.")

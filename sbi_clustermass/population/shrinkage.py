@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from sbi_clustermass.population.blinding import refuse_blinded
 from sbi_clustermass.population.clusters import ObservedClusters, as_clusters
 from sbi_clustermass.population.masses import Masses, masses_from_config
 from sbi_clustermass.population.model import CORRELATION, Population, Problem
@@ -47,7 +48,7 @@ def shrink(
         posteriors again.
 
     Raises:
-        ValueError: The fit is of another population.
+        ValueError: The fit is of another population, or blinded.
     """
     clusters = as_clusters(clusters)
     problem = Problem.from_clusters(population, clusters, survey, counts=False)
@@ -87,8 +88,9 @@ def mass_function_band(
         dn/dlog10M [h^3 Mpc^-3 dex^-1], one row for each percentile.
 
     Raises:
-        ValueError: `idata` does not come from a fit.
+        ValueError: `idata` does not come from a fit, or is blinded.
     """
+    refuse_blinded(idata, "mass_function_band")
     masses, shells = _record(idata)
     z = torch.tensor([shells[0] if redshift is None else redshift], dtype=torch.float64)
     posterior = idata["posterior"]
@@ -108,8 +110,9 @@ def posterior_draws(idata: "InferenceData", population: Population, draws: int) 
     """Parameters of about `draws` evenly spaced draws from the posterior of a fit.
 
     Raises:
-        ValueError: The fit is of another population.
+        ValueError: The fit is of another population, or blinded.
     """
+    refuse_blinded(idata, "population")
     posterior = idata["posterior"]
     names = [name for name in population.priors if name != CORRELATION]
     missing = [name for name in names if name not in posterior]

@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import arviz
 import getdist
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from clustermocks import Catalogue, FlatMasses, HaloMassFunction, HaloModel
 from clustermocks.selection import fit_selection
 from sbi_clustermass import MassPosteriors
 from sbi_clustermass.cli.main import main
-from sbi_clustermass.population import SAMPLERS, Laplace
+from sbi_clustermass.population import SAMPLERS, Laplace, unblinded
 
 GRID = np.linspace(12.5, 15.8, 111)
 ERROR, N, CUT = 0.12, 8000, 20
@@ -120,6 +121,30 @@ def test_chains_are_written_for_getdist_and_cobaya(capsys, folder, tmp_path):
         assert chain.mean("slope") == pytest.approx(table[table["parameter"] == "slope"][0]["mean"], abs=1e-8)
 
 
+def test_a_blinded_run_writes_nothing_that_shows_the_truth(capsys, folder, tmp_path):
+    extra = ("--cosmology", "--blind", "our phrase", "--out", tmp_path)
+    status, out, err = run(capsys, *options(folder), *extra)
+    assert status == 0, err
+    assert "Blinded" in out
+    written = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
+    chains = {f"chains/getdist{end}" for end in ("_1.txt", ".paramnames", ".ranges", ".properties.ini")}
+    assert written == {"fit.nc", "parameters.ecsv", "priors.json", "corner.png", *chains}
+    table = Table.read(tmp_path / "parameters.ecsv")
+    Om0 = table[table["parameter"] == "Om0"][0]
+    assert f"{Om0['mean']:.4g}" in out
+    assert Om0["mean"] > 0.307115 + 3 * Om0["std"]  # of this phrase
+    back = unblinded(arviz.from_netcdf(str(tmp_path / "fit.nc"), engine="h5netcdf"), "our phrase")
+    assert abs(back["posterior"]["Om0"].values.mean() - 0.307115) < 4 * Om0["std"]
+    assert b"our phrase" not in b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+
+
+def test_a_blinded_run_does_not_join_results_that_are_not(capsys, folder, tmp_path):
+    (tmp_path / "masses.parquet").touch()
+    status, _, err = run(capsys, *options(folder), "--blind", "our phrase", "--out", tmp_path)
+    assert status == 2
+    assert "not blinded" in err
+
+
 @pytest.mark.slow
 def test_scaling_relation_is_fitted_with_the_masses(capsys, folder, tmp_path):
     extra = ("--model", "scaling-relation", "--table", folder / "table.ecsv", "--observable", "log_sigma")
@@ -151,6 +176,7 @@ def test_posteriors_of_a_catalogue_are_written_for_a_population(capsys, mocks, m
         (["--sampler", "nutz"], "Did you mean 'nuts'"),
         (["--model", "scaling"], "unknown model"),
         (["--model", "scaling-relation"], "needs --table and --observable"),
+        (["--blind", "p", "--truth", "tinker08"], "no --truth"),
         (["--priors", "none.json"], "no such file"),
         (["--redshifts", "a,b"], "numbers with commas"),
         (["--min-galaxies", 5], "cannot lower the richness cut"),

@@ -152,7 +152,7 @@ def test_result_predicts_the_number_of_clusters(fitted):
     assert number.std() > 0.8 * np.sqrt(400)
     prior = fitted["prior_predictive"]["n_selected"].values
     assert np.log10(prior).std() > 0.5  # the amplitude's prior is a factor of ten wide
-    assert set(fitted["prior"].data_vars) == {"log10_m_star", "alpha", "beta", "log10_density"}
+    assert set(fitted["prior"].data_vars) == {"log10_m_star", "alpha", "beta", "log10_density", "slope"}
 
 
 def test_band_brackets_the_truth_where_the_clusters_are(fitted):
