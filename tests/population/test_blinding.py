@@ -119,7 +119,7 @@ def test_offsets_are_spread_over_the_width_of_the_prior(true):
     for name, (low, high) in widths.items():
         shares = (np.sort(found[name]) - low) / (high - low)
         # Kolmogorov's distance of 30 draws exceeds .36 once in 1000 times
-        assert np.abs(shares - (np.arange(30) + 0.5) / 60).max() < 0.25
+        assert np.abs(shares - (np.arange(30) + 0.5) / 30).max() < 0.36
 
 
 def test_nothing_that_is_kept_depends_on_the_true_parameters(true, blind):
