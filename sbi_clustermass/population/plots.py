@@ -11,6 +11,7 @@ from jaxtyping import Float, Int
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from sbi_clustermass.population.blinding import is_blinded
 from sbi_clustermass.population.components import scalar_chains
 from sbi_clustermass.report.corner import corner_of_draws
 from sbi_clustermass.report.style import BLUE, GREY, MASS, ORANGE
@@ -153,11 +154,14 @@ def corner(idata: "InferenceData", names: Sequence[str], *, truth: dict[str, flo
     """Plot regions with 68 and 95 % of the draws for each pair of parameters, and their histograms on the diagonal.
 
     Args:
-        idata: Result of a population fit.
+        idata: Result of a population fit; a blinded one is marked as such.
         names: Names of the parameters; of one of several components, such as `density_contrast[0]`.
         truth: True values of mocks, by name.
     """
     chains = scalar_chains(idata)
     draws = np.stack([chains[name].ravel() for name in names])
     labels = [name.replace("_", " ") for name in names]
-    return corner_of_draws(draws, labels, [(truth or {}).get(name) for name in names])
+    figure = corner_of_draws(draws, labels, [(truth or {}).get(name) for name in names])
+    if is_blinded(idata):
+        figure.suptitle("blinded")
+    return figure

@@ -9,7 +9,7 @@ from astropy.table import Column, Table
 from jaxtyping import Float
 from matplotlib.figure import Figure
 
-from sbi_clustermass.population.blinding import refuse_blinded
+from sbi_clustermass.population.blinding import is_blinded, refuse_blinded
 from sbi_clustermass.population.clusters import ObservedClusters
 from sbi_clustermass.population.components import scalar_chains
 from sbi_clustermass.population.observables import Observable
@@ -34,7 +34,8 @@ def parameter_table(idata: "InferenceData") -> Table:
         row: dict[str, Any] = {"parameter": name, "mean": draws.mean(), "std": draws.std()}
         rows.append({**row, "p16": low, "p50": middle, "p84": high, "effective_draws": effective, "rhat": rhat})
     numbers = {name: Column([row[name] for row in rows], format=".4g") for name in list(rows[0])[1:]}
-    return Table({"parameter": [row["parameter"] for row in rows], **numbers})
+    meta = {"blinded": True} if is_blinded(idata) else {}
+    return Table({"parameter": [row["parameter"] for row in rows], **numbers}, meta=meta)
 
 
 def scalar_names(idata: "InferenceData") -> list[str]:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -130,6 +131,7 @@ def test_a_blinded_run_writes_nothing_that_shows_the_truth(capsys, folder, tmp_p
     chains = {f"chains/getdist{end}" for end in ("_1.txt", ".paramnames", ".ranges", ".properties.ini")}
     assert written == {"fit.nc", "parameters.ecsv", "priors.json", "corner.png", *chains}
     table = Table.read(tmp_path / "parameters.ecsv")
+    assert table.meta["blinded"]
     Om0 = table[table["parameter"] == "Om0"][0]
     assert f"{Om0['mean']:.4g}" in out
     assert Om0["mean"] > 0.307115 + 3 * Om0["std"]  # of this phrase
@@ -156,6 +158,26 @@ def test_scaling_relation_is_fitted_with_the_masses(capsys, folder, tmp_path):
         assert abs(row["mean"] - truth) < 4 * row["std"]  # fails once in 16 000 for each
     for name in ("relation_log_sigma.png", "check_log_sigma.png"):
         assert (tmp_path / name).stat().st_size > 10_000
+
+
+def test_commands_and_python_of_the_page_run(capsys, folder, tmp_path, monkeypatch):
+    """All of docs/howto/fit-a-population.md, with the volume of these mocks and a quick sampler."""
+    monkeypatch.setitem(SAMPLERS, "nuts", partial(Laplace, num_samples=100))
+    monkeypatch.setattr(getdist, "make_cache_dir", lambda: str(tmp_path))
+    for name in ("masses.parquet", "mocks.parquet", "table.ecsv"):
+        (tmp_path / name).symlink_to(folder / name)
+    monkeypatch.chdir(tmp_path)
+    page = (Path(__file__).parents[2] / "docs" / "howto" / "fit-a-population.md").read_text(encoding="utf-8")
+    fences = re.findall(r"^```(sh|python)\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    for command in (body for kind, body in fences if kind == "sh"):
+        status, _, err = run(capsys, *shlex.split(command.replace("8.18e7", str(VOLUME)))[1:])
+        assert status == 0, err
+    names: dict = {}
+    exec("".join(body for kind, body in fences if kind == "python"), names)
+    assert names["true"]["posterior"]["Om0"].values.mean() == pytest.approx(names["chain"].mean("Om0"), abs=1e-8)
+    written = re.findall(r"^\| (`.*?) \|", page, re.MULTILINE)
+    for name in re.findall(r"`([\w/]+\.\w+|chains/)`", " ".join(written)):
+        assert (tmp_path / "runs" / "population" / name).exists()
 
 
 def test_posteriors_of_a_catalogue_are_written_for_a_population(capsys, mocks, model, tmp_path):

@@ -26,6 +26,7 @@ from sbi_clustermass.population import (
 )
 from sbi_clustermass.population.chains import write_cobaya, write_getdist
 from sbi_clustermass.population.components import scalar_chains
+from sbi_clustermass.population.plots import corner
 from sbi_clustermass.population.run_results import relation_picture
 from sbi_clustermass.posterior import MassPosteriors
 from tests.population.two_modes import TwoModes
@@ -154,6 +155,11 @@ def test_getdist_reads_blinded_chains_which_have_no_ranges(blind, tmp_path):
     chain = getdist.loadMCSamples(str(tmp_path / "chain"), no_cache=True)
     assert chain.mean("Om0") == pytest.approx(scalar_chains(blind)["Om0"].mean(), abs=1e-8)
     assert chain.ranges.getUpper("Om0") is None
+
+
+def test_a_corner_plot_is_marked(true, blind):
+    assert corner(blind, ["Om0", "S8"]).get_suptitle() == "blinded"
+    assert corner(true, ["Om0", "S8"]).get_suptitle() == ""
 
 
 def test_an_empty_phrase_is_refused(true):
