@@ -26,8 +26,8 @@ from clustermocks.haloes.cosmology import MDPL2
 from sbi_clustermass import MassPosteriors
 from sbi_clustermass.population import (
     CosmologyMassFunction,
-    KnownSelection,
     Laplace,
+    MeasuredSelection,
     ObservedClusters,
     Population,
     Survey,
@@ -86,7 +86,7 @@ def area_for(observatory: Observatory, clusters: int) -> float:
 
 def fitted(observatory: Observatory, posteriors: MassPosteriors, area: float) -> Mapping[str, tuple[float, float]]:
     """Fit Om0, sigma8 and S8: means and standard deviations."""
-    population = Population(MASSES, selection=KnownSelection(observatory.selection), mass_range=(LOW, HIGH))
+    population = Population(MASSES, selection=MeasuredSelection(observatory.selection), mass_range=(LOW, HIGH))
     sky = Survey.of_sky(area, SHELL)
     clusters = ObservedClusters(posteriors, redshift=np.full(len(posteriors), 0.117))
     with warnings.catch_warnings():

@@ -77,7 +77,7 @@ def observe(n: int, seed: int = 1) -> Mocks:
 
 def population_of(masses: Masses) -> Population:
     """Population with these masses and the cut on mass estimates."""
-    return Population(masses, selection=KnownSelection(lambda m: ndtr((m - CUT) / ERROR)))
+    return Population(masses, selection=KnownSelection(lambda m: ndtr((m - CUT) / ERROR), of_data=True))
 
 
 def tabulated(mocks: Mocks, masses: Masses, device: str) -> Problem:
@@ -92,7 +92,7 @@ def tabulated(mocks: Mocks, masses: Masses, device: str) -> Problem:
 
 def ours(problem: Problem) -> Gradient:
     """Evaluate our potential and its gradient at the centre of the priors."""
-    start = problem.population.coordinates.centre
+    start = problem.coordinates.centre
 
     def run() -> float:
         position = start.clone().requires_grad_()
@@ -106,7 +106,7 @@ def ours(problem: Problem) -> Gradient:
 def usual(problem: Problem, mocks: Mocks) -> tuple[Gradient, Callable[[], float]]:
     """Evaluate the potential of the peer with its gradient at the same position, and its log likelihood alone."""
     model = _usual_model(problem, mocks)
-    start = problem.population.coordinates.parameters(problem.population.coordinates.centre)
+    start = problem.coordinates.parameters(problem.coordinates.centre)
     unconstrained, potential, transforms, _ = initialize_model(model)
     place = {name: transforms[name](start[name]) if name in transforms else start[name] for name in unconstrained}
 
@@ -199,7 +199,7 @@ def print_comparison(problem: Problem, mocks: Mocks) -> None:
     our_time = seconds(ours(problem))
     run, log_likelihood = usual(problem, mocks)
     peer_time = seconds(run, repeats=3)
-    at_centre = problem.terms(problem.population.coordinates.parameters(problem.population.coordinates.centre))
+    at_centre = problem.terms(problem.coordinates.parameters(problem.coordinates.centre))
     difference = log_likelihood() - float(sum(term.sum() for term in at_centre.values()))
     print(
         f"value and gradient, {masses.name}: {len(mocks.posteriors)} clusters, {GRID.size} masses or {SAMPLES} samples"

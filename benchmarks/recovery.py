@@ -29,9 +29,9 @@ from scipy.stats import kstest
 from sbi_clustermass import MassPosteriors
 from sbi_clustermass.population import (
     CosmologyMassFunction,
-    KnownSelection,
     Laplace,
     MassFunction,
+    MeasuredSelection,
     Observable,
     ObservedClusters,
     Population,
@@ -82,7 +82,7 @@ class Case:
         """Model that is fitted."""
         relations = (RELATION,) if self.name == "relation" else ()
         return Population(
-            self.masses, relations, selection=KnownSelection(observatory.selection), mass_range=(LOW, HIGH)
+            self.masses, relations, selection=MeasuredSelection(observatory.selection), mass_range=(LOW, HIGH)
         )
 
     def volume(self, observatory: Observatory) -> float:

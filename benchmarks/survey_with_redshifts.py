@@ -26,8 +26,8 @@ from sbi_clustermass.diagnostics.test_sets import reweighted
 from sbi_clustermass.estimator.training_run import flow_for, training_for
 from sbi_clustermass.population import (
     CosmologyMassFunction,
-    KnownSelection,
     Laplace,
+    MeasuredSelection,
     ObservedClusters,
     Population,
     Survey,
@@ -56,7 +56,7 @@ def shells() -> list[SurveyPrior]:
 
 def sky(area: float, seed: int) -> tuple[Survey, list[Catalogue]]:
     """Survey of an area [deg^2], and its clusters in each shell, as many as the mass function has haloes."""
-    survey, rng, found = Survey.of_sky(area, SHELLS), np.random.default_rng(seed), []
+    survey, rng, found = Survey.of_sky(area, SHELLS, sample_variance=False), np.random.default_rng(seed), []
     for number, (shell, surveys) in enumerate(zip(survey.shells, shells(), strict=True)):
         haloes = HaloMassFunction(low=FLAT.low, high=FLAT.high, redshift=shell.redshift)
         n = rng.poisson(shell.volume * haloes.number_density())
@@ -81,8 +81,7 @@ def main(n: int, area: float, seed: int) -> None:
     estimator = train(mocks, flow=flow_for(OPTIONS), training=training_for(OPTIONS), device="cpu")
     attempts = [simulated(FLAT.draw(n // 8, seed + 10 + i), seed + 10 + i, part) for i, part in enumerate(shells())]
     survey, clusters = sky(area, seed + 20)
-    functions = dict(zip(survey.redshift, (fit_selection(*part.attempted()) for part in attempts), strict=True))
-    selection = KnownSelection(lambda log10_mass, redshift: functions[redshift](log10_mass), of_redshift=True)
+    selection = MeasuredSelection(tuple(fit_selection(*part.attempted()) for part in attempts))
     print(check(estimator, survey, clusters))
     parts = [estimator.posterior(part) for part in clusters]
     log_prob = np.concatenate([part.log_prob for part in parts])

@@ -138,7 +138,7 @@ SAMPLER = NUTS(num_samples=200, num_warmup=100, num_chains=2)
 POPULATION = Population(
     MassFunction(),
     relations=(ScalingRelation("log_sigma", intercept=(2.9, 0.3), slope=(0.3, 0.3), scatter=0.2, pivot=PIVOT),),
-    selection=KnownSelection(selected),
+    selection=KnownSelection(selected, of_data=True),
 )
 
 
@@ -148,7 +148,7 @@ def hierarchical(mock: Mock, sampler: Sampler = SAMPLER) -> "InferenceData":
     log_likelihood = -0.5 * ((mock.estimate[:, None] - GRID) / width) ** 2 - np.log(width)
     posteriors = MassPosteriors.from_log_prob(GRID, log_likelihood)
     clusters = ObservedClusters(posteriors, observables={"log_sigma": Observable(mock.log_sigma, ERROR)})
-    return fit(POPULATION, clusters, Survey.of_volume(mock.volume), sampler=sampler)
+    return fit(POPULATION, clusters, Survey.of_volume(mock.volume, sample_variance=False), sampler=sampler)
 
 
 def summary(idata: "InferenceData") -> Found:

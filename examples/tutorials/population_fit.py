@@ -31,9 +31,9 @@ from clustermocks import HaloMassFunction, HaloModel, PowerLawMasses
 from clustermocks.selection import fit_selection
 from sbi_clustermass import Tabulated, Training, TrialMasses, train
 from sbi_clustermass.population import (
-    KnownSelection,
     Laplace,
     MassFunction,
+    MeasuredSelection,
     Population,
     Survey,
     fit,
@@ -80,9 +80,10 @@ print(posteriors)
 # default, is exact up to the number of draws.
 
 # %%
-selection = KnownSelection(fit_selection(*mocks.attempted()))
+selection = MeasuredSelection(fit_selection(*mocks.attempted()))
 population = Population(MassFunction(), selection=selection, mass_range=(truth.low, truth.high))
-idata = fit(population, posteriors, Survey.of_volume(volume), sampler=Laplace(seed=1))
+survey = Survey.of_volume(volume, sample_variance=False)  # these clusters are drawn from the mean mass function
+idata = fit(population, posteriors, survey, sampler=Laplace(seed=1))
 
 for name in ("log10_density", "slope"):
     draws = idata["posterior"][name].values

@@ -22,7 +22,15 @@ from sbi_clustermass.diagnostics import Measured, coverage, residuals
 from sbi_clustermass.estimator.mass_estimator import MassEstimator
 from sbi_clustermass.estimator.misspecification.feature_distance import MIN_MOCKS
 from sbi_clustermass.estimator.train import train
-from sbi_clustermass.population import NUTS, KnownSelection, MassFunction, Population, Survey, fit, mass_function_band
+from sbi_clustermass.population import (
+    NUTS,
+    MassFunction,
+    MeasuredSelection,
+    Population,
+    Survey,
+    fit,
+    mass_function_band,
+)
 from sbi_clustermass.population.plots import mass_function
 from sbi_clustermass.posterior import MassPosteriors
 from sbi_clustermass.posterior.plots import clusters, masses
@@ -184,12 +192,12 @@ class _Survey:
         )
         attempts = [part.with_min_galaxies(demo.survey_min_galaxies).attempted() for part in (light, rich)]
         selection = fit_selection(*(np.concatenate(parts) for parts in zip(*attempts, strict=True)))
-        population = Population(selection=KnownSelection(selection), mass_range=(masses.low, masses.high))
+        population = Population(selection=MeasuredSelection(selection), mass_range=(masses.low, masses.high))
         return cls(masses, demo.n_survey / masses.number_density(), estimator.posterior(sky), population)
 
     def fit(self, demo: Demo, stage: Stage) -> "InferenceData":
         sampler = NUTS(num_warmup=demo.draws // 2, num_samples=demo.draws, seed=demo.seed)
-        survey = Survey.of_volume(self.volume)
+        survey = Survey.of_volume(self.volume, sample_variance=False)  # drawn from the mean mass function
         with stage("fitting the mass function", sampler.total) as advance:
             return fit(self.population, self.posteriors, survey, sampler=sampler, progress=advance)
 

@@ -9,12 +9,18 @@ from .masses import (
     MassFunction as MassFunction,
     NormalMasses as NormalMasses,
 )
-from .model import Population as Population, Problem as Problem, population_model as population_model
+from .model import Population as Population, Problem as Problem
 from .observables import Observable as Observable
 from .predictive_check import PredictiveCheck as PredictiveCheck, predictive_check as predictive_check
+from .pyro_model import cluster_factor as cluster_factor, population_model as population_model
 from .relation import ScalingRelation as ScalingRelation
 from .sampling import NUTS as NUTS, SAMPLERS as SAMPLERS, SVI as SVI, Laplace as Laplace
-from .selection import AboveCut as AboveCut, Everything as Everything, KnownSelection as KnownSelection
+from .selection import (
+    AboveCut as AboveCut,
+    Everything as Everything,
+    KnownSelection as KnownSelection,
+    MeasuredSelection as MeasuredSelection,
+)
 from .shrinkage import mass_function_band as mass_function_band, shrink as shrink
 from .significance import Significance as Significance
 from .survey import Shell as Shell, Survey as Survey

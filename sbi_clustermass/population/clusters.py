@@ -1,12 +1,14 @@
 """The clusters that a population is fitted to: mass posteriors, redshifts and further observables."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Self, final
+from typing import Literal, Self, final
 
 import numpy as np
 from jaxtyping import Float
 
+from clustermocks.io.registry import lookup
 from sbi_clustermass.population.observables import Observed
 from sbi_clustermass.posterior import MassPosteriors
 
@@ -21,14 +23,17 @@ class ObservedClusters:
             `ObservedClusters.without_masses` makes flat posteriors.
         redshift: Redshift of each cluster [1]; needed for several shells and for relations that evolve.
         observables: Observables of all clusters, by name.
+        repeated: What to do with several clusters of one name, which are the same halo: "refuse" them, or "weight" each
+            line of sight by the inverse of their number. Taken for different haloes they would halve errors.
 
     Raises:
-        ValueError: Lengths differ, or a redshift is negative or not finite.
+        ValueError: Lengths differ, a redshift is negative or not finite, or names repeat and are to be refused.
     """
 
     posteriors: MassPosteriors
     redshift: Float[np.ndarray, "cluster"] | None = None
     observables: Mapping[str, Observed] = field(default_factory=dict)
+    repeated: Literal["refuse", "weight"] = "refuse"
 
     def __post_init__(self) -> None:
         n = len(self.posteriors)
@@ -37,6 +42,7 @@ class ObservedClusters:
         for name, observed in self.observables.items():
             if len(observed) != n:
                 raise ValueError(f"population: {len(observed)} values of {name!r} for {n} mass posteriors.")
+        self._refuse_repeated()
         if self.redshift is None:
             return
         redshift = np.asarray(self.redshift, float)
@@ -72,6 +78,23 @@ class ObservedClusters:
 
     def __len__(self) -> int:
         return len(self.posteriors)
+
+    @property
+    def weights(self) -> Float[np.ndarray, "cluster"]:
+        """Weight of each cluster in the likelihood: 1 over the number of clusters of its name [1]."""
+        number = Counter(self.posteriors.names)
+        return np.array([1 / number[name] for name in self.posteriors.names])
+
+    def _refuse_repeated(self) -> None:
+        lookup("treatment of repeated clusters", self.repeated, dict.fromkeys(("refuse", "weight")))
+        number = Counter(self.posteriors.names)
+        if self.repeated == "refuse" and len(number) < len(self):
+            name, times = number.most_common(1)[0]
+            raise ValueError(
+                f"population: {len(self)} clusters have {len(number)} names; {name!r} comes {times} times. Several "
+                "lines of sight to one halo are not independent, and would make errors too small.\n"
+                '  try:    one of each, or repeated="weight"'
+            )
 
 
 def as_clusters(clusters: MassPosteriors | ObservedClusters) -> ObservedClusters:

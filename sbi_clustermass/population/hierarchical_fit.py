@@ -16,6 +16,7 @@ from sbi_clustermass.population.validity import (
     refuse_mismatch,
     refuse_outside,
     warn_of_coarse_grid,
+    warn_of_few_attempts,
     warn_of_some_outside,
     warn_unless_converged,
 )
@@ -76,12 +77,14 @@ def fit(
     clusters = as_clusters(clusters)
     refuse_mismatch(population, clusters, survey, counts=counts, same_galaxies_allowed=same_galaxies_allowed)
     problem = Problem.from_clusters(population, clusters, survey, counts=counts, device=resolve_device(device))
-    coordinates = population.coordinates
-    refuse_outside(problem, coordinates.parameters(coordinates.centre), "at the centre of the model's priors")
+    coordinates = problem.coordinates
+    if population.masses.counts:
+        refuse_outside(problem, coordinates.parameters(coordinates.centre), "at the centre of the model's priors")
     draws = sampler.draw(problem.potential, coordinates.centre, progress)
     middle = coordinates.parameters(draws.positions.mean(dim=(0, 1)))
     refuse_outside(problem, middle, "at the fitted posterior mean")
     warn_of_some_outside(problem, len(clusters.posteriors), middle)
+    warn_of_few_attempts(problem, middle)
     warn_of_coarse_grid(problem, clusters, middle)
     idata = inference_data(problem, clusters, draws, sampler)
     warn_unless_converged(idata, draws)

@@ -42,11 +42,11 @@ def inference_data(problem: Problem, clusters: ObservedClusters, draws: Draws, s
         import arviz
 
     population = problem.population
-    parameters = population.coordinates.parameters(draws.positions)
+    parameters = problem.coordinates.parameters(draws.positions)
     log_likelihood, dims = _log_likelihood(problem, parameters, draws)
     observables = {name: one.observed_values for name, one in clusters.observables.items()}
     counts = {"n_selected": observed_counts(problem)} if problem.counts else {}
-    prior, middle = _prior(problem), population.coordinates.parameters(draws.positions.mean(dim=(0, 1)))
+    prior, middle = _prior(problem), problem.coordinates.parameters(draws.positions.mean(dim=(0, 1)))
     masses = {"log10_mass_mean": clusters.posteriors.mean, "log10_mass_std": clusters.posteriors.std}
     constant = {"p_selected": problem.log_selected(middle).exp().mean(0).numpy(), **masses}
     return arviz.from_dict(
@@ -95,7 +95,7 @@ def _log_densities(
     problem: Problem, parameters: Parameters, log_likelihood: Mapping[str, np.ndarray]
 ) -> dict[str, Float[np.ndarray, "chain draw"]]:
     """Natural logs of the prior density of all parameters and, as `lp`, of the posterior density up to a constant."""
-    priors = problem.population.priors
+    priors = problem.priors
     logs = {name: prior.log_prob(parameters[name]).numpy() for name, prior in priors.items()}
     log_prior, log_likelihoods = (
         np.sum([each.reshape(*each.shape[:2], -1).sum(-1) for each in terms.values()], axis=0)
@@ -107,7 +107,7 @@ def _log_densities(
 def _prior(problem: Problem) -> dict[str, Tensor]:
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(0)
-        return {name: dist.sample(torch.Size([PREDICTIVE])) for name, dist in problem.population.priors.items()}
+        return {name: dist.sample(torch.Size([PREDICTIVE])) for name, dist in problem.priors.items()}
 
 
 def _named(parameters: Parameters) -> dict[str, np.ndarray]:

@@ -28,9 +28,9 @@ _FLOOR = -600.0  # natural log of the least rate over its peak: less would under
 
 
 class Block(NamedTuple):
-    """Some of the sorted clusters, all in one shell."""
+    """Some of the sorted clusters, all in one shell, or in several among which errors of redshifts spread them."""
 
-    shell: int
+    shells: slice
     rows: slice
 
 
@@ -49,7 +49,8 @@ class PopulationLikelihood:
         log_peak: Natural log of the largest likelihood of each cluster.
         weights: Weights of the trapezoid rule over all masses [dex].
         order: Row of each sorted cluster in the posteriors.
-        blocks: Blocks of the sorted clusters, each in one shell.
+        blocks: Blocks of the sorted clusters.
+        log_kernel: Natural log of p(observed redshift | shell) of each sorted cluster; None where its shell is known.
     """
 
     log10_mass: Float[Tensor, "mass"]
@@ -59,6 +60,7 @@ class PopulationLikelihood:
     weights: Float[Tensor, "mass"]
     order: Int[np.ndarray, "cluster"]
     blocks: tuple[Block, ...]
+    log_kernel: Float[Tensor, "cluster shell"] | None = None
 
     @classmethod
     def from_posteriors(
@@ -67,6 +69,7 @@ class PopulationLikelihood:
         *,
         mass_range: tuple[float, float] = (12.5, 16.0),
         shell: Int[np.ndarray, "cluster"] | None = None,
+        log_kernel: Float[np.ndarray, "cluster shell"] | None = None,
         at_once: int | None = None,
     ) -> Self:
         """Tabulate the likelihoods of clusters, with the training prior divided out.
@@ -76,6 +79,7 @@ class PopulationLikelihood:
             mass_range: Lowest and highest log10 mass at which the survey might select clusters [dex]; extended to the
                 posteriors' grid.
             shell: Number of the shell of each cluster; the first by default.
+            log_kernel: Natural log of p(observed redshift | shell), if redshifts have errors.
             at_once: Largest number of clusters in a block; all of a shell by default.
 
         Raises:
@@ -83,6 +87,7 @@ class PopulationLikelihood:
         """
         shell = np.zeros(len(posteriors), int) if shell is None else shell
         order = np.argsort(shell, kind="stable")
+        kernel = None if log_kernel is None else log_kernel[order]
         log_likelihood = _checked_likelihood(posteriors)[order]
         peak = log_likelihood.max(axis=1)
         # in Fortran order both products of a gradient read it as fast as a copy would
@@ -96,7 +101,8 @@ class PopulationLikelihood:
             log_peak=torch.as_tensor(peak),
             weights=torch.as_tensor(_trapezoid_weights(log10_mass)),
             order=order,
-            blocks=tuple(_blocks(shell[order], at_once or len(order))),
+            blocks=tuple(_blocks(shell[order], kernel, at_once or len(order))),
+            log_kernel=None if kernel is None else torch.as_tensor(kernel),
         )
 
     def __len__(self) -> int:
@@ -104,7 +110,8 @@ class PopulationLikelihood:
 
     def to(self, device: torch.device | str) -> Self:
         """Move tensors with a row for each cluster to a device; those of the masses alone stay on the CPU."""
-        return replace(self, weighted=self.weighted.to(device), log_peak=self.log_peak.to(device))
+        kernel = None if self.log_kernel is None else self.log_kernel.to(device)
+        return replace(self, weighted=self.weighted.to(device), log_peak=self.log_peak.to(device), log_kernel=kernel)
 
     @property
     def device(self) -> torch.device:
@@ -134,14 +141,53 @@ class PopulationLikelihood:
                 clusters, at the posteriors' masses.
         """
         inside, parts = log_rate[..., self.support].to(self.device), []
-        for number, (shell, rows) in enumerate(self.blocks):
-            rate = inside[..., shell, :]
-            if log_factor is None:
-                parts.append(self._product(rate, rows))
+        for number, block in enumerate(self.blocks):
+            if log_factor is not None:
+                each = self.log_rate_of(block, inside)
+                parts.append(torch.logsumexp(self.log_weighted[block.rows] + each + log_factor(number), -1))
+            elif self.log_kernel is None:
+                parts.append(self._product(inside[..., block.shells.start, :], block.rows))
             else:
-                log_sum = self.log_weighted[rows] + rate[..., None, :] + log_factor(number)
-                parts.append(torch.logsumexp(log_sum, -1))
+                each = self._product(inside[..., block.shells, :], block.rows)
+                parts.append(torch.logsumexp(each + self.log_kernel[block.rows, block.shells].T, -2))
         return torch.cat(parts, -1) + self.log_peak
+
+    def log_rate_of(
+        self, block: Block, log_rate: Float[Tensor, "*draw shell support"]
+    ) -> Float[Tensor, "*draw #some support"]:
+        """Natural log of the rate of haloes at the redshifts of a block's clusters, at the posteriors' masses."""
+        if self.log_kernel is None:
+            return log_rate[..., block.shells, :]
+        kernel = self.log_kernel[block.rows, block.shells, None]
+        return torch.logsumexp(log_rate[..., None, block.shells, :] + kernel, -2)
+
+    def log_some(
+        self,
+        log_rate: Float[Tensor, "*draw shell mass"],
+        rows: Int[Tensor, "some"],
+        log_factor: Float[Tensor, "*draw some #support"] | None = None,
+    ) -> Float[Tensor, "*draw some"]:
+        """Natural log of the integral of L_i r, for some clusters, numbered as in the posteriors."""
+        at, inside = self.place[rows], log_rate[..., self.support].to(self.device)
+        if self.log_kernel is None:
+            rate = inside[..., self._shell[at], :]
+        else:
+            rate = torch.logsumexp(inside[..., None, :, :] + self.log_kernel[at, :, None], -2)
+        log_sum = self.weighted[at].log() + rate + (0.0 if log_factor is None else log_factor)
+        return torch.logsumexp(log_sum, -1) + self.log_peak[at]
+
+    @cached_property
+    def place(self) -> Int[Tensor, "cluster"]:
+        """Place of each of the posteriors' clusters among the sorted ones."""
+        return torch.as_tensor(np.argsort(self.order))
+
+    @cached_property
+    def _shell(self) -> Int[Tensor, "cluster"]:
+        """Shell of each sorted cluster."""
+        number = torch.zeros(len(self), dtype=torch.long)
+        for block in self.blocks:
+            number[block.rows] = block.shells.start
+        return number
 
     def log_expected(self, log_selected_rate: Float[Tensor, "*draw shell mass"]) -> Float[Tensor, "*draw"]:
         """Natural log of N_e, given that of r P at `log10_mass`."""
@@ -181,11 +227,18 @@ def _cumulative(likelihood: PopulationLikelihood, log_selected_rate: Tensor) -> 
     return torch.nn.functional.pad(integral, (1, 0)) / integral[-1]
 
 
-def _blocks(shell: Int[np.ndarray, "cluster"], at_once: int) -> Iterator[Block]:
+def _blocks(
+    shell: Int[np.ndarray, "cluster"], log_kernel: Float[np.ndarray, "cluster shell"] | None, at_once: int
+) -> Iterator[Block]:
     for number in np.unique(shell):
+        shells = slice(int(number), int(number) + 1)
         first, last = np.searchsorted(shell, [number, number + 1])
         for start in range(first, last, at_once):
-            yield Block(int(number), slice(start, min(start + at_once, int(last))))
+            rows = slice(start, min(start + at_once, int(last)))
+            if log_kernel is not None:
+                within = np.flatnonzero(np.isfinite(log_kernel[rows]).any(axis=0))
+                shells = slice(int(within[0]), int(within[-1]) + 1)
+            yield Block(shells, rows)
 
 
 def _trapezoid_weights(grid: Float[np.ndarray, "mass"]) -> Float[np.ndarray, "mass"]:

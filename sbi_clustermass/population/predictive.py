@@ -60,8 +60,7 @@ def by_redshift(survey: Survey, values: np.ndarray) -> np.ndarray:
 def observed_counts(problem: Problem) -> Int[np.ndarray, "redshift"]:
     """Number of clusters in each shell of redshift."""
     numbers = np.zeros(len(problem.survey), int)
-    for shell, rows in problem.likelihood.blocks:
-        numbers[shell] += rows.stop - rows.start
+    np.add.at(numbers, problem.survey.place(problem.clusters.redshift, len(problem.clusters)), 1)
     return by_redshift(problem.survey, numbers)
 
 
@@ -89,9 +88,9 @@ def prior_predictive(problem: Problem, draws: list[dict[str, Tensor]]) -> dict[s
     weights = problem.likelihood.weights.log()
 
     def log_masses(parameters: Parameters, number: int) -> Float[Tensor, "some mass"]:
-        shell, rows = problem.likelihood.blocks[number]
-        rate = problem.log_selected_rate(parameters)[shell] + weights
-        return rate.expand(rows.stop - rows.start, -1)
+        block = problem.likelihood.blocks[number]
+        rate = problem.likelihood.log_rate_of(block, problem.log_selected_rate(parameters)) + weights
+        return rate.expand(block.rows.stop - block.rows.start, -1)
 
     return _predict(problem, draws, problem.likelihood.log10_mass, log_masses)
 
@@ -102,9 +101,9 @@ def log_mass_posterior(problem: Problem, parameters: Parameters, number: int) ->
     if not problem.population.selection.of_data:
         rate = rate + problem.log_selected(parameters)
     block, inside = likelihood.blocks[number], likelihood.support
-    at_masses = rate[block.shell, inside] - likelihood.weights[inside].log()
-    log_prob = likelihood.log_weighted[block.rows] + at_masses.to(likelihood.device)
-    return log_prob + problem.log_observed(parameters, number) if problem.observed else log_prob
+    at_masses = likelihood.log_rate_of(block, rate[:, inside].to(likelihood.device))
+    log_prob = likelihood.log_weighted[block.rows] + at_masses - likelihood.weights[inside].log().to(likelihood.device)
+    return log_prob + problem.log_block_observed(parameters, number) if problem.observed else log_prob
 
 
 # ---- draws ----------------------------------------------------------------------------------------------------------
@@ -123,8 +122,7 @@ def _predict(
 
 
 def _numbers(problem: Problem, parameters: Parameters, generator: torch.Generator) -> Int[np.ndarray, "redshift"]:
-    rate = problem.log_selected_rate(parameters) + problem.likelihood.weights.log()
-    expected = rate.logsumexp(-1).exp().clamp(max=_MOST)
+    expected = problem.expected_numbers(parameters).clamp(max=_MOST)
     return by_redshift(problem.survey, torch.poisson(expected, generator=generator).numpy().astype(int))
 
 
@@ -139,7 +137,7 @@ def _observables(
     rows: dict[str, list[Tensor]] = {}
     for number, observed in enumerate(problem.observed):
         cell = torch.multinomial(log_masses(parameters, number).softmax(-1), 1, generator=generator)
-        shell, some = problem.likelihood.blocks[number]
+        shells, some = problem.likelihood.blocks[number]
         for name, one in observed.items():
             relation = problem.population.named_relations[name]
             mean = relation.mean(masses, parameters, problem.redshift[some].cpu())
@@ -148,7 +146,7 @@ def _observables(
                 for part in (mean, relation.std(masses, parameters))
             )
             at_masses = partial(_draw, one, relation, mean, std, parameters, generator)
-            rows.setdefault(name, []).append(_selected(at_masses, _cut(problem, name, one, shell)))
+            rows.setdefault(name, []).append(_selected(at_masses, _cut(problem, name, one, shells.start)))
     unsorted = np.argsort(problem.likelihood.order)
     return {name: torch.cat(parts).numpy()[unsorted] for name, parts in rows.items()}
 

@@ -37,7 +37,7 @@ from sbi_clustermass.population.run_results import (
     weak_relations,
 )
 from sbi_clustermass.population.sampling import SAMPLERS
-from sbi_clustermass.population.selection import KnownSelection
+from sbi_clustermass.population.selection import MeasuredSelection
 from sbi_clustermass.population.shrinkage import mass_function_band, shrink
 from sbi_clustermass.population.survey import Survey
 from sbi_clustermass.posterior import MassPosteriors
@@ -154,7 +154,7 @@ def _population(options: PopulationOptions, clusters: ObservedClusters) -> Popul
     mocks = mocks if options.min_galaxies is None else mocks.with_min_galaxies(options.min_galaxies)
     attempted, passed = mocks.attempted()
     span = (float(np.floor(10 * attempted.min()) / 10), 16.0)
-    selection = KnownSelection(fit_selection(attempted, passed))
+    selection = MeasuredSelection(fit_selection(attempted, passed))
     return Population(masses, relations, selection=selection, correlated=options.correlated, mass_range=span)
 
 

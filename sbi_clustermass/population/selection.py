@@ -9,7 +9,7 @@ Masses are log10_mass [dex]; `log_` is natural.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol, final
 
@@ -18,6 +18,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from clustermocks.selection import Selection
 from sbi_clustermass.population.observables import Observable, Observed
 from sbi_clustermass.population.parameters import Parameters, Priors
 from sbi_clustermass.population.relation import ScalingRelation
@@ -28,7 +29,7 @@ Relations = Mapping[str, ScalingRelation]
 
 
 class SelectionModel(Protocol):
-    """P(selected | mass): by default a cut on data, without parameters of its own."""
+    """P(selected | mass): by default a cut on data, without parameters of its own, and known exactly."""
 
     @property
     def of_data(self) -> bool:
@@ -48,6 +49,12 @@ class SelectionModel(Protocol):
         """
         ...
 
+    def log_errors(
+        self, log10_mass: Float[np.ndarray, "mass"], survey: Survey
+    ) -> Float[np.ndarray, "error shell mass"]:
+        """Independent errors of ln P(selected | mass): it is off by their sum times standard normal numbers."""
+        return np.zeros((0, len(survey), len(log10_mass)))
+
 
 @final
 @dataclass(frozen=True)
@@ -61,20 +68,29 @@ class Everything(SelectionModel):
 
 
 @final
-@dataclass(frozen=True)
-class KnownSelection(SelectionModel):
-    """P(selected | mass) as a function, such as a `clustermocks.Selection` fitted to a simulator's attempts.
+@dataclass(frozen=True, kw_only=True)
+class KnownSelection:
+    """P(selected | mass) as a function, which is known.
 
     Attributes:
         function: Function of log10 masses [dex], (mass,), that returns probabilities; with `of_redshift`, of masses and
             a redshift.
+        of_data: Whether it is a cut on the data that the posteriors are conditioned on, such as their galaxies' number.
+            A cut on anything else, for masses that come from elsewhere, is not: with the wrong answer a fit is off by
+            many of its errors.
         of_redshift: Whether the function takes the redshift of the shell too.
-        of_data: Whether it is a cut on the data that the posteriors are conditioned on, such as richness.
+        threshold_error: Standard deviation of an error of its threshold, by which it is shifted in mass [dex].
     """
 
-    function: Callable[..., Float[np.ndarray, "mass"]]
+    function: Callable[..., Float[np.ndarray, "mass"]] = field(kw_only=False)
+    of_data: bool
     of_redshift: bool = False
-    of_data: bool = True
+    threshold_error: float = 0.0
+
+    @property
+    def priors(self) -> Priors:
+        """It has no parameters."""
+        return {}
 
     def bind(self, log10_mass: Float[np.ndarray, "mass"], survey: Survey, relations: Relations) -> LogProbability:
         """Return natural log of the function at the masses, and at the redshifts of the shells if it depends on them.
@@ -82,6 +98,16 @@ class KnownSelection(SelectionModel):
         Raises:
             ValueError: The result has another shape, leaves [0, 1], or is zero everywhere.
         """
+        log_probability = torch.as_tensor(self._log(log10_mass, survey))
+        return lambda parameters: log_probability
+
+    def log_errors(
+        self, log10_mass: Float[np.ndarray, "mass"], survey: Survey
+    ) -> Float[np.ndarray, "error shell mass"]:
+        """The error of the threshold, if there is one."""
+        return _threshold_errors(self._log(log10_mass, survey), log10_mass, survey, self.threshold_error)
+
+    def _log(self, log10_mass: Float[np.ndarray, "mass"], survey: Survey) -> Float[np.ndarray, "#shell mass"]:
         shells = [(log10_mass, z) for z in survey.redshift] if self.of_redshift else [(log10_mass,)]
         rows = np.stack([_checked(self.function(*shell), log10_mass) for shell in shells])
         if not rows.any():
@@ -90,8 +116,57 @@ class KnownSelection(SelectionModel):
                 "no cluster. It takes log10_mass [dex], not a mass."
             )
         with np.errstate(divide="ignore"):
-            log_probability = torch.as_tensor(np.log(rows))
+            return np.log(rows)
+
+
+@final
+@dataclass(frozen=True)
+class MeasuredSelection(SelectionModel):
+    """P(selected | mass) as measured on mocks by `clustermocks.fit_selection`, with the error of that measurement.
+
+    It is a cut on the data that the posteriors are conditioned on. The fit marginalises over its error, and warns if
+    the mocks were too few.
+
+    Attributes:
+        selections: P(selected | mass), the same in all shells, or one for each.
+        threshold_error: Standard deviation of the difference between the mocks' threshold and the survey's, by which it
+            is shifted in mass [dex].
+    """
+
+    selections: Selection | tuple[Selection, ...]
+    threshold_error: float = 0.0
+
+    def bind(self, log10_mass: Float[np.ndarray, "mass"], survey: Survey, relations: Relations) -> LogProbability:
+        """Return natural log of the measured selections.
+
+        Raises:
+            ValueError: There is neither one selection nor one for each shell.
+        """
+        log_probability = torch.as_tensor(self._log(log10_mass, survey))
         return lambda parameters: log_probability
+
+    def log_errors(
+        self, log10_mass: Float[np.ndarray, "mass"], survey: Survey
+    ) -> Float[np.ndarray, "error shell mass"]:
+        """Errors of each measurement, which shells share if they share it, and of the threshold."""
+        parts = [_threshold_errors(self._log(log10_mass, survey), log10_mass, survey, self.threshold_error)]
+        for number, selection in enumerate(self._each):
+            errors = selection.log_errors(log10_mass)
+            used = np.arange(len(survey)) == number if len(self._each) > 1 else np.ones(len(survey), bool)
+            parts.append(errors[:, None] * used[:, None])
+        return np.concatenate(parts)
+
+    @property
+    def _each(self) -> tuple[Selection, ...]:
+        return self.selections if isinstance(self.selections, tuple) else (self.selections,)
+
+    def _log(self, log10_mass: Float[np.ndarray, "mass"], survey: Survey) -> Float[np.ndarray, "#shell mass"]:
+        if len(self._each) not in (1, len(survey)):
+            raise ValueError(
+                f"population: {len(self._each)} measured selections for {len(survey)} shells. Pass one for all or one "
+                "for each."
+            )
+        return np.stack([selection.log(log10_mass) for selection in self._each])
 
 
 @final
@@ -144,6 +219,20 @@ class AboveCut(SelectionModel):
             return relation.with_outliers(exceeds, relation.std(masses, parameters), parameters)
 
         return log_probability
+
+
+def _threshold_errors(
+    log_probability: Float[np.ndarray, "#shell mass"],
+    log10_mass: Float[np.ndarray, "mass"],
+    survey: Survey,
+    error: float,
+) -> Float[np.ndarray, "error shell mass"]:
+    """Change of ln P by an error of the threshold: its slope times that error."""
+    if not error:
+        return np.zeros((0, len(survey), len(log10_mass)))
+    with np.errstate(invalid="ignore"):
+        slope = np.nan_to_num(np.gradient(log_probability, log10_mass, axis=1), nan=0.0, posinf=0.0, neginf=0.0)
+    return error * np.broadcast_to(slope, (1, len(survey), len(log10_mass)))
 
 
 def _checked(found: object, log10_mass: Float[np.ndarray, "mass"]) -> Float[np.ndarray, "mass"]:

@@ -53,7 +53,7 @@ def shrink(
     clusters = as_clusters(clusters)
     problem = Problem.from_clusters(population, clusters, survey, counts=False)
     total, log_phi, number = 0.0, [], 0
-    for parameters in posterior_draws(idata, population, draws):
+    for parameters in posterior_draws(idata, problem, draws):
         blocks = range(len(problem.likelihood.blocks))
         total = total + torch.cat([log_mass_posterior(problem, parameters, i).softmax(-1) for i in blocks]).cpu()
         log_phi.append(problem.log_rate(parameters)[:, problem.likelihood.support].logsumexp(0))
@@ -106,19 +106,19 @@ def _record(idata: "InferenceData") -> tuple[Masses, list[float]]:
     return masses_from_config(record["masses"]), record["redshift"]
 
 
-def posterior_draws(idata: "InferenceData", population: Population, draws: int) -> list[dict[str, Tensor]]:
+def posterior_draws(idata: "InferenceData", problem: Problem, draws: int) -> list[dict[str, Tensor]]:
     """Parameters of about `draws` evenly spaced draws from the posterior of a fit.
 
     Raises:
         ValueError: The fit is of another population, or blinded.
     """
     refuse_blinded(idata, "population")
-    posterior = idata["posterior"]
-    names = [name for name in population.priors if name != CORRELATION]
+    posterior, population = idata["posterior"], problem.population
+    names = [name for name in problem.priors if name != CORRELATION]
     missing = [name for name in names if name not in posterior]
     if missing:
         raise ValueError(f"population: the fit has no {', '.join(missing)}: it is of another population.")
-    shape = posterior[names[0]].values.shape
+    shape = posterior.sizes["chain"], posterior.sizes["draw"]
     parameters = {name: torch.as_tensor(posterior[name].values) for name in names}
     if population.correlated:
         parameters[CORRELATION] = _correlation_factors(idata, population)

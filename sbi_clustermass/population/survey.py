@@ -4,20 +4,26 @@ Volumes are comoving [h^-3 Mpc^3], so that in flat LCDM they depend on Om alone.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from math import pi
 from typing import Self, final
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
+from scipy.special import ndtr
 from torch import Tensor
 
 from clustermocks import Cosmology
 from clustermocks.haloes.cosmology import MDPL2, SPEED_OF_LIGHT
 from sbi_clustermass.population.parameters import Parameters
+from sbi_clustermass.population.sample_variance import Cap
 
 _SKY = 4 * pi * (180 / pi) ** 2  # [deg^2]
+_LARGEST_ERROR = 0.2
+_MARGIN = 4.0  # redshift errors in front of and behind a survey from which clusters scatter into it
+_PARTS = 16  # of a shell, in each of which volume per redshift is constant
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(12)
 
 
@@ -51,6 +57,10 @@ class Survey:
     Attributes:
         shells: Parts of the survey.
         cosmology: Cosmology in which redshifts were converted to volumes; a model with its own `Om0` changes them.
+        sample_variance: Whether the density in a shell differs from the mean of the universe as that of a part of the
+            sky does. It does not in a periodic box, or in mocks drawn from a mass function.
+        redshift_error: Standard deviation of the clusters' redshifts over 1 + z [1]; shells are of true redshifts.
+        observed: Lowest and highest observed redshift of a survey whose redshifts have errors.
 
     Raises:
         ValueError: There are no shells, or a volume is not positive and finite.
@@ -58,6 +68,9 @@ class Survey:
 
     shells: tuple[Shell, ...]
     cosmology: Cosmology = MDPL2
+    sample_variance: bool = True
+    redshift_error: float = 0.0
+    observed: tuple[float, float] = (0.0, np.inf)
 
     def __post_init__(self) -> None:
         volumes = [shell.volume for shell in self.shells]
@@ -65,13 +78,13 @@ class Survey:
             raise ValueError(f"survey: every shell needs a positive finite volume [h^-3 Mpc^3], found {volumes}.")
 
     @classmethod
-    def of_volume(cls, volume: float, *, redshift: float = 0.117) -> Self:
+    def of_volume(cls, volume: float, *, redshift: float = 0.117, sample_variance: bool = True) -> Self:
         """Make a survey of a volume [h^-3 Mpc^3] at one redshift in any cosmology, such as a simulation box.
 
         Raises:
             ValueError: The volume is not positive and finite.
         """
-        return cls((Shell(redshift, float(volume)),))
+        return cls((Shell(redshift, float(volume)),), sample_variance=sample_variance)
 
     @classmethod
     def of_sky(
@@ -81,6 +94,8 @@ class Survey:
         *,
         cosmology: Cosmology = MDPL2,
         offsets: dict[str, float] | None = None,
+        sample_variance: bool = True,
+        redshift_error: float = 0.0,
     ) -> Self:
         """Make shells between increasing redshifts on a part of the sky.
 
@@ -91,9 +106,14 @@ class Survey:
             redshifts: Edges of the shells, one more than there are shells.
             cosmology: Cosmology in which volumes are computed.
             offsets: Offsets of observables in this part of the sky, as in `Shell`.
+            sample_variance: Whether the density in a shell differs from the mean of the universe.
+            redshift_error: Standard deviation of the clusters' redshifts over 1 + z [1]: of photometric ones. Clusters
+                are selected by their observed redshift, between the first and the last edge; shells of four errors
+                each are added in front and behind, out of which they may scatter.
 
         Raises:
-            ValueError: The area is no part of the sky, or the edges do not rise from 0.
+            ValueError: The area is no part of the sky, the edges do not rise from 0, or the error is not between 0 and
+                .2.
         """
         edges = np.asarray(redshifts, float)
         if not 0 < area <= _SKY:
@@ -101,22 +121,32 @@ class Survey:
         rising = edges.ndim == 1 and len(edges) > 1 and np.isfinite(edges).all() and np.all(np.diff(edges) > 0)
         if not (rising and edges[0] >= 0):
             raise ValueError(f"survey: redshifts are two or more edges of shells that rise from 0, got {redshifts}.")
+        if not 0 <= redshift_error < _LARGEST_ERROR:
+            raise ValueError(f"survey: redshift_error must lie between 0 and {_LARGEST_ERROR}, found {redshift_error}.")
+        observed = cls.observed
+        if redshift_error:
+            observed = float(edges[0]), float(edges[-1])
+            margin = _MARGIN * redshift_error * (1 + edges[[0, -1]])
+            edges = np.unique([max(edges[0] - margin[0], 0.0), *edges, edges[-1] + margin[1]])
         cubes = cosmology.comoving_distance(edges) ** 3
         volumes = 4 * pi / 3 * area / _SKY * np.diff(cubes)
         centres = _mean_redshift(edges, cosmology)
         rows = np.column_stack([centres, volumes, edges[:-1], edges[1:]]).tolist()
-        return cls(tuple(Shell(*row, area=area, offsets=offsets or {}) for row in rows), cosmology)
+        shells = tuple(Shell(*row, area=area, offsets=offsets or {}) for row in rows)
+        return cls(shells, cosmology, sample_variance, redshift_error, observed)
 
     @classmethod
     def joined(cls, *parts: Self) -> Self:
         """Join several parts of the sky to one survey.
 
         Raises:
-            ValueError: There are no parts, or they assume different cosmologies.
+            ValueError: There are no parts, or they differ in more than their shells.
         """
-        if len({part.cosmology for part in parts}) != 1:
-            raise ValueError(f"survey: needs parts of one cosmology, found {len(parts)} parts: {parts}.")
-        return cls(sum((part.shells for part in parts), ()), parts[0].cosmology)
+        if not parts or any(replace(part, shells=parts[0].shells) != parts[0] for part in parts):
+            raise ValueError(
+                f"survey: needs parts of one cosmology and one error of redshifts, found {len(parts)} parts: {parts}."
+            )
+        return replace(parts[0], shells=sum((part.shells for part in parts), ()))
 
     def __len__(self) -> int:
         return len(self.shells)
@@ -129,6 +159,24 @@ class Survey:
     def offset(self, observable: str) -> Float[np.ndarray, "shell"]:
         """Offset of the mean of an observable in each shell; 0 by default."""
         return np.array([shell.offsets.get(observable, 0.0) for shell in self.shells])
+
+    def places(self) -> tuple[tuple[Cap, ...], Int[np.ndarray, "shell"]]:
+        """Different parts of space, and the number of that of each shell: shells of the same redshifts share one.
+
+        A given volume is taken as a sphere.
+        """
+        ends = [(shell.low, shell.high) if shell.high > shell.low else i for i, shell in enumerate(self.shells)]
+        different = list(dict.fromkeys(ends))
+        number = np.array([different.index(one) for one in ends])
+        found = []
+        for i in range(len(different)):
+            shells = [shell for shell, place in zip(self.shells, number, strict=True) if place == i]
+            area = sum(shell.area for shell in shells) / _SKY * 4 * pi
+            low, high = self.cosmology.comoving_distance([shells[0].low, shells[0].high])
+            if not area:
+                area, low, high = 4 * pi, 0.0, (3 * shells[0].volume / (4 * pi)) ** (1 / 3)
+            found.append(Cap(float(low), float(high), area, shells[0].redshift))
+        return tuple(found), number
 
     def place(self, redshift: Float[np.ndarray, "cluster"] | None, n: int) -> Int[np.ndarray, "cluster"]:
         """Number of the shell of each cluster, the first one if several parts of the sky have the same redshifts.
@@ -145,6 +193,13 @@ class Survey:
             return np.zeros(n, int)
         if len(self) == 1 and self.shells[0].low == self.shells[0].high:
             return np.zeros(n, int)
+        low, high = self.observed
+        outside = np.flatnonzero((redshift < low) | (redshift >= high))
+        if outside.size:
+            raise ValueError(
+                f"survey: {outside.size} of {n} clusters lie outside its redshifts, {low} to {high}, the first at "
+                f"{redshift[outside[0]]}. Leave them out."
+            )
         ends = [(shell.low, shell.high) for shell in self.shells]
         first = dict(zip(reversed(ends), reversed(range(len(ends))), strict=True))
         inside = np.array(
@@ -159,6 +214,39 @@ class Survey:
                 "  try:    leave out the clusters beyond the survey, or give overlapping parts the same edges"
             )
         return inside.argmax(axis=0)
+
+    def log_kernel(self, redshift: Float[np.ndarray, "cluster"]) -> Float[np.ndarray, "cluster shell"]:
+        """Natural log of p(observed redshift | shell), for haloes spread over the volume of the shell.
+
+        Of several parts of the sky with the same redshifts only the first counts, as in `place`.
+        """
+        low, high, share = self._parts_of_shells()
+        error = self.redshift_error * (1 + 0.5 * (low + high))
+        z = redshift[:, None, None]
+        density = (ndtr((high - z) / error) - ndtr((low - z) / error)) / (high - low)
+        seen: set[tuple[float, float]] = set()
+        first = [not (ends in seen or seen.add(ends)) for ends in ((shell.low, shell.high) for shell in self.shells)]
+        with np.errstate(divide="ignore"):
+            return np.where(first, np.log((share * density).sum(-1)), -np.inf)
+
+    @cached_property
+    def mixing(self) -> Float[np.ndarray, "observed shell"]:
+        """Share of the haloes of each shell that are observed at the redshifts of another of the same area [1]."""
+        if not self.redshift_error:
+            return np.eye(len(self))
+        low, high, share = self._parts_of_shells()
+        z = 0.5 * (low + high)
+        first, last = (np.array([getattr(shell, end) for shell in self.shells]) for end in ("low", "high"))
+        patch = np.cumsum([0, *(first[1:] < last[:-1])])
+        inside = (first >= self.observed[0]) & (last <= self.observed[1]) & (patch[:, None] == patch).T
+        below = ndtr((np.stack([first, last])[:, :, None, None] - z) / (self.redshift_error * (1 + z)))
+        return inside.T * (share * (below[1] - below[0])).sum(-1)
+
+    def _parts_of_shells(self) -> tuple[Float[np.ndarray, "shell part"], ...]:
+        """Lowest and highest redshift of equal parts of each shell, and their shares of its volume."""
+        edges = np.stack([np.linspace(shell.low, shell.high, _PARTS + 1) for shell in self.shells])
+        volume = np.diff(self.cosmology.comoving_distance(edges) ** 3)
+        return edges[:, :-1], edges[:, 1:], volume / volume.sum(-1, keepdims=True)
 
     def log_volumes(self, parameters: Parameters) -> Float[Tensor, "*draw shell"]:
         """Natural log of the shells' volumes [h^-3 Mpc^3], with the Om0 of `parameters` if there is one."""

@@ -11,6 +11,7 @@ from sbi_clustermass.population.likelihood import central_interval, outside_shar
 from sbi_clustermass.population.model import Population, Problem
 from sbi_clustermass.population.observables import Observable
 from sbi_clustermass.population.parameters import Parameters
+from sbi_clustermass.population.rate_modes import effective_attempts
 from sbi_clustermass.population.sampling import Draws
 from sbi_clustermass.population.selection import AboveCut
 from sbi_clustermass.population.survey import Survey
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 _MAX_OUTSIDE = 0.01
 _NOTICEABLE = 0.05  # expected number outside over sqrt(N): 10 of 10 000 shifted a slope by .3 of its width
 _MAX_LEAKAGE = 0.01
+_ATTEMPTS = 4  # effective attempts for each cluster
 _MAX_PARETO_K = 0.7
 _MAX_RHAT = 1.05
 _MIN_EFFECTIVE = 100
@@ -98,8 +100,6 @@ def _refuse_shared(name: str, observed: object, population: Population, allowed:
 
 def refuse_outside(problem: Problem, parameters: Parameters, where: str) -> None:
     """Refuse a survey with more than 1 % of its expected selected clusters outside the posteriors' grid."""
-    if not problem.population.masses.counts:
-        return
     likelihood, rate = problem.likelihood, problem.log_selected_rate(parameters)
     below, above = outside_shares(likelihood, rate)
     if below + above <= _MAX_OUTSIDE:
@@ -127,6 +127,22 @@ def warn_of_some_outside(problem: Problem, n_clusters: int, parameters: Paramete
             f"population: {expected:.1f} of {n_clusters} clusters are expected outside the posteriors' masses, "
             f"{low:.2f} to {high:.2f}: few, but enough to shift so large a survey's fit by a tenth of its error.\n"
             "  try:    train the estimator on a wider range of masses, or raise the survey's richness cut",
+            UserWarning,
+            stacklevel=3,
+        )
+
+
+def warn_of_few_attempts(problem: Problem, parameters: Parameters) -> None:
+    """Warn if the selection was measured on too few mocks for so many clusters."""
+    if not problem.population.masses.counts:
+        return
+    effective = effective_attempts(problem.log_errors, problem.selected_shares(parameters))
+    if effective < _ATTEMPTS * problem.number:
+        warnings.warn(
+            f"population: the selection is known no better than by {effective:.0f} clusters, for a fit of "
+            f"{problem.number:.0f}: it should be {_ATTEMPTS} times as many (Farr 2019). Its error is marginalised "
+            "over, but the fit is as wide as that error makes it.\n"
+            "  try:    measure it on more mocks, or state a smaller threshold_error",
             UserWarning,
             stacklevel=3,
         )

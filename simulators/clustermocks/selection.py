@@ -3,7 +3,7 @@
 Masses are M200c [h^-1 Msun] as log10_mass [dex].
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import final
 
 import numpy as np
@@ -27,11 +27,13 @@ class Selection:
         coefficients: Coefficients of the cubic B-splines, one more than three for each segment.
         low: Lowest attempted log10 mass [dex].
         high: Highest attempted log10 mass [dex].
+        covariance: Covariance of the coefficients' errors, (coefficient, coefficient); None if the selection is exact.
     """
 
     coefficients: tuple[float, ...]
     low: float
     high: float
+    covariance: Float[np.ndarray, "coefficient coefficient"] | None = field(default=None, compare=False, repr=False)
 
     def __call__(self, log10_mass: ArrayLike) -> Float[np.ndarray, "*mass"]:
         """P(selected | log10_mass) in [0, 1]."""
@@ -41,10 +43,19 @@ class Selection:
         """Natural log of P(selected | log10_mass), finite however small it is."""
         return log_expit(self._log_odds(np.asarray(log10_mass, float)))
 
+    def log_errors(self, log10_mass: Float[np.ndarray, "mass"]) -> Float[np.ndarray, "error mass"]:
+        """Independent errors of `log`: it is off by a sum of these rows times standard normal numbers, to first order.
+
+        The covariance of its error is therefore their sum of squares.
+        """
+        if self.covariance is None:
+            return np.zeros((0, len(log10_mass)))
+        at = np.asarray(log10_mass, float)
+        each = _spline_with_tangents(self.low, self.high, np.eye(len(self.coefficients)), at)
+        return (1 - self(at)) * (each @ np.linalg.cholesky(self.covariance)).T
+
     def _log_odds(self, log10_mass: np.ndarray) -> np.ndarray:
-        spline = BSpline(_knots(self.low, self.high), np.array(self.coefficients), 3)
-        inside = np.clip(log10_mass, self.low, self.high)
-        return spline(inside) + spline.derivative()(inside) * (log10_mass - inside)
+        return _spline_with_tangents(self.low, self.high, np.array(self.coefficients), log10_mass)
 
 
 def fit_selection(log10_mass: Float[np.ndarray, "attempt"], selected: Bool[np.ndarray, "attempt"]) -> Selection:
@@ -52,7 +63,8 @@ def fit_selection(log10_mass: Float[np.ndarray, "attempt"], selected: Bool[np.nd
 
     The penalty is on second differences of the coefficients, so that the log odds run straight where all clusters
     or none are selected (P-splines: Eilers & Marx 1996, Stat. Sci. 11, 89), and a weak ridge keeps the odds of a
-    complete sample finite.
+    complete sample finite. The covariance is the inverse of the curvature of the penalised likelihood at its maximum:
+    the Bayesian one, which holds the smoothness for prior knowledge.
 
     Args:
         log10_mass: Mass of every attempted cluster [dex].
@@ -76,7 +88,17 @@ def fit_selection(log10_mass: Float[np.ndarray, "attempt"], selected: Bool[np.nd
         return float(-log_expit(margin).sum() + 0.5 * c @ penalty @ c), gradient
 
     best = minimize(loss, np.zeros(_SEGMENTS + 3), jac=True, method="BFGS", options={"gtol": 1e-3}).x
-    return Selection(tuple(float(c) for c in best), low, high)
+    odds = expit(basis @ best)
+    curvature = (basis.T @ basis.multiply((odds * (1 - odds))[:, None])).toarray() + penalty
+    return Selection(tuple(float(c) for c in best), low, high, np.linalg.inv(curvature))
+
+
+def _spline_with_tangents(low: float, high: float, coefficients: np.ndarray, log10_mass: np.ndarray) -> np.ndarray:
+    """Cubic spline between the ends, and its tangents beyond; one column for each column of the coefficients."""
+    spline = BSpline(_knots(low, high), coefficients, 3)
+    inside = np.clip(log10_mass, low, high)
+    beyond = log10_mass - inside
+    return spline(inside) + spline.derivative()(inside) * (beyond[..., None] if coefficients.ndim > 1 else beyond)
 
 
 def _knots(low: float, high: float) -> Float[np.ndarray, "knot"]:

@@ -36,8 +36,8 @@ def relation(name):
 ONE, TWO = (relation("one"),), (relation("one"), relation("two"))
 MEASURED = Observable(2.9 + 0.3 * (MEAN - 14.3), 0.03)
 CASES = {
-    "masses alone": (Population(selection=KnownSelection(selection)), {}),
-    "a relation": (Population(relations=ONE, selection=KnownSelection(selection)), {"one": MEASURED}),
+    "masses alone": (Population(selection=KnownSelection(selection, of_data=True)), {}),
+    "a relation": (Population(relations=ONE, selection=KnownSelection(selection, of_data=True)), {"one": MEASURED}),
     "correlated": (Population(relations=TWO, correlated=True), {"one": MEASURED, "two": MEASURED}),
     # about exp of what the relation says: 80 e-folds off, all that is left is the rounding of a Fourier transform
     "a significance": (Population(relations=ONE), {"one": Significance(np.exp(2.9 + 0.3 * (MEAN - 14.3)))}),
@@ -54,7 +54,7 @@ def problem_of(case, device="cpu"):
 def test_integrals_of_the_clusters_stay_on_their_device(case):
     """Fake tensors: an operation between devices raises, whatever the numbers."""
     problem = problem_of(case)
-    coordinates = problem.population.coordinates
+    coordinates = problem.coordinates
     parameters = coordinates.parameters(coordinates.centre)
     with FakeTensorMode(allow_non_fake_inputs=True):
         likelihood = problem.likelihood.to("meta")
@@ -68,7 +68,7 @@ def test_integrals_of_the_clusters_stay_on_their_device(case):
 @pytest.mark.parametrize("case", CASES)
 def test_a_gpu_computes_what_the_cpu_computes(case):
     cpu, gpu = problem_of(case), problem_of(case, "cuda")
-    position = cpu.population.coordinates.centre
+    position = cpu.coordinates.centre
     value, slope = torch.func.grad_and_value(cpu.potential)(position)[::-1]
     value_there, slope_there = torch.func.grad_and_value(gpu.potential)(position)[::-1]
     torch.testing.assert_close(value_there, value, rtol=1e-10, atol=1e-8)  # float64, sums in another order
@@ -80,7 +80,9 @@ def test_a_fit_on_a_gpu_is_that_on_the_cpu():
     population, _ = CASES["masses alone"]
     posteriors = MassPosteriors.from_normal(MEAN, 0.1, GRID)
     one, other = (
-        fit(population, posteriors, Survey.of_volume(1e6), sampler=Laplace(seed=1), device=device)["posterior"]
+        fit(
+            population, posteriors, Survey.of_volume(1e6, sample_variance=False), sampler=Laplace(seed=1), device=device
+        )["posterior"]
         for device in ("cpu", "cuda")
     )
     np.testing.assert_allclose(one["slope"].values, other["slope"].values, rtol=1e-5)  # the mode is found to 1e-6

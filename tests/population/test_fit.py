@@ -70,14 +70,14 @@ def smooth_survey(n_selected, seed):
     volume *= (kept[-1] + 1) / masses.size  # stop the survey once it is full
     observed = masses[kept] + ERROR * rng.standard_normal(n_selected)
     posteriors = MassPosteriors.from_normal(observed, ERROR, GRID)
-    return MockSurvey(masses[kept], observed, posteriors, Survey.of_volume(volume))
+    return MockSurvey(masses[kept], observed, posteriors, Survey.of_volume(volume, sample_variance=False))
 
 
 def cut_on_data(log10_mass):
     return norm.cdf((log10_mass - 14.0) / ERROR)
 
 
-BY_DATA = Population(selection=KnownSelection(cut_on_data))
+BY_DATA = Population(selection=KnownSelection(cut_on_data, of_data=True))
 
 
 def cut_survey(n_expected, seed):
@@ -87,7 +87,7 @@ def cut_survey(n_expected, seed):
     observed = masses + ERROR * rng.standard_normal(masses.size)
     kept = observed > 14.0
     posteriors = MassPosteriors.from_normal(observed[kept], ERROR, GRID)
-    return MockSurvey(masses[kept], observed[kept], posteriors, Survey.of_volume(volume))
+    return MockSurvey(masses[kept], observed[kept], posteriors, Survey.of_volume(volume, sample_variance=False))
 
 
 def naive_slope(observed):
@@ -227,7 +227,7 @@ def test_an_uncertain_selection_is_inferred_with_the_mass_function():
 def test_too_few_effective_draws_are_warned_of_with_numbers():
     few = MassPosteriors.from_normal([14.2, 14.5], [0.1, 0.1], GRID)
     with pytest.warns(UserWarning, match=r"\d+ effective draws \(at least 100\)"):
-        fit(BY_CHANCE, few, Survey.of_volume(1e5), sampler=NUTS(10, 10, 1))
+        fit(BY_CHANCE, few, Survey.of_volume(1e5, sample_variance=False), sampler=NUTS(10, 10, 1))
 
 
 class HeavyTailed:
@@ -268,7 +268,7 @@ def test_slope_is_unbiased_over_many_surveys_cut_on_their_own_data():
 def test_ignoring_mass_errors_biases_a_large_survey():
     mock = cut_survey(8000, seed=5)
     ignored = MassPosteriors.from_normal(mock.observed, 0.01, np.linspace(13.0, 15.8, 1024))
-    hard = Population(selection=KnownSelection(lambda m: (m > 14.0).astype(float)))
+    hard = Population(selection=KnownSelection(lambda m: (m > 14.0).astype(float), of_data=True))
     sharp = fit(hard, ignored, mock.survey, sampler=QUICK)["posterior"]["slope"].values
     slope = fit(BY_DATA, mock.posteriors, mock.survey, sampler=QUICK)["posterior"]["slope"].values
     assert abs(slope.mean() - SLOPE) < 3 * slope.std()  # fails for 1 in 370 seeds

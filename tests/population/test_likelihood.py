@@ -44,9 +44,9 @@ def gaussian_posteriors():
 
 
 def problem_of(population=None, posteriors=None, *, volume=VOLUME, counts=True):
-    population = population or Population(selection=KnownSelection(selection))
+    population = population or Population(selection=KnownSelection(selection, of_data=True))
     clusters = ObservedClusters(gaussian_posteriors() if posteriors is None else posteriors)
-    return Problem.from_clusters(population, clusters, Survey.of_volume(volume), counts=counts)
+    return Problem.from_clusters(population, clusters, Survey.of_volume(volume, sample_variance=False), counts=counts)
 
 
 def integral(function):
@@ -108,7 +108,7 @@ def test_log_density_of_the_pyro_model_is_the_formula():
 def test_the_pyro_model_and_the_samplers_potential_are_the_same_density():
     """Up to the Jacobian of the sampler's coordinates."""
     problem = problem_of()
-    coordinates = problem.population.coordinates
+    coordinates = problem.coordinates
     totals = []
     for shift in (0.0, 0.3):
         position = coordinates.centre + shift
@@ -132,7 +132,7 @@ def test_shape_only_model_ignores_the_amplitude():
 def test_counts_and_shape_agree_once_the_amplitude_is_integrated_out_with_a_1_over_a_prior():
     """The integral over ln A of the Poisson likelihood is the normalised one times Gamma(N), for any shape."""
     problem = problem_of(volume=VOLUME / 1e3)
-    coordinates = problem.population.coordinates
+    coordinates = problem.coordinates
     ln_amplitude = torch.linspace(-12, 12, 4001, dtype=torch.float64)
     ratios = []
     for shift in (0.0, 0.3):
@@ -149,7 +149,7 @@ def test_counts_and_shape_agree_once_the_amplitude_is_integrated_out_with_a_1_ov
 @pytest.mark.parametrize("counts", [True, False])
 def test_gradient_of_the_potential_agrees_with_central_differences(counts):
     problem = problem_of(counts=counts)
-    position = problem.population.coordinates.centre + torch.tensor([0.1, -0.2, 0.15, 0.05], dtype=torch.float64)
+    position = problem.coordinates.centre + torch.tensor([0.1, -0.2, 0.15, 0.05], dtype=torch.float64)
     found = torch.func.grad(problem.potential)(position)
     steps = 1e-5 * torch.eye(4, dtype=torch.float64)
     expected = torch.stack([problem.potential(position + e) - problem.potential(position - e) for e in steps]) / 2e-5
@@ -225,7 +225,7 @@ def test_expected_clusters_outside_the_grid_are_counted_on_both_sides():
 def test_sampling_a_wider_range_does_not_move_the_clusters_integrals():
     found = []
     for mass_range in ((13.5, 15.0), (12.0, 16.5)):  # the first lies within the posteriors' grid, which is added
-        problem = problem_of(Population(selection=KnownSelection(selection), mass_range=mass_range))
+        problem = problem_of(Population(selection=KnownSelection(selection, of_data=True), mass_range=mass_range))
         found.append(problem.likelihood.log_clusters(problem.log_rate(PARAMETERS)))
     torch.testing.assert_close(found[0], found[1], rtol=0, atol=1e-12)
 

@@ -33,7 +33,7 @@ def cut_on_data(log10_mass):
     return norm.cdf((log10_mass - 14.0) / 0.15)
 
 
-BY_DATA = Population(selection=KnownSelection(cut_on_data))
+BY_DATA = Population(selection=KnownSelection(cut_on_data, of_data=True))
 
 
 # ---- fit -------------------------------------------------------------------------------------------------------------
@@ -54,7 +54,7 @@ def test_survey_below_the_posteriors_support_is_refused_with_numbers_and_the_cur
     with pytest.raises(
         ValueError, match=r"below log10_mass 14\.00[\s\S]*richness cut[\s\S]*train the estimator on 13\.\d+"
     ):
-        fit(BY_DATA, posteriors, Survey.of_volume(1e7))
+        fit(BY_DATA, posteriors, Survey.of_volume(1e7, sample_variance=False))
 
 
 def test_refusal_comes_at_one_percent_of_the_expected_clusters():
@@ -67,11 +67,11 @@ def test_refusal_comes_at_one_percent_of_the_expected_clusters():
     floors = [np.interp(share, below, grid) for share in (0.009, 0.011)]
     accepted, refused = (MassPosteriors.from_normal([14.5], [0.1], np.linspace(low, 15.8, 200)) for low in floors)
     with pytest.raises(ValueError, match=r"1\.1% of the expected selected clusters .* centre of the model's priors"):
-        fit(BY_DATA, refused, Survey.of_volume(1e6))
+        fit(BY_DATA, refused, Survey.of_volume(1e6, sample_variance=False))
     # clusters that all lie near the floor make a steeper function than the prior's, with more below the floor
     steep = MassPosteriors.from_normal(np.full(60, floors[0] + 0.1), 0.05, accepted.grid)
     with pytest.raises(ValueError, match=r"outside .* fitted posterior mean"):
-        fit(BY_DATA, steep, Survey.of_volume(1e6), sampler=Laplace(num_samples=20, rounds=1))
+        fit(BY_DATA, steep, Survey.of_volume(1e6, sample_variance=False), sampler=Laplace(num_samples=20, rounds=1))
 
 
 @pytest.mark.parametrize(("clusters", "warned"), [(20, False), (2000, True)])
@@ -83,7 +83,9 @@ def test_a_share_outside_that_a_small_survey_may_have_is_warned_of_in_a_large_on
     below = np.cumsum(np.exp(log_phi.numpy()) * cut_on_data(grid))
     floor = np.interp(0.004, below / below[-1], grid)
     posteriors = MassPosteriors.from_normal(np.full(clusters, 14.5), 0.1, np.linspace(floor, 15.8, 200))
-    problem = Problem.from_clusters(BY_DATA, ObservedClusters(posteriors), Survey.of_volume(1e6), counts=True)
+    problem = Problem.from_clusters(
+        BY_DATA, ObservedClusters(posteriors), Survey.of_volume(1e6, sample_variance=False), counts=True
+    )
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         warn_of_some_outside(problem, clusters, parameters)
@@ -95,7 +97,7 @@ def test_a_share_outside_that_a_small_survey_may_have_is_warned_of_in_a_large_on
 def test_an_estimator_that_leaks_is_refused_with_the_cure():
     posteriors = dataclasses.replace(MassPosteriors.from_normal([14.5], [0.1], GRID), leakage=0.03)
     with pytest.raises(ValueError, match=r"3\.0% of its probability outside[\s\S]*truncated=True"):
-        fit(BY_DATA, posteriors, Survey.of_volume(1e6))
+        fit(BY_DATA, posteriors, Survey.of_volume(1e6, sample_variance=False))
 
 
 def test_counts_without_a_survey_are_refused():
@@ -103,13 +105,13 @@ def test_counts_without_a_survey_are_refused():
     with pytest.raises(ValueError, match=r"volume.*counts=False"):
         fit(BY_DATA, posteriors)
     with pytest.raises(ValueError, match=r"NormalMasses is no density per volume.*counts=False"):
-        fit(Population(NormalMasses()), posteriors, Survey.of_volume(1e6))
+        fit(Population(NormalMasses()), posteriors, Survey.of_volume(1e6, sample_variance=False))
 
 
 @pytest.mark.parametrize("volume", [0.0, -1.0, np.nan, np.inf])
 def test_impossible_volumes_are_refused(volume):
     with pytest.raises(ValueError, match="positive finite volume"):
-        Survey.of_volume(volume)
+        Survey.of_volume(volume, sample_variance=False)
 
 
 # ---- observables -----------------------------------------------------------------------------------------------------

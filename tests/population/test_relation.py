@@ -109,8 +109,8 @@ def test_log_density_is_the_formula_cluster_by_cluster_by_quadrature(relation):
     means, errors = np.array([13.9, 14.2, 14.4, 14.8]), np.array([0.03, 0.0, 0.1, 0.05])
     values, redshift = np.array([2.82, 2.78, 2.95, 3.2]), np.array([0.05, 0.3, 0.2, 0.9])
     clusters = clusters_of(MassPosteriors.from_normal(means, ERROR, GRID), values, errors, redshift)
-    population = Population(relations=(relation,), selection=KnownSelection(selection))
-    problem = Problem.from_clusters(population, clusters, Survey.of_volume(2e7), counts=True)
+    population = Population(relations=(relation,), selection=KnownSelection(selection, of_data=True))
+    problem = Problem.from_clusters(population, clusters, Survey.of_volume(2e7, sample_variance=False), counts=True)
     bent, evolution = relation is EVOLVING, 0.5 * log10_E(redshift)
     terms = problem.terms(doubles(VALUES | LINE | (BENT if bent else {})))
 
@@ -292,4 +292,4 @@ def test_relations_and_observables_that_do_not_match_are_refused():
     with pytest.raises(ValueError, match=r"relations of \['y'\], observables none"):
         fit(Population(NormalMasses(), (RELATION,)), posteriors, counts=False)
     with pytest.raises(ValueError, match=r"relations of nothing, observables \['y'\]"):
-        fit(Population(), both, Survey.of_volume(1e6))
+        fit(Population(), both, Survey.of_volume(1e6, sample_variance=False))

@@ -8,11 +8,13 @@ from scipy.special import expit
 from scipy.stats import norm
 
 from clustermocks.haloes.cosmology import MDPL2
+from clustermocks.selection import fit_selection
 from sbi_clustermass.population import (
     AboveCut,
     Everything,
     KnownSelection,
     Laplace,
+    MeasuredSelection,
     NormalMasses,
     Observable,
     ObservedClusters,
@@ -36,10 +38,14 @@ RELATIONS = {
     "y": ScalingRelation("y", (0.2, 0.1), (0.4, 0.1), 0.1, scatter_slope=(0.1, 0.1), evolution=(0.3, 0.1), pivot=14.3),
     "x": ScalingRelation("x", (1.5, 0.1), (3.5, 0.2), 0.3, pivot=14.3),
 }
+ATTEMPTED = np.random.default_rng(1).uniform(12.8, 15.6, 20_000)
+MEASURED = fit_selection(ATTEMPTED, np.random.default_rng(2).random(20_000) < expit((ATTEMPTED - 14.1) / 0.1))
 SELECTIONS = {
     "everything": Everything(),
-    "known": KnownSelection(lambda m: expit((m - 14.1) / 0.1)),
+    "known": KnownSelection(lambda m: expit((m - 14.1) / 0.1), of_data=True),
     "known, of redshift": KnownSelection(lambda m, z: expit((m - 14.1 - z) / 0.1), of_redshift=True, of_data=False),
+    "measured": MeasuredSelection(MEASURED, threshold_error=0.01),
+    "measured in each shell": MeasuredSelection((MEASURED, MEASURED, MEASURED)),
     "uncertain threshold": UncertainThreshold((14.1, 0.1), (0.2, 0.2)),
     "above cut": AboveCut("y", 0.3, error=0.05),
     "above significance": AboveCut("x", 5.0, kind=Significance),
@@ -138,7 +144,7 @@ def test_a_known_selection_is_its_function_in_every_shell_or_in_each():
 
 
 def test_masses_that_are_never_selected_have_no_probability():
-    found = KnownSelection(lambda m: (m > 14).astype(float)).bind(MASSES, SHELLS, {})({})
+    found = KnownSelection(lambda m: (m > 14).astype(float), of_data=True).bind(MASSES, SHELLS, {})({})
     assert torch.isneginf(found[0, MASSES <= 14]).all()
     assert (found[0, MASSES > 14] == 0).all()
 
@@ -204,9 +210,14 @@ def test_relation_and_mass_function_are_recovered_where_a_regression_on_estimate
     kept = estimates > 14.1
     assert 300 < kept.sum() < 900
     estimates, values = estimates[kept], values[kept]
-    cut = KnownSelection(lambda m: norm.cdf((m - 14.1) / error))
+    cut = KnownSelection(lambda m: norm.cdf((m - 14.1) / error), of_data=True)
     clusters = clusters_of(estimates, values, error)
-    found = fit(Population(relations=(LINE,), selection=cut), clusters, Survey.of_volume(volume), sampler=QUICK)
+    found = fit(
+        Population(relations=(LINE,), selection=cut),
+        clusters,
+        Survey.of_volume(volume, sample_variance=False),
+        sampler=QUICK,
+    )
     x = 10**0.2
     density = np.log10(2e-5 * x**-0.7 * np.exp(-(x**0.8)))
     truth = {"slope_y": B, "intercept_y": A, "scatter_y": S, "log10_density": density, "slope": -0.7 - 0.8 * x**0.8}
@@ -217,15 +228,15 @@ def test_relation_and_mass_function_are_recovered_where_a_regression_on_estimate
 
 
 def test_a_shell_in_which_nothing_is_selected_adds_nothing():
-    near = Survey.of_sky(1000, [0.1, 0.3])
-    both = Survey.of_sky(1000, [0.1, 0.3, 0.5])
-    cut = KnownSelection(lambda m, z: np.where(z < 0.3, expit((m - 14.1) / 0.1), 0.0), of_redshift=True)
+    near = Survey.of_sky(1000, [0.1, 0.3], sample_variance=False)
+    both = Survey.of_sky(1000, [0.1, 0.3, 0.5], sample_variance=False)
+    cut = KnownSelection(lambda m, z: np.where(z < 0.3, expit((m - 14.1) / 0.1), 0.0), of_redshift=True, of_data=True)
     posteriors = MassPosteriors.from_normal([14.2, 14.6], [0.1, 0.1], np.linspace(13.3, 15.5, 150))
     clusters = ObservedClusters(posteriors, redshift=np.array([0.15, 0.25]))
     problems = [
         Problem.from_clusters(Population(selection=cut), clusters, survey, counts=True) for survey in (near, both)
     ]
-    centre = problems[0].population.coordinates.centre
+    centre = problems[0].coordinates.centre
     for shift in (0.0, 0.5):
         (one, slope), (other, other_slope) = (
             torch.func.grad_and_value(problem.potential)(centre + shift)[::-1] for problem in problems
@@ -253,12 +264,12 @@ def test_a_shell_in_which_nothing_is_selected_adds_nothing():
 )
 def test_functions_that_are_no_probability_are_refused(function, words):
     with pytest.raises(ValueError, match=words):
-        KnownSelection(function).bind(MASSES, SHELLS, {})
+        KnownSelection(function, of_data=True).bind(MASSES, SHELLS, {})
 
 
 def test_functions_of_redshift_that_are_no_probability_in_one_shell_are_refused():
     with pytest.raises(ValueError, match=r"must lie in \[0, 1\]"):
-        KnownSelection(lambda m, z: 0 * m + 1 + (z > 0.5), of_redshift=True).bind(MASSES, SHELLS, {})
+        KnownSelection(lambda m, z: 0 * m + 1 + (z > 0.5), of_redshift=True, of_data=True).bind(MASSES, SHELLS, {})
 
 
 @pytest.mark.parametrize("cut", [AboveCut("z", 0.3), AboveCut("z", 5.0, kind=Significance)])

@@ -34,15 +34,17 @@ def shells_problem(rows=slice(None), *, correlated=False):
     values, errors = (part[:, rows] for part in (rng.normal(1, 0.1, (2, 11)), rng.uniform(0.02, 0.1, (2, 11))))
     observables = {name: Observable(values[i], errors[i]) for i, name in enumerate("xy")}
     posteriors = MassPosteriors.from_normal(means, 0.12, np.linspace(12.9, 15.7, 57))
-    selection = KnownSelection(lambda m: expit((m - 14.1) / 0.08))
+    selection = KnownSelection(lambda m: expit((m - 14.1) / 0.08), of_data=True)
     population = Population(relations=(LINE, BENT), selection=selection, correlated=correlated)
     clusters = ObservedClusters(posteriors, redshift, observables)
-    return Problem.from_clusters(population, clusters, Survey.of_sky(1000, [0.1, 0.3, 0.5, 0.7]), counts=True)
+    return Problem.from_clusters(
+        population, clusters, Survey.of_sky(1000, [0.1, 0.3, 0.5, 0.7], sample_variance=False), counts=True
+    )
 
 
 @pytest.mark.parametrize("correlated", [False, True])
 def test_size_of_the_blocks_does_not_matter(monkeypatch, correlated):
-    position = shells_problem(correlated=correlated).population.coordinates.centre + 0.1
+    position = shells_problem(correlated=correlated).coordinates.centre + 0.1
     totals, numbers = [], []
     for at_once in (1, 3, 1000):
         monkeypatch.setattr(model, "CLUSTERS_AT_ONCE", at_once)
@@ -70,7 +72,7 @@ def test_order_of_the_clusters_does_not_matter_and_each_counts_by_itself():
 
 def test_many_draws_at_once_are_each_by_itself():
     problem = shells_problem(correlated=True)
-    coordinates = problem.population.coordinates
+    coordinates = problem.coordinates
     generator = torch.Generator().manual_seed(0)
     positions = coordinates.centre + 0.2 * torch.randn(2, 3, len(coordinates.centre), generator=generator).double()
     together = problem.terms(coordinates.parameters(positions))
@@ -83,7 +85,7 @@ def test_many_draws_at_once_are_each_by_itself():
 @pytest.mark.parametrize("correlated", [False, True])
 def test_gradient_of_the_potential_agrees_with_central_differences(correlated):
     problem = shells_problem(correlated=correlated)
-    centre = problem.population.coordinates.centre
+    centre = problem.coordinates.centre
     position = centre + 0.1 * torch.sin(torch.arange(len(centre), dtype=torch.float64))
     found = torch.func.grad(problem.potential)(position)
     steps = 1e-5 * torch.eye(len(position), dtype=torch.float64)
@@ -102,7 +104,10 @@ def test_results_are_in_the_clusters_order_whatever_their_shells():
     values = 1 + 2 * (masses - 14.3)
     clusters = ObservedClusters(posteriors, redshift, {"x": Observable(values, 0.05)})
     relation = ScalingRelation("x", (1.0, 0.1), (2.0, 0.1), 0.1)
-    population, survey = Population(NormalMasses(), (relation,)), Survey.of_sky(1000, [0.1, 0.3, 0.5, 0.7])
+    population, survey = (
+        Population(NormalMasses(), (relation,)),
+        Survey.of_sky(1000, [0.1, 0.3, 0.5, 0.7], sample_variance=False),
+    )
     found = fit(population, clusters, survey, counts=False, sampler=Laplace(num_samples=20))
     assert list(found["posterior_predictive"]["cluster"].values) == list("abcdefghi")
     predicted = found["posterior_predictive"]["x"].values[0].mean(axis=0)

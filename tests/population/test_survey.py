@@ -77,10 +77,10 @@ def test_each_draw_has_its_own_volumes():
 
 
 def test_a_given_volume_is_the_same_in_every_cosmology_even_beside_shells_of_the_sky():
-    box = Survey.of_volume(1e9)
+    box = Survey.of_volume(1e9, sample_variance=False)
     assert float(log_volumes(box, 0.2).exp()) == pytest.approx(1e9)
     assert float(box.log_volumes({}).exp()) == pytest.approx(1e9)
-    both = Survey.joined(box, Survey.of_sky(AREA, EDGES))
+    both = Survey.joined(box, Survey.of_sky(AREA, EDGES, sample_variance=False))
     found = log_volumes(both, 0.2).exp().numpy()
     np.testing.assert_allclose(found, [1e9, *astropy_volumes(EDGES, 0.2)], rtol=1e-9)
     Om0 = torch.tensor(0.2, dtype=torch.float64)
@@ -110,7 +110,7 @@ def test_the_whole_sky_is_allowed():
 
 def test_expected_number_is_the_sum_over_shells_of_volume_times_mass_function():
     """And with a cosmology's mass function each shell has that of its own redshift, in the volumes of its own Om0."""
-    model, survey = CosmologyMassFunction(), Survey.of_sky(AREA, EDGES)
+    model, survey = CosmologyMassFunction(), Survey.of_sky(AREA, EDGES, sample_variance=False)
     clusters = ObservedClusters(MassPosteriors.from_normal([14.5], [0.1], np.linspace(13.5, 15.5, 21)), np.array([0.5]))
     parameters = {"Om0": torch.tensor(0.25, dtype=torch.float64), "sigma8": torch.tensor(0.9, dtype=torch.float64)}
     problem = Problem.from_clusters(Population(model, mass_range=(13.5, 15.5)), clusters, survey, counts=True)
@@ -131,11 +131,13 @@ def test_clusters_lie_in_the_shell_whose_edges_enclose_their_redshift():
 
 def test_one_shell_takes_clusters_without_redshifts_and_a_given_volume_takes_all():
     np.testing.assert_array_equal(Survey.of_sky(AREA, [0.1, 0.2]).place(None, 3), [0, 0, 0])
-    np.testing.assert_array_equal(Survey.of_volume(1e9).place(np.array([0.0, 0.5, 9.0]), 3), [0, 0, 0])
+    np.testing.assert_array_equal(
+        Survey.of_volume(1e9, sample_variance=False).place(np.array([0.0, 0.5, 9.0]), 3), [0, 0, 0]
+    )
 
 
 def test_clusters_without_redshifts_are_those_of_their_shell():
-    survey = Survey.of_volume(1e9, redshift=0.3)
+    survey = Survey.of_volume(1e9, redshift=0.3, sample_variance=False)
     clusters = ObservedClusters(MassPosteriors.from_normal([14.5], [0.1], np.linspace(13.5, 15.5, 21)))
     problem = Problem.from_clusters(Population(MassFunction()), clusters, survey, counts=True)
     np.testing.assert_array_equal(problem.redshift.numpy(), [0.3])
@@ -156,7 +158,7 @@ def test_joined_surveys_keep_their_shells_in_order_with_their_offsets():
 def test_parts_of_the_sky_with_the_same_edges_share_their_clusters_likelihood():
     """Which part a cluster lies in is a factor that no parameter changes: here that of the areas."""
     edges = [0.2, 0.5, 0.8]
-    parts = [Survey.of_sky(100, edges), Survey.of_sky(900, edges)]
+    parts = [Survey.of_sky(area, edges, sample_variance=False) for area in (100, 900)]
     clusters = ObservedClusters(
         MassPosteriors.from_normal([14.3, 14.6], [0.1, 0.1], np.linspace(13, 16, 61)), np.array([0.3, 0.6])
     )

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 import torch
 
 from sbi_clustermass.population.parameters import log_normal, normal
+from sbi_clustermass.population.selection import SelectionModel
 
 
 @dataclass(frozen=True)
-class UncertainThreshold:
+class UncertainThreshold(SelectionModel):
     """P = Phi[(m - c) / w], with a normal prior of c [dex] and a log-normal one of w [dex]."""
 
     threshold: tuple[float, float]

@@ -168,7 +168,7 @@ class Slope:
     @classmethod
     def from_posteriors(cls, posteriors: MassPosteriors) -> "Slope":
         """Fit its shape, on the masses on which the clusters were drawn."""
-        selection = KnownSelection(lambda log10_mass: np.exp(MODEL.log_selected(log10_mass)))
+        selection = KnownSelection(lambda log10_mass: np.exp(MODEL.log_selected(log10_mass)), of_data=True)
         population = Population(MassFunction(pivot=14.1), selection=selection, mass_range=(LOW, HIGH))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)
