@@ -42,7 +42,7 @@ def expected_in_observable(
     """Expected number of selected clusters in bins of an observable."""
     selection = problem.population.selection
     if isinstance(selection, AboveCut) and selection.observable == name:
-        edges, log_rate = np.maximum(edges, selection.cut), problem.log_rate(parameters)
+        edges, log_rate = np.maximum(edges, selection.cut), problem.log_rate(parameters) + problem.log_share
     else:
         log_rate = problem.log_selected_rate(parameters)
     rate, errors = log_rate.exp() * problem.likelihood.weights, _errors(observed)
@@ -54,9 +54,7 @@ def observed_in(
     problem: Problem, values: Float[np.ndarray, "cluster"], edges: Edges
 ) -> Int[np.ndarray, "redshift bin"]:
     """Number of clusters in bins of a value, NaN where there is none; a value at the last edge is inside."""
-    shell = np.empty(len(values), int)
-    for one, rows in problem.likelihood.blocks:
-        shell[problem.likelihood.order[rows]] = one
+    shell = problem.survey.place(problem.clusters.redshift, len(values))
     number = redshift_bins(problem.survey)
     return np.stack([np.histogram(values[number[shell] == i], edges)[0] for i in range(number.max() + 1)])
 
@@ -104,7 +102,9 @@ def _errors(observed: Observed) -> Float[np.ndarray, "error"]:
 
 
 def _summed(problem: Problem, counts: Float[Tensor, "draw shell bin"]) -> Expected:
-    return by_redshift(problem.survey, counts.numpy().swapaxes(0, 1)).swapaxes(0, 1)
+    mixing = problem.survey.mixing
+    observed = np.einsum("ts,dsb->tdb", mixing / mixing.sum(0), counts.numpy())
+    return by_redshift(problem.survey, observed).swapaxes(0, 1)
 
 
 def _cells(grid: Float[np.ndarray, "mass"]) -> tuple[Float[np.ndarray, "mass"], Float[np.ndarray, "mass"]]:

@@ -13,6 +13,7 @@ from sbi_clustermass.population.model import Population, Problem
 from sbi_clustermass.population.sampling import NUTS, Sampler
 from sbi_clustermass.population.survey import Survey
 from sbi_clustermass.population.validity import (
+    refuse_at_the_ends,
     refuse_mismatch,
     refuse_outside,
     warn_of_coarse_grid,
@@ -77,6 +78,7 @@ def fit(
     clusters = as_clusters(clusters)
     refuse_mismatch(population, clusters, survey, counts=counts, same_galaxies_allowed=same_galaxies_allowed)
     problem = Problem.from_clusters(population, clusters, survey, counts=counts, device=resolve_device(device))
+    refuse_at_the_ends(problem)
     coordinates = problem.coordinates
     if population.masses.counts:
         refuse_outside(problem, coordinates.parameters(coordinates.centre), "at the centre of the model's priors")

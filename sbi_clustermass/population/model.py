@@ -207,7 +207,12 @@ class Problem:
         return self.log_rate(parameters) + self._log_kept(parameters)
 
     def _log_kept(self, parameters: Parameters) -> Float[Tensor, "*draw #shell mass"]:
-        return self.log_selected(parameters) + torch.as_tensor(self.survey.mixing.sum(0)).log()[:, None]
+        return self.log_selected(parameters) + self.log_share
+
+    @cached_property
+    def log_share(self) -> Float[Tensor, "shell 1"]:
+        """Natural log of the share of each shell's haloes that are observed at redshifts of the survey."""
+        return torch.as_tensor(self.survey.mixing.sum(0)).log()[:, None]
 
     def expected_numbers(self, parameters: Parameters) -> Float[Tensor, "*draw shell"]:
         """Expected number of selected clusters that are observed at the redshifts of each shell."""

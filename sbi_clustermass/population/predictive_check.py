@@ -144,7 +144,7 @@ def predictive_check(
     _refuse_unknown(of, population)
     with_counts = "n_selected" in idata.get("observed_data", {})
     problem = Problem.from_clusters(population, clusters, survey, counts=with_counts)
-    each = posterior_draws(idata, population, draws)
+    each = posterior_draws(idata, problem, draws)
     parameters = {name: torch.stack([one[name] for one in each]) for name in each[0]}
     if of == MASS:
         values = drawn_masses(problem, each)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _MAX_OUTSIDE = 0.01
 _NOTICEABLE = 0.05  # expected number outside over sqrt(N): 10 of 10 000 shifted a slope by .3 of its width
 _MAX_LEAKAGE = 0.01
+_MAX_AT_ENDS = 0.05
 _ATTEMPTS = 4  # effective attempts for each cluster
 _MAX_PARETO_K = 0.7
 _MAX_RHAT = 1.05
@@ -95,6 +96,24 @@ def _refuse_shared(name: str, observed: object, population: Population, allowed:
             "mass the two are not independent, and their likelihoods must not be multiplied.\n"
             "  try:    calibration=JointCalibration.from_mocks(...), or an observable from other data; or "
             "same_galaxies_allowed=True for a consistency check, which measures no scatter"
+        )
+
+
+def refuse_at_the_ends(problem: Problem) -> None:
+    """Refuse a sample's own distribution of masses if more than 5 % of its clusters are likeliest at an end of the grid.
+
+    Such a distribution has no tail that tells how many clusters are expected beyond it.
+    """
+    if problem.population.masses.counts:
+        return
+    peak, grid = problem.likelihood.log_weighted[:, 1:-1].argmax(-1), problem.likelihood.grid
+    share = float(((peak == 0) | (peak == len(grid) - 3)).double().mean())
+    if share > _MAX_AT_ENDS:
+        raise ValueError(
+            f"population: {share:.0%} of the clusters are likeliest at an end of the posteriors' masses, "
+            f"{float(grid[0]):.2f} to {float(grid[-1]):.2f}, and lie beyond it. More than {_MAX_AT_ENDS:.0%} would bias "
+            "the fit.\n"
+            "  try:    posteriors on a wider grid, of an estimator trained on a wider range of masses"
         )
 
 

@@ -60,7 +60,7 @@ def test_correlated_observables_are_outliers_each_on_its_own():
     problem = Problem.from_clusters(population, clusters, None, counts=False)
     parameters = at(intercept_x=1.6, slope_x=0.9, scatter_x=0.15, outlier_share_x=0.1, outlier_scatter_x=0.4)
     parameters[CORRELATION] = torch.linalg.cholesky(torch.tensor([[1.0, rho], [rho, 1.0]], dtype=torch.float64))
-    found = problem.log_observed(parameters, 0).numpy()
+    found = problem.log_block_observed(parameters, 0).numpy()
     for i, at_mass in product(range(2), (0, 130, 299)):
         mass, expected = clusters.posteriors.grid[at_mass], 0.0
         mean = [2.9 + 0.35 * (mass - 14.3), 1.6 + 0.9 * (mass - 14.3)]

@@ -165,3 +165,33 @@ def test_correlated_scatter_with_a_significance_is_refused():
     population = Population(NormalMasses(), tuple(relations), correlated=True)
     with pytest.raises(ValueError, match="correlated scatter is for measured values; 'richness' is none"):
         fit(population, ObservedClusters(posteriors, observables=observables), counts=False)
+
+
+def test_masses_beyond_the_grid_are_refused_without_counts_too():
+    """Masses of 14.7 to 15.2 on a grid that ends at 14.5 gave a mean of 14.492 +- .002."""
+    masses = np.linspace(14.7, 15.2, 100)
+    posteriors = MassPosteriors.from_normal(masses, 0.1, np.linspace(13.0, 14.5, 151))
+    with pytest.raises(
+        ValueError, match=r"100% of the clusters are likeliest at an end of the posteriors' masses, 13.00 to 14.50"
+    ):
+        fit(Population(NormalMasses()), posteriors, counts=False, sampler=Laplace(num_samples=100, seed=1))
+
+
+def test_whether_a_selection_is_of_the_data_must_be_said():
+    with pytest.raises(TypeError, match="of_data"):
+        KnownSelection(cut_on_data)  # pyright: ignore[reportCallIssue]
+
+
+def test_the_same_cluster_twice_is_refused_or_weighted():
+    """Copies of a survey, weighted, are the same evidence as the survey once; unweighted they would halve errors."""
+    once = MassPosteriors.from_normal([14.0, 14.3, 14.8], 0.1, np.linspace(13.0, 15.6, 131))
+    names = tuple(name for name in once.names for _ in range(4))
+    copies = MassPosteriors.from_log_prob(once.grid, np.repeat(once.log_prob, 4, axis=0), names=names)
+    with pytest.raises(ValueError, match="12 clusters have 3 names; '0' comes 4 times"):
+        ObservedClusters(copies)
+    survey = Survey.of_volume(1e6, sample_variance=False)
+    found = []
+    for clusters in (ObservedClusters(once), ObservedClusters(copies, repeated="weight")):
+        problem = Problem.from_clusters(Population(), clusters, survey, counts=True)
+        found.append([float(problem.potential(problem.coordinates.centre + shift)) for shift in (0.0, 0.1)])
+    np.testing.assert_allclose(np.diff(found[0]), np.diff(found[1]), rtol=1e-10)  # float64 round-off

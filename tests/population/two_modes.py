@@ -5,9 +5,11 @@ from dataclasses import dataclass
 import pyro.distributions as dist
 import torch
 
+from sbi_clustermass.population.selection import SelectionModel
+
 
 @dataclass(frozen=True)
-class TwoModes:
+class TwoModes(SelectionModel):
     """A selection whose log has two amplitudes: a parameter of two components."""
 
     of_data: bool = True
