@@ -100,7 +100,7 @@ def _refuse_shared(name: str, observed: object, population: Population, allowed:
 
 
 def refuse_at_the_ends(problem: Problem) -> None:
-    """Refuse a sample's own distribution of masses if more than 5 % of its clusters are likeliest at an end of the grid.
+    """Refuse a sample's own distribution of masses if more than 5 % of its clusters are likeliest at the grid's ends.
 
     Such a distribution has no tail that tells how many clusters are expected beyond it.
     """
@@ -111,8 +111,8 @@ def refuse_at_the_ends(problem: Problem) -> None:
     if share > _MAX_AT_ENDS:
         raise ValueError(
             f"population: {share:.0%} of the clusters are likeliest at an end of the posteriors' masses, "
-            f"{float(grid[0]):.2f} to {float(grid[-1]):.2f}, and lie beyond it. More than {_MAX_AT_ENDS:.0%} would bias "
-            "the fit.\n"
+            f"{float(grid[0]):.2f} to {float(grid[-1]):.2f}, and lie beyond it. More than {_MAX_AT_ENDS:.0%} would "
+            "bias the fit.\n"
             "  try:    posteriors on a wider grid, of an estimator trained on a wider range of masses"
         )
 
