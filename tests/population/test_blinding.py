@@ -32,7 +32,7 @@ from sbi_clustermass.posterior import MassPosteriors
 from tests.population.two_modes import TwoModes
 
 RELATIONS = tuple(ScalingRelation(name, (1.5, 0.3), (0.8, 0.3), 0.2) for name in ("richness", "t"))
-SURVEY = Survey.of_volume(1e7)
+SURVEY = Survey.of_volume(1e7, sample_variance=False)
 PHRASE = "a phrase that nobody else knows"
 
 
