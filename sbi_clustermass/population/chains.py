@@ -20,6 +20,7 @@ _LABELS = {
     "Om0": r"\Omega_\mathrm{m}",
     "sigma8": r"\sigma_8",
     "S8": "S_8",
+    "m_nu": r"\sum m_\nu",
     "log10_m_star": r"\log_{10} M_*",
     "alpha": r"\alpha",
     "beta": r"\beta",

@@ -1,7 +1,8 @@
-"""Differentiable interpolation of a smooth vector function of one variable."""
+"""Differentiable interpolation of a smooth vector function of one or more variables."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import product
 from typing import Self, final
 
 import numpy as np
@@ -10,42 +11,62 @@ from jaxtyping import Float
 from numpy.polynomial import chebyshev
 from torch import Tensor
 
+Interval = tuple[float, float]
+
 
 @final
 @dataclass(frozen=True)
 class Chebyshev:
-    """Chebyshev polynomials on an interval; not valid outside it.
+    """Products of Chebyshev polynomials on a box; not valid outside it.
 
     Attributes:
-        low: Lower end of the interval.
-        high: Upper end of the interval.
-        coefficients: Coefficients, (degree, value).
+        box: Interval of each variable.
+        coefficients: Coefficients, one axis for each variable and one for the values.
     """
 
-    low: float
-    high: float
-    coefficients: Float[Tensor, "degree value"]
+    box: tuple[Interval, ...]
+    coefficients: Float[Tensor, "*degree value"]
 
     @classmethod
-    def from_function(cls, function: Callable[[float], np.ndarray], ends: tuple[float, float], *, nodes: int) -> Self:
-        """Interpolate a function through its values at the Chebyshev points."""
-        low, high = ends
-        x = chebyshev.chebpts1(nodes)
-        values = np.stack([function(low + 0.5 * (high - low) * (t + 1)) for t in x])
-        return cls(low, high, torch.as_tensor(chebyshev.chebfit(x, values, nodes - 1)))
+    def from_function(cls, function: Callable[..., np.ndarray], box: Sequence[Interval], nodes: Sequence[int]) -> Self:
+        """Interpolate a function of the variables through its values at the products of Chebyshev points."""
+        points = [
+            low + 0.5 * (high - low) * (chebyshev.chebpts1(n) + 1) for (low, high), n in zip(box, nodes, strict=True)
+        ]
+        values = np.array([function(*map(float, point)) for point in product(*points)])
+        found = values.reshape(*nodes, -1)
+        for axis, n in enumerate(nodes):
+            moved = np.moveaxis(found, axis, 0)
+            fitted = chebyshev.chebfit(chebyshev.chebpts1(n), moved.reshape(n, -1), n - 1)
+            found = np.moveaxis(fitted.reshape(moved.shape), 0, axis)
+        return cls(tuple(box), torch.as_tensor(np.ascontiguousarray(found)))
 
-    def __call__(self, at: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch value"]:
+    def __call__(self, *at: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch value"]:
         """Evaluate the interpolant."""
-        x = (2 * at - (self.low + self.high)) / (self.high - self.low)
-        basis = [torch.ones_like(x), x]
-        while len(basis) < len(self.coefficients):
-            basis.append(2 * x * basis[-1] - basis[-2])
-        return torch.stack(basis, -1) @ self.coefficients
+        variables = torch.broadcast_tensors(*at)
+        found = self.coefficients
+        for number, (x, interval) in enumerate(zip(variables, self.box, strict=True)):
+            basis = _basis(x, interval, self.coefficients.shape[number])
+            if number == 0:
+                found = torch.tensordot(basis, found, 1)
+            else:
+                others = found.flatten(x.ndim + 1)
+                found = (basis[..., None, :] @ others)[..., 0, :].unflatten(-1, found.shape[x.ndim + 1 :])
+        return found
 
     def split(self, sizes: Sequence[int]) -> tuple["Chebyshev", ...]:
         """Split the values into groups, with one interpolant for each."""
-        return tuple(Chebyshev(self.low, self.high, part) for part in self.coefficients.split(list(sizes), dim=1))
+        return tuple(replace(self, coefficients=part) for part in self.coefficients.split(list(sizes), dim=-1))
 
     def to(self, device: torch.device) -> "Chebyshev":
         """Return a copy on a device."""
-        return Chebyshev(self.low, self.high, self.coefficients.to(device))
+        return replace(self, coefficients=self.coefficients.to(device))
+
+
+def _basis(x: Float[Tensor, "*batch"], interval: Interval, degrees: int) -> Float[Tensor, "*batch degree"]:
+    low, high = interval
+    scaled = (2 * x - (low + high)) / (high - low)
+    basis = [torch.ones_like(scaled), scaled]
+    while len(basis) < degrees:
+        basis.append(2 * scaled * basis[-1] - basis[-2])
+    return torch.stack(basis[:degrees], -1)

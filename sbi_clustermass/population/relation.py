@@ -13,6 +13,7 @@ from torch import Tensor
 
 from clustermocks import Cosmology
 from clustermocks.haloes.cosmology import MDPL2
+from sbi_clustermass.population.expansion import equation_of_state, squared_rate
 from sbi_clustermass.population.parameters import Parameters, Priors, half_normal, normal, uniform
 
 
@@ -132,10 +133,10 @@ class ScalingRelation:
 
     def _evolution(self, parameters: Parameters, redshift: Float[Tensor, "row"]) -> Float[Tensor, "*draw row 1"]:
         """Log10 of E(z) / E(z_p)."""
-        fixed = redshift.new_tensor(self.cosmology.Om0)
-        Om0 = parameters.get("Om0", fixed)[..., None, None]
-        squared, squared_pivot = (Om0 * (1 + z) ** 3 + 1 - Om0 for z in (redshift[:, None], self.redshift_pivot))
-        return 0.5 * torch.log10(squared / squared_pivot)
+        Om0 = parameters.get("Om0", redshift.new_tensor(self.cosmology.Om0))[..., None, None]
+        w = equation_of_state(parameters)[..., None, None].to(redshift.device)
+        pivot = redshift.new_tensor(self.redshift_pivot)
+        return 0.5 * torch.log10(squared_rate(redshift[:, None], Om0, w) / squared_rate(pivot, Om0, w))
 
 
 def log_with_outliers(

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from clustermocks import Cosmology
 from clustermocks.haloes.cosmology import MDPL2, SPEED_OF_LIGHT
+from sbi_clustermass.population.expansion import equation_of_state, squared_rate
 from sbi_clustermass.population.parameters import Parameters
 from sbi_clustermass.population.sample_variance import Cap
 
@@ -249,23 +250,24 @@ class Survey:
         return edges[:, :-1], edges[:, 1:], volume / volume.sum(-1, keepdims=True)
 
     def log_volumes(self, parameters: Parameters) -> Float[Tensor, "*draw shell"]:
-        """Natural log of the shells' volumes [h^-3 Mpc^3], with the Om0 of `parameters` if there is one."""
+        """Natural log of the shells' volumes [h^-3 Mpc^3], with Om0 and w of `parameters` if they are there."""
         given = torch.tensor([shell.volume for shell in self.shells], dtype=torch.float64).log()
         if "Om0" not in parameters:
             return given
         edges = torch.tensor([[shell.low, shell.high] for shell in self.shells], dtype=torch.float64)
-        distance = _comoving_distance(edges, parameters["Om0"][..., None, None])
+        Om0, w = (part[..., None, None] for part in (parameters["Om0"], equation_of_state(parameters)))
+        distance = _comoving_distance(edges, Om0, w)
         area = torch.tensor([shell.area for shell in self.shells], dtype=torch.float64)
         cubes = distance[..., 1] ** 3 - distance[..., 0] ** 3
         fixed = edges[:, 0] == edges[:, 1]  # a given volume
         return torch.where(fixed, given, torch.log(4 * pi / 3 * area / _SKY * torch.where(fixed, 1.0, cubes)))
 
 
-def _comoving_distance(redshift: Float[Tensor, "*batch"], Om0: Tensor) -> Float[Tensor, "*batch"]:
-    """Comoving distance [h^-1 Mpc] in flat LCDM, by 12 Gauss-Legendre nodes: precise to 1e-9 up to redshift 2."""
+def _comoving_distance(redshift: Float[Tensor, "*batch"], Om0: Tensor, w: Tensor) -> Float[Tensor, "*batch"]:
+    """Comoving distance [h^-1 Mpc] in a flat universe, by 12 Gauss-Legendre nodes: precise to 1e-9 up to redshift 2."""
     nodes, weights = (torch.as_tensor(part) for part in ((_NODES + 1) / 2, _WEIGHTS / 2))
     z = redshift[..., None] * nodes
-    rate = torch.sqrt(Om0[..., None] * (1 + z) ** 3 + 1 - Om0[..., None])
+    rate = squared_rate(z, Om0[..., None], w[..., None]).sqrt()
     return SPEED_OF_LIGHT / 100 * redshift * (weights / rate).sum(-1)
 
 

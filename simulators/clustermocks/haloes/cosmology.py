@@ -112,7 +112,7 @@ def _redshift_spline(cosmology: Cosmology) -> CubicHermiteSpline:
 
 
 @lru_cache(maxsize=16)
-def _colossus_cosmology(cosmology: Cosmology) -> "ColossusCosmology":
+def _colossus_cosmology(cosmology: Cosmology, w: float) -> "ColossusCosmology":
     from colossus.cosmology.cosmology import Cosmology as ColossusCosmology
 
     return ColossusCosmology(
@@ -125,16 +125,17 @@ def _colossus_cosmology(cosmology: Cosmology) -> "ColossusCosmology":
         ns=cosmology.ns,
         relspecies=False,
         persistence="",  # by default colossus pickles into the home folder
+        **({} if w == -1 else {"de_model": "w0", "w0": w}),
     )
 
 
 @contextmanager
-def _colossus(cosmology: Cosmology) -> Iterator["ColossusCosmology"]:
+def _colossus(cosmology: Cosmology, w: float = -1.0) -> Iterator["ColossusCosmology"]:
     """Make this colossus' current cosmology (it knows only a global one), and put the caller's back."""
     from colossus.cosmology import cosmology as module
 
     before = module.current_cosmo
-    module.setCurrent(_colossus_cosmology(cosmology))
+    module.setCurrent(_colossus_cosmology(cosmology, w))
     try:
         yield module.getCurrent()
     finally:
@@ -180,13 +181,13 @@ def mass_variance(mass: ArrayLike, cosmology: Cosmology) -> tuple[Values, Values
     wavenumber = np.geomspace(1e-5, 1e3, _WAVENUMBERS)  # [h Mpc^-1]
     with _colossus(cosmology) as current:
         power = current.matterPowerSpectrum(wavenumber, 0.0) * wavenumber**3
-    variance, slope = _tophat_variance(radius, wavenumber, power)
-    unit, _ = _tophat_variance(np.array(8.0), wavenumber, power)
+    variance, slope = tophat_variance(radius, wavenumber, power)
+    unit, _ = tophat_variance(np.array(8.0), wavenumber, power)
     return cosmology.sigma8 * np.sqrt(variance / unit), slope / 6
 
 
-def _tophat_variance(radius: np.ndarray, wavenumber: np.ndarray, power: np.ndarray) -> tuple[Values, Values]:
-    """Variance in top-hat spheres [1/ (2 pi^2)], and d ln variance / d ln R."""
+def tophat_variance(radius: np.ndarray, wavenumber: np.ndarray, power: np.ndarray) -> tuple[Values, Values]:
+    """Variance in top-hat spheres [1/ (2 pi^2)], and d ln variance / d ln R, of k^3 P(k) at rising wavenumbers."""
     x = wavenumber * radius[..., None]
     window = 3 * (np.sin(x) - x * np.cos(x)) / x**3
     small = x < 1e-2  # where the difference cancels
@@ -197,9 +198,9 @@ def _tophat_variance(radius: np.ndarray, wavenumber: np.ndarray, power: np.ndarr
     return variance, 2 * np.trapezoid(power * window * change, log_k) / variance
 
 
-def growth_factor(redshift: ArrayLike, cosmology: Cosmology) -> Values:
-    """Linear growth factor over that of today [1] (colossus)."""
-    with _colossus(cosmology) as current:
+def growth_factor(redshift: ArrayLike, cosmology: Cosmology, *, w: float = -1.0) -> Values:
+    """Linear growth factor over that of today [1] (colossus); w is the equation of state of dark energy [1]."""
+    with _colossus(cosmology, w) as current:
         return np.asarray(current.growthFactor(np.asarray(redshift, float)))
 
 

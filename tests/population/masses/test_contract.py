@@ -5,7 +5,7 @@ import pytest
 import torch
 from pyro import poutine
 
-from sbi_clustermass.population import MASSES, MassFunction
+from sbi_clustermass.population import MASSES, CosmologyMassFunction, MassFunction
 from sbi_clustermass.population.masses import masses_config, masses_from_config
 from sbi_clustermass.population.parameters import sample
 
@@ -13,7 +13,10 @@ GRID = torch.linspace(12.5, 15.8, 23, dtype=torch.float64)
 Z = torch.tensor([0.1, 0.5], dtype=torch.float64)
 
 
-VARIANTS = {"mrp that evolves": MassFunction(m_star_evolution=(-0.64, 0.5), density_evolution=(-0.91, 0.5))}
+VARIANTS = {
+    "mrp that evolves": MassFunction(m_star_evolution=(-0.64, 0.5), density_evolution=(-0.91, 0.5)),
+    "cosmology with w": CosmologyMassFunction(w=(-1.5, -0.5)),
+}
 
 
 @pytest.fixture(params=[*MASSES, *VARIANTS])

@@ -16,7 +16,7 @@ from clustermocks.haloes.cosmology import (
     mass_variance,
 )
 from sbi_clustermass.population import CosmologyMassFunction
-from sbi_clustermass.population.masses import cosmology as module
+from sbi_clustermass.population.masses import variance
 from sbi_clustermass.population.masses.tinker import log_tinker08
 
 MASSES = np.linspace(12.5, 15.6, 63)
@@ -121,7 +121,8 @@ def test_variance_is_that_of_colossus_integral():
 def test_table_does_not_change_with_more_nodes(monkeypatch):
     grid, few = np.linspace(0.11, 0.59, 25), slice(None, None, 6)
     coarse = np.array([found(Om0, 0.8)[:, few] for Om0 in grid])
-    monkeypatch.setattr(module, "_NODES", 40)
+    monkeypatch.setattr(variance, "_EISENSTEIN_HU_NODES", (40, 0))
+    monkeypatch.setattr(variance, "_GROWTH_NODES", (40, 0))
     others = np.append(REDSHIFTS, 1.5)  # a table of its own, which no other test finds in the cache
     fine = np.array([found(Om0, 0.8, masses=MASSES[few], redshifts=others)[: len(REDSHIFTS)] for Om0 in grid])
     np.testing.assert_allclose(coarse, fine, atol=2e-5)  # as the docstring says
