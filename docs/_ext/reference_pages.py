@@ -27,6 +27,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "clustermocks.mocks.survey": ("Survey",),
     "clustermocks.observation": (),
     "clustermocks.selection": (),
+    "clustermocks.selection_in_cosmologies": (),
     "clustermocks.haloes.triaxiality": ("Shapes",),
 }
 

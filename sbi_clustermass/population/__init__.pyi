@@ -21,6 +21,7 @@ from .selection import (
     KnownSelection as KnownSelection,
     MeasuredSelection as MeasuredSelection,
 )
+from .self_consistent import fit_self_consistently as fit_self_consistently
 from .shrinkage import mass_function_band as mass_function_band, shrink as shrink
 from .significance import Significance as Significance
 from .survey import Shell as Shell, Survey as Survey

@@ -77,30 +77,35 @@ def fit_selection(log10_mass: Float[np.ndarray, "attempt"], selected: Bool[np.nd
     if log10_mass.shape != selected.shape or not np.isfinite(log10_mass).all() or np.unique(log10_mass).size < 2:
         raise ValueError(f"selection needs two or more finite masses and as many flags, got {log10_mass.size}.")
     low, high = float(log10_mass.min()), float(log10_mass.max())
-    basis = BSpline.design_matrix(log10_mass, _knots(low, high), 3).tocsr()
-    bend = np.diff(np.eye(_SEGMENTS + 3), n=2, axis=0)
-    penalty = _BEND * bend.T @ bend + _RIDGE * np.eye(_SEGMENTS + 3)
-    sign = np.where(selected, 1.0, -1.0)
+    basis = BSpline.design_matrix(log10_mass, knots(low, high), 3).tocsr()
+    smooth, sign = penalty(), np.where(selected, 1.0, -1.0)
 
     def loss(c: np.ndarray) -> tuple[float, np.ndarray]:
         margin = sign * (basis @ c)
-        gradient = -(basis.T @ (sign * expit(-margin))) + penalty @ c
-        return float(-log_expit(margin).sum() + 0.5 * c @ penalty @ c), gradient
+        gradient = -(basis.T @ (sign * expit(-margin))) + smooth @ c
+        return float(-log_expit(margin).sum() + 0.5 * c @ smooth @ c), gradient
 
     best = minimize(loss, np.zeros(_SEGMENTS + 3), jac=True, method="BFGS", options={"gtol": 1e-3}).x
     odds = expit(basis @ best)
-    curvature = (basis.T @ basis.multiply((odds * (1 - odds))[:, None])).toarray() + penalty
+    curvature = (basis.T @ basis.multiply((odds * (1 - odds))[:, None])).toarray() + smooth
     return Selection(tuple(float(c) for c in best), low, high, np.linalg.inv(curvature))
 
 
 def _spline_with_tangents(low: float, high: float, coefficients: np.ndarray, log10_mass: np.ndarray) -> np.ndarray:
     """Cubic spline between the ends, and its tangents beyond; one column for each column of the coefficients."""
-    spline = BSpline(_knots(low, high), coefficients, 3)
+    spline = BSpline(knots(low, high), coefficients, 3)
     inside = np.clip(log10_mass, low, high)
     beyond = log10_mass - inside
     return spline(inside) + spline.derivative()(inside) * (beyond[..., None] if coefficients.ndim > 1 else beyond)
 
 
-def _knots(low: float, high: float) -> Float[np.ndarray, "knot"]:
+def penalty() -> Float[np.ndarray, "coefficient coefficient"]:
+    """Quadratic form in the coefficients, half of which is subtracted from the log likelihood."""
+    bend = np.diff(np.eye(_SEGMENTS + 3), n=2, axis=0)
+    return _BEND * bend.T @ bend + _RIDGE * np.eye(_SEGMENTS + 3)
+
+
+def knots(low: float, high: float) -> Float[np.ndarray, "knot"]:
+    """Knots of the splines between two masses [dex]."""
     step = (high - low) / _SEGMENTS
     return low + step * np.arange(-3, _SEGMENTS + 4)
