@@ -1,21 +1,16 @@
 """Mock surveys of any mass function, end to end: simulated clusters, a trained estimator, posteriors.
 
-One library of haloes is simulated, with more haloes at every mass than any survey has, because 400 separate surveys
-would take days. Each halo is observed and inferred once; a survey keeps it with probability rate over density, which
-makes the survey a Poisson draw of its own mass function. Two surveys share few clusters where the library is
-ten times as dense as the survey.
-
-Masses are M200c [h^-1 Msun] as log10_mass [dex]; rates and densities are per dex.
+Every survey has haloes of its own. Masses are M200c [h^-1 Msun] as log10_mass [dex]; rates are per dex.
 """
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import final
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from rich.console import Console
 
 from clustermocks import FlatMasses, HaloModel, PowerLawMasses
@@ -55,7 +50,7 @@ class Observatory:
             estimator = _trained(model, sizes["n_train"], sizes["members"], seed)
             estimator.save(folder / "estimator")
             selection = _measured(model, sizes["n_selection"], seed)
-            parts = {"coefficients": selection.coefficients, "low": selection.low, "high": selection.high}
+            parts = asdict(selection) | {"covariance": np.asarray(selection.covariance).tolist()}
             (folder / "selection.json").write_text(json.dumps(parts), encoding="utf-8")
         return cls.load(folder)
 
@@ -63,7 +58,7 @@ class Observatory:
     def load(cls, folder: Path) -> "Observatory":
         """Load what `build` wrote."""
         parts = json.loads((folder / "selection.json").read_text(encoding="utf-8"))
-        selection = Selection(tuple(parts["coefficients"]), parts["low"], parts["high"])
+        selection = Selection(tuple(parts["coefficients"]), parts["low"], parts["high"], np.array(parts["covariance"]))
         return cls(survey_model(), MassEstimator.load(folder / "estimator"), selection)
 
     def expected(self, log_rate: LogRate) -> float:
@@ -71,91 +66,16 @@ class Observatory:
         grid = np.linspace(LOW, HIGH, 621)
         return float(np.trapezoid(np.exp(log_rate(grid)) * self.selection(grid), grid))
 
-    def infer(
-        self, log10_mass: Float[np.ndarray, "halo"], seed: int
-    ) -> tuple[Int[np.ndarray, "selected"], Float[np.ndarray, "selected mass"]]:
-        """Observe haloes: rows of those selected, and the log densities of their posteriors."""
-        mocks = self.model.simulate(log10_mass, seed=seed).with_min_galaxies(MIN_GALAXIES)
-        if not len(mocks):
-            return np.zeros(0, int), np.zeros((0, 256))
-        return mocks.host_id % 2**32, self.estimator.posterior(mocks).log_prob
-
-
-@final
-@dataclass(frozen=True, eq=False)
-class Library:
-    """Selected haloes of a Poisson draw of known density.
-
-    Attributes:
-        log10_mass: True masses [dex].
-        log_density: Natural log of the density of haloes at them [1/dex].
-        log_prob: Log densities of their posteriors, float32.
-        blank: Grid and prior of the posteriors, without clusters.
-    """
-
-    log10_mass: Float[np.ndarray, "cluster"]
-    log_density: Float[np.ndarray, "cluster"]
-    log_prob: Float[np.ndarray, "cluster mass"]
-    blank: MassPosteriors
-
-    @classmethod
-    def simulate(cls, observatory: Observatory, log_density: LogRate, *, seed: int, file: Path) -> "Library":
-        """Draw, observe and infer haloes of a density, or read them from a file."""
-        if not file.exists():
-            rng = np.random.default_rng(seed)
-            masses = draw(log_density, rng)
-            parts = [part for part in np.array_split(masses, -(-len(masses) // AT_ONCE)) if part.size]
-            kept, rows = [], []
-            with STAGE(f"observing {len(masses)} haloes", len(masses)) as advance:
-                for number, part in enumerate(parts):
-                    selected, log_prob = observatory.infer(part, seed=int(rng.integers(2**31)))
-                    kept.append(part[selected])
-                    rows.append(log_prob.astype(np.float32))
-                    advance((number + 1) * AT_ONCE)
-            selected = np.concatenate(kept)
-            np.savez(file, log10_mass=selected, log_density=log_density(selected), log_prob=np.concatenate(rows))
-        return cls.load(file, observatory.estimator)
-
-    @classmethod
-    def load(cls, file: Path, estimator: MassEstimator) -> "Library":
-        """Load what `simulate` wrote."""
-        found = np.load(file)
-        return cls(found["log10_mass"], found["log_density"], found["log_prob"], _blank(estimator))
-
-    def survey(
-        self, log_rate: LogRate, rng: np.random.Generator
-    ) -> tuple[Float[np.ndarray, "cluster"], MassPosteriors]:
-        """True masses and posteriors of a survey whose haloes have this rate.
-
-        Raises:
-            ValueError: The library is not dense enough somewhere.
-        """
-        share = np.exp(log_rate(self.log10_mass) - self.log_density)
-        if share.max() > 1:
-            raise ValueError(f"the library has too few haloes: {share.max():.2f} of them are needed somewhere.")
-        rows = np.flatnonzero(rng.random(len(share)) < share)
-        return self.log10_mass[rows], self.posteriors(rows)
-
-    def posteriors(self, rows: Int[np.ndarray, "some"]) -> MassPosteriors:
-        """Posteriors of some clusters."""
-        names, log_prob = tuple(str(row) for row in rows), self.log_prob[rows].astype(float)
-        return MassPosteriors.from_log_prob(self.blank.grid, log_prob, log_prior=self.blank.log_prior, names=names)
+    def survey(self, log_rate: LogRate, seed: int) -> tuple[Float[np.ndarray, "cluster"], MassPosteriors]:
+        """True masses and posteriors of the clusters selected from a Poisson draw of haloes of this rate."""
+        mocks = self.model.simulate(draw(log_rate, np.random.default_rng(seed)), seed=seed)
+        rich = mocks.with_min_galaxies(MIN_GALAXIES)
+        return rich.log10_mass, self.estimator.posterior(rich)
 
 
 def survey_model() -> HaloModel:
     """Simulator of the published mocks, each the heaviest halo in its cylinder."""
     return replace(HaloModel.ho2019(), dominant=True)
-
-
-def envelope(log_rates: list[LogRate], selection: Selection, *, times: float) -> LogRate:
-    """A density of `times` the largest rate where clusters are selected, and hardly more than it where they are not.
-
-    Two surveys then share one in `times` of their clusters, and no time is spent on haloes that are not selected.
-    """
-    grid = np.linspace(LOW, HIGH, 311)
-    dense = 1.2 + (times - 1.2) * np.sqrt(selection(grid))
-    top = np.max([log_rate(grid) for log_rate in log_rates], axis=0) + np.log(dense)
-    return lambda log10_mass: np.interp(log10_mass, grid, top)
 
 
 def draw(log_density: LogRate, rng: np.random.Generator) -> Float[np.ndarray, "halo"]:
@@ -172,7 +92,7 @@ def _trained(model: HaloModel, n: int, members: int, seed: int) -> MassEstimator
         # down to the lowest mass of the survey: a prior that ended at 10^13.0, with one cluster in 1000 below, caused
         # half of the bias of alpha in a survey of 10 000
         masses = PowerLawMasses(LOW, HIGH).draw(n, seed=seed)
-        mocks = model.simulate(masses, seed=seed, progress=advance)
+        mocks = model.simulate(masses, seed=seed, n_jobs=-1, progress=advance)
     rich = mocks.with_min_galaxies(MIN_GALAXIES)
     with STAGE(f"training on {len(rich)}", None) as advance:
         return train(
@@ -191,12 +111,7 @@ def _measured(model: HaloModel, n: int, seed: int) -> Selection:
     passed = np.zeros(n, bool)
     with STAGE("measuring the selection", n) as advance:
         for start in range(0, n, AT_ONCE):
-            mocks = model.simulate(masses[start : start + AT_ONCE], seed=seed + 1 + start)
+            mocks = model.simulate(masses[start : start + AT_ONCE], seed=seed + 1 + start, n_jobs=-1)
             passed[start : start + AT_ONCE] = mocks.with_min_galaxies(MIN_GALAXIES).attempted()[1]
             advance(start + AT_ONCE)
     return fit_selection(masses, passed)
-
-
-def _blank(estimator: MassEstimator) -> MassPosteriors:
-    grid = np.linspace(*estimator.support, 256)
-    return MassPosteriors(grid, np.zeros((0, 256)), estimator.prior.log_density(grid), ())

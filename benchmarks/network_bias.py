@@ -1,13 +1,13 @@
 """Bias of a population fit due to the network alone, without the noise of surveys, by number of clusters.
 
-    python benchmarks/network_bias.py [--out runs/recovery] [MODEL ...]
+    python benchmarks/network_bias.py [--out runs/recovery] [--surveys 100] [MODEL ...]
 
 If every mass posterior were exact, the score of the population's likelihood (its gradient at the truth) would be zero
-on average, and so would its difference from the score of the true masses. Both are averaged over the library of
-recovery.py, which must run first, each cluster weighted by its frequency in a survey at the middle of the priors. A
-score times the parameters' covariance is the shift of a fit. The shifts due to the network and due to the measured
-selection (with the library's noise) are printed in units of the posterior's width, with the number of clusters at which
-that of the network reaches .2. Models: cosmology, mrp.
+on average, and so would its difference from the score of the true masses. Both are averaged over many surveys at the
+middle of the priors, observed as those of recovery.py, which must have made its estimator first. A score times the
+parameters' covariance is the shift of a fit. The shifts due to the network and due to the measured selection (with the
+noise of the surveys) are printed in units of the posterior's width, with the number of clusters at which that of the
+network reaches .2. Models: cosmology, mrp.
 """
 
 import argparse
@@ -17,12 +17,11 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from jaxtyping import Float
-from mock_surveys import Library, Observatory
+from mock_surveys import Observatory
 from recovery import Case, log_rate
 
 from sbi_clustermass.population import ObservedClusters, Problem, Survey
 
-AT_ONCE = 10_000
 STEP = 1e-3  # of a coordinate, whose prior is about 1 wide
 TOLERATED = 0.2
 SIZES = np.geomspace(100, 1e6, 161)  # clusters
@@ -42,21 +41,19 @@ class Scores(NamedTuple):
     expected: Float[np.ndarray, "coordinate"]
 
 
-def scores(case: Case, observatory: Observatory, library: Library) -> Scores:
-    """Scores by central differences, some clusters at a time."""
-    parts = [
-        _some_scores(case, observatory, library, rows)
-        for rows in np.array_split(np.arange(len(library.log10_mass)), -(-len(library.log10_mass) // AT_ONCE))
-    ]
+def scores(case: Case, observatory: Observatory, surveys: int) -> Scores:
+    """Scores by central differences, one survey of 1000 clusters at a time."""
+    parts = [_of_survey(case, observatory, seed) for seed in range(surveys)]
     inferred, true = (np.concatenate([part[i] for part in parts], axis=1) for i in (0, 1))
     return Scores(inferred, true, parts[0].expected)
 
 
-def _some_scores(case: Case, observatory: Observatory, library: Library, rows: np.ndarray) -> Scores:
-    population, survey = case.population(observatory), Survey.of_volume(case.volume(observatory))
-    clusters = ObservedClusters(library.posteriors(rows))
-    problem = Problem.from_clusters(population, clusters, survey, counts=True)
-    masses, centre = library.log10_mass[rows], population.coordinates.centre
+def _of_survey(case: Case, observatory: Observatory, seed: int) -> Scores:
+    population = case.population(observatory)
+    survey, centre = Survey.of_volume(case.volume(observatory), sample_variance=False), population.coordinates.centre
+    at_centre = population.coordinates.parameters(centre)
+    masses, posteriors = observatory.survey(log_rate(case.masses, at_centre, survey.shells[0].volume), seed)
+    problem = Problem.from_clusters(population, ObservedClusters(posteriors), survey, counts=True)
     grid = problem.likelihood.log10_mass.numpy()
 
     def values(position: torch.Tensor) -> tuple[np.ndarray, np.ndarray, float]:
@@ -147,15 +144,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Bias of a population from the network alone.")
     parser.add_argument("models", nargs="*", default=("cosmology", "mrp"))
     parser.add_argument("--out", type=Path, default=Path("runs/recovery"), help="of recovery.py")
+    parser.add_argument("--surveys", type=int, default=100, help="of 1000 clusters")
     given = parser.parse_args()
     observatory = Observatory.load(given.out)
-    library = Library.load(given.out / "library.npz", observatory.estimator)
     for model in given.models:
         case = Case(model, 1000)
-        centre = case.masses.coordinates.parameters(case.masses.coordinates.centre)
-        rate = log_rate(case.masses, centre, case.volume(observatory))
-        weight = np.exp(rate(library.log10_mass) - library.log_density)
-        report(case, scores(case, observatory, library), weight)
+        found = scores(case, observatory, given.surveys)
+        report(case, found, np.full(found.true.shape[1], 1 / given.surveys))
 
 
 if __name__ == "__main__":
