@@ -40,6 +40,7 @@ from .observations.tables import (
 from .posterior import (
     MassPosteriors as MassPosteriors,
     Posteriors as Posteriors,
+    combined as combined,
 )
 from .posterior.prior import mass_prior as mass_prior
 from .training import (

@@ -11,6 +11,7 @@ from .masses import (
 )
 from .model import Population as Population, Problem as Problem
 from .observables import Observable as Observable
+from .pooling import pooled as pooled
 from .predictive_check import PredictiveCheck as PredictiveCheck, predictive_check as predictive_check
 from .pyro_model import cluster_factor as cluster_factor, population_model as population_model
 from .relation import ScalingRelation as ScalingRelation
