@@ -7,7 +7,7 @@ from functools import partial
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from sbi_clustermass.population.model import Problem
@@ -16,7 +16,7 @@ from sbi_clustermass.population.parameters import Parameters
 from sbi_clustermass.population.predictive import by_redshift, log_mass_posterior, redshift_bins
 from sbi_clustermass.population.selection import AboveCut
 
-_ERRORS, _DRAWN_ERRORS = 32, 5000  # quantiles of an observable's errors, and the draws that they are taken from
+_ERRORS, _DRAWN_ERRORS = 32, 200_000  # errors that stand for those of all clusters, and draws that they are means of
 
 Edges = Float[np.ndarray, "edge"]
 Expected = Float[np.ndarray, "draw redshift bin"]
@@ -52,11 +52,12 @@ def expected_in_observable(
 
 def observed_in(
     problem: Problem, values: Float[np.ndarray, "cluster"], edges: Edges
-) -> Int[np.ndarray, "redshift bin"]:
-    """Number of clusters in bins of a value, NaN where there is none; a value at the last edge is inside."""
+) -> Float[np.ndarray, "redshift bin"]:
+    """Number of different clusters in bins of a value, NaN where there is none; a value at the last edge is inside."""
     shell = problem.survey.place(problem.clusters.redshift, len(values))
-    number = redshift_bins(problem.survey)
-    return np.stack([np.histogram(values[number[shell] == i], edges)[0] for i in range(number.max() + 1)])
+    number, weights = redshift_bins(problem.survey), problem.clusters.weights
+    rows = [number[shell] == i for i in range(number.max() + 1)]
+    return np.stack([np.histogram(values[row], edges, weights=weights[row])[0] for row in rows])
 
 
 def drawn_masses(problem: Problem, draws: list[dict[str, Tensor]]) -> Float[np.ndarray, "draw cluster"]:
@@ -93,12 +94,13 @@ def _exceeds(
 
 
 def _errors(observed: Observed) -> Float[np.ndarray, "error"]:
-    """Quantiles of the errors of all clusters; 0 for observables that contain their error, such as a `Significance`."""
+    """Means of equal parts of the sorted errors of all clusters; 0 for a `Significance`, which contains its error."""
     if not isinstance(observed, Observable):
         return np.zeros(1)
     generator, zero = torch.Generator().manual_seed(0), torch.zeros(len(observed), dtype=torch.float64)
     draws = [observed.predict(zero, zero, generator) for _ in range(1 + _DRAWN_ERRORS // len(observed))]
-    return np.nanquantile(torch.stack(draws).numpy(), (np.arange(_ERRORS) + 0.5) / _ERRORS)
+    drawn = np.sort(torch.cat(draws).numpy())  # NaN, of clusters without a value, at the end
+    return np.array([part.mean() for part in np.array_split(drawn[np.isfinite(drawn)], _ERRORS)])
 
 
 def _summed(problem: Problem, counts: Float[Tensor, "draw shell bin"]) -> Expected:

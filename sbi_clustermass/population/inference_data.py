@@ -126,7 +126,7 @@ def _attrs(problem: Problem, clusters: ObservedClusters, draws: Draws, sampler: 
         "model": json.dumps(model),
         "relations": "; ".join(map(repr, population.relations)),
         "selection": repr(population.selection),
-        "priors": json.dumps(described(population.priors)),
+        "priors": json.dumps(described(problem.priors)),
         "sampler": repr(sampler),
         **{name: float(value) for name, value in draws.facts.items()},
         **({"consistency_check": f"same galaxies as the masses: {', '.join(shared)}"} if shared else {}),

@@ -42,26 +42,27 @@ def spaced_draws(parameters: Parameters, shape: tuple[int, ...], number: int) ->
 def redshift_bins(survey: Survey) -> Int[np.ndarray, "shell"]:
     """Number of each shell's redshift: parts of the sky with the same redshifts count as one.
 
-    `Survey.place` does not distinguish between such parts.
+    `Survey.place` does not distinguish between such parts. A shell at whose redshifts no cluster is accepted has -1.
     """
     ends = [(shell.redshift, shell.low, shell.high) for shell in survey.shells]
-    number = {each: i for i, each in enumerate(dict.fromkeys(ends))}
-    return np.array([number[each] for each in ends])
+    accepted = [each for each, share in zip(ends, survey.mixing.sum(1), strict=True) if share > 0]
+    number = {each: i for i, each in enumerate(dict.fromkeys(accepted))}
+    return np.array([number.get(each, -1) for each in ends])
 
 
 def by_redshift(survey: Survey, values: np.ndarray) -> np.ndarray:
     """Sum over shells of the same redshift, along the first axis."""
     number = redshift_bins(survey)
     total = np.zeros((number.max() + 1, *values.shape[1:]), values.dtype)
-    np.add.at(total, number, values)
+    np.add.at(total, number[number >= 0], values[number >= 0])
     return total
 
 
 def observed_counts(problem: Problem) -> Int[np.ndarray, "redshift"]:
-    """Number of clusters in each shell of redshift."""
-    numbers = np.zeros(len(problem.survey), int)
-    np.add.at(numbers, problem.survey.place(problem.clusters.redshift, len(problem.clusters)), 1)
-    return by_redshift(problem.survey, numbers)
+    """Number of different clusters in each shell of redshift."""
+    numbers = np.zeros(len(problem.survey))
+    np.add.at(numbers, problem.survey.place(problem.clusters.redshift, len(problem.clusters)), problem.clusters.weights)
+    return by_redshift(problem.survey, numbers).round().astype(int)
 
 
 def posterior_predictive(problem: Problem, draws: list[dict[str, Tensor]]) -> dict[str, np.ndarray]:

@@ -33,9 +33,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MASS = "log10_mass"
-_BINS = 8
+_BINS = 8  # over the bulk of the values, and at most as many on each side of it
+_EXTREME = 0.05  # share of repeated surveys with a value outside the bins, on each side
 
-Counts = Int[np.ndarray, "draw redshift bin"]
+Counts = Int[np.ndarray, "draw redshift bin"] | Float[np.ndarray, "draw redshift bin"]
 
 
 @final
@@ -148,19 +149,18 @@ def predictive_check(
     parameters = {name: torch.stack([one[name] for one in each]) for name in each[0]}
     if of == MASS:
         values = drawn_masses(problem, each)
-        bins = _edges(edges, np.quantile(clusters.posteriors.mean, [0.005, 1]), -np.inf)
+        bins = _edges(edges, clusters.posteriors.mean, values, -np.inf)
         expected = expected_in_mass(problem, parameters, bins)
     else:
         values = clusters.observables[of].observed_values[None]
-        bins = _edges(edges, values, _cut(of, population))
+        bins = _edges(edges, values, idata["posterior_predictive"][of].values[0], _cut(of, population))
         expected = expected_in_observable(problem, parameters, of, clusters.observables[of], bins)
         expected = expected * np.isfinite(values).mean()
     observed = np.stack([observed_in(problem, one, bins) for one in values])
     expected, replicated = _replicated(problem, expected, expected_clusters(problem, parameters), values)
-    places = np.unique(redshift_bins(problem.survey), return_index=True)[1]
-    return PredictiveCheck(
-        of, bins, problem.survey.redshift[places], np.broadcast_to(observed, expected.shape), expected, replicated
-    )
+    number = redshift_bins(problem.survey)
+    redshift = np.array([problem.survey.redshift[number == i][0] for i in range(number.max() + 1)])
+    return PredictiveCheck(of, bins, redshift, np.broadcast_to(observed, expected.shape), expected, replicated)
 
 
 def _replicated(
@@ -174,7 +174,7 @@ def _replicated(
     if problem.counts:
         return expected, rng.poisson(expected)
     everywhere = np.array([-np.inf, np.inf])
-    number = observed_in(problem, values[0], everywhere)[:, 0]
+    number = observed_in(problem, values[0], everywhere)[:, 0].round().astype(int)
     share = expected / (total[..., None] * np.isfinite(values).mean())
     rest = 1 - share.sum(-1, keepdims=True)
     counts = rng.multinomial(number, np.concatenate([share, rest.clip(min=0)], -1))
@@ -199,18 +199,34 @@ def _cut(of: str, population: Population) -> float:
     return selection.cut if isinstance(selection, AboveCut) and selection.observable == of else -np.inf
 
 
-def _edges(edges: ArrayLike | None, values: np.ndarray, cut: float) -> Float[np.ndarray, "edge"]:
-    """Edges as given, or round ones over the range of the values, of which the cut is the first."""
-    if edges is None:
-        from matplotlib.ticker import MaxNLocator
+def _edges(
+    edges: ArrayLike | None, observed: np.ndarray, predicted: Float[np.ndarray, "draw cluster"], cut: float
+) -> Float[np.ndarray, "edge"]:
+    """Edges as given, or round ones over the range of observed and predicted values, of which the cut is the first.
 
-        locator = MaxNLocator(_BINS + 1, steps=[1, 2, 2.5, 5, 10])
-        ticks = np.asarray(locator.tick_values(np.nanmin(values), np.nanmax(values)))
-        return np.append(cut, ticks[ticks > cut]) if cut > -np.inf else ticks
+    The range must not be that of the observed values alone: then each end would have a cluster by construction.
+    """
+    if edges is None:
+        return _round_edges(observed, predicted, cut)
     found = np.asarray(edges, float)
     if found.ndim != 1 or len(found) < 2 or not np.all(np.diff(found) > 0):
         raise ValueError(f"predictive_check: edges are two or more numbers that rise, got {edges}.")
     return found
+
+
+def _round_edges(
+    observed: np.ndarray, predicted: Float[np.ndarray, "draw cluster"], cut: float
+) -> Float[np.ndarray, "edge"]:
+    from matplotlib.ticker import MaxNLocator
+
+    low = min(np.nanmin(observed), np.nanquantile(np.nanmin(predicted, axis=1), _EXTREME))
+    high = max(np.nanmax(observed), np.nanquantile(np.nanmax(predicted, axis=1), 1 - _EXTREME))
+    middle = MaxNLocator(_BINS, steps=[1, 2, 2.5, 5, 10]).tick_values(*np.nanquantile(observed, [0.01, 0.99]))
+    step = float(middle[1] - middle[0])
+    below, above = (int(np.clip(np.ceil(gap / step), 0, _BINS)) for gap in (middle[0] - low, high - middle[-1]))
+    found = middle[0] + step * np.arange(-below, len(middle) + above)
+    found[0], found[-1] = min(found[0], low), max(found[-1], high)
+    return np.append(cut, found[found > cut]) if cut > -np.inf else found
 
 
 def _cash(counts: Counts, expected: Float[np.ndarray, "draw redshift bin"]) -> Float[np.ndarray, "draw"]:

@@ -25,7 +25,8 @@ Description = dict[str, Any]  # {"dist": "norm", "loc": 14.3, "scale": 0.5}, or 
 def described(priors: Priors) -> dict[str, Description]:
     """Describe the priors of all components by names and settings of scipy.stats, as Cobaya does.
 
-    Normal, half-normal, log-normal and flat priors are known; others are left out.
+    Normal, half-normal, log-normal and flat priors are known, and the marginal ones of a multivariate normal prior;
+    others are left out.
     """
     return {name: found for site, prior in priors.items() for name, found in _components(site, prior).items()}
 
@@ -85,11 +86,11 @@ def read_priors(path: Path) -> tuple[Masses, tuple[ScalingRelation, ...]]:
 def _components(site: str, prior: TorchDistribution) -> dict[str, Description]:
     base = prior.base_dist if isinstance(prior, torch.distributions.Independent) else prior
     kind, settings = _words(base)
-    shape = tuple(base.batch_shape)
-    values = {name: np.broadcast_to(np.asarray(value), shape) for name, value in settings.items()}
+    values = dict(zip(settings, np.broadcast_arrays(*settings.values()), strict=True))
+    shape = next(iter(values.values())).shape if values else ()
     return {
         component_name(site, place): kind | {name: float(value[place]) for name, value in values.items()}
-        for place in (np.ndindex(shape) if settings else ())
+        for place in (np.ndindex(shape) if values else ())
     }
 
 
@@ -100,6 +101,8 @@ def _words(prior: TorchDistribution) -> tuple[dict[str, str], dict[str, Tensor |
             return {}, {"min": prior.low, "max": prior.high}
         case dist.Normal():
             return {"dist": "norm"}, {"loc": prior.loc, "scale": prior.scale}
+        case dist.MultivariateNormal():
+            return {"dist": "norm"}, {"loc": prior.loc, "scale": prior.stddev}
         case dist.HalfNormal():
             return {"dist": "halfnorm"}, {"loc": 0.0, "scale": prior.scale}
         case dist.LogNormal():

@@ -24,6 +24,7 @@ from sbi_clustermass.population.chains import write_cobaya, write_getdist
 from sbi_clustermass.population.plots import corner
 from sbi_clustermass.population.priors import described, read_priors, write_priors
 from sbi_clustermass.population.run_results import parameter_table
+from sbi_clustermass.population.sample_variance import density_covariance
 from sbi_clustermass.population.sampling import Draws
 from sbi_clustermass.posterior import MassPosteriors
 from tests.population.two_modes import TwoModes
@@ -106,6 +107,22 @@ def test_priors_in_cobayas_words_are_those_of_the_model(fitted, tmp_path):
     assert params["selection_mode[1]"]["prior"] == {"dist": "norm", "loc": 0.0, "scale": 0.2}
     assert params["Om0"]["prior"] == {"min": 0.1, "max": 0.6}
     assert params["S8"]["derived"]
+
+
+def test_density_contrasts_of_the_shells_are_columns_with_their_marginal_priors(tmp_path):
+    masses, redshift = np.linspace(14.0, 14.9, 40), np.tile([0.15, 0.25], 20)
+    clusters = ObservedClusters(MassPosteriors.from_normal(masses, 0.1, np.linspace(13.0, 15.8, 141)), redshift)
+    survey = Survey.of_sky(300, (0.1, 0.2, 0.3))
+    found = fit(Population(selection=TwoModes()), clusters, survey, sampler=Laplace(num_samples=60, seed=1))
+    write_cobaya(found, tmp_path / "chain")
+    chain = getdist.loadMCSamples(str(tmp_path / "chain"), no_cache=True)
+    priors = json.loads((tmp_path / "chain.updated.yaml").read_text())["params"]
+    places, _ = survey.places()
+    expected = np.sqrt(np.diag(density_covariance(places, survey.cosmology)))
+    for i in range(2):
+        name = f"density_contrast[{i}]"
+        assert priors[name]["prior"] == {"dist": "norm", "loc": 0.0, "scale": pytest.approx(expected[i])}
+        assert chain.mean(name) == pytest.approx(found["posterior"]["density_contrast"].values[..., i].mean(), abs=1e-8)
 
 
 def test_a_corner_plot_takes_components_by_name(fitted):

@@ -18,6 +18,7 @@ from sbi_clustermass.population import (
     Problem,
     ScalingRelation,
     Significance,
+    Survey,
     fit,
     predictive_check,
 )
@@ -27,6 +28,7 @@ from sbi_clustermass.population.binned_counts import (
     expected_in_observable,
     observed_in,
 )
+from sbi_clustermass.population.predictive import observed_counts
 from sbi_clustermass.posterior import MassPosteriors
 from tests.population.test_predictive import CUT, ERROR, GRID, RELATION, SCATTER, SURVEY, richness_survey
 
@@ -81,11 +83,38 @@ def test_counts_in_all_bins_of_an_observable_are_all_clusters(kind):
     posteriors = MassPosteriors.from_normal([14.4], [0.1], GRID)
     clusters = ObservedClusters(posteriors, np.array([0.15]), {"richness": observable})
     problem = Problem.from_clusters(population, clusters, SURVEY, counts=True)
-    parameters, edges = at(population), np.array([-20.0, 1.0, 1.7, 2.0, 5.5, 50.0])
+    parameters, edges = at(population), np.array([-20.0, 1.0, 1.7, 2.0, 5.5, 500.0])
     found = expected_in_observable(problem, parameters, "richness", observable, edges)
-    # an error of one size is represented by 32 quantiles, which are narrower than it by a few per cent
-    np.testing.assert_allclose(found.sum(-1), expected_clusters(problem, parameters), rtol=5e-3)
+    # 32 errors, drawn to a precision of .0001 and narrower by a per cent, stand for a normal density of them
+    np.testing.assert_allclose(found.sum(-1), expected_clusters(problem, parameters), rtol=2e-3)
     assert np.all(found >= 0)
+
+
+def test_photometric_redshifts_move_clusters_between_shells_and_lose_none_of_those_expected():
+    blurred = Survey.of_sky(300, (0.1, 0.2, 0.3), redshift_error=0.02)
+    clusters = richness_survey(1)[1]
+    problem = Problem.from_clusters(POPULATION, clusters, blurred, counts=True)
+    parameters = at(POPULATION)
+    expected = problem.expected_numbers(parameters).numpy()[0]
+    assert len(blurred) == 4, "a shell of true redshifts on each side"
+    for found in (
+        expected_clusters(problem, parameters),
+        expected_in_mass(problem, parameters, np.array([12.5, 16.0])).sum(-1),
+        expected_in_observable(
+            problem, parameters, "richness", clusters.observables["richness"], np.array([CUT, 20.0])
+        ).sum(-1),
+    ):
+        assert found.shape == (1, 2)
+        np.testing.assert_allclose(found[0], expected[1:3], rtol=2e-3)  # 32 errors stand for all
+
+
+def test_lines_of_sight_of_one_cluster_count_once():
+    names = ("a", "b", "b", "c", "c", "c")
+    posteriors = replace(MassPosteriors.from_normal(np.full(6, 14.4), 0.1, GRID), names=names)
+    clusters = ObservedClusters(posteriors, repeated="weight")
+    problem = Problem.from_clusters(Population(), clusters, Survey.of_volume(1e7), counts=True)
+    assert observed_in(problem, np.full(6, 14.4), np.array([14.0, 15.0])) == pytest.approx(3.0)
+    assert list(observed_counts(problem)) == [3]
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +125,15 @@ def survey():
 @pytest.fixture(scope="module")
 def fitted(survey):
     return fit(POPULATION, survey, SURVEY, sampler=QUICK)
+
+
+def test_bins_reach_as_far_as_the_predicted_values_do(fitted, survey):
+    """Not only to the largest observed one, or the last bin would have a cluster by construction."""
+    values = survey.observables["richness"].observed_values
+    few = replace(survey, observables={"richness": Observable(np.minimum(values, CUT + 0.2), ERROR)})
+    edges = predictive_check(fitted, POPULATION, few, SURVEY, of="richness").edges
+    assert edges[0] == CUT
+    assert edges[-1] > CUT + 0.4
 
 
 @pytest.mark.parametrize("of", ["richness", "log10_mass"])
