@@ -5,15 +5,15 @@
 The peer is a Pyro model with a plate over clusters and the mean of phi(m) / prior(m) over 256 samples of each
 posterior, value and gradient through Pyro's own trace, as gwpopulation and SOLikeT compute it. The peer evaluates the
 MRP function at each sample, and interpolates that of a cosmology between our masses. Then our time is profiled, in
-units of a copy of the table, and Om and sigma8 are fitted. Peak memory is that of the process. On a busy machine one
-thread is faster than two, which wait for each other at each small step.
+units of a copy of the table, and Om and sigma8 are fitted with sample variance and a measured selection. Peak memory is
+that of the process. On a busy machine one thread is faster than two, which wait for each other at each small step.
 """
 
 import argparse
 import os
 import resource
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from math import log
 from time import perf_counter
 from typing import NamedTuple
@@ -24,15 +24,15 @@ import torch
 from jaxtyping import Float
 from pyro.infer.mcmc.util import initialize_model
 from pyro.ops.integrator import potential_grad
-from scipy.special import ndtr
 from torch import Tensor
 
 from clustermocks import MDPL2, HaloMassFunction
+from clustermocks.selection import fit_selection
 from sbi_clustermass.population import (
     NUTS,
     CosmologyMassFunction,
-    KnownSelection,
     MassFunction,
+    MeasuredSelection,
     ObservedClusters,
     Population,
     Problem,
@@ -46,6 +46,7 @@ from sbi_clustermass.posterior import MassPosteriors
 GRID = np.linspace(13.0, 15.8, 256)
 ERROR, CUT = 0.12, 14.0  # of the mass estimates [dex]
 HALOES = HaloMassFunction(low=13.2, high=16.0)  # 6.7 errors below the cut
+ATTEMPTS = 400_000  # by which the selection is measured
 SAMPLES = 256
 REPEATS = 15
 
@@ -75,9 +76,17 @@ def observe(n: int, seed: int = 1) -> Mocks:
     return Mocks(MassPosteriors.from_normal(estimates, ERROR, GRID), Survey.of_volume(volume))
 
 
+@cache
+def measured() -> MeasuredSelection:
+    """The cut on mass estimates, measured on 400 000 attempts."""
+    rng = np.random.default_rng(2)
+    attempted = rng.uniform(HALOES.low, HALOES.high, ATTEMPTS)
+    return MeasuredSelection(fit_selection(attempted, attempted + ERROR * rng.standard_normal(ATTEMPTS) > CUT))
+
+
 def population_of(masses: Masses) -> Population:
     """Population with these masses and the cut on mass estimates."""
-    return Population(masses, selection=KnownSelection(lambda m: ndtr((m - CUT) / ERROR), of_data=True))
+    return Population(masses, selection=measured())
 
 
 def tabulated(mocks: Mocks, masses: Masses, device: str) -> Problem:

@@ -13,6 +13,8 @@ from torch import Tensor
 
 Interval = tuple[float, float]
 
+_INSIDE = 1 - 1e-12
+
 
 @final
 @dataclass(frozen=True)
@@ -64,9 +66,8 @@ class Chebyshev:
 
 
 def _basis(x: Float[Tensor, "*batch"], interval: Interval, degrees: int) -> Float[Tensor, "*batch degree"]:
+    """Polynomials T_n = cos(n arccos x); the gradient of the arccosine is finite inside the ends."""
     low, high = interval
     scaled = (2 * x - (low + high)) / (high - low)
-    basis = [torch.ones_like(scaled), scaled]
-    while len(basis) < degrees:
-        basis.append(2 * scaled * basis[-1] - basis[-2])
-    return torch.stack(basis[:degrees], -1)
+    angle = torch.arccos(scaled.clamp(-_INSIDE, _INSIDE))
+    return torch.cos(angle[..., None] * torch.arange(degrees, dtype=x.dtype, device=x.device))
