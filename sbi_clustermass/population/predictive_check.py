@@ -202,9 +202,9 @@ def _cut(of: str, population: Population) -> float:
 def _edges(
     edges: ArrayLike | None, observed: np.ndarray, predicted: Float[np.ndarray, "draw cluster"], cut: float
 ) -> Float[np.ndarray, "edge"]:
-    """Edges as given, or round ones over the range of observed and predicted values, of which the cut is the first.
+    """Edges as given, or round ones over the range of predicted values, of which the cut is the first.
 
-    The range must not be that of the observed values alone: then each end would have a cluster by construction.
+    Observed values beyond it widen the last bin: in a bin of their own they would be a deviation by construction.
     """
     if edges is None:
         return _round_edges(observed, predicted, cut)
@@ -219,13 +219,13 @@ def _round_edges(
 ) -> Float[np.ndarray, "edge"]:
     from matplotlib.ticker import MaxNLocator
 
-    low = min(np.nanmin(observed), np.nanquantile(np.nanmin(predicted, axis=1), _EXTREME))
-    high = max(np.nanmax(observed), np.nanquantile(np.nanmax(predicted, axis=1), 1 - _EXTREME))
+    low = np.nanquantile(np.nanmin(predicted, axis=1), _EXTREME)
+    high = np.nanquantile(np.nanmax(predicted, axis=1), 1 - _EXTREME)
     middle = MaxNLocator(_BINS, steps=[1, 2, 2.5, 5, 10]).tick_values(*np.nanquantile(observed, [0.01, 0.99]))
     step = float(middle[1] - middle[0])
     below, above = (int(np.clip(np.ceil(gap / step), 0, _BINS)) for gap in (middle[0] - low, high - middle[-1]))
     found = middle[0] + step * np.arange(-below, len(middle) + above)
-    found[0], found[-1] = min(found[0], low), max(found[-1], high)
+    found[0], found[-1] = min(found[0], low, np.nanmin(observed)), max(found[-1], high, np.nanmax(observed))
     return np.append(cut, found[found > cut]) if cut > -np.inf else found
 
 
