@@ -1,4 +1,4 @@
-"""Observed clusters, if their tables are present: checks of the examples hecs.py and spt.py."""
+"""Observed clusters, if their tables are present: checks of the examples caustic_masses.py and spt.py."""
 
 import runpy
 from collections import Counter
@@ -19,6 +19,7 @@ from tests.paths import ROOT, SHARED
 from tests.population.masses.tinker_2008 import multiplicity
 
 FOLDER = SHARED / "data" / "tables"
+OWERS = FOLDER / "owers2017.tsv"
 HECS, SPT = FOLDER / "hecs2013.csv", FOLDER / "spt_bocquet2019.fits"
 pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason="the tables of observed clusters are not here")
 EXAMPLES = ROOT / "examples"
@@ -34,7 +35,7 @@ def example(name):
 
 @pytest.fixture(scope="module")
 def hecs():
-    return example("hecs.py")
+    return example("caustic_masses.py")
 
 
 @pytest.fixture(scope="module")
@@ -107,6 +108,18 @@ def test_hecs_agrees_with_the_relation_of_haloes(hecs, hecs_run):
     for idata in hecs_run[0].values():
         draws = hecs["values"](idata)
         for name in ("slope", "sigma"):  # three errors: galaxies may move some per cent faster or slower than matter
+            assert abs(draws[name].mean() - hecs["EVRARD"][name]) < 3 * draws[name].std(), name
+
+
+@pytest.mark.skipif(not OWERS.exists(), reason="the table of Owers et al. 2017 is not here")
+def test_eight_clusters_of_sami_agree_with_the_relation_of_haloes_too(hecs, tmp_path):
+    table, clusters = Table.read(OWERS, format="ascii.tab"), hecs["read"](OWERS)
+    assert clusters.names == tuple(table["Name"])
+    mass = 10 ** (clusters.mass - 14) * 1e14
+    np.testing.assert_allclose(mass / np.asarray(table["M_200_caustic"], float) / 0.7e14, 1.02, atol=0.02)  # E(z)
+    for idata in hecs["main"](OWERS, tmp_path / "owers.png", Laplace(num_samples=100)).values():
+        draws = hecs["values"](idata)
+        for name in ("slope", "sigma"):
             assert abs(draws[name].mean() - hecs["EVRARD"][name]) < 3 * draws[name].std(), name
 
 

@@ -1,7 +1,9 @@
-"""Velocity dispersion against caustic mass of 58 observed clusters: a consistency check with the relation of haloes.
+"""Velocity dispersion against caustic mass of observed clusters: a consistency check with the relation of haloes.
 
-python examples/hecs.py hecs2013.csv, with the clusters of the Hectospec Cluster Survey (Rines et al. 2013, ApJ 767, 15;
-VizieR J/ApJ/767/15): redshift, dispersion of the members [km/s] and its errors, and caustic M200c [1e14 h^-1 Msun].
+`python examples/caustic_masses.py hecs2013.csv`, with the 58 clusters of the Hectospec Cluster Survey (Rines et al.
+2013, ApJ 767, 15; VizieR J/ApJ/767/15): redshift, dispersion of the members [km/s] and its errors, and caustic M200c
+[1e14 h^-1 Msun]; or `owers2017.tsv`, with the eight of the SAMI survey (Owers et al. 2017, MNRAS 468, 1824, table 1),
+whose masses are in 1e14 Msun for h = .7.
 
 Evrard et al. 2008, ApJ 672, 122, find for dark matter log10 sigma = log10 1082.9 + .3361 log10(h(z) M200c / 10^15 Msun)
 with a scatter of .0426 in ln sigma. h(z) is H(z) in 100 km/s/Mpc, so that h(z) M200c is E(z) times the mass in
@@ -47,6 +49,26 @@ RELATION = ScalingRelation("log_sigma", intercept=(3.0, 0.3), slope=(0.3, 0.3), 
 POPULATION = Population(NormalMasses(mean=(14.5, 0.5)), relations=(RELATION,), mass_range=MASSES)
 
 
+class Layout(NamedTuple):
+    """Columns of a table, and the h in the unit of its masses, 1e14 h^-1 Msun.
+
+    Attributes:
+        names: Column of the clusters' names.
+        columns: Redshift; mass and its error; dispersion and its errors upwards and downwards.
+        h: Hubble constant by which masses are multiplied.
+    """
+
+    names: str
+    columns: tuple[str, ...]
+    h: float
+
+
+TABLES = (
+    Layout("name", ("z", "M200c_1e14_Msun_h", "M200_err", "sigma_p_kms", "sigma_errp", "sigma_errm"), 1.0),
+    Layout("Name", ("z_clus", "M_200_caustic", "e_M_200_caustic", "sigma_200", "e_sigma_200", "e_sigma_200"), 0.7),
+)
+
+
 class Clusters(NamedTuple):
     """Logs of masses and dispersions [dex], with errors."""
 
@@ -58,18 +80,17 @@ class Clusters(NamedTuple):
 
 
 def read(path: Path) -> Clusters:
-    """Read the table; masses are multiplied by E(z)."""
-    table = Table.read(path, format="ascii.csv")
-    mass, sigma = np.asarray(table["M200c_1e14_Msun_h"]), np.asarray(table["sigma_p_kms"])
-    error = np.maximum(table["M200_err"], 0.005)  # half of the last digit
-    sigma_error = 0.5 * (np.asarray(table["sigma_errp"]) + np.asarray(table["sigma_errm"]))
-    rate = MDPL2.hubble(np.asarray(table["z"])) / 100
+    """Read a table; masses are multiplied by E(z)."""
+    table = Table.read(path, format="ascii.tab" if path.suffix == ".tsv" else "ascii.csv")
+    names, columns, h = next(each for each in TABLES if set(each.columns) <= set(table.colnames))
+    z, mass, error, sigma, above, below = (np.asarray(table[column], float) for column in columns)
+    rate, error = MDPL2.hubble(z) / 100, np.maximum(error, 0.005)  # half of the last digit
     return Clusters(
-        tuple(map(str, table["name"])),
-        14 + np.log10(rate * mass),
+        tuple(map(str, table[names])),
+        14 + np.log10(rate * h * mass),
         error / mass / np.log(10),
         np.log10(sigma),
-        sigma_error / sigma / np.log(10),
+        0.5 * (above + below) / sigma / np.log(10),
     )
 
 
@@ -105,7 +126,7 @@ def draw(clusters: Clusters, found: Mapping[str, "InferenceData"]) -> Figure:
     figure = Figure(figsize=(5.4, 4.4), layout="constrained")
     axes, x = figure.subplots(), np.linspace(13.7, 15.25, 50)
     points = clusters.mass, clusters.log_sigma, clusters.log_sigma_error, clusters.mass_error
-    axes.errorbar(*points, fmt="o", ms=3, lw=0.7, color=GREY, label="HeCS, caustic masses")
+    axes.errorbar(*points, fmt="o", ms=3, lw=0.7, color=GREY, label="observed, caustic masses")
     for (name, idata), colour in zip(found.items(), (ORANGE, BLUE), strict=True):
         draws = values(idata)
         lines = np.log10(draws["sigma"])[:, None] + draws["slope"][:, None] * (x - PIVOT)
@@ -139,9 +160,9 @@ def main(path: Path, picture: Path, sampler: NUTS | Laplace) -> dict[str, "Infer
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="Velocity dispersion against mass of the HeCS clusters.")
-    parser.add_argument("table", type=Path, help="hecs2013.csv")
-    parser.add_argument("--picture", type=Path, default=Path("runs/examples/hecs.png"))
+    parser = argparse.ArgumentParser(description="Velocity dispersion against caustic mass.")
+    parser.add_argument("table", type=Path, help="hecs2013.csv or owers2017.tsv")
+    parser.add_argument("--picture", type=Path, default=Path("runs/examples/caustic_masses.png"))
     parser.add_argument("--fast", action="store_true", help="the Laplace approximation")
     given = parser.parse_args()
     main(given.table, given.picture, Laplace() if given.fast else NUTS(300, 150))
