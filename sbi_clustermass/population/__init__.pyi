@@ -9,10 +9,11 @@ from .masses import (
     MassFunction as MassFunction,
     NormalMasses as NormalMasses,
 )
-from .model import Population as Population, Problem as Problem
+from .model import Population as Population
 from .observables import Observable as Observable
 from .pooling import pooled as pooled
 from .predictive_check import PredictiveCheck as PredictiveCheck, predictive_check as predictive_check
+from .problem import Problem as Problem
 from .pyro_model import cluster_factor as cluster_factor, population_model as population_model
 from .relation import ScalingRelation as ScalingRelation
 from .sampling import NUTS as NUTS, SAMPLERS as SAMPLERS, SVI as SVI, Laplace as Laplace

@@ -10,10 +10,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from sbi_clustermass.population.model import Problem
 from sbi_clustermass.population.observables import Observable, Observed
 from sbi_clustermass.population.parameters import Parameters
 from sbi_clustermass.population.predictive import by_redshift, log_mass_posterior, redshift_bins
+from sbi_clustermass.population.problem import Problem
 from sbi_clustermass.population.selection import AboveCut
 
 _ERRORS, _DRAWN_ERRORS = 32, 200_000  # errors that stand for those of all clusters, and draws that they are means of

@@ -9,7 +9,8 @@ from clustermocks.io.progress import Advance
 from sbi_clustermass.flows.device import resolve_device
 from sbi_clustermass.population.clusters import ObservedClusters, as_clusters
 from sbi_clustermass.population.inference_data import inference_data
-from sbi_clustermass.population.model import Population, Problem
+from sbi_clustermass.population.model import Population
+from sbi_clustermass.population.problem import Problem
 from sbi_clustermass.population.sampling import NUTS, Sampler
 from sbi_clustermass.population.survey import Survey
 from sbi_clustermass.population.validity import (

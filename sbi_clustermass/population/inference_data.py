@@ -15,7 +15,7 @@ from torch import Tensor
 
 from sbi_clustermass.population.clusters import ObservedClusters
 from sbi_clustermass.population.masses import masses_config
-from sbi_clustermass.population.model import CORRELATION, Problem
+from sbi_clustermass.population.model import CORRELATION
 from sbi_clustermass.population.parameters import Parameters
 from sbi_clustermass.population.predictive import (
     PREDICTIVE,
@@ -26,6 +26,7 @@ from sbi_clustermass.population.predictive import (
     spaced_draws,
 )
 from sbi_clustermass.population.priors import described
+from sbi_clustermass.population.problem import Problem
 from sbi_clustermass.population.sampling import Draws, Sampler
 from sbi_clustermass.population.sampling.draws import DRAWS_AT_ONCE
 

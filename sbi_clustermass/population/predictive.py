@@ -11,9 +11,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from sbi_clustermass.population.model import Problem
 from sbi_clustermass.population.observables import Observable, Observed
 from sbi_clustermass.population.parameters import Parameters
+from sbi_clustermass.population.problem import Problem
 from sbi_clustermass.population.relation import ScalingRelation
 from sbi_clustermass.population.selection import AboveCut
 from sbi_clustermass.population.survey import Survey

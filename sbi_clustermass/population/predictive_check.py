@@ -21,8 +21,9 @@ from sbi_clustermass.population.binned_counts import (
     observed_in,
 )
 from sbi_clustermass.population.clusters import ObservedClusters, as_clusters
-from sbi_clustermass.population.model import Population, Problem
+from sbi_clustermass.population.model import Population
 from sbi_clustermass.population.predictive import redshift_bins
+from sbi_clustermass.population.problem import Problem
 from sbi_clustermass.population.selection import AboveCut
 from sbi_clustermass.population.shrinkage import posterior_draws
 from sbi_clustermass.population.survey import Survey

@@ -11,8 +11,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from sbi_clustermass.population.likelihood import PopulationLikelihood
-from sbi_clustermass.population.model import Problem
 from sbi_clustermass.population.parameters import sample
+from sbi_clustermass.population.problem import Problem
 
 LogObserved = Callable[[Int[Tensor, "some"]], Float[Tensor, "*batch some #support"]]
 

@@ -14,8 +14,9 @@ from torch import Tensor
 from sbi_clustermass.population.blinding import refuse_blinded
 from sbi_clustermass.population.clusters import ObservedClusters, as_clusters
 from sbi_clustermass.population.masses import Masses, masses_from_config
-from sbi_clustermass.population.model import CORRELATION, Population, Problem
+from sbi_clustermass.population.model import CORRELATION, Population
 from sbi_clustermass.population.predictive import log_mass_posterior, spaced_draws
+from sbi_clustermass.population.problem import Problem
 from sbi_clustermass.population.survey import Survey
 from sbi_clustermass.posterior import MassPosteriors
 

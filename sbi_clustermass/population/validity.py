@@ -8,9 +8,10 @@ import torch
 
 from sbi_clustermass.population.clusters import ObservedClusters
 from sbi_clustermass.population.likelihood import central_interval, outside_shares
-from sbi_clustermass.population.model import Population, Problem
+from sbi_clustermass.population.model import Population
 from sbi_clustermass.population.observables import Observable
 from sbi_clustermass.population.parameters import Parameters
+from sbi_clustermass.population.problem import Problem
 from sbi_clustermass.population.rate_modes import effective_attempts
 from sbi_clustermass.population.sampling import Draws
 from sbi_clustermass.population.selection import AboveCut

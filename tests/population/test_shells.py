@@ -18,7 +18,7 @@ from sbi_clustermass.population import (
     ScalingRelation,
     Survey,
     fit,
-    model,
+    problem,
     shrink,
 )
 from sbi_clustermass.posterior import MassPosteriors
@@ -47,10 +47,10 @@ def test_size_of_the_blocks_does_not_matter(monkeypatch, correlated):
     position = shells_problem(correlated=correlated).coordinates.centre + 0.1
     totals, numbers = [], []
     for at_once in (1, 3, 1000):
-        monkeypatch.setattr(model, "CLUSTERS_AT_ONCE", at_once)
-        problem = shells_problem(correlated=correlated)
-        numbers.append(len(problem.observed))
-        totals.append(float(problem.potential(position)))
+        monkeypatch.setattr(problem, "CLUSTERS_AT_ONCE", at_once)
+        tabulated = shells_problem(correlated=correlated)
+        numbers.append(len(tabulated.observed))
+        totals.append(float(tabulated.potential(position)))
     assert numbers[0] == 11
     assert numbers[2] == 3
     np.testing.assert_allclose(totals, totals[0], rtol=1e-13)  # float64 round-off
