@@ -10,6 +10,7 @@ from .masses import (
     NormalMasses as NormalMasses,
 )
 from .model import Population as Population
+from .numpyro_model import numpyro_cluster_factor as numpyro_cluster_factor
 from .observables import Observable as Observable
 from .pooling import pooled as pooled
 from .predictive_check import PredictiveCheck as PredictiveCheck, predictive_check as predictive_check

@@ -170,7 +170,7 @@ class PopulationLikelihood:
         """Natural log of the integral of L_i r, for some clusters, numbered as in the posteriors."""
         at, inside = self.place[rows], log_rate[..., self.support].to(self.device)
         if self.log_kernel is None:
-            rate = inside[..., self._shell[at], :]
+            rate = inside[..., self.shell[at], :]
         else:
             rate = torch.logsumexp(inside[..., None, :, :] + self.log_kernel[at, :, None], -2)
         log_sum = self.weighted[at].log() + rate + (0.0 if log_factor is None else log_factor)
@@ -182,7 +182,7 @@ class PopulationLikelihood:
         return torch.as_tensor(np.argsort(self.order))
 
     @cached_property
-    def _shell(self) -> Int[Tensor, "cluster"]:
+    def shell(self) -> Int[Tensor, "cluster"]:
         """Shell of each sorted cluster."""
         number = torch.zeros(len(self), dtype=torch.long)
         for block in self.blocks:

@@ -237,6 +237,11 @@ def log_correlated(
     return -0.5 * (chi2 + log_det + known.sum(-1) * log(2 * pi))
 
 
+def log_sum(a: AtMasses, b: AtMasses) -> AtMasses:
+    """Natural log of exp(a) + exp(b); the second derivative of torch's logaddexp is NaN where they differ by 710."""
+    return a + torch.nn.functional.softplus(b - a, threshold=40.0)
+
+
 def _log_split_normal(
     residual: AtMasses, std: Scatter, lower: Float[Tensor, "row 1"], upper: Float[Tensor, "row 1"]
 ) -> AtMasses:
@@ -249,7 +254,7 @@ def _log_split_normal(
         total = torch.sqrt(std**2 + side**2)
         skewed = torch.special.log_ndtr(sign * residual * side / (std * total))
         parts.append(torch.log(2 * side / (lower + upper)) - total.log() - 0.5 * (residual / total) ** 2 + skewed)
-    return torch.logaddexp(*parts) - 0.5 * log(2 * pi)
+    return log_sum(*parts) - 0.5 * log(2 * pi)
 
 
 def _whitened(

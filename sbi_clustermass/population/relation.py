@@ -14,6 +14,7 @@ from torch import Tensor
 from clustermocks import Cosmology
 from clustermocks.haloes.cosmology import MDPL2
 from sbi_clustermass.population.expansion import equation_of_state, squared_rate
+from sbi_clustermass.population.observables import log_sum
 from sbi_clustermass.population.parameters import Parameters, Priors, half_normal, normal, uniform
 
 
@@ -120,7 +121,7 @@ class ScalingRelation:
             return log_density(std)
         share = parameters[self.site("outlier_share")][..., None, None]
         wide = torch.hypot(std, parameters[self.site("outlier_scatter")][..., None, None])
-        return torch.logaddexp(torch.log1p(-share) + log_density(std), share.log() + log_density(wide))
+        return log_sum(torch.log1p(-share) + log_density(std), share.log() + log_density(wide))
 
     def draw_std(
         self, std: Float[Tensor, "cluster"], parameters: Parameters, generator: torch.Generator

@@ -101,6 +101,8 @@ class Survey:
         """Make shells between increasing redshifts on a part of the sky.
 
         Mass function and selection are those of one redshift in a shell: a fit of evolution needs widths of .1 or less.
+        With redshift errors take widths of up to two errors: at .05, errors of .03 leave 1 % in the number of the
+        outermost shells, at .1 2 to 4 %.
 
         Args:
             area: Area [deg^2].
@@ -131,7 +133,7 @@ class Survey:
             edges = np.unique([max(edges[0] - margin[0], 0.0), *edges, edges[-1] + margin[1]])
         cubes = cosmology.comoving_distance(edges) ** 3
         volumes = 4 * pi / 3 * area / _SKY * np.diff(cubes)
-        centres = _mean_redshift(edges, cosmology)
+        centres = _mean_redshift(edges, cosmology, redshift_error, observed)
         rows = np.column_stack([centres, volumes, edges[:-1], edges[1:]]).tolist()
         shells = tuple(Shell(*row, area=area, offsets=offsets or {}) for row in rows)
         return cls(shells, cosmology, sample_variance, redshift_error, observed)
@@ -271,9 +273,14 @@ def _comoving_distance(redshift: Float[Tensor, "*batch"], Om0: Tensor, w: Tensor
     return SPEED_OF_LIGHT / 100 * redshift * (weights / rate).sum(-1)
 
 
-def _mean_redshift(edges: Float[np.ndarray, "edge"], cosmology: Cosmology) -> Float[np.ndarray, "shell"]:
-    """Mean redshift of the volume of each shell."""
+def _mean_redshift(
+    edges: Float[np.ndarray, "edge"], cosmology: Cosmology, error: float, observed: tuple[float, float]
+) -> Float[np.ndarray, "shell"]:
+    """Mean redshift of the volume of each shell, of those parts that are observed within the survey."""
     low, high = edges[:-1, None], edges[1:, None]
     z = low + (high - low) * (_NODES + 1) / 2
     weight = cosmology.comoving_distance(z) ** 2 / cosmology.hubble(z) * _WEIGHTS
+    if error:
+        below = [ndtr((end - z) / (error * (1 + z))) for end in observed]
+        weight = weight * (below[1] - below[0])
     return (weight * z).sum(axis=1) / weight.sum(axis=1)

@@ -6,7 +6,7 @@ import pyro.distributions as dist
 import pytest
 import torch
 from pyro import poutine
-from pyro.infer import MCMC, NUTS as Kernel, SVI, Trace_ELBO
+from pyro.infer import SVI, Trace_ELBO
 from pyro.infer.autoguide import AutoDelta
 from pyro.optim import Adam
 from scipy.special import expit
@@ -121,38 +121,6 @@ def test_a_subsample_is_some_of_the_clusters_scaled_to_all(observables):
 
 
 # ---- a model of one's own -------------------------------------------------------------------------------------------
-
-
-def test_a_model_of_ones_own_finds_outliers_and_the_slope():
-    """The how-to's model: a power law of masses, and an observable with outliers, put together by hand."""
-    rng = np.random.default_rng(1)
-    masses = 13.6 + rng.exponential(1 / (1.7 * np.log(10)), 800)  # dn/dm falls as 10^(-1.7 m)
-    posteriors = MassPosteriors.from_normal(masses + rng.normal(0, 0.08, 800), 0.08, np.linspace(13.0, 15.8, 281))
-    is_outlier = rng.random(800) < 0.05
-    y = 0.4 * (masses - 14) + rng.normal(0, 0.05, 800) + np.where(is_outlier, rng.normal(0, 0.6, 800), 0)
-    likelihood, values = PopulationLikelihood.from_posteriors(posteriors, mass_range=(13.0, 15.8)), torch.tensor(y)
-    above = torch.where(likelihood.log10_mass >= 13.6, 0.0, -torch.inf).double()
-
-    def model():
-        slope = pyro.sample("slope", dist.Normal(torch.tensor(-2.0).double(), 1.0))
-        share = pyro.sample("share", dist.Beta(torch.tensor(1.0).double(), 10.0))
-        log_rate = (slope * np.log(10) * (likelihood.log10_mass - 14) + above)[None]
-
-        def log_observed(rows):
-            line = dist.Normal(0.4 * (likelihood.grid - 14), 0.05).log_prob(values[rows, None])
-            wide = dist.Normal(0.4 * (likelihood.grid - 14), 0.6).log_prob(values[rows, None])
-            return torch.logaddexp(torch.log1p(-share) + line, share.log() + wide)
-
-        cluster_factor("clusters", likelihood, log_rate, log_observed=log_observed, counts=False)
-
-    with torch.random.fork_rng():
-        pyro.set_rng_seed(1)
-        chain = MCMC(Kernel(model), num_samples=150, warmup_steps=100, disable_progbar=True)
-        chain.run()
-    found = chain.get_samples()
-    for name, truth in (("slope", -1.7), ("share", 0.05)):
-        pull = (found[name].mean() - truth) / found[name].std()
-        assert abs(float(pull)) < 3, f"{name}: {found[name].mean():.3f} ± {found[name].std():.3f}"  # 1 of 200 seeds
 
 
 def test_a_factor_can_be_subsampled_by_svi():

@@ -241,8 +241,7 @@ def test_small_redshift_errors_leave_a_fit_as_it_is():
     assert sharp == pytest.approx(blurred, rel=1e-3)  # densities of redshifts, and shells of 4e-5 more
 
 
-def test_redshift_errors_are_recovered_from_where_sharp_shells_are_biased():
-    """A number that rises steeply from one shell to the next: errors of .03 fill the poor one from the rich."""
+def test_redshift_errors_exchange_haloes_between_shells_and_the_margins():
     survey = Survey.of_sky(4000, [0.05, 0.1, 0.15], redshift_error=0.02, sample_variance=False)
     mixing = survey.mixing
     np.testing.assert_allclose(mixing[[0, -1]], 0)

@@ -68,6 +68,24 @@ def test_gradients_are_finite_far_from_the_relation():
         assert torch.isfinite(gradient).all()
 
 
+@pytest.mark.parametrize("outliers", [None, (0.1, 0.5)])
+@pytest.mark.parametrize("errors", [[[LOWER], [UPPER]], 0.03])
+def test_second_derivatives_are_finite_far_from_the_relation(errors, outliers):
+    """A value that is missing counts as 0, hundreds of scatters away: the curvature there was 0 times infinity."""
+    relation = ScalingRelation("y", intercept=(14.3, 0.3), slope=(1.0, 0.3), scatter=0.1, outliers=outliers)
+    y = Observable(np.array([14.2, np.nan, 14.5]), np.array(errors), measured=np.array([True, False, True]))
+    clusters = ObservedClusters(MassPosteriors.from_normal([14.2, 14.3, 14.5], 0.1, GRID), observables={"y": y})
+    problem = Problem.from_clusters(Population(NormalMasses(), (relation,)), clusters, None, counts=False)
+    at = problem.coordinates.centre - 0.1
+    found = torch.autograd.functional.hessian(problem.potential, at)
+    steps = 1e-5 * torch.eye(len(at), dtype=torch.float64)
+    gradients = [
+        torch.autograd.functional.jacobian(problem.potential, at + sign * e) for e in steps for sign in (1, -1)
+    ]
+    expected = (torch.stack(gradients[::2]) - torch.stack(gradients[1::2])) / 2e-5
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)  # differences of gradients of up to some tens
+
+
 def test_a_calibration_narrows_scatter_and_both_errors():
     calibration = JointCalibration(coupling=0.0, correlation=0.6, coefficients=(0.0,), pivot=14.3)
     values, errors, mean = np.array([2.9]), np.array([[LOWER], [UPPER]]), torch.linspace(2.7, 3.1, 9).double()[None]

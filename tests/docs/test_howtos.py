@@ -1,0 +1,119 @@
+"""Code of the how-tos on populations runs, and finds what the clusters that it reads were made of."""
+
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pyro
+import pytest
+import torch
+from astropy.table import Table
+from pyro import poutine
+
+from sbi_clustermass.posterior import MassPosteriors
+from tests.docs.test_pages import DOCS, fences
+
+GRID = np.linspace(13.0, 15.8, 71)
+DYNAMICAL_BIAS = 0.06
+TRUTH = {"slope": -0.8, "cutoff": 0.05, "intercept": 2.9, "scatter": 0.04, "share": 0.06}
+
+
+QUICK = {
+    "num_samples=300, warmup_steps=200": "num_samples=70, warmup_steps=60",
+    "num_samples=300, num_warmup=200": "num_samples=70, num_warmup=60",
+    "Laplace()": "Laplace(num_samples=100, seed=1)",
+}
+
+
+def run_page(page: str, names: dict) -> dict:
+    """Names after a page's Python has run, with fewer draws, without CLMM, and with NumPyro if it is installed."""
+    blocks = fences((DOCS / "howto" / f"{page}.md").read_text(encoding="utf-8"), "python")
+    absent = [name for name in ("clmm", "numpyro") if name == "clmm" or find_spec(name) is None]
+    code = "\n".join(block for block in blocks if not any(f"import {name}\n" in block for name in absent))
+    for many, few in QUICK.items():
+        code = code.replace(many, few)
+    exec(compile(code, page, "exec"), names)
+    return names
+
+
+def write_clusters(folder: Path, n: int = 250) -> None:
+    """Clusters of a Schechter function, observed with .08 dex, of which those over 13.9 are selected."""
+    rng = np.random.default_rng(2)
+    m = np.linspace(13.3, 15.6, 2301) - 14.3
+    rate = 10 ** (TRUTH["slope"] * m) * np.exp(-(10 ** (m - TRUTH["cutoff"])))
+    masses = 14.3 + rng.choice(m, 20 * n, p=rate / rate.sum())
+    observed = masses + rng.normal(0, 0.08, len(masses))
+    masses, observed = (each[observed > 13.9][:n] for each in (masses, observed))
+    spread = np.where(rng.random(n) < TRUTH["share"], 0.4, TRUTH["scatter"])
+    values = TRUTH["intercept"] + (masses - 14.3) / 3 + rng.normal(0, spread)
+    posteriors = MassPosteriors.from_normal(observed, 0.08, GRID)
+    posteriors.to_parquet(folder / "masses.parquet")
+    for number, error in enumerate((0.0, 0.01, -0.01)):
+        MassPosteriors.from_normal(observed + error, 0.08, GRID).to_parquet(folder / f"network-{number + 1}.parquet")
+    redshift = 0.05 + 0.15 * rng.random(n) ** 0.4
+    columns = {"name": list(posteriors.names), "log_sigma": values, "redshift": redshift, "z_photo": redshift}
+    lensing = masses - DYNAMICAL_BIAS + rng.normal(0, np.hypot(0.1, 0.12), n)
+    columns |= {"log_m_lensing": np.where(rng.random(n) < 0.2, np.nan, lensing)}
+    columns |= {f"log_m_lensing_{side}": np.full(n, 0.12) for side in ("low", "high")}
+    Table(columns)[rng.permutation(n)].write(folder / "table.ecsv")
+
+
+@pytest.fixture
+def own_model(tmp_path, monkeypatch):
+    """Names of the page on models of one's own, after its code has run."""
+    write_clusters(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    pyro.clear_param_store()
+    try:
+        yield run_page("your-own-population-model", {})
+    finally:
+        torch.set_default_dtype(torch.float32)
+        if "jax" in sys.modules:
+            sys.modules["jax"].config.update("jax_enable_x64", False)
+        pyro.clear_param_store()
+
+
+def test_a_model_of_ones_own_finds_masses_relation_and_outliers(own_model):
+    names = own_model
+    for name, truth in TRUTH.items():
+        draws = names["draws"][name]
+        assert abs(float((draws.mean() - truth) / draws.std())) < 3.5  # of five parameters: 1 of 400 seeds
+    medians = names["guide"].median()
+    for name in ("intercept", "scatter", "share"):  # slope and cutoff are degenerate
+        error = float(names["draws"][name].std())
+        assert abs(float(medians[name]) - TRUTH[name]) < 4 * error  # wider than above by the noise of the last steps
+    if "numpyro_draws" in names:  # of the masses alone
+        draws = names["numpyro_draws"]["slope"]
+        assert abs(float((draws.mean() - TRUTH["slope"]) / draws.std())) < 3.5
+    trace = poutine.trace(names["cosmology"]).get_trace()
+    trace.compute_log_prob()
+    assert trace.nodes["clusters"]["log_prob"].shape == (250,)
+    assert torch.isfinite(trace.log_prob_sum())
+
+
+class Lensed(NamedTuple):
+    """Cluster with a name and a lensing mass."""
+
+    unique_id: str
+    log10_mass: float
+
+
+def test_the_page_on_other_data_runs_and_finds_the_bias_of_the_masses(tmp_path, monkeypatch):
+    """Lensing masses are those of the haloes, of which the posteriors' are .06 dex too high."""
+    write_clusters(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    given = {
+        "lensed": [Lensed("3", 14.2), Lensed("17", 14.5)],
+        "log_likelihood": lambda cluster, m: -0.5 * ((m - cluster.log10_mass) / 0.1) ** 2,
+    }
+    names = run_page("calibrate-with-other-data", given)
+    at = list(names["posteriors"].names).index("17")
+    mean = (names["posteriors"].mean[at] / 0.08**2 + 14.5 / 0.1**2) / (1 / 0.08**2 + 1 / 0.1**2)
+    assert names["both"].mean[at] == pytest.approx(mean, abs=2e-3)  # two normal likelihoods, on steps of .04 dex
+    for found, truth in ((names["offset"], -DYNAMICAL_BIAS), (names["bias"].numpy(), DYNAMICAL_BIAS)):
+        assert abs(found.mean() - truth) < 3.5 * found.std()  # of two: 1 of 1000 seeds
+        assert found.std() < 0.03
+    assert names["together"].attrs["networks"] == 3
+    assert names["neutrinos"].masses.m_nu == (0.0, 0.6)
