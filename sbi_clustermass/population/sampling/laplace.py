@@ -41,7 +41,7 @@ class Laplace:
     """
 
     num_samples: int = 1000
-    rounds: int = 3
+    rounds: int = 6
     seed: int = 0
 
     def __post_init__(self) -> None:
