@@ -11,6 +11,8 @@ from sbi_clustermass.population.blinding import refuse_blinded
 if TYPE_CHECKING:
     from arviz import InferenceData
 
+_SAME = ("cluster", "volume")  # constant data of the clusters and of the survey
+
 
 def pooled(fits: Sequence["InferenceData"]) -> "InferenceData":
     """Pool the fits of the members of an ensemble: the chains of all, with equal weights.
@@ -28,7 +30,8 @@ def pooled(fits: Sequence["InferenceData"]) -> "InferenceData":
         of the pooled draws, for each parameter, in JSON.
 
     Raises:
-        ValueError: There are no fits, they are of different models or numbers of draws, or one is blinded.
+        ValueError: There are no fits, they are of different models, clusters, surveys or numbers of draws, or one
+            is blinded.
 
     Example:
         >>> fits = [fit(population, member.posterior(sky), survey) for member in estimator.members]  # doctest: +SKIP
@@ -45,6 +48,8 @@ def pooled(fits: Sequence["InferenceData"]) -> "InferenceData":
         same = ("model", "priors", "selection", "sampler")
         if [one.attrs.get(name) for name in same] != [first.attrs.get(name) for name in same]:
             raise ValueError(f"pooled: fit {number} is of another model or sampler than the first.")
+        if any(not np.array_equal(one["constant_data"][name], first["constant_data"][name]) for name in _SAME):
+            raise ValueError(f"pooled: fit {number} is of other clusters or another survey than the first.")
     posteriors = [one["posterior"] for one in fits]
     shifts = {str(name): _spread([one[name].values for one in posteriors]) for name in posteriors[0].data_vars}
     names = [name for name in first.groups() if "chain" in first[name].dims and not name.startswith("prior")]

@@ -71,7 +71,7 @@ def fit_selection_in_cosmologies(catalogue: Catalogue) -> SelectionInCosmologies
         catalogue: Mocks drawn from a `CosmologyPrior`.
 
     Raises:
-        ValueError: Their true cosmologies are not known, or fewer than six.
+        ValueError: Their true cosmologies are not known, fewer than six, or all of one Om0 or sigma8.
     """
     if not set(COSMOLOGY) <= set(catalogue.attempts.column_names):
         raise ValueError(
@@ -81,8 +81,11 @@ def fit_selection_in_cosmologies(catalogue: Catalogue) -> SelectionInCosmologies
     (log10_mass, selected), low, high = catalogue.attempted(), *_ends(catalogue.attempted()[0])
     drawn = np.stack([catalogue.attempts[name].to_numpy() for name in COSMOLOGY], 1)
     places, group = np.unique(drawn, axis=0, return_inverse=True)
-    if len(places) < 6:
-        raise ValueError(f"selection: {len(places)} cosmologies in the mocks; a quadratic takes six or more.")
+    if len(places) < 6 or not np.ptp(places, axis=0).all():
+        raise ValueError(
+            f"selection: {len(places)} cosmologies in the mocks; a quadratic takes six or more, which differ in both "
+            "Om0 and sigma8."
+        )
     ends = np.stack([places.min(0), places.max(0)], 1)
     order = np.argsort(group.ravel(), kind="stable")
     edges = np.concatenate([[0], np.cumsum(np.bincount(group.ravel()))])

@@ -72,3 +72,6 @@ def test_a_cosmology_out_of_range_and_mocks_of_one_cosmology_are_refused(attempt
     few = HaloModel.ho2019().simulate(np.full(20, 14.0), seed=1, cosmologies=CosmologyPrior(number=2))
     with pytest.raises(ValueError, match="a quadratic takes six"):
         fit_selection_in_cosmologies(few)
+    line = HaloModel.ho2019().simulate(np.full(2000, 14.0), seed=1, cosmologies=CosmologyPrior(sigma8=(0.8, 0.8)))
+    with pytest.raises(ValueError, match="differ in both"):
+        fit_selection_in_cosmologies(line)

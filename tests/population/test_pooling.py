@@ -9,11 +9,12 @@ from sbi_clustermass.population import Laplace, NormalMasses, Population, fit, p
 from sbi_clustermass.posterior import MassPosteriors
 
 POPULATION = Population(NormalMasses())
+GRID, QUICK = np.linspace(13.0, 15.8, 281), Laplace(num_samples=200, seed=1)
 MASSES = np.random.default_rng(1).normal(14.4, 0.2, 300)
 
 
 def fitted(error, population=POPULATION, draws=400):
-    posteriors = MassPosteriors.from_normal(MASSES + error, 0.1, np.linspace(13.0, 15.8, 281))
+    posteriors = MassPosteriors.from_normal(MASSES + error, 0.1, GRID)
     return fit(population, posteriors, counts=False, sampler=Laplace(num_samples=draws, seed=1))
 
 
@@ -40,3 +41,12 @@ def test_fits_of_other_models_are_not_pooled():
         pooled([])
     with pytest.raises(ValueError, match="fit 1 is of another model"):
         pooled([fitted(0.0), fitted(0.0, Population(NormalMasses(width=0.3)))])
+
+
+def test_fits_of_other_clusters_are_not_pooled():
+    fits = [
+        fit(POPULATION, MassPosteriors.from_normal(some, 0.1, GRID), counts=False, sampler=QUICK)
+        for some in (MASSES[:30], MASSES[:31])
+    ]
+    with pytest.raises(ValueError, match="fit 1 is of other clusters"):
+        pooled(fits)

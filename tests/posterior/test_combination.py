@@ -27,10 +27,18 @@ def test_normal_likelihoods_multiply_and_priors_are_divided_out():
     assert found.names == NAMES
 
 
+def test_every_line_of_sight_to_a_cluster_gets_the_likelihood_of_its_lensing():
+    lines = normal([14.3, 14.5, 14.3], 0.15, names=("A85", "A119", "A85"))
+    found = combined(lines, normal([14.4], 0.2, names=("A85",)))
+    np.testing.assert_allclose(found.log_prob[2], found.log_prob[0], atol=1e-12)
+    assert found.std[2] == pytest.approx((1 / 0.15**2 + 1 / 0.2**2) ** -0.5, rel=1e-3)  # a grid of .005 dex
+
+
 @pytest.mark.parametrize(
     ("other", "words"),
     [
         (normal([14.0], 0.1, names=("A2029",)), "1 clusters are not among the first, such as 'A2029'"),
+        (normal([14.0, 14.1], 0.1, names=("A85", "A85")), "names repeat in the other data"),
         (normal([14.0], 0.1, np.linspace(13.5, 15.6, 100)), "do not reach over 13.00 to 15.60"),
         (MassPosteriors.from_log_prob(GRID, np.where(GRID < 14, 0, -np.inf)[None], names=("A85",)), "'A85'"),
     ],
