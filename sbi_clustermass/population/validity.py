@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from sbi_clustermass.population.clusters import ObservedClusters
+from sbi_clustermass.population.components import scalar_chains
 from sbi_clustermass.population.likelihood import central_interval, outside_shares
 from sbi_clustermass.population.model import Population
 from sbi_clustermass.population.observables import Observable
@@ -24,6 +25,7 @@ _MAX_OUTSIDE = 0.01
 _NOTICEABLE = 0.05  # expected number outside over sqrt(N): 10 of 10 000 shifted a slope by .3 of its width
 _MAX_LEAKAGE = 0.01
 _MAX_AT_ENDS = 0.05
+_FLAT = 0.5  # range of the natural log of a likelihood that does not tell the mass, as of clusters without masses
 _ATTEMPTS = 4  # effective attempts for each cluster
 _MAX_PARETO_K = 0.7
 _MAX_RHAT = 1.05
@@ -107,8 +109,9 @@ def refuse_at_the_ends(problem: Problem) -> None:
     """
     if problem.population.masses.counts:
         return
-    peak, grid = problem.likelihood.log_weighted[:, 1:-1].argmax(-1), problem.likelihood.grid
-    share = float(((peak == 0) | (peak == len(grid) - 3)).double().mean())
+    inside, grid = problem.likelihood.log_weighted[:, 1:-1], problem.likelihood.grid
+    at_end = torch.maximum(inside[:, 0], inside[:, -1]) == inside.amax(-1)
+    share = float((at_end & (inside.amax(-1) - inside.amin(-1) > _FLAT)).double().mean())
     if share > _MAX_AT_ENDS:
         raise ValueError(
             f"population: {share:.0%} of the clusters are likeliest at an end of the posteriors' masses, "
@@ -216,7 +219,7 @@ def _faults_of_approximation(draws: Draws) -> list[str]:
 def _faults_of_chains(idata: "InferenceData") -> list[str]:
     import arviz
 
-    values = {name: array.values for name, array in idata["posterior"].data_vars.items() if array.ndim == 2}
+    values = scalar_chains(idata)
     rhat = {name: float(arviz.rhat(chains)) for name, chains in values.items() if len(chains) > 1}
     ess = {name: float(arviz.ess(chains)) for name, chains in values.items()}
     found = [f"R-hat of {n} is {value:.3f} (at most {_MAX_RHAT})" for n, value in rhat.items() if value > _MAX_RHAT]

@@ -23,7 +23,7 @@ from sbi_clustermass.population import (
     Survey,
     fit,
 )
-from sbi_clustermass.population.validity import refuse_mismatch, warn_of_some_outside
+from sbi_clustermass.population.validity import refuse_at_the_ends, refuse_mismatch, warn_of_some_outside
 from sbi_clustermass.posterior import MassPosteriors
 
 GRID = np.linspace(13.0, 15.8, 256)
@@ -47,6 +47,13 @@ def test_a_mass_function_that_does_not_evolve_is_refused_over_a_wide_range_of_re
     for masses, counts in ((evolving, True), (NormalMasses(), False)):
         how = {"counts": counts, "same_galaxies_allowed": False}
         refuse_mismatch(Population(masses), clusters, wide, **how)
+
+
+def test_clusters_without_masses_are_not_taken_for_some_beyond_the_grid():
+    x = 1.0 + 0.3 * (np.random.default_rng(1).normal(14.4, 0.2, 40) - 14.3)
+    clusters = ObservedClusters.without_masses({"x": Observable(x, 0.05)})
+    line = ScalingRelation("x", (1.0, 0.05), (0.3, 0.05), 0.1)
+    refuse_at_the_ends(Problem.from_clusters(Population(NormalMasses(), (line,)), clusters, None, counts=False))
 
 
 def test_survey_below_the_posteriors_support_is_refused_with_numbers_and_the_cure():
