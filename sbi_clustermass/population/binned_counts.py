@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sbi_clustermass.population.observables import Observable, Observed
 from sbi_clustermass.population.parameters import Parameters
-from sbi_clustermass.population.predictive import by_redshift, log_mass_posterior, redshift_bins
+from sbi_clustermass.population.predictive import by_redshift, log_mass_posterior, lowest_values, redshift_bins
 from sbi_clustermass.population.problem import Problem
 from sbi_clustermass.population.selection import AboveCut
 
@@ -42,7 +42,7 @@ def expected_in_observable(
     """Expected number of selected clusters in bins of an observable."""
     selection = problem.population.selection
     if isinstance(selection, AboveCut) and selection.observable == name:
-        edges, log_rate = np.maximum(edges, selection.cut), problem.log_rate(parameters) + problem.log_share
+        log_rate = problem.log_rate(parameters) + problem.log_share
     else:
         log_rate = problem.log_selected_rate(parameters)
     rate, errors = log_rate.exp() * problem.likelihood.weights, _errors(observed)
@@ -82,11 +82,15 @@ def _exceeds(
     edge: float,
     errors: Float[np.ndarray, "error"],
 ) -> Float[Tensor, "draw shell mass"]:
-    """P(y > edge | mass) in each shell, averaged over errors."""
+    """P(y > edge | mass) above the survey's cut in each shell, averaged over errors."""
     relation, survey, masses = problem.population.named_relations[name], problem.survey, problem.likelihood.log10_mass
-    offset = torch.as_tensor(survey.offset(name))[:, None]
-    mean = relation.mean(masses, parameters, torch.as_tensor(survey.redshift)) + offset
-    std, probability = relation.std(masses, parameters), torch.zeros(())
+    mean, std = relation.mean(masses, parameters, torch.as_tensor(survey.redshift)), relation.std(masses, parameters)
+    lowest = torch.as_tensor(lowest_values(problem, name, observed))[:, None].clamp(min=edge)
+    if isinstance(observed, Observable):  # its values exclude the offset of the field
+        mean, edge = mean - lowest, 0.0
+    else:
+        mean, edge = mean + torch.as_tensor(survey.offset(name))[:, None], float(lowest[0])
+    probability = torch.zeros(())
     for error in errors:
         exceeds = partial(observed.log_exceeds, edge - error, mean)
         probability = probability + relation.with_outliers(exceeds, std, parameters).exp() / len(errors)

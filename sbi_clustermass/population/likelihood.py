@@ -91,7 +91,7 @@ class PopulationLikelihood:
         log_likelihood = _checked_likelihood(posteriors)[order]
         peak = log_likelihood.max(axis=1)
         # in Fortran order both products of a gradient read it as fast as a copy would
-        weighted = np.multiply(np.exp(log_likelihood - peak[:, None]), _trapezoid_weights(posteriors.grid), order="F")
+        weighted = np.multiply(np.exp(log_likelihood - peak[:, None]), trapezoid_weights(posteriors.grid), order="F")
         below, above = _extension(posteriors.grid, mass_range)
         log10_mass = np.concatenate([below, posteriors.grid, above])
         return cls(
@@ -99,7 +99,7 @@ class PopulationLikelihood:
             support=slice(below.size, below.size + posteriors.grid.size),
             weighted=torch.as_tensor(weighted),
             log_peak=torch.as_tensor(peak),
-            weights=torch.as_tensor(_trapezoid_weights(log10_mass)),
+            weights=torch.as_tensor(trapezoid_weights(log10_mass)),
             order=order,
             blocks=tuple(_blocks(shell[order], kernel, at_once or len(order))),
             log_kernel=None if kernel is None else torch.as_tensor(kernel),
@@ -241,7 +241,8 @@ def _blocks(
             yield Block(shells, rows)
 
 
-def _trapezoid_weights(grid: Float[np.ndarray, "mass"]) -> Float[np.ndarray, "mass"]:
+def trapezoid_weights(grid: Float[np.ndarray, "mass"]) -> Float[np.ndarray, "mass"]:
+    """Weights of the trapezoid rule on a grid [dex]."""
     steps = np.diff(grid)
     return 0.5 * (np.append(steps, 0) + np.append(0, steps))
 

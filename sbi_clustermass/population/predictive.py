@@ -65,6 +65,16 @@ def observed_counts(problem: Problem) -> Int[np.ndarray, "redshift"]:
     return by_redshift(problem.survey, numbers).round().astype(int)
 
 
+def lowest_values(problem: Problem, name: str, observed: Observed) -> Float[np.ndarray, "shell"]:
+    """Value of an observable at the survey's cut in each shell; -inf if the survey does not cut on it.
+
+    Values of an `Observable` exclude the offset of their field; others know it themselves.
+    """
+    selection, offset = problem.population.selection, problem.survey.offset(name)
+    cut = selection.cut if isinstance(selection, AboveCut) and selection.observable == name else -np.inf
+    return cut - offset if isinstance(observed, Observable) else cut + 0 * offset
+
+
 def posterior_predictive(problem: Problem, draws: list[dict[str, Tensor]]) -> dict[str, np.ndarray]:
     """Predict numbers of clusters, and observables of each cluster at a mass drawn from its posterior.
 
@@ -86,24 +96,36 @@ def posterior_predictive(problem: Problem, draws: list[dict[str, Tensor]]) -> di
 
 def prior_predictive(problem: Problem, draws: list[dict[str, Tensor]]) -> dict[str, np.ndarray]:
     """Predict the same as `posterior_predictive`, with masses drawn from the population of selected haloes instead."""
-    weights = problem.likelihood.weights.log()
 
     def log_masses(parameters: Parameters, number: int) -> Float[Tensor, "some mass"]:
-        block = problem.likelihood.blocks[number]
-        rate = problem.likelihood.log_rate_of(block, problem.log_selected_rate(parameters)) + weights
-        return rate.expand(block.rows.stop - block.rows.start, -1)
+        return log_mass_prior(problem, parameters, number).cpu()
 
     return _predict(problem, draws, problem.likelihood.log10_mass, log_masses)
 
 
+def log_mass_prior(problem: Problem, parameters: Parameters, number: int) -> Float[Tensor, "some mass"]:
+    """Natural log of the probability of the cell of each mass, for selected haloes at redshifts of a block's clusters.
+
+    Up to one constant for each cluster.
+    """
+    likelihood = problem.likelihood
+    block, rate = likelihood.blocks[number], problem.log_rate(parameters) + problem.log_selected(parameters)
+    log_prob = likelihood.log_rate_of(block, (rate + likelihood.weights.log()).to(likelihood.device))
+    return log_prob.expand(block.rows.stop - block.rows.start, -1)
+
+
 def log_mass_posterior(problem: Problem, parameters: Parameters, number: int) -> Float[Tensor, "some support"]:
-    """Natural log of the mass posterior of a block's clusters at given parameters, up to one constant for each."""
+    """Natural log of the posterior probability of the cell of each mass, for a block's clusters at given parameters.
+
+    Up to one constant for each cluster.
+    """
     rate, likelihood = problem.log_rate(parameters), problem.likelihood
     if not problem.population.selection.of_data:
         rate = rate + problem.log_selected(parameters)
     block, inside = likelihood.blocks[number], likelihood.support
-    at_masses = likelihood.log_rate_of(block, rate[:, inside].to(likelihood.device))
-    log_prob = likelihood.log_weighted[block.rows] + at_masses - likelihood.weights[inside].log().to(likelihood.device)
+    log_prob = likelihood.log_weighted[block.rows] + likelihood.log_rate_of(
+        block, rate[:, inside].to(likelihood.device)
+    )
     return log_prob + problem.log_block_observed(parameters, number) if problem.observed else log_prob
 
 
@@ -147,17 +169,10 @@ def _observables(
                 for part in (mean, relation.std(masses, parameters))
             )
             at_masses = partial(_draw, one, relation, mean, std, parameters, generator)
-            rows.setdefault(name, []).append(_selected(at_masses, _cut(problem, name, one, shells.start)))
+            lowest = lowest_values(problem, name, one)[shells.start]
+            rows.setdefault(name, []).append(_selected(at_masses, float(lowest)))
     unsorted = np.argsort(problem.likelihood.order)
     return {name: torch.cat(parts).numpy()[unsorted] for name, parts in rows.items()}
-
-
-def _cut(problem: Problem, name: str, observed: Observed, shell: int) -> float:
-    """Cut of the survey on an observable; its values exclude the offset of the field, unless it knows that itself."""
-    selection = problem.population.selection
-    if not (isinstance(selection, AboveCut) and selection.observable == name):
-        return -np.inf
-    return selection.cut - (problem.survey.offset(name)[shell] if isinstance(observed, Observable) else 0.0)
 
 
 def _draw(

@@ -22,7 +22,7 @@ from sbi_clustermass.population.binned_counts import (
 )
 from sbi_clustermass.population.clusters import ObservedClusters, as_clusters
 from sbi_clustermass.population.model import Population
-from sbi_clustermass.population.predictive import redshift_bins
+from sbi_clustermass.population.predictive import lowest_values, redshift_bins
 from sbi_clustermass.population.problem import Problem
 from sbi_clustermass.population.selection import AboveCut
 from sbi_clustermass.population.shrinkage import posterior_draws
@@ -153,9 +153,10 @@ def predictive_check(
         bins = _edges(edges, clusters.posteriors.mean, values, -np.inf)
         expected = expected_in_mass(problem, parameters, bins)
     else:
-        values = clusters.observables[of].observed_values[None]
-        bins = _edges(edges, values, idata["posterior_predictive"][of].values[0], _cut(of, population))
-        expected = expected_in_observable(problem, parameters, of, clusters.observables[of], bins)
+        observable = clusters.observables[of]
+        values, lowest = observable.observed_values[None], lowest_values(problem, of, observable).min()
+        bins = _edges(edges, values, idata["posterior_predictive"][of].values[0], float(lowest))
+        expected = expected_in_observable(problem, parameters, of, observable, bins)
         expected = expected * np.isfinite(values).mean()
     observed = np.stack([observed_in(problem, one, bins) for one in values])
     expected, replicated = _replicated(problem, expected, expected_clusters(problem, parameters), values)
@@ -193,11 +194,6 @@ def _refuse_unknown(of: str, population: Population) -> None:
             f"predictive_check: the survey cuts on an observable whose scatter is correlated with that of {of!r}, "
             f"so that its counts are not predicted: {selection}."
         )
-
-
-def _cut(of: str, population: Population) -> float:
-    selection = population.selection
-    return selection.cut if isinstance(selection, AboveCut) and selection.observable == of else -np.inf
 
 
 def _edges(

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from sbi_clustermass.population.blinding import refuse_blinded
 from sbi_clustermass.population.clusters import ObservedClusters, as_clusters
+from sbi_clustermass.population.likelihood import trapezoid_weights
 from sbi_clustermass.population.masses import Masses, masses_from_config
 from sbi_clustermass.population.model import CORRELATION, Population
 from sbi_clustermass.population.predictive import log_mass_posterior, spaced_draws
@@ -61,7 +62,7 @@ def shrink(
         number += 1
     prob = torch.as_tensor(total)[torch.as_tensor(np.argsort(problem.likelihood.order))]
     with np.errstate(divide="ignore"):
-        log_prob = np.log(prob.numpy() / number)
+        log_prob = np.log(prob.numpy() / (number * trapezoid_weights(clusters.posteriors.grid)))
     return MassPosteriors.from_log_prob(
         clusters.posteriors.grid,
         log_prob,

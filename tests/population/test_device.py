@@ -10,6 +10,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from sbi_clustermass.population import (
     KnownSelection,
     Laplace,
+    MassFunction,
     Observable,
     ObservedClusters,
     Population,
@@ -19,6 +20,7 @@ from sbi_clustermass.population import (
     Survey,
     fit,
 )
+from sbi_clustermass.population.predictive import log_mass_posterior, log_mass_prior
 from sbi_clustermass.posterior import MassPosteriors
 
 GRID = np.linspace(13.0, 15.6, 60)
@@ -35,31 +37,45 @@ def relation(name):
 
 ONE, TWO = (relation("one"),), (relation("one"), relation("two"))
 MEASURED = Observable(2.9 + 0.3 * (MEAN - 14.3), 0.03)
+EVOLVING = MassFunction(m_star_evolution=(-0.64, 0.5), density_evolution=(-0.91, 0.5))
 CASES = {
-    "masses alone": (Population(selection=KnownSelection(selection, of_data=True)), {}),
-    "a relation": (Population(relations=ONE, selection=KnownSelection(selection, of_data=True)), {"one": MEASURED}),
-    "correlated": (Population(relations=TWO, correlated=True), {"one": MEASURED, "two": MEASURED}),
+    "masses alone": (Population(EVOLVING, selection=KnownSelection(selection, of_data=True, threshold_error=0.05)), {}),
+    "a relation": (
+        Population(EVOLVING, relations=ONE, selection=KnownSelection(selection, of_data=False)),
+        {"one": MEASURED},
+    ),
+    "correlated": (Population(EVOLVING, relations=TWO, correlated=True), {"one": MEASURED, "two": MEASURED}),
     # about exp of what the relation says: 80 e-folds off, all that is left is the rounding of a Fourier transform
-    "a significance": (Population(relations=ONE), {"one": Significance(np.exp(2.9 + 0.3 * (MEAN - 14.3)))}),
+    "a significance": (Population(EVOLVING, relations=ONE), {"one": Significance(np.exp(2.9 + 0.3 * (MEAN - 14.3)))}),
 }
+LINES = tuple("aabbccdefghi")  # some clusters have several lines of sight
 
 
-def problem_of(case, device="cpu"):
+def problem_of(case, device="cpu", redshift_error=0.0):
     population, observables = CASES[case]
-    clusters = ObservedClusters(MassPosteriors.from_normal(MEAN, 0.1, GRID), np.full(12, 0.2), observables)
-    return Problem.from_clusters(population, clusters, Survey.of_sky(100, [0.1, 0.3]), counts=True, device=device)
+    posteriors = replace(MassPosteriors.from_normal(MEAN, 0.1, GRID), names=LINES)
+    clusters = ObservedClusters(posteriors, np.full(12, 0.2), observables, repeated="weight")
+    survey = Survey.of_sky(100, [0.1, 0.3], redshift_error=redshift_error)
+    return Problem.from_clusters(population, clusters, survey, counts=True, device=device)
 
 
+@pytest.mark.parametrize("redshift_error", [0.0, 0.02])
 @pytest.mark.parametrize("case", CASES)
-def test_integrals_of_the_clusters_stay_on_their_device(case):
+def test_integrals_of_the_clusters_stay_on_their_device(case, redshift_error):
     """Fake tensors: an operation between devices raises, whatever the numbers."""
-    problem = problem_of(case)
+    problem = problem_of(case, redshift_error=redshift_error)
     coordinates = problem.coordinates
     parameters = coordinates.parameters(coordinates.centre)
+    assert {mode.site for mode in problem.modes} >= {"density_contrast"}
     with FakeTensorMode(allow_non_fake_inputs=True):
         likelihood = problem.likelihood.to("meta")
         elsewhere = replace(problem, likelihood=likelihood, redshift=problem.redshift.to("meta"))
         terms = elsewhere.terms(parameters)
+        found = elsewhere.log_rate(parameters), torch.tensor([3, 1])
+        some = elsewhere.likelihood.log_some(*found) * elsewhere.weights[likelihood.place[found[1]]]
+        for log_masses in (log_mass_prior, log_mass_posterior):
+            assert log_masses(elsewhere, parameters, 0).device.type == "meta"
+        assert some.device.type == "meta"
     assert terms["clusters"].device.type == "meta"
     assert terms["count"].device.type == "cpu"
 

@@ -19,7 +19,12 @@ from sbi_clustermass.population import (
     Survey,
     fit,
 )
-from sbi_clustermass.population.predictive import posterior_predictive, prior_predictive
+from sbi_clustermass.population.predictive import (
+    log_mass_posterior,
+    log_mass_prior,
+    posterior_predictive,
+    prior_predictive,
+)
 from sbi_clustermass.posterior import MassPosteriors
 
 GRID = np.linspace(13.0, 15.6, 131)
@@ -124,6 +129,23 @@ def test_number_of_clusters_is_that_of_all_parts_of_the_sky_with_the_same_redshi
     expected = problem.log_selected_rate(centre).exp() @ problem.likelihood.weights
     pulls = (numbers.mean(0) - 2 * expected.numpy()[:2]) / np.sqrt(2 * expected.numpy()[:2] / 400)
     assert np.all(np.abs(pulls) < 4.2)  # fails once in 20 000
+
+
+def test_masses_of_a_prior_predictive_are_those_of_clusters_that_tell_nothing_of_theirs():
+    """Also where redshifts have errors: haloes of every shell count as often as they are observed at this redshift."""
+    survey = Survey.of_sky(300, (0.1, 0.2, 0.3), redshift_error=0.03)
+    masses = MassFunction(m_star_evolution=(-0.64, 0.5), density_evolution=(-0.91, 0.5))
+    selection = KnownSelection(lambda m, z: norm.cdf(m, 14.2 + z, 0.1), of_data=False, of_redshift=True)
+    population = Population(masses, selection=selection)
+    uneven = np.concatenate([np.linspace(13.0, 14.2, 25), np.linspace(14.21, 15.6, 140)])
+    flat = MassPosteriors.from_log_prob(uneven, np.zeros((3, uneven.size)))
+    clusters = ObservedClusters(flat, np.array([0.12, 0.18, 0.29]))
+    problem = Problem.from_clusters(population, clusters, survey, counts=True)
+    centre = population.coordinates.parameters(population.coordinates.centre)
+    for block in range(len(problem.likelihood.blocks)):
+        of_prior = log_mass_prior(problem, centre, block)[:, problem.likelihood.support]
+        difference = (of_prior - log_mass_posterior(problem, centre, block))[:, 1:-1]  # the ends have half a cell
+        torch.testing.assert_close(difference, difference[:, :1].expand_as(difference), rtol=0, atol=1e-10)
 
 
 def test_a_fit_without_numbers_predicts_none():

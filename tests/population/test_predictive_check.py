@@ -90,6 +90,20 @@ def test_counts_in_all_bins_of_an_observable_are_all_clusters(kind):
     assert np.all(found >= 0)
 
 
+@pytest.mark.parametrize("deeper", [-0.2, 0.3])
+def test_values_exclude_the_offset_of_their_field_whose_cut_is_lower(deeper):
+    """A field in which observed values are larger, and are given without that, is one with a lower cut."""
+    clusters, edges = richness_survey(1)[1], np.array([1.0, 1.3, 1.5, 1.8, 4.0])
+    found = []
+    for cut, offset in ((CUT, deeper), (CUT - deeper, 0.0)):
+        survey = Survey.of_sky(300, (0.1, 0.2, 0.3), offsets={"richness": offset})
+        population = replace(POPULATION, selection=AboveCut("richness", cut, ERROR))
+        problem = Problem.from_clusters(population, clusters, survey, counts=True)
+        observable = clusters.observables["richness"]
+        found.append(expected_in_observable(problem, at(population), "richness", observable, edges))
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-12)
+
+
 def test_photometric_redshifts_move_clusters_between_shells_and_lose_none_of_those_expected():
     blurred = Survey.of_sky(300, (0.1, 0.2, 0.3), redshift_error=0.02)
     clusters = richness_survey(1)[1]
