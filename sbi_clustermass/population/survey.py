@@ -196,13 +196,7 @@ class Survey:
             return np.zeros(n, int)
         if len(self) == 1 and self.shells[0].low == self.shells[0].high:
             return np.zeros(n, int)
-        low, high = self.observed
-        outside = np.flatnonzero((redshift < low) | (redshift >= high))
-        if outside.size:
-            raise ValueError(
-                f"survey: {outside.size} of {n} clusters lie outside its redshifts, {low} to {high}, the first at "
-                f"{redshift[outside[0]]}. Leave them out."
-            )
+        self._refuse_outside(redshift)
         ends = [(shell.low, shell.high) for shell in self.shells]
         first = dict(zip(reversed(ends), reversed(range(len(ends))), strict=True))
         inside = np.array(
@@ -217,6 +211,15 @@ class Survey:
                 "  try:    leave out the clusters beyond the survey, or give overlapping parts the same edges"
             )
         return inside.argmax(axis=0)
+
+    def _refuse_outside(self, redshift: Float[np.ndarray, "cluster"]) -> None:
+        low, high = self.observed
+        outside = np.flatnonzero((redshift < low) | (redshift >= high))
+        if outside.size:
+            raise ValueError(
+                f"survey: {outside.size} of {len(redshift)} clusters lie outside its redshifts, {low} to {high}, the "
+                f"first at {redshift[outside[0]]}. Leave them out."
+            )
 
     def log_kernel(self, redshift: Float[np.ndarray, "cluster"]) -> Float[np.ndarray, "cluster shell"]:
         """Natural log of p(observed redshift | shell), for haloes spread over the volume of the shell.
