@@ -19,6 +19,7 @@ from sbi_clustermass.population.sample_variance import density_covariance
 from sbi_clustermass.population.survey import Survey
 
 DENSITY, SELECTION = "density_contrast", "selection_error"
+_APART = 1e-5  # share of a variance that thin shells keep apart: ten times the error of their covariance
 _NEGLIGIBLE = 0.01  # square of a shift of any parameter, over its error
 
 
@@ -52,6 +53,7 @@ def sample_variance(survey: Survey, log10_mass: Float[np.ndarray, "mass"]) -> Ra
     """
     places, number = survey.places()
     covariance = torch.as_tensor(density_covariance(places, survey.cosmology))
+    covariance = covariance + _APART * torch.diag(covariance.diagonal())
     bias = np.stack([halo_bias(10**log10_mass, z, survey.cosmology) for z in survey.redshift])
     tables = np.equal.outer(np.arange(len(places)), number)[..., None] * bias
     offset = -0.5 * torch.as_tensor(bias**2) * covariance.diagonal()[torch.as_tensor(number), None]

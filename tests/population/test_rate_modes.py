@@ -24,7 +24,7 @@ from sbi_clustermass.population import (
     Survey,
     fit,
 )
-from sbi_clustermass.population.rate_modes import effective_attempts, selection_errors
+from sbi_clustermass.population.rate_modes import effective_attempts, sample_variance, selection_errors
 from sbi_clustermass.population.sample_variance import Cap, density_covariance
 from sbi_clustermass.posterior import MassPosteriors
 
@@ -87,6 +87,14 @@ def test_expected_numbers_scatter_as_the_bias_says_about_the_same_mean():
     mean = float(problem.expected_numbers(centre))
     assert numbers.std() / mean == pytest.approx(0.035, rel=0.1)  # of a slightly other cut
     assert float(numbers.mean()) == pytest.approx(mean, rel=4 * 0.037 / 4000**0.5)
+
+
+def test_shells_so_thin_that_they_share_their_density_have_a_prior():
+    thin = Survey.of_sky(1000, np.linspace(0.1, 0.101, 11))
+    covariance = sample_variance(thin, np.linspace(13.0, 15.0, 3)).prior.covariance_matrix
+    share = covariance / covariance.diagonal().sqrt().outer(covariance.diagonal().sqrt())
+    assert float(share.min()) > 0.85
+    assert float(torch.linalg.eigvalsh(covariance)[0]) > 0
 
 
 def test_a_periodic_box_does_not_fluctuate():
