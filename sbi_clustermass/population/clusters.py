@@ -40,15 +40,15 @@ class ObservedClusters:
         if n == 0:
             raise ValueError("population: no posteriors, so no population. Pass those of at least one cluster.")
         for name, observed in self.observables.items():
+            if not hasattr(observed, "log_likelihood"):
+                kind = type(observed).__name__
+                raise TypeError(f"population: {name!r} is a {kind}.\n  try:    Observable(values, errors)")
             if len(observed) != n:
                 raise ValueError(f"population: {len(observed)} values of {name!r} for {n} mass posteriors.")
         self._refuse_repeated()
         if self.redshift is None:
             return
-        redshift = np.asarray(self.redshift, float)
-        if redshift.shape != (n,) or not (np.isfinite(redshift) & (redshift >= 0)).all():
-            raise ValueError(f"population: needs {n} finite redshifts of at least 0, found {self.redshift}.")
-        object.__setattr__(self, "redshift", redshift)
+        object.__setattr__(self, "redshift", _checked_redshifts(self.redshift, n))
 
     @classmethod
     def without_masses(
@@ -100,3 +100,16 @@ class ObservedClusters:
 def as_clusters(clusters: MassPosteriors | ObservedClusters) -> ObservedClusters:
     """Wrap posteriors as clusters of which nothing else is known; `ObservedClusters` are returned unchanged."""
     return clusters if isinstance(clusters, ObservedClusters) else ObservedClusters(clusters)
+
+
+def _checked_redshifts(given: object, n: int) -> Float[np.ndarray, "cluster"]:
+    redshift = np.asarray(given, float)
+    if redshift.shape != (n,):
+        raise ValueError(f"population: needs {n} redshifts, one for each cluster, found shape {redshift.shape}.")
+    bad = np.flatnonzero(~(np.isfinite(redshift) & (redshift >= 0)))
+    if bad.size:
+        raise ValueError(
+            f"population: {bad.size} of {n} redshifts are negative or not finite, the first {redshift[bad[0]]} in row "
+            f"{bad[0]}.\n  try:    leave these clusters out"
+        )
+    return redshift

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from clustermocks.io.progress import Advance
 from sbi_clustermass.flows.device import resolve_device
+from sbi_clustermass.population.arguments import refuse_other_types
 from sbi_clustermass.population.clusters import ObservedClusters, as_clusters
 from sbi_clustermass.population.inference_data import inference_data
 from sbi_clustermass.population.model import Population
@@ -18,6 +19,7 @@ from sbi_clustermass.population.validity import (
     refuse_mismatch,
     refuse_outside,
     warn_of_coarse_grid,
+    warn_of_contradicted_priors,
     warn_of_few_attempts,
     warn_of_some_outside,
     warn_unless_converged,
@@ -73,9 +75,11 @@ def fit(
 
     Warns:
         UserWarning: R-hat exceeds 1.05, fewer than 100 draws are effective, trajectories diverged, an approximation's
-            Pareto k exceeds 0.7, the grid of masses does not resolve an observable, or more clusters than a twentieth
-            of the square root of their number are expected outside the posteriors' grid.
+            Pareto k exceeds 0.7, the grid of masses does not resolve an observable, more clusters than a twentieth of
+            the square root of their number are expected outside the posteriors' grid, a parameter lies beyond four
+            standard deviations of its prior, or the survey's redshift is not that of the clusters.
     """
+    refuse_other_types(population, clusters, survey, sampler)
     clusters = as_clusters(clusters)
     refuse_mismatch(population, clusters, survey, counts=counts, same_galaxies_allowed=same_galaxies_allowed)
     problem = Problem.from_clusters(population, clusters, survey, counts=counts, device=resolve_device(device))
@@ -89,6 +93,7 @@ def fit(
     warn_of_some_outside(problem, len(clusters.posteriors), middle)
     warn_of_few_attempts(problem, middle)
     warn_of_coarse_grid(problem, clusters, middle)
+    warn_of_contradicted_priors(problem, draws)
     idata = inference_data(problem, clusters, draws, sampler)
     warn_unless_converged(idata, draws)
     return idata

@@ -19,6 +19,7 @@ from sbi_clustermass.population.relation import ScalingRelation
 from sbi_clustermass.population.selection import Everything, SelectionModel
 
 CORRELATION = "scatter_correlation"
+_LARGEST_MASS = 20.0  # [dex]
 
 
 @final
@@ -51,8 +52,11 @@ class Population:
             raise ValueError(f"population: two relations are of one observable: {', '.join(names)}.")
         if self.correlated and len(names) < 2:
             raise ValueError(f"population: correlated scatter needs two relations or more, found {len(names)}.")
-        if not self.mass_range[0] < self.mass_range[1]:
-            raise ValueError(f"population: mass_range must rise, got {self.mass_range}.")
+        low, high = self.mass_range
+        if not 0 < low < high < _LARGEST_MASS:
+            raise ValueError(
+                f"population: mass_range must rise from 0 to at most {_LARGEST_MASS:.0f} [dex], got {low} and {high}."
+            )
 
     @cached_property
     def priors(self) -> Priors:

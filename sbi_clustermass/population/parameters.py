@@ -5,6 +5,8 @@ batched: a position (*draw, coordinate) gives parameters (*draw, *event).
 """
 
 from collections.abc import Mapping
+from math import isfinite
+from numbers import Real
 from typing import Any, Protocol, final
 
 import pyro
@@ -151,14 +153,17 @@ def _from_real_line(prior: TorchDistribution) -> Transform:
 
 
 def _finite(owner: str, name: str, prior: tuple[float, float]) -> tuple[float, float]:
-    one, other = (float(value) for value in prior)
-    if not (abs(one) < float("inf") and abs(other) < float("inf")):
-        raise ValueError(f"{owner}: the prior of {name} needs two finite numbers, got {prior}.")
+    try:
+        one, other = (float(value) for value in prior)
+    except (TypeError, ValueError):
+        one = other = float("nan")
+    if not (isfinite(one) and isfinite(other)):
+        raise ValueError(f"{owner}: the prior of {name} needs two finite numbers, got {prior!r}.")
     return one, other
 
 
 def _check_width(owner: str, name: str, width: float) -> None:
-    if not 0 < width < float("inf"):
+    if not (isinstance(width, Real) and 0 < width < float("inf")):
         raise ValueError(f"{owner}: the prior width of {name} must be positive, got {width}.")
 
 

@@ -143,7 +143,8 @@ def _write_fit(idata: "InferenceData", population: Population, checks: Sequence[
 
 def _population(options: PopulationOptions, clusters: ObservedClusters) -> Population:
     lookup("model", options.model, dict.fromkeys(MODELS))
-    if (options.model == MODELS[1]) != bool(options.observables):
+    related = options.model == MODELS[1]
+    if related != bool(options.observables) or (related and options.table is None):
         raise ValueError("population: --model scaling-relation needs --table and --observable, and they need it.")
     masses, relations = _priors(options, clusters)
     if (options.mocks is None) == (not options.complete) and masses.counts:
@@ -214,7 +215,10 @@ def _rows_of(names: tuple[str, ...], path: Path) -> Table:
     place = {name: row for row, name in enumerate(listed)}
     bad = bad or [name for name in names if name not in place]
     if bad:
-        raise ValueError(f"{path}: {len(bad)} clusters have no row or several, the first {bad[0]!r}.")
+        raise ValueError(
+            f"{path}: {len(bad)} of {len(names)} clusters have no row or several, the first {bad[0]!r}.\n"
+            "  try:    one row for each cluster of the mass posteriors, with its name in the column `name`"
+        )
     return table[[place[name] for name in names]]
 
 

@@ -64,7 +64,7 @@ class Survey:
         observed: Lowest and highest observed redshift of a survey whose redshifts have errors.
 
     Raises:
-        ValueError: There are no shells, or a volume is not positive and finite.
+        ValueError: There are no shells, a volume is not positive and finite, or a redshift negative or not finite.
     """
 
     shells: tuple[Shell, ...]
@@ -77,6 +77,8 @@ class Survey:
         volumes = [shell.volume for shell in self.shells]
         if not volumes or not all(0 < volume < np.inf for volume in volumes):
             raise ValueError(f"survey: every shell needs a positive finite volume [h^-3 Mpc^3], found {volumes}.")
+        if not all(0 <= shell.redshift < np.inf for shell in self.shells):
+            raise ValueError(f"survey: every shell needs a redshift of at least 0, found {self.redshift.tolist()}.")
 
     @classmethod
     def of_volume(cls, volume: float, *, redshift: float = 0.117, sample_variance: bool = True) -> Self:
@@ -145,10 +147,13 @@ class Survey:
         Raises:
             ValueError: There are no parts, or they differ in more than their shells.
         """
-        if not parts or any(replace(part, shells=parts[0].shells) != parts[0] for part in parts):
-            raise ValueError(
-                f"survey: needs parts of one cosmology and one error of redshifts, found {len(parts)} parts: {parts}."
-            )
+        if not parts:
+            raise ValueError("survey: there are no parts to join.")
+        shared = ("cosmology", "sample_variance", "redshift_error", "observed")
+        found = {name: {getattr(part, name) for part in parts} for name in shared}
+        for name, values in found.items():
+            if len(values) > 1:
+                raise ValueError(f"survey: parts that are joined must have one {name}, found {values}.")
         return replace(parts[0], shells=sum((part.shells for part in parts), ()))
 
     def __len__(self) -> int:
@@ -206,8 +211,9 @@ class Survey:
         bad = np.flatnonzero(number != 1)
         if bad.size:
             raise ValueError(
-                f"survey: {bad.size} of {n} clusters lie in no shell or in several, the first at redshift "
-                f"{redshift[bad[0]]} in {number[bad[0]]}.\n"
+                f"survey: {bad.size} of {n} clusters lie in no shell or in several; the first, at redshift "
+                f"{redshift[bad[0]]}, lies in {number[bad[0]]} of {len(self)} shells, which reach from redshift "
+                f"{min(ends)[0]:g} to {max(high for _, high in ends):g}.\n"
                 "  try:    leave out the clusters beyond the survey, or give overlapping parts the same edges"
             )
         return inside.argmax(axis=0)

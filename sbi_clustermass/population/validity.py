@@ -31,6 +31,8 @@ _MAX_PARETO_K = 0.7
 _MAX_RHAT = 1.05
 _MIN_EFFECTIVE = 100
 _MAX_SPAN = 0.1
+_FAR = 4.0
+_MIN_SPREAD = 10  # clusters
 
 
 def refuse_mismatch(
@@ -43,15 +45,21 @@ def refuse_mismatch(
 ) -> None:
     """Refuse counts without a volume, an estimator that leaks probability, and observables that are not independent."""
     if counts and (survey is None or not population.masses.counts):
-        cure = "Pass survey=Survey.of_volume(...) or Survey.of_sky(...), or counts=False."
+        cure = (
+            "Pass survey=Survey.of_volume(...) or Survey.of_sky(...), or counts=False; at the command line --volume, "
+            "or --area and --redshifts, or --shape-only."
+        )
         if not population.masses.counts:
             cure = f"{type(population.masses).__name__} is no density per volume: pass counts=False."
         raise ValueError(f"population: counts need the survey's volume [h^-3 Mpc^3]. {cure}")
     _refuse_constant(population, survey)
+    _warn_of_other_redshift(clusters, survey)
+    _refuse_below_cut(population, clusters, survey)
     _refuse_leakage(clusters)
     _refuse_split_cut(population, clusters)
     for name, observed in clusters.observables.items():
         _refuse_shared(name, observed, population, same_galaxies_allowed)
+        _warn_of_wide_errors(name, observed)
 
 
 def _refuse_constant(population: Population, survey: Survey | None) -> None:
@@ -62,6 +70,36 @@ def _refuse_constant(population: Population, survey: Survey | None) -> None:
             f"evolve; over more than {_MAX_SPAN} it does by a fifth or more.\n"
             "  try:    CosmologyMassFunction(), or MassFunction(m_star_evolution=(-0.64, 0.5), "
             "density_evolution=(-0.91, 0.5))"
+        )
+
+
+def _warn_of_other_redshift(clusters: ObservedClusters, survey: Survey | None) -> None:
+    """Warn of clusters far from the redshift of a given volume, whose mass function is that of its one redshift."""
+    if survey is None or clusters.redshift is None or len(survey) > 1 or survey.shells[0].high > survey.shells[0].low:
+        return
+    far = np.abs(clusters.redshift - survey.redshift[0]) > _MAX_SPAN
+    if far.any():
+        warnings.warn(
+            f"population: {far.sum()} of {len(clusters)} clusters lie more than {_MAX_SPAN} from redshift "
+            f"{survey.redshift[0]:g}, at which the survey has its mass function; the first at "
+            f"{clusters.redshift[far.argmax()]:g}.\n"
+            "  try:    Survey.of_sky(area, redshifts), or Survey.of_volume(volume, redshift=...)",
+            UserWarning,
+            stacklevel=4,
+        )
+
+
+def _refuse_below_cut(population: Population, clusters: ObservedClusters, survey: Survey | None) -> None:
+    cut = population.selection
+    if not isinstance(cut, AboveCut) or cut.observable not in clusters.observables:
+        return
+    observed = clusters.observables[cut.observable]
+    offset = 0.0 if survey is None or not isinstance(observed, Observable) else survey.offset(cut.observable).max()
+    below = np.flatnonzero(~(observed.observed_values + offset >= cut.cut))
+    if below.size:
+        raise ValueError(
+            f"population: the survey cuts at {cut.observable} > {cut.cut:g}, but {below.size} of {len(clusters)} "
+            f"clusters are not above, the first in row {below[0]}.\n  try:    leave them out, or state the true cut"
         )
 
 
@@ -99,6 +137,21 @@ def _refuse_shared(name: str, observed: object, population: Population, allowed:
             "mass the two are not independent, and their likelihoods must not be multiplied.\n"
             "  try:    calibration=JointCalibration.from_mocks(...), or an observable from other data; or "
             "same_galaxies_allowed=True for a consistency check, which measures no scatter"
+        )
+
+
+def _warn_of_wide_errors(name: str, observed: object) -> None:
+    """Warn of errors twice as large as the spread of the values, which contains them."""
+    if not isinstance(observed, Observable):
+        return
+    values, error = observed.values[observed.measured], float(np.median(np.asarray(observed.errors)))
+    spread = float(np.std(values)) if len(values) >= _MIN_SPREAD else np.inf
+    if error > 2 * spread:
+        warnings.warn(
+            f"population: errors of {name} are {error:.3g}, but its values, which contain them, scatter by "
+            f"{spread:.3g}.\n  try:    check that values and errors are not exchanged, and have one unit",
+            UserWarning,
+            stacklevel=4,
         )
 
 
@@ -191,6 +244,23 @@ def warn_of_coarse_grid(problem: Problem, clusters: ObservedClusters, parameters
                 UserWarning,
                 stacklevel=3,
             )
+
+
+def warn_of_contradicted_priors(problem: Problem, draws: Draws) -> None:
+    """Warn of parameters whose posterior mean lies beyond four standard deviations of a normal prior, or as far out."""
+    parameters = problem.coordinates.parameters(draws.positions)
+    found = []
+    for name, prior in problem.population.priors.items():
+        if not prior.event_shape and float(torch.special.ndtri(prior.cdf(parameters[name].mean())).abs()) > _FAR:
+            found.append(f"{name} {float(parameters[name].mean()):.4g}")
+    if found:
+        warnings.warn(
+            f"population: the data contradict the priors, which exclude what the fit finds at {_FAR:.0f} standard "
+            f"deviations: {', '.join(found)}.\n"
+            "  try:    check units of masses, observables and volume, and P(selected | mass); then widen the priors",
+            UserWarning,
+            stacklevel=3,
+        )
 
 
 def warn_unless_converged(idata: "InferenceData", draws: Draws) -> None:

@@ -14,6 +14,7 @@ from jaxtyping import Float
 from numpy.typing import ArrayLike
 
 from sbi_clustermass.posterior import hdr, modes, parquet, tabulated
+from sbi_clustermass.posterior.estimates import checked_estimates
 from sbi_clustermass.posterior.indexing import row_indices
 
 _PERCENTILES = ("log10_mass_p16", "log10_mass_p50", "log10_mass_p84")
@@ -88,21 +89,25 @@ class MassPosteriors:
         return replace(raw, log_prob=log_prob - raw._integrals.log_area[:, None])
 
     @classmethod
-    def from_normal(cls, mean: ArrayLike, std: ArrayLike, grid: Float[np.ndarray, "mass"]) -> Self:
+    def from_normal(
+        cls, mean: ArrayLike, std: ArrayLike, grid: Float[np.ndarray, "mass"], *, names: Sequence[str] | None = None
+    ) -> Self:
         """Gaussian mass estimates from elsewhere (lensing, X-ray), read as posteriors under a flat prior on the grid.
 
         Args:
             mean: Log10 mass [dex], (cluster,).
-            std: Error [dex], (cluster,).
+            std: Error [dex], (cluster,), or one for all: .434 of a relative error.
             grid: Log10 mass [dex], (mass,).
+            names: Name of each cluster, by which `combined` matches them; their numbers by default.
 
         Raises:
-            ValueError: An error is not positive, or a value is not finite.
+            ValueError: A value is not finite, an error not positive or wider than the grid, or an estimate further from
+                the grid than it is wide: masses and errors are not in dex.
         """
-        mean, std = np.broadcast_arrays(np.atleast_1d(np.asarray(mean, float)), np.asarray(std, float))
-        if not (np.isfinite(mean).all() and np.isfinite(std).all() and (std > 0).all()):
-            raise ValueError("means must be finite and errors positive.")
-        return cls.from_log_prob(grid, -0.5 * ((grid - mean[:, None]) / std[:, None]) ** 2)
+        grid = np.asarray(grid, float)
+        mean, std = checked_estimates(mean, std, grid)
+        log_prob = -0.5 * ((grid - mean[:, None]) / std[:, None]) ** 2
+        return cls.from_log_prob(grid, log_prob, names=None if names is None else tuple(names))
 
     @classmethod
     def mixture(cls, members: Sequence["MassPosteriors"], weights: ArrayLike | None = None) -> "MassPosteriors":

@@ -48,3 +48,15 @@ def test_likelihoods_that_do_not_fit_are_refused(other, words):
     galaxies = MassPosteriors.from_log_prob(GRID, np.stack([high] * 3), names=NAMES)
     with pytest.raises(ValueError, match=words):
         combined(galaxies, other)
+
+
+def test_estimates_of_some_clusters_are_matched_by_their_names_and_never_by_their_numbers():
+    galaxies = MassPosteriors.from_normal([14.3, 14.5, 14.9], 0.15, GRID, names=NAMES)
+    found = combined(galaxies, MassPosteriors.from_normal([14.8], 0.15, GRID, names=["Coma"]))
+    np.testing.assert_allclose(found.mean, [14.3, 14.5, 14.85], atol=1e-4)  # equal errors; a grid of .005 dex
+    with pytest.raises(ValueError, match=r"1 of 3 clusters have no names but their numbers[\s\S]*names="):
+        combined(
+            MassPosteriors.from_normal([14.3, 14.5, 14.9], 0.15, GRID), MassPosteriors.from_normal([14.8], 0.1, GRID)
+        )
+    with pytest.raises(ValueError, match="names repeat"):
+        combined(galaxies, MassPosteriors.from_normal([14.8, 14.9], 0.1, GRID, names=["Coma", "Coma"]))

@@ -267,5 +267,5 @@ def test_posteriors_that_are_zero_everywhere_or_of_the_wrong_shape_are_refused()
         MassPosteriors.from_log_prob(GRID, np.full((1, 256), -np.inf))
     with pytest.raises(ValueError, match="must be"):
         MassPosteriors(GRID, np.zeros((2, 255)), np.zeros(256), ("a", "b"))
-    with pytest.raises(ValueError, match="errors positive"):
+    with pytest.raises(ValueError, match="an error that is not positive"):
         MassPosteriors.from_normal([14.0], [0.0], GRID)
