@@ -4,6 +4,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
+from sbi_clustermass.population import Laplace
 from sbi_clustermass.population.options import PopulationOptions
 from sbi_clustermass.population.run import FIT, SHRUNK, TABLE, run_population
 from sbi_clustermass.posterior import MassPosteriors
@@ -21,8 +22,8 @@ def test_a_run_reports_progress_to_its_caller_and_prints_nothing(tmp_path, capsy
 
     options = PopulationOptions(form="normal", sampler="laplace")
     idata = run_population(options, tmp_path / "masses.parquet", tmp_path / "run", stage)
-    assert stages == [("fitting 30 clusters", 3000)]
-    assert steps == list(range(1, 3001))
+    assert stages == [("fitting 30 clusters", Laplace().total)]
+    assert steps == list(range(1, Laplace().total + 1))
     mean = idata["posterior"]["mass_mean"].values
     # N(14.3, .3) and errors of .1, 30 times: three errors of the mean
     assert abs(mean.mean() - 14.3) < 3 * np.hypot(0.3, 0.1) / np.sqrt(30)
