@@ -49,6 +49,6 @@ def combined(posteriors: MassPosteriors, *others: MassPosteriors) -> MassPosteri
 def _refuse_numbers(n_clusters: int, other: MassPosteriors) -> None:
     if len(other) < n_clusters and other.names == tuple(map(str, range(len(other)))):
         raise ValueError(
-            f"combined: {len(other)} of {n_clusters} clusters have no names but their numbers, 0 to {len(other) - 1}, and "
-            "would be taken for the first ones.\n  try:    MassPosteriors.from_normal(mean, std, grid, names=...)"
+            f"combined: {len(other)} of {n_clusters} clusters have no names but their numbers, 0 to {len(other) - 1}, "
+            "and would be taken for the first ones.\n  try:    MassPosteriors.from_normal(mean, std, grid, names=...)"
         )
