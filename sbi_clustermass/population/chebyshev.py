@@ -66,7 +66,7 @@ class Chebyshev:
 
 
 def _basis(x: Float[Tensor, "*batch"], interval: Interval, degrees: int) -> Float[Tensor, "*batch degree"]:
-    """Polynomials T_n = cos(n arccos x); the gradient of the arccosine is finite inside the ends."""
+    """Polynomials T_n = cos(n arccos x), which have slopes between the ends but not at them."""
     low, high = interval
     scaled = (2 * x - (low + high)) / (high - low)
     angle = torch.arccos(scaled.clamp(-_INSIDE, _INSIDE))
