@@ -277,10 +277,18 @@ def test_posteriors_alone_are_clusters():
     assert len(clusters) == 2
 
 
-@pytest.mark.parametrize("redshift", [[0.1], [0.1, np.nan], [0.1, -0.2], [[0.1, 0.2]]])
-def test_redshifts_that_are_none_are_refused(redshift):
+@pytest.mark.parametrize(
+    ("redshift", "words"),
+    [
+        ([0.1], r"needs 2 redshifts, one for each cluster, found shape \(1,\)"),
+        ([0.1, np.nan], "1 of 2 redshifts are negative or not finite, the first nan in row 1"),
+        ([0.1, -0.2], "1 of 2 redshifts are negative or not finite, the first -0.2 in row 1"),
+        ([[0.1, 0.2]], r"needs 2 redshifts, one for each cluster, found shape \(1, 2\)"),
+    ],
+)
+def test_redshifts_that_are_none_are_refused(redshift, words):
     posteriors = MassPosteriors.from_normal([14.1, 14.5], [0.1, 0.1], GRID)
-    with pytest.raises(ValueError, match="needs 2 finite redshifts of at least 0"):
+    with pytest.raises(ValueError, match=words):
         ObservedClusters(posteriors, np.array(redshift))
 
 

@@ -150,7 +150,7 @@ def test_errors_of_one_side_that_are_none_are_refused():
 def test_a_cut_on_values_with_such_errors_is_refused():
     posteriors, y = sample(20, seed=2)
     clusters = ObservedClusters(posteriors, observables={"y": Observable(y, np.array([[LOWER], [UPPER]]))})
-    population = Population(NormalMasses(), (RELATION,), AboveCut("y", 2.8, error=0.05))
+    population = Population(NormalMasses(), (RELATION,), AboveCut("y", float(np.min(y)) - 0.01, error=0.05))
     with pytest.raises(ValueError, match="cuts on 'y', whose errors differ below and above"):
         fit(population, clusters, counts=False)
 
