@@ -119,7 +119,7 @@ def test_density_contrasts_of_the_shells_are_columns_with_their_marginal_priors(
     priors = json.loads((tmp_path / "chain.updated.yaml").read_text())["params"]
     places, _ = survey.places()
     expected = np.sqrt(np.diag(density_covariance(places, survey.cosmology)))
-    for i in range(2):
+    for i in range(2):  # the diagonal of the covariance is raised by 1e-5
         name = f"density_contrast[{i}]"
         assert priors[name]["prior"] == {
             "dist": "norm",
