@@ -11,7 +11,7 @@ from typing import Self, final
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from scipy.special import ndtr
 from torch import Tensor
 
@@ -203,9 +203,11 @@ class Survey:
             return np.zeros(n, int)
         self._refuse_outside(redshift)
         ends = [(shell.low, shell.high) for shell in self.shells]
-        first = dict(zip(reversed(ends), reversed(range(len(ends))), strict=True))
         inside = np.array(
-            [(redshift >= low) & (redshift < high) & (first[low, high] == i) for i, (low, high) in enumerate(ends)]
+            [
+                (redshift >= low) & (redshift < high) & counts
+                for (low, high), counts in zip(ends, self._is_first_of_its_redshifts, strict=True)
+            ]
         )
         number = inside.sum(axis=0)
         bad = np.flatnonzero(number != 1)
@@ -227,6 +229,11 @@ class Survey:
                 f"first at {redshift[outside[0]]}. Leave them out."
             )
 
+    @property
+    def _is_first_of_its_redshifts(self) -> Bool[np.ndarray, "shell"]:
+        ends = [(shell.low, shell.high) for shell in self.shells]
+        return np.array([ends.index(one) == i for i, one in enumerate(ends)])
+
     def log_kernel(self, redshift: Float[np.ndarray, "cluster"]) -> Float[np.ndarray, "cluster shell"]:
         """Natural log of p(observed redshift | shell), for haloes spread over the volume of the shell.
 
@@ -236,10 +243,8 @@ class Survey:
         error = self.redshift_error * (1 + 0.5 * (low + high))
         z = redshift[:, None, None]
         density = (ndtr((high - z) / error) - ndtr((low - z) / error)) / (high - low)
-        seen: set[tuple[float, float]] = set()
-        first = [not (ends in seen or seen.add(ends)) for ends in ((shell.low, shell.high) for shell in self.shells)]
         with np.errstate(divide="ignore"):
-            return np.where(first, np.log((share * density).sum(-1)), -np.inf)
+            return np.where(self._is_first_of_its_redshifts, np.log((share * density).sum(-1)), -np.inf)
 
     @cached_property
     def mixing(self) -> Float[np.ndarray, "observed shell"]:

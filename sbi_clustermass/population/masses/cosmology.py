@@ -43,7 +43,8 @@ class CosmologyMassFunction:
     CCL differs by up to 1.5 % and colossus, of which the simulators draw, by up to 4 % (2.6 and 5 % at 10^15.5), with
     medians of 0.3 and 0.8 %. Tinker et al. claim 5 %.
 
-    How the cosmology of the training mocks affects each cluster's posterior is not modelled.
+    The cosmology of the training mocks affects each cluster's posterior, which is not modelled here:
+    `fit_self_consistently` takes it into account.
 
     Attributes:
         Om0: Flat prior of the matter density today [1], (low, high).
