@@ -60,10 +60,6 @@ class Chebyshev:
         """Split the values into groups, with one interpolant for each."""
         return tuple(replace(self, coefficients=part) for part in self.coefficients.split(list(sizes), dim=-1))
 
-    def to(self, device: torch.device) -> "Chebyshev":
-        """Return a copy on a device."""
-        return replace(self, coefficients=self.coefficients.to(device))
-
 
 def _basis(x: Float[Tensor, "*batch"], interval: Interval, degrees: int) -> Float[Tensor, "*batch degree"]:
     """Polynomials T_n = cos(n arccos x), which have slopes between the ends but not at them."""

@@ -69,7 +69,7 @@ def _refuse_constant(population: Population, survey: Survey | None) -> None:
             f"population: the shells of the survey span {span:.2f} in redshift, and {type(masses).__name__} does not "
             f"evolve; over more than {_MAX_SPAN} it does by a fifth or more.\n"
             "  try:    CosmologyMassFunction(), or MassFunction(m_star_evolution=(-0.64, 0.5), "
-            "density_evolution=(-0.91, 0.5))"
+            "density_evolution=(-0.89, 0.5))"
         )
 
 

@@ -24,6 +24,10 @@ def as_observed(mocks: Catalogue, completeness: Range, velocity_error: Range, *,
     prior is that of the mocks as drawn. Complete and exact spectroscopy leaves mocks unchanged. The provenance records
     the ranges, on which an estimator's warnings depend.
 
+    Galaxies that errors or the new centre would bring in from beyond the velocity cut are missing: velocity dispersions
+    are 2 % lower at a completeness of 0.4 and errors of 150 km/s than with `HaloModel(completeness=0.4,
+    velocity_error=150.0)`.
+
     Args:
         mocks: All mocks that passed the cuts, as simulated.
         completeness: Lowest and highest share of the galaxies [1].

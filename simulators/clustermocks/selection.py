@@ -10,12 +10,13 @@ import numpy as np
 from jaxtyping import Bool, Float
 from numpy.typing import ArrayLike
 from scipy.interpolate import BSpline
-from scipy.optimize import minimize
+from scipy.sparse import csr_array
 from scipy.special import expit, log_expit
 
 _SEGMENTS = 16  # of .16 dex for masses from 10^13 to 10^15.6: finer than a richness cut is sharp
 _BEND = 1.0
 _RIDGE = 1e-3
+_STEPS, _STILL = 50, 1e-6  # of Newton's method: at most, and one that is none in the log odds
 
 
 @final
@@ -77,35 +78,58 @@ def fit_selection(log10_mass: Float[np.ndarray, "attempt"], selected: Bool[np.nd
     if log10_mass.shape != selected.shape or not np.isfinite(log10_mass).all() or np.unique(log10_mass).size < 2:
         raise ValueError(f"selection needs two or more finite masses and as many flags, got {log10_mass.size}.")
     low, high = float(log10_mass.min()), float(log10_mass.max())
-    basis = BSpline.design_matrix(log10_mass, knots(low, high), 3).tocsr()
-    smooth, sign = penalty(), np.where(selected, 1.0, -1.0)
+    part = splines(log10_mass, low, high), selected.astype(float)
+    coefficients, covariance = largest_likelihood([part], np.ones((1, 1)))
+    return Selection(tuple(float(c) for c in coefficients[:, 0]), low, high, covariance)
 
-    def loss(c: np.ndarray) -> tuple[float, np.ndarray]:
-        margin = sign * (basis @ c)
-        gradient = -(basis.T @ (sign * expit(-margin))) + smooth @ c
-        return float(-log_expit(margin).sum() + 0.5 * c @ smooth @ c), gradient
 
-    best = minimize(loss, np.zeros(_SEGMENTS + 3), jac=True, method="BFGS", options={"gtol": 1e-3}).x
-    odds = expit(basis @ best)
-    curvature = (basis.T @ basis.multiply((odds * (1 - odds))[:, None])).toarray() + smooth
-    return Selection(tuple(float(c) for c in best), low, high, np.linalg.inv(curvature))
+def largest_likelihood(
+    parts: list[tuple[csr_array, np.ndarray]], terms: Float[np.ndarray, "part term"]
+) -> tuple[Float[np.ndarray, "spline term"], Float[np.ndarray, "coefficient coefficient"]]:
+    """Coefficients of largest penalised likelihood, by Newton's method (it is concave), and their covariance.
+
+    Args:
+        parts: Splines of some attempts at their masses, and whether these were selected (1 or 0).
+        terms: Weights of the terms of each coefficient, for each part.
+    """
+    smooth = _penalty()
+    shape = len(smooth), terms.shape[1]
+    bend = np.kron(smooth, np.eye(shape[1]))
+    found = np.zeros(shape)
+    for _ in range(_STEPS):
+        gradient, curvature = -(bend @ found.ravel()), bend.copy()
+        for (basis, selected), term in zip(parts, terms, strict=True):
+            probability = expit(basis @ (found @ term))
+            gradient += np.kron(basis.T @ (selected - probability), term)
+            weighted = basis.multiply((probability * (1 - probability))[:, None])
+            curvature += np.kron((basis.T @ weighted).toarray(), np.outer(term, term))
+        step = np.linalg.solve(curvature, gradient).reshape(shape)
+        found = found + step / max(1.0, np.abs(step).max() / 3)  # of log odds, from far away
+        if np.abs(step).max() < _STILL:
+            break
+    return found, np.linalg.inv(curvature)
+
+
+def splines(log10_mass: Float[np.ndarray, "attempt"], low: float, high: float) -> csr_array:
+    """Cubic B-splines between two masses, at some masses: (attempt, coefficient)."""
+    return csr_array(BSpline.design_matrix(log10_mass, _knots(low, high), 3))
 
 
 def _spline_with_tangents(low: float, high: float, coefficients: np.ndarray, log10_mass: np.ndarray) -> np.ndarray:
     """Cubic spline between the ends, and its tangents beyond; one column for each column of the coefficients."""
-    spline = BSpline(knots(low, high), coefficients, 3)
+    spline = BSpline(_knots(low, high), coefficients, 3)
     inside = np.clip(log10_mass, low, high)
     beyond = log10_mass - inside
     return spline(inside) + spline.derivative()(inside) * (beyond[..., None] if coefficients.ndim > 1 else beyond)
 
 
-def penalty() -> Float[np.ndarray, "coefficient coefficient"]:
+def _penalty() -> Float[np.ndarray, "coefficient coefficient"]:
     """Quadratic form in the coefficients, half of which is subtracted from the log likelihood."""
     bend = np.diff(np.eye(_SEGMENTS + 3), n=2, axis=0)
     return _BEND * bend.T @ bend + _RIDGE * np.eye(_SEGMENTS + 3)
 
 
-def knots(low: float, high: float) -> Float[np.ndarray, "knot"]:
+def _knots(low: float, high: float) -> Float[np.ndarray, "knot"]:
     """Knots of the splines between two masses [dex]."""
     step = (high - low) / _SEGMENTS
     return low + step * np.arange(-3, _SEGMENTS + 4)

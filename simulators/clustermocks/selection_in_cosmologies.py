@@ -10,16 +10,11 @@ from typing import final
 
 import numpy as np
 from jaxtyping import Float
-from scipy.interpolate import BSpline
-from scipy.sparse import csr_array
-from scipy.special import expit
 
 from clustermocks.catalogue.catalogue import Catalogue
 from clustermocks.catalogue.schema import COSMOLOGY
 from clustermocks.haloes.cosmology import Cosmology
-from clustermocks.selection import Selection, knots, penalty
-
-_STEPS, _STILL = 50, 1e-6  # of Newton's method: at most, and one that is none in the log odds
+from clustermocks.selection import Selection, largest_likelihood, splines
 
 
 @final
@@ -89,9 +84,9 @@ def fit_selection_in_cosmologies(catalogue: Catalogue) -> SelectionInCosmologies
     ends = np.stack([places.min(0), places.max(0)], 1)
     order = np.argsort(group.ravel(), kind="stable")
     edges = np.concatenate([[0], np.cumsum(np.bincount(group.ravel()))])
-    basis = csr_array(BSpline.design_matrix(log10_mass[order], knots(low, high), 3))
+    basis = splines(log10_mass[order], low, high)
     parts = [(basis[a:b], selected[order][a:b].astype(float)) for a, b in pairwise(edges)]
-    found, covariance = _maximum(parts, _terms(places, ends))
+    found, covariance = largest_likelihood(parts, _terms(places, ends))
     coefficients = tuple(tuple(float(c) for c in row) for row in found)
     Om0, sigma8 = (_ends(column) for column in places.T)
     return SelectionInCosmologies(coefficients, low, high, Om0, sigma8, covariance)
@@ -104,25 +99,3 @@ def _ends(values: np.ndarray) -> tuple[float, float]:
 def _terms(places: Float[np.ndarray, "place 2"], ends: Float[np.ndarray, "2 2"]) -> Float[np.ndarray, "place 6"]:
     x, y = (2 * (places - ends[:, 0]) / (ends[:, 1] - ends[:, 0]) - 1).T
     return np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], 1)
-
-
-def _maximum(
-    parts: list[tuple[csr_array, np.ndarray]], terms: Float[np.ndarray, "place 6"]
-) -> tuple[Float[np.ndarray, "spline 6"], Float[np.ndarray, "coefficient coefficient"]]:
-    """Coefficients of largest penalised likelihood, by Newton's method (it is concave), and their covariance."""
-    smooth = penalty()
-    shape = len(smooth), terms.shape[1]
-    bend = np.kron(smooth, np.eye(shape[1]))
-    found = np.zeros(shape)
-    for _ in range(_STEPS):
-        gradient, curvature = -(bend @ found.ravel()), bend.copy()
-        for (basis, selected), term in zip(parts, terms, strict=True):
-            probability = expit(basis @ (found @ term))
-            gradient += np.kron(basis.T @ (selected - probability), term)
-            weighted = basis.multiply((probability * (1 - probability))[:, None])
-            curvature += np.kron((basis.T @ weighted).toarray(), np.outer(term, term))
-        step = np.linalg.solve(curvature, gradient).reshape(shape)
-        found = found + step / max(1.0, np.abs(step).max() / 3)  # of log odds, from far away
-        if np.abs(step).max() < _STILL:
-            break
-    return found, np.linalg.inv(curvature)

@@ -21,7 +21,7 @@ def finished(tmp_path_factory):
         patch.setattr(demo_chain, "train", small)
         warnings.filterwarnings("ignore", message="population fit")  # 60 clusters do not pin four parameters down
         summary = run(
-            folder, Demo(n_clusters=1500, n_survey=6000, max_updates=100, draws=40, n_jobs=1), console_stage(console)
+            folder, Demo(n_clusters=3000, n_survey=6000, max_updates=100, draws=40, n_jobs=1), console_stage(console)
         )
     console.print(summary.table().rich())
     return folder, summary, console.export_text()

@@ -23,15 +23,18 @@ def mocks():
 def test_thinned_mocks_are_like_simulated_incomplete_ones(mocks):
     thinned = as_observed(mocks, (0.4, 0.4), (150.0, 150.0), seed=1)
     simulated = HaloModel(completeness=0.4, velocity_error=150.0).simulate(MASSES, seed=5)
-    for measure in (
-        lambda c: c.n_galaxies,
-        lambda c: [np.std(c.galaxies(i)[1]) for i in range(len(c))],
-        lambda c: [np.mean(c.galaxies(i)[0]) for i in range(len(c))],
-    ):
+    for measure in (lambda c: c.n_galaxies, lambda c: [np.mean(c.galaxies(i)[0]) for i in range(len(c))]):
         found: Any = ks_2samp(measure(thinned), measure(simulated))
         assert found.pvalue > 1e-3  # fails once in 300 by chance
     assert abs(len(thinned) - len(simulated)) < 4 * np.sqrt(2 * 0.25 * len(MASSES))  # binomial, at its widest
     assert thinned.n_galaxies.min() >= 10
+    _, one, other = np.intersect1d(thinned.log10_mass, simulated.log10_mass, return_indices=True)
+    dispersions = (
+        [np.std(c.galaxies(i)[1]) for i in rows.tolist()] for c, rows in ((thinned, one), (simulated, other))
+    )
+    ratio = np.subtract(*np.log([*dispersions]))
+    # what comes in from beyond the velocity cut is missing: the mean over twelve other seeds is -.024 +- .003
+    assert ratio.mean() == pytest.approx(-0.024, abs=4 * ratio.std() / np.sqrt(len(ratio)))
 
 
 def test_a_range_of_completeness_is_drawn_evenly(mocks):

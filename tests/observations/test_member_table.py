@@ -141,6 +141,7 @@ def test_the_picture_colours_galaxies_by_their_membership(knowing, estimator, re
     mass = min(results[:-1], key=lambda each: each.cluster.n_galaxies)
     figure = cluster_figure(ClusterPage.from_result(mass, knowing, stamp))
     (dots,) = (each for each in figure.axes[0].collections if isinstance(each, PathCollection))
-    np.testing.assert_allclose(dots.get_array(), knowing.memberships(mass.cluster.catalogue)[:, 1])
+    # another batch size is another order of sums in float32
+    np.testing.assert_allclose(dots.get_array(), knowing.memberships(mass.cluster.catalogue)[:, 1], atol=1e-6)
     plain = cluster_figure(ClusterPage.from_result(mass, estimator, stamp))
     assert not [each for each in plain.axes[0].collections if isinstance(each, PathCollection)]

@@ -9,6 +9,7 @@ import pytest
 import torch
 from scipy import stats
 
+from clustermocks import HaloMassFunction
 from sbi_clustermass.population import (
     CosmologyMassFunction,
     Laplace,
@@ -110,10 +111,12 @@ def test_priors_in_cobayas_words_are_those_of_the_model(fitted, tmp_path):
 
 
 def test_density_contrasts_of_the_shells_are_columns_with_their_marginal_priors(tmp_path):
-    masses, redshift = np.linspace(14.0, 14.9, 40), np.tile([0.15, 0.25], 20)
-    clusters = ObservedClusters(MassPosteriors.from_normal(masses, 0.1, np.linspace(13.0, 15.8, 141)), redshift)
+    rng, drawn = np.random.default_rng(1), HaloMassFunction(low=13.8).draw(1000, seed=1)
+    masses = drawn[rng.random(1000) < stats.norm.cdf((drawn - 14.2) / 0.1)][:60]  # the selection of `TwoModes`
+    posteriors = MassPosteriors.from_normal(masses + rng.normal(0, 0.1, 60), 0.1, np.linspace(13.0, 15.8, 141))
+    clusters = ObservedClusters(posteriors, np.tile([0.15, 0.25], 30))
     survey = Survey.of_sky(300, (0.1, 0.2, 0.3))
-    found = fit(Population(selection=TwoModes()), clusters, survey, sampler=Laplace(num_samples=60, seed=1))
+    found = fit(Population(selection=TwoModes(of_data=False)), clusters, survey, sampler=Laplace(num_samples=60, seed=1))
     write_cobaya(found, tmp_path / "chain")
     chain = getdist.loadMCSamples(str(tmp_path / "chain"), no_cache=True)
     priors = json.loads((tmp_path / "chain.updated.yaml").read_text())["params"]

@@ -96,8 +96,8 @@ def test_gaussian_errors_on_a_gaussian_population_have_the_closed_form():
 def test_log_density_of_the_pyro_model_is_the_formula():
     with poutine.trace() as traced, poutine.condition(data=PARAMETERS):
         population_model(problem_of())
-    prior = norm.logpdf(14.1, 14.22, 0.5) + norm.logpdf(-1.8, -1.91, 0.4) + norm.logpdf(-4.5, -4.655, 1.0)
-    expected = prior + lognorm.logpdf(0.8, 0.3, scale=0.71) - VOLUME * integral(lambda m: phi(m) * selection(m))
+    prior = norm.logpdf(14.1, 14.18, 0.5) + norm.logpdf(-1.8, -1.90, 0.4) + norm.logpdf(-4.5, -4.67, 1.0)
+    expected = prior + lognorm.logpdf(0.8, 0.3, scale=0.69) - VOLUME * integral(lambda m: phi(m) * selection(m))
     for at in zip(MEAN, STD, strict=True):
         one = quad(lambda m, at=at: norm.pdf(m, *at) * WIDTH * phi(m) * VOLUME, 13.0, 15.6, points=[at[0]])[0]
         expected += np.log(one)

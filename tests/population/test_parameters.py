@@ -261,4 +261,3 @@ def test_split_interpolants_are_the_columns_of_the_whole():
     one, two = whole.split((1, 2))
     x = torch.rand(2, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     torch.testing.assert_close(torch.cat([one(x), two(x)], -1), whole(x))
-    torch.testing.assert_close(whole.to(torch.device("cpu"))(x), whole(x))

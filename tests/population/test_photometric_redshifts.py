@@ -24,7 +24,7 @@ FINE = np.linspace(13.4, 15.8, 241)
 ERROR = 0.03
 COSMOLOGY = {"Om0": MDPL2.Om0, "sigma8": MDPL2.sigma8}
 COSMOLOGICAL = CosmologyMassFunction(Om0=(0.15, 0.5), sigma8=(0.6, 1.1))
-MRP = {"log10_m_star": 14.22, "alpha": -1.91, "beta": 0.71, "log10_density": -4.655}
+MRP = {"log10_m_star": 14.18, "alpha": -1.90, "beta": 0.69, "log10_density": -4.67}
 
 
 def tensors(values):

@@ -15,8 +15,8 @@ from scipy.stats import norm
 
 from clustermocks.haloes.cosmology import MDPL2
 from sbi_clustermass.population import Laplace, Problem, fit
+from tests.clustermocks.haloes.tinker_2008 import multiplicity
 from tests.paths import ROOT, SHARED
-from tests.population.masses.tinker_2008 import multiplicity
 
 FOLDER = SHARED / "data" / "tables"
 OWERS = FOLDER / "owers2017.tsv"

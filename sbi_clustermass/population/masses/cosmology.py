@@ -37,11 +37,11 @@ class CosmologyMassFunction:
     redshifts up to 2), which take two minutes once in a process. For m_nu up to 0.6 eV interpolation leaves 0.1 % in
     the mass function up to 10^15 and redshift 0.8 (0.2 % at exactly 0 eV), and 0.3 % (1 %) at redshift 1.5 and 10^15.5.
 
-    The parameters of the fit follow splines in log overdensity, as published, so that the mass function has no kinks
-    in Om. Where the overdensity is tabulated, CCL agrees within 0.2 % from 10^13 to 10^15.5 h^-1 Msun, and colossus
-    within 0.4 % up to 10^15. In between both interpolate linearly: for Om of 0.2 to 0.4 and redshifts of 0.05 to 0.8
-    CCL differs by up to 1.5 % and colossus, of which the simulators draw, by up to 4 % (2.6 and 5 % at 10^15.5), with
-    medians of 0.3 and 0.8 %. Tinker et al. claim 5 %.
+    It is the mass function of which `clustermocks.HaloMassFunction` draws. The parameters of the fit follow splines in
+    log overdensity, as published, so that it has no kinks in Om. Where the overdensity is tabulated, CCL agrees within
+    0.2 % from 10^13 to 10^15.5 h^-1 Msun, and colossus within 0.4 % up to 10^15. In between both interpolate linearly:
+    for Om of 0.2 to 0.4 and redshifts of 0.05 to 0.8 CCL differs by up to 1.5 % and colossus by up to 4 % (2.6 and 5 %
+    at 10^15.5), with medians of 0.3 and 0.8 %. Tinker et al. claim 5 %.
 
     The cosmology of the training mocks affects each cluster's posterior, which is not modelled here:
     `fit_self_consistently` takes it into account.

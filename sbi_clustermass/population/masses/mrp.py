@@ -30,7 +30,7 @@ class MassFunction:
 
     It is the same at all redshifts, unless it has priors of its evolution: then log10 M* and log10 density change
     linearly with redshift, by `m_star_evolution` and `density_evolution` [dex per unit redshift]. With priors centred
-    on -0.64 and -0.91 it follows the mass function of Tinker et al. 2008 in MDPL2 from redshift 0 to 1 and from 10^13
+    on -0.64 and -0.89 it follows the mass function of Tinker et al. 2008 in MDPL2 from redshift 0 to 1 and from 10^13
     to 10^15 within 0.16 dex, and 0.06 dex rms; in powers of 1 + z it would be within 0.22 dex. A survey that tells
     more is one for `CosmologyMassFunction`.
 
@@ -64,10 +64,10 @@ class MassFunction:
     counts: ClassVar[bool] = True
 
     pivot: float = 14.3
-    log10_m_star: tuple[float, float] = (14.22, 0.5)
-    alpha: tuple[float, float] = (-1.91, 0.4)
-    beta: tuple[float, float] = (0.71, 0.3)
-    log10_density: tuple[float, float] = (-4.655, 1.0)
+    log10_m_star: tuple[float, float] = (14.18, 0.5)
+    alpha: tuple[float, float] = (-1.90, 0.4)
+    beta: tuple[float, float] = (0.69, 0.3)
+    log10_density: tuple[float, float] = (-4.67, 1.0)
     m_star_evolution: tuple[float, float] | None = None
     density_evolution: tuple[float, float] | None = None
     redshift_pivot: float = 0.117

@@ -1,23 +1,12 @@
 """The halo multiplicity function of Tinker et al. 2008, differentiable."""
 
-import numpy as np
 import torch
 from jaxtyping import Float
-from scipy.interpolate import CubicSpline
 from torch import Tensor
 
-# table 2 of Tinker et al. 2008: overdensity over the mean density, then A, a, b and c at redshift 0
-_OVERDENSITY = np.array([200, 300, 400, 600, 800, 1200, 1600, 2400, 3200])
-_PARAMETERS = np.array(
-    [
-        [0.186, 0.200, 0.212, 0.218, 0.248, 0.255, 0.260, 0.260, 0.260],
-        [1.47, 1.52, 1.56, 1.61, 1.87, 2.13, 2.30, 2.53, 2.66],
-        [2.57, 2.25, 2.05, 1.87, 1.59, 1.51, 1.46, 1.44, 1.41],
-        [1.19, 1.27, 1.34, 1.45, 1.58, 1.80, 1.97, 2.24, 2.44],
-    ]
-)
-_KNOTS = torch.as_tensor(np.log10(_OVERDENSITY))
-_CUBICS = torch.as_tensor(CubicSpline(_KNOTS, _PARAMETERS.T, bc_type="natural").c)  # (power, interval, parameter)
+from clustermocks.haloes.tinker import PARAMETERS
+
+_KNOTS, _CUBICS = torch.as_tensor(PARAMETERS.x), torch.as_tensor(PARAMETERS.c)  # (power, interval, parameter)
 
 
 def log_tinker08(
@@ -25,9 +14,8 @@ def log_tinker08(
 ) -> Float[Tensor, "*batch"]:
     r"""Natural log of the multiplicity f(sigma), $dn/d\ln M = f \bar\rho / M\,|d \ln\sigma / d \ln M|$, eqs 2 to 8.
 
-    Between the nine overdensities of table 2 the parameters follow natural cubic splines in log overdensity, as in
-    appendix B. colossus interpolates linearly in the overdensity and CCL in its logarithm, so that both have kinks
-    in the cosmology; `CosmologyMassFunction` says how far they differ.
+    Between the nine overdensities of table 2 the parameters follow the splines of `clustermocks.haloes.tinker`, so that
+    there are no kinks in the cosmology.
 
     Args:
         sigma: Linear rms density contrast at the redshift [1].

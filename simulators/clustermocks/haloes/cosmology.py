@@ -1,4 +1,4 @@
-"""Background, haloes and clustering of a flat universe; mass function, bias and concentration are colossus'.
+"""Background, haloes and clustering of a flat universe; bias, concentration and most mass functions are colossus'.
 
 Masses are M200c [h^-1 Msun], lengths comoving [h^-1 Mpc], velocities [km/s]. Functions are pure and broadcast.
 """
@@ -14,6 +14,8 @@ from jaxtyping import Float
 from numpy.typing import ArrayLike
 from scipy.interpolate import CubicHermiteSpline
 from scipy.special import hyp2f1
+
+from clustermocks.haloes.tinker import tinker08
 
 if TYPE_CHECKING:
     from colossus.cosmology.cosmology import Cosmology as ColossusCosmology
@@ -145,11 +147,14 @@ def _colossus(cosmology: Cosmology, w: float = -1.0) -> Iterator["ColossusCosmol
 def mass_function(mass: ArrayLike, redshift: float, cosmology: Cosmology, *, model: str = "tinker08") -> Values:
     """Halo mass function dn/dlog10 M200c [h^3 Mpc^-3 dex^-1].
 
+    Between tabulated overdensities the parameters of tinker08 follow the published splines. colossus interpolates them
+    linearly in the overdensity and CCL in its logarithm, so that both have kinks in cosmology and redshift.
+
     Args:
-        mass: M200c [h^-1 Msun].
+        mass: M200c [h^-1 Msun], 10^10 to 10^17.
         redshift: Redshift [1].
         cosmology: Background and power spectrum.
-        model: colossus' name of a fit that knows 200c: tinker08, despali16, bocquet16, ...
+        model: tinker08, or colossus' name of another fit that knows 200c: despali16, bocquet16, ...
 
     Raises:
         ValueError: if colossus has no such fit for 200c.
@@ -163,8 +168,21 @@ def mass_function(mass: ArrayLike, redshift: float, cosmology: Cosmology, *, mod
     if model not in usable:
         raise ValueError(f"mass_function: no fit {model!r} for M200c. Choose from: {', '.join(usable)}.")
     mass = np.asarray(mass, float)
+    if model == "tinker08":
+        log_sigma = _log_sigma(cosmology)
+        sigma = growth_factor(redshift, cosmology) * np.exp(log_sigma(np.log(mass)))
+        in_haloes = tinker08(sigma, redshift, 200 / float(cosmology.matter_fraction(redshift)))
+        return np.log(10) * CRITICAL_DENSITY * cosmology.Om0 / mass * in_haloes * -log_sigma(np.log(mass), 1)
     with _colossus(cosmology):
         return np.log(10) * module.massFunction(mass, redshift, mdef="200c", model=model, q_out="dndlnM")
+
+
+@lru_cache(maxsize=512)
+def _log_sigma(cosmology: Cosmology) -> CubicHermiteSpline:
+    """Natural log of sigma(M) today as a function of ln M, from 10^10 to 10^17; good to 1e-7, its slope to 1e-5."""
+    log_mass = np.log(10) * np.linspace(10, 17, 141)
+    sigma, slope = mass_variance(np.exp(log_mass), cosmology)
+    return CubicHermiteSpline(log_mass, np.log(sigma), slope)
 
 
 def mass_variance(mass: ArrayLike, cosmology: Cosmology) -> tuple[Values, Values]:

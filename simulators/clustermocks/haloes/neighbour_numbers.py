@@ -42,7 +42,7 @@ class HaloNumbers(NamedTuple):
 
 @lru_cache(maxsize=512)
 def halo_numbers(redshift: float, cosmology: Cosmology, model: str) -> HaloNumbers:
-    """From 10^10.5. The mass function itself is not interpolated in redshift: fits have kinks there, and are fast."""
+    """From 10^10.5. The mass function itself is not interpolated in redshift: some have kinks there, all are fast."""
     density = mass_function(10**MASSES, redshift, cosmology, model=model)
     biased = density * halo_biases(MASSES, redshift, cosmology)
     return HaloNumbers(*(cumulative_trapezoid(y, MASSES, initial=0.0) for y in (density, biased)))

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import msgspec
 import numpy as np
 
-REVISION = 4  # of HaloModel: raised with every change that gives other clusters for the same settings and seed
+REVISION = 5  # of HaloModel: raised with every change that gives other clusters for the same settings and seed
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 T = TypeVar("T")

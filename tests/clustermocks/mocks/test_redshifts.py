@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from colossus.cosmology import cosmology as colossus
 from colossus.halo import concentration, mass_defs, mass_so
-from colossus.lss import mass_function
+from colossus.lss.mass_function import massFunction
 from scipy.integrate import quad
 
 from clustermocks import MDPL2, HaloModel, Observation
 from clustermocks.haloes.cosmology import (
     concentration as our_concentration,
-    mass_function as our_mass_function,
+    mass_function,
     radius_200c,
     virial_velocity,
 )
@@ -41,8 +41,8 @@ def same_cosmology():
 def test_sizes_numbers_and_concentrations_of_haloes_are_those_of_colossus(z):
     physical = mass_so.M_to_R(MASSES, z, "200c") / 1000  # from h^-1 kpc
     np.testing.assert_allclose(radius_200c(MASSES, z, MDPL2), physical * (1 + z), rtol=1e-3)  # its G has 4 digits
-    theirs = mass_function.massFunction(MASSES, z, mdef="200c", model="tinker08", q_out="dndlnM") * np.log(10)
-    np.testing.assert_allclose(our_mass_function(MASSES, z, MDPL2), theirs, rtol=1e-6)
+    theirs = massFunction(MASSES, z, mdef="200c", model="despali16", q_out="dndlnM") * np.log(10)
+    np.testing.assert_allclose(mass_function(MASSES, z, MDPL2, model="despali16"), theirs, rtol=1e-6)
     c = concentration.concentration(MASSES, "200c", z, model="diemer19")
     np.testing.assert_allclose(our_concentration(MASSES, z, MDPL2), c, rtol=1e-6)
 

@@ -8,7 +8,7 @@ from clustermocks.haloes.cosmology import CRITICAL_DENSITY, MDPL2
 from sbi_clustermass.population import CosmologyMassFunction
 from sbi_clustermass.population.masses import variance
 from sbi_clustermass.population.masses.variance import Ranges, variance_table
-from tests.population.masses.tinker_2008 import multiplicity
+from tests.clustermocks.haloes.tinker_2008 import multiplicity
 
 camb = pytest.importorskip("camb")
 

@@ -6,9 +6,10 @@ import torch
 from colossus.lss import mass_function as colossus_mass_function
 
 from clustermocks.haloes.cosmology import MDPL2, _colossus
+from clustermocks.haloes.tinker import tinker08
 from sbi_clustermass.population import CosmologyMassFunction
 from sbi_clustermass.population.masses.tinker import _parameters, log_tinker08
-from tests.population.masses.tinker_2008 import OVERDENSITIES, VALUES, multiplicity
+from tests.clustermocks.haloes.tinker_2008 import OVERDENSITIES, VALUES, multiplicity
 
 SECOND = {  # their second derivatives by log10 overdensity, as published with it (appendix B)
     "A": [0.00, 0.50, -1.56, 3.05, -2.95, 1.07, -0.71, 0.21, 0.00],
@@ -51,6 +52,7 @@ def test_it_is_the_formula_at_any_overdensity_and_redshift():
         at = (torch.as_tensor(np.broadcast_to(each, (2, 20)).copy()) for each in (sigma, redshift, overdensity))
         expected = multiplicity(sigma, redshift, overdensity)
         np.testing.assert_allclose(log_tinker08(*at).exp().numpy(), expected, rtol=1e-10)  # float64 round-off
+        np.testing.assert_allclose(tinker08(sigma, 0.05, overdensity), expected[0], rtol=1e-10)
 
 
 @pytest.mark.parametrize("redshift", [0.117, 0.193, 0.418])
