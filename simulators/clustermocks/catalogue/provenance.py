@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Self, final
 
 from clustermocks.io.settings import to_json
-from clustermocks.kinematics.membership import CleaningMethod
+from clustermocks.kinematics.cleaning_method import CleaningMethod
 
 Range = tuple[float, float]
 Cleaning = Literal["members", CleaningMethod]  # of `clustermocks.perturbations.cleaned`

@@ -13,10 +13,10 @@ from numpy.typing import ArrayLike
 
 from clustermocks.io.registry import lookup
 from clustermocks.kinematics.caustics import inside_caustics
+from clustermocks.kinematics.cleaning_method import CleaningMethod
 from clustermocks.kinematics.clipping import sigma_clipping
 from clustermocks.kinematics.shifting_gapper import shifting_gapper
 
-CleaningMethod = Literal["clipping", "clipping_2.5", "shifting_gapper", "caustics"]  # of data: keys of `REMOVALS`
 Removal = Literal["none", CleaningMethod]
 GalaxyColumn = Float[np.ndarray, "galaxy"]
 Kept = Bool[np.ndarray, "galaxy"]
