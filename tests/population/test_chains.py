@@ -116,7 +116,8 @@ def test_density_contrasts_of_the_shells_are_columns_with_their_marginal_priors(
     posteriors = MassPosteriors.from_normal(masses + rng.normal(0, 0.1, 60), 0.1, np.linspace(13.0, 15.8, 141))
     clusters = ObservedClusters(posteriors, np.tile([0.15, 0.25], 30))
     survey = Survey.of_sky(300, (0.1, 0.2, 0.3))
-    found = fit(Population(selection=TwoModes(of_data=False)), clusters, survey, sampler=Laplace(num_samples=60, seed=1))
+    sampler = Laplace(num_samples=60, seed=1)
+    found = fit(Population(selection=TwoModes(of_data=False)), clusters, survey, sampler=sampler)
     write_cobaya(found, tmp_path / "chain")
     chain = getdist.loadMCSamples(str(tmp_path / "chain"), no_cache=True)
     priors = json.loads((tmp_path / "chain.updated.yaml").read_text())["params"]
