@@ -113,7 +113,7 @@ class DenseDataset:
 
     def digest(self) -> str:
         """Checksum of all numbers."""
-        return _digest(self.theta, self.x)
+        return checksum(self.theta, self.x)
 
 
 @final
@@ -170,7 +170,7 @@ class RaggedDataset:
 
     def digest(self) -> str:
         """Checksum of all numbers."""
-        return _digest(self.theta, self.flat, self.conditions, self.first, self.sign, self.count)
+        return checksum(self.theta, self.flat, self.conditions, self.first, self.sign, self.count)
 
 
 def chunks(dataset: Dataset, rows: Int[Tensor, " some"] | None = None, size: int = _CHUNK) -> Iterator[RowIndices]:
@@ -253,10 +253,11 @@ def _reserve(file: Path, size: int) -> None:
         raise unwritable(file, error) or error from error
 
 
-def _digest(*tensors: Tensor) -> str:
+def checksum(*tensors: Tensor) -> str:
+    """Checksum of the numbers, shapes and types of some tensors."""
     found = blake2b(digest_size=16)
     for tensor in tensors:
-        found.update(str(tuple(tensor.shape)).encode())
+        found.update(f"{tuple(tensor.shape)} {tensor.dtype}".encode())
         for part in tensor.flatten().split(1 << 24):
             found.update(part.detach().cpu().contiguous().numpy().tobytes())
     return found.hexdigest()

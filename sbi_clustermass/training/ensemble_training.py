@@ -1,7 +1,5 @@
 """Training of an ensemble on one training set."""
 
-import json
-from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -10,10 +8,10 @@ import numpy as np
 from torch import Tensor
 
 from clustermocks.io.lock import claimed
-from clustermocks.io.settings import to_json
 from sbi_clustermass.flows import EmbedOnce, Flow
 from sbi_clustermass.flows.box import OnBox
 from sbi_clustermass.training import Checkpoint, History, Progress, Training, build_network, fit, precompute_summaries
+from sbi_clustermass.training.identity import identity
 from sbi_clustermass.training.training_set import TrainingSet
 
 
@@ -39,11 +37,15 @@ def train_members(
     low, high = (float(np.float32(bound)) for bound in clusters.support)  # as in sbi's box prior
     dataset, networks, histories = clusters.dataset, [], []
     with nullcontext() if checkpoint is None else claimed(checkpoint):
-        settings = {} if checkpoint is None else _settings(clusters, flow)
+        known = None if checkpoint is None else dataset.digest()
         for number in range(members):
             own = replace(training, seed=member_seed(training.seed, number))
             data = clusters.data(own)
             network = _build(flow, clusters, data.split.fitting, own.seed)
+            state = None
+            if checkpoint is not None:
+                who = identity(flow, network, data, own, support=clusters.support, data_checksum=known)
+                state = Checkpoint(checkpoint / f"member-{number}.safetensors", *who)
             if own.augmentation is None:
                 dataset = precompute_summaries(network, dataset, clusters.storage)
             history = fit(
@@ -52,7 +54,7 @@ def train_members(
                 support=(low, high) if own.truncated else None,
                 training=own,
                 progress=_of_member(progress, number),
-                checkpoint=_checkpoint(checkpoint, number, {**settings, "training": json.dumps(to_json(own))}),
+                checkpoint=state,
             )
             networks.append(network)
             histories.append(history)
@@ -83,13 +85,3 @@ def _build(flow: Flow | OnBox, clusters: TrainingSet, fitting: Tensor, seed: int
 
 def _of_member(progress: Progress | None, number: int) -> Progress | None:
     return None if progress is None else lambda step: progress(replace(step, member=number))
-
-
-def _settings(clusters: TrainingSet, flow: Flow | OnBox) -> dict[str, str]:
-    device = clusters.dataset.theta.device.type
-    settings = {"flow": json.dumps(flow.config()), "support": str(clusters.support), "device": device}
-    return {**settings, "clusters": str(len(clusters.dataset.theta)), "data": clusters.dataset.digest()}
-
-
-def _checkpoint(folder: Path | None, number: int, settings: Mapping[str, str]) -> Checkpoint | None:
-    return None if folder is None else Checkpoint(folder / f"member-{number}.safetensors", settings)

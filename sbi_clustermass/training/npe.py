@@ -3,7 +3,6 @@
 Masses are M200c [h^-1 Msun] as log10_mass [dex].
 """
 
-import json
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +17,6 @@ from sbi.neural_nets.estimators.base import ConditionalDensityEstimator
 from sbi.utils import BoxUniform
 from torch import Tensor
 
-from clustermocks.io.settings import to_json
 from sbi_clustermass.flows import EmbedOnce, Flow, StackedAffine
 from sbi_clustermass.flows.box import Boxed, OnBox, in_box
 from sbi_clustermass.flows.device import resolve_device
@@ -34,6 +32,7 @@ from sbi_clustermass.training import (
     fit,
     split_by_group,
 )
+from sbi_clustermass.training.identity import identity
 
 
 class ClusterNPE(NPE):
@@ -94,6 +93,7 @@ class ClusterNPE(NPE):
                 call continues from it, to the same result; it is kept when training ends.
 
         Raises:
+            TypeError: With a checkpoint, the network holds something by which it cannot be told from another.
             ValueError: `groups` or the number of parameters does not match the simulations, the truncated loss has no
             box prior or one that excludes a simulation, or the checkpoint belongs to another training.
         """
@@ -108,14 +108,11 @@ class ClusterNPE(NPE):
         fitting = data.split.fitting
         network = build_network(builder, dataset.theta[fitting], dataset.x[fitting], seed=training.seed)
         network = network.to(self.device)
-        self.history = fit(
-            network,
-            data,
-            support=support,
-            training=training,
-            progress=progress,
-            checkpoint=None if checkpoint is None else _checkpoint(Path(checkpoint), builder, data, training),
-        )
+        state = None
+        if checkpoint is not None:
+            box = self.box if training.truncated else None
+            state = Checkpoint(Path(checkpoint), *identity(builder, network, data, training, support=box))
+        self.history = fit(network, data, support=support, training=training, progress=progress, checkpoint=state)
         self.network = network
         return network
 
@@ -151,16 +148,6 @@ class ClusterNPE(NPE):
                 f"{theta[outside][0].tolist()}: the box is {list(low)} to {list(high)}. Widen the prior."
             )
         return self.builder if isinstance(self.builder, OnBox) else OnBox(cast(Flow, self.builder), low, high), None
-
-
-def _checkpoint(path: Path, builder: Callable, data: TrainingData, training: Training) -> Checkpoint:
-    settings = {
-        "flow": repr(builder),
-        "training": json.dumps(to_json(training)),
-        "device": data.dataset.theta.device.type,
-        "data": data.dataset.digest(),
-    }
-    return Checkpoint(path, settings)
 
 
 class NullTracker:
