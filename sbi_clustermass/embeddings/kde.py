@@ -1,9 +1,10 @@
 """The paper's image of a cluster: a Gaussian kernel density estimate of its galaxies in projected phase space.
 
-Distances are comoving [h^-1 Mpc], velocities [km/s]; sums run in float64 (how: `kernel.py`).
+Distances are comoving [h^-1 Mpc], velocities [km/s]. How the kernels are summed: `kernel.py`.
 """
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from math import sqrt
 from typing import final
 
@@ -15,7 +16,7 @@ from sbi_clustermass.embeddings.checks import check_counts, check_flags, check_p
 from sbi_clustermass.embeddings.galaxies import by_richness, check_shape, log10_richness
 from sbi_clustermass.embeddings.kernel import Grid, Kernel, direct, factorised, is_resolved, sum_to_one
 
-CPU_CHUNK = 600_000  # numbers in one temporary: 5 MB; more leaves the cache, less is overhead
+CPU_CHUNK = 400_000  # numbers in one temporary: 2 or 3 MB; more leaves the cache, less is overhead
 _GPU_CHUNK = 30_000_000  # numbers in one temporary: 240 MB
 
 
@@ -24,7 +25,8 @@ class KDEImage(nn.Module):
     """Gaussian kernel density estimate on a grid of pixel centres (Kodi Ramanah et al. 2020, appendix A), of sum 1.
 
     The kernel's covariance is factor^2 times the sample covariance of the cluster's galaxies, as in scipy's
-    `gaussian_kde(..., bw_method=factor)`, with which `density` agrees to 1e-5 of the peak for any correlation.
+    `gaussian_kde(..., bw_method=factor)`, with which image and density agree to 1e-5 of the peak for any correlation.
+    Images of float32 galaxies are summed in float32 where that is accurate, to 2e-6 of the peak; all else in float64.
 
     Where that gives no image, one pixel is added in quadrature to the kernel's width along both axes. This happens if
     and only if (a) the covariance is singular: a single galaxy, a kernel narrower than 1e-6 pixel along an axis (all
@@ -84,8 +86,9 @@ class KDEImage(nn.Module):
             ValueError: x has another shape.
         """
         image = x.new_empty(len(x), self.bins**2)
-        for rows, density in self._densities(x):
-            image[rows] = sum_to_one(density).to(x.dtype)
+        with _without_autocast(x.device.type):
+            for rows, kernel in self._kernels(x):
+                image.index_copy_(0, rows, _image(kernel, self.grid(), x.dtype).to(x.dtype))
         return torch.cat([image, log10_richness(x)], 1) if self.richness else image
 
     def density(self, x: Float[Tensor, "batch galaxy 3"]) -> Float[Tensor, "batch R v"]:
@@ -98,16 +101,16 @@ class KDEImage(nn.Module):
             ValueError: x has another shape.
         """
         image = x.new_empty(len(x), self.bins, self.bins, dtype=torch.float64)
-        for rows, density in self._densities(x):
-            image[rows] = density
+        for rows, kernel in self._kernels(x):
+            image[rows] = _density(kernel, self.grid())
         return image
 
     @torch.no_grad()
-    def _densities(self, x: Tensor) -> Iterator[tuple[Tensor, Float[Tensor, "rows R v"]]]:
+    def _kernels(self, x: Tensor) -> Iterator[tuple[Tensor, Kernel]]:
         check_shape("KDEImage", x)
         x = x if x.shape[1] else x.new_zeros(len(x), 1, 3)
         for rows, width in _chunks(x[..., 2] > 0, self.bins):
-            yield rows, _density(Kernel.from_galaxies(x[rows, :width].double(), self.factor), self.grid())
+            yield rows, Kernel.from_galaxies(x[rows, :width].double(), self.factor)
 
     def grid(self) -> Grid:
         """Centres and widths of the pixels."""
@@ -118,7 +121,7 @@ class KDEImage(nn.Module):
 class LearnedKDE(nn.Module):
     """A KDE image whose kernel's width is trained: one factor for R and one for v, both starting at `factor`.
 
-    At the start this is `KDEImage`'s image, to the last bit; its docstring describes degenerate clusters.
+    At the start this is `KDEImage`'s image, summed in float64; its docstring describes degenerate clusters.
     The kernel keeps the correlation of R and v. There is a gradient with respect to the two factors only. Images change
     with every weight update, so that none can be computed in advance.
 
@@ -168,14 +171,32 @@ class LearnedKDE(nn.Module):
         return sum_to_one(_grown_density(kernel, self.log_growth.double().exp(), self.image.grid())).to(x.dtype)
 
 
+def _without_autocast(device: str) -> AbstractContextManager:
+    return torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext()
+
+
+def _image(kernel: Kernel, grid: Grid, dtype: torch.dtype) -> Float[Tensor, "cluster pixel"]:
+    """Images of sum 1, in float32 as far as accurate, unless float64 is asked for or matrix products are rounded."""
+    if dtype == torch.float64 or torch.get_float32_matmul_precision() != "highest":
+        return sum_to_one(_density(kernel, grid))
+    image, accurate = factorised(kernel, grid, torch.float32)
+    image, rows = sum_to_one(image), _others(accurate)
+    if len(rows):
+        image[rows] = sum_to_one(_density(kernel.rows(rows), grid)).float()
+    return image
+
+
 def _density(kernel: Kernel, grid: Grid) -> Float[Tensor, "cluster R v"]:
     image, accurate = factorised(kernel, grid)
-    density = image * kernel.peak()
-    # one synchronisation; a meta tensor has no values to choose by, so that it takes both paths
-    rows = torch.arange(len(image)) if image.is_meta else (~accurate).nonzero()[:, 0]
+    density, rows = image * kernel.peak(), _others(accurate)
     if len(rows):
         density[rows] = _direct_or_widened(kernel.rows(rows), grid)
     return density
+
+
+def _others(accurate: Bool[Tensor, " cluster"]) -> Tensor:
+    """Rows that are not accurate: one synchronisation; all of a meta tensor, which has no values to choose by."""
+    return torch.arange(len(accurate)) if accurate.is_meta else (~accurate).nonzero()[:, 0]
 
 
 def _direct_or_widened(kernel: Kernel, grid: Grid) -> Float[Tensor, "cluster R v"]:
@@ -209,7 +230,7 @@ def _methods(kernel: Kernel, grid: Grid) -> tuple[Tensor, Tensor, Tensor]:
 def _chunks(is_galaxy: Bool[Tensor, "batch galaxy"], bins: int) -> Iterator[tuple[Tensor, int]]:
     """Rows of similar richness and the width that holds their galaxies, so that temporaries stay small."""
     if is_galaxy.is_meta:
-        yield torch.arange(len(is_galaxy)), is_galaxy.shape[1]
+        yield torch.arange(len(is_galaxy), device=is_galaxy.device), is_galaxy.shape[1]
         return
     position = torch.arange(1, is_galaxy.shape[1] + 1, device=is_galaxy.device)
     last, order = torch.where(is_galaxy, position, 0).amax(1).sort(descending=True)

@@ -1,10 +1,10 @@
 r"""Sums of Gaussian kernels on a grid of pixels in projected phase space.
 
-Distances are comoving [h^-1 Mpc], velocities [km/s]; all is float64. In units of the kernel's widths, with the
+Distances are comoving [h^-1 Mpc], velocities [km/s]; kernels are float64. In units of the kernel's widths, with the
 cluster's mean as origin, a kernel of correlation $\rho$ factorises over pixels $(X_a, Y_b)$ and galaxies $(x_i, y_i)$,
 $$e^{-q/2} = e^{\kappa X_a Y_b} f_i(X_a) h_i(Y_b), \qquad \kappa = \rho / (1 - \rho^2),$$
 which costs 100 exponentials a galaxy instead of 2500. The factors can be huge where their product is not: clusters for
-which they could overflow, or whose pixels all lie far out in the kernels' tails, are summed directly.
+which they could overflow, or whose pixels all lie far out in the kernels' tails, are summed in another way.
 """
 
 from math import pi
@@ -14,13 +14,29 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-_SAFE_EXPONENT = 600.0  # bound on the factors' exponents: float64 ends at 709 and terms down to exp(-60) must survive
-_FAINT = 1e-15  # [kernel peak] a fainter image may have lost terms to underflow
 _VANISHED = 1e-250  # [kernel peak] a fainter image vanishes in float64
-_UNSEEN = 38.7  # [kernel widths] exp(-_UNSEEN^2 / 2) is 0 in float64
 _SINGULAR = 1e-10  # 1 - rho^2 at and below which a covariance counts as singular
 _POINT = 1e-6  # [pixel] kernel width at and below which a covariance counts as singular
 _NEVER = -1e30  # exponent of the padding
+
+
+class _Limits(NamedTuple):
+    """What a floating-point type holds of the factors: terms down to `faint` times 1e-10 survive.
+
+    Attributes:
+        exponent: Largest bound on the factors' exponents.
+        least: Exponent that stands for all lower ones, of which exponentials take ten times as long.
+        reach: Distance beyond the outermost galaxy at which a pixel is as good as empty [kernel widths].
+        faint: Least accurate maximum of an image [kernel peak].
+    """
+
+    exponent: float
+    least: float
+    reach: float
+    faint: float
+
+
+_LIMITS = {torch.float64: _Limits(600.0, -700.0, 38.7, 1e-15), torch.float32: _Limits(40.0, -80.0, 7.0, 1e-2)}
 
 
 class Grid(NamedTuple):
@@ -54,7 +70,7 @@ class Kernel(NamedTuple):
         n = is_galaxy.sum(1, keepdim=True).double()
         R, v = (torch.where(is_galaxy, part, 0) for part in (x[..., 0], x[..., 1]))
         mean_R, mean_v = (part.sum(1, keepdim=True) / n.clamp(min=1) for part in (R, v))
-        R, v = torch.where(is_galaxy, R - mean_R, 0), torch.where(is_galaxy, v - mean_v, 0)
+        R, v = (R - mean_R) * is_galaxy, (v - mean_v) * is_galaxy
         scale = factor**2 / (n - 1).clamp(min=1)
         H_RR, H_Rv, H_vv = (scale * (a * b).sum(1, keepdim=True) for a, b in ((R, R), (R, v), (v, v)))
         # from the residuals: H_vv - H_Rv^2 / H_RR would cancel
@@ -87,8 +103,14 @@ class Kernel(NamedTuple):
         return ~(wide & (self.H_v_at_R > _SINGULAR * self.H_vv))[:, 0]
 
 
-def factorised(kernel: Kernel, grid: Grid) -> tuple[Float[Tensor, "cluster R v"], Bool[Tensor, " cluster"]]:
-    """Sum of the kernels in units of their peak, and whether it is accurate for each cluster."""
+def factorised(
+    kernel: Kernel, grid: Grid, dtype: torch.dtype = torch.float64
+) -> tuple[Float[Tensor, "cluster R v"], Bool[Tensor, " cluster"]]:
+    """Sum of the kernels in units of their peak, and whether it is accurate for each cluster.
+
+    In float32 that is to 2e-6 of the image's maximum.
+    """
+    limits = _LIMITS[dtype]
     h_R, h_v = kernel.H_RR.sqrt(), kernel.H_vv.sqrt()
     alpha = kernel.H_vv / kernel.H_v_at_R  # 1 / (1 - rho^2)
     kappa = kernel.H_Rv / (h_R * h_v) * alpha
@@ -96,16 +118,16 @@ def factorised(kernel: Kernel, grid: Grid) -> tuple[Float[Tensor, "cluster R v"]
     x_max, y_max = (part.abs().amax(1, keepdim=True) for part in (x, y))
     X, Y = (part / h for part, h in zip(_from_mean(kernel, grid), (h_R, h_v), strict=True))
     # pixels that no galaxy reaches are moved nearer, so that the cross term stays finite
-    X, Y = X.clamp(-x_max - _UNSEEN, x_max + _UNSEEN), Y.clamp(-y_max - _UNSEEN, y_max + _UNSEEN)
-    shared = 0.5 * kappa * x * y
-    f = _factor(X, alpha * x - kappa * y, torch.where(kernel.is_galaxy, shared - 0.5 * alpha * x**2, _NEVER), alpha)
-    h = _factor(Y, alpha * y - kappa * x, shared - 0.5 * alpha * y**2, alpha)
-    cross = kappa[..., None] * X[:, :, None] * Y[:, None, :]
+    X, Y = (part.clamp(-end - limits.reach, end + limits.reach) for part, end in ((X, x_max), (Y, y_max)))
+    shared, width = 0.5 * kappa * x * y, (0.5 * alpha).sqrt()
+    f = _factor(width * X, width * x, kappa * X, y, torch.where(kernel.is_galaxy, shared, _NEVER), dtype)
+    h = _factor(width * Y, width * y, kappa * Y, x, shared, dtype)
+    cross = (kappa * X).to(dtype)[:, :, None] * Y.to(dtype)[:, None, :]
     bound = kappa.abs() * (X.abs().amax(1, keepdim=True) * Y.abs().amax(1, keepdim=True) + x_max * y_max)
     bound = bound + 0.5 * kappa**2 / alpha * (x_max**2 + y_max**2)
     image = torch.bmm(f.mT, h).mul_(cross.exp_())
-    seen = image.amax((1, 2)) >= _FAINT
-    return image, (bound[:, 0] <= _SAFE_EXPONENT) & seen & ~kernel.is_singular(grid.pixel)
+    seen = image.amax((1, 2)) >= limits.faint
+    return image, (bound[:, 0] <= limits.exponent) & seen & ~kernel.is_singular(grid.pixel)
 
 
 def direct(kernel: Kernel, grid: Grid) -> Float[Tensor, "cluster R v"]:
@@ -130,14 +152,18 @@ def sum_to_one(image: Float[Tensor, "cluster R v"]) -> Float[Tensor, "cluster pi
     """Pixels divided by their sum; a uniform image where that is 0."""
     image = image.flatten(1)
     total = image.sum(1, keepdim=True)
-    return torch.where(total == 0, 1 / image.shape[1], image / torch.where(total == 0, 1, total))
+    empty = total == 0
+    return (image / (total + empty)).add_(empty / image.shape[1])
 
 
 def _from_mean(kernel: Kernel, grid: Grid) -> tuple[Float[Tensor, "cluster R"], Float[Tensor, "cluster v"]]:
     return grid.R - kernel.mean_R, grid.v - kernel.mean_v
 
 
-def _factor(pixels: Tensor, slope: Tensor, constant: Tensor, alpha: Tensor) -> Float[Tensor, "cluster galaxy pixel"]:
-    """exp(slope * X + constant - alpha X^2 / 2) of each galaxy and pixel: the exponent is a product of two matrices."""
-    galaxies = torch.stack([slope, constant, torch.ones_like(slope)], -1)
-    return torch.bmm(galaxies, torch.stack([pixels, torch.ones_like(pixels), -0.5 * alpha * pixels**2], 1)).exp_()
+def _factor(
+    pixels: Tensor, galaxies: Tensor, slope: Tensor, other: Tensor, constant: Tensor, dtype: torch.dtype
+) -> Float[Tensor, "cluster galaxy pixel"]:
+    """exp(constant - slope * other - (pixel - galaxy)^2) of each galaxy and pixel."""
+    exponent = (galaxies.to(dtype)[..., None] - pixels.to(dtype)[:, None, :]).square_()
+    left, right = torch.stack([other, constant], -1), torch.stack([-slope, torch.ones_like(slope)], 1)
+    return exponent.baddbmm_(left.to(dtype), right.to(dtype), beta=-1).clamp_(min=_LIMITS[dtype].least).exp_()
