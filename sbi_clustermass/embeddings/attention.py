@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from sbi_clustermass.embeddings.checks import check_counts, check_flags
+from sbi_clustermass.embeddings.checks import Choice, check_counts, check_flags
 from sbi_clustermass.embeddings.galaxies import (
     by_richness,
     even_part,
@@ -26,7 +26,7 @@ _NEVER = -1e30  # attention to the padding, before the softmax
 
 
 @final
-class SetTransformer(nn.Module):
+class SetTransformer(Choice, nn.Module):
     """Galaxies that attend to each other through inducing points, pooled by attention, and a network on the result.
 
     With `mirror` the features are even in velocity, and without `richness` they are a function of the distribution of

@@ -1,4 +1,28 @@
-"""Checks of the fields of an embedding, with one wording for all."""
+"""Checks of the fields of an embedding or a flow, with one wording for all."""
+
+from typing import Any, Self
+
+from torch import Tensor
+
+
+class Choice:
+    """What is chosen before there are any data: a flow or an embedding, made of numbers and words."""
+
+    def __new__(cls, *values: Any, **fields: Any) -> Self:
+        """Refuse simulations, with which sbi calls a builder; a class given as a builder would take them for fields.
+
+        Raises:
+            TypeError: A field is a tensor.
+        """
+        if any(isinstance(value, Tensor) for value in (*values, *fields.values())):
+            raise TypeError(cls.needs_an_object())
+        return super().__new__(cls)
+
+    @classmethod
+    def needs_an_object(cls) -> str:
+        """Message to a user who gave the class."""
+        name = cls.__name__
+        return f"{name} is a class, and was given where an object is needed.\n  try:    {name}() instead of {name}"
 
 
 def check_positive(owner: str, **values: object) -> None:

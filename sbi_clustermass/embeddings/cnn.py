@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from sbi_clustermass.embeddings.checks import check_flags
+from sbi_clustermass.embeddings.checks import Choice, check_flags
 from sbi_clustermass.embeddings.kde import KDEImage
 
 _FILTERS = (24, 10)
@@ -17,7 +17,7 @@ _DENSE = (128, 64)
 
 
 @final
-class ImageCNN(nn.Module):
+class ImageCNN(Choice, nn.Module):
     """Convolutions of a KDE image along velocity, with its rings in R as channels.
 
     The layers are those of the "2-D" network of Ho et al. 2019, as in their public code (McWilliamsCenter/halo_cnn): 24

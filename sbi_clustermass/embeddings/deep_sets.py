@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from sbi_clustermass.embeddings.checks import check_counts, check_flags
+from sbi_clustermass.embeddings.checks import Choice, check_counts, check_flags
 from sbi_clustermass.embeddings.galaxies import (
     by_richness,
     even_part,
@@ -22,7 +22,7 @@ from sbi_clustermass.embeddings.galaxies import (
 
 
 @final
-class DeepSets(nn.Module):
+class DeepSets(Choice, nn.Module):
     r"""A network on each galaxy, the mean and maximum of its features over the cluster, and a second network on these.
 
     With `mirror` the features are even in velocity by construction, and only that is lost: a galaxy's features

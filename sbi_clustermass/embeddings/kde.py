@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from sbi_clustermass.embeddings.checks import check_counts, check_flags, check_positive
+from sbi_clustermass.embeddings.checks import Choice, check_counts, check_flags, check_positive
 from sbi_clustermass.embeddings.galaxies import by_richness, check_shape, log10_richness
 from sbi_clustermass.embeddings.kernel import Grid, Kernel, direct, factorised, is_resolved, sum_to_one
 
@@ -21,7 +21,7 @@ _GPU_CHUNK = 30_000_000  # numbers in one temporary: 240 MB
 
 
 @final
-class KDEImage(nn.Module):
+class KDEImage(Choice, nn.Module):
     """Gaussian kernel density estimate on a grid of pixel centres (Kodi Ramanah et al. 2020, appendix A), of sum 1.
 
     The kernel's covariance is factor^2 times the sample covariance of the cluster's galaxies, as in scipy's
@@ -118,7 +118,7 @@ class KDEImage(nn.Module):
 
 
 @final
-class LearnedKDE(nn.Module):
+class LearnedKDE(Choice, nn.Module):
     """A KDE image whose kernel's width is trained: one factor for R and one for v, both starting at `factor`.
 
     At the start this is `KDEImage`'s image, summed in float64; its docstring describes degenerate clusters.

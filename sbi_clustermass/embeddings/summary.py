@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from sbi_clustermass.embeddings.checks import check_flags, check_positive
+from sbi_clustermass.embeddings.checks import Choice, check_flags, check_positive
 from sbi_clustermass.embeddings.galaxies import PaddedGalaxies, log10_richness, read_galaxies
 
 FLOOR = 10.0  # [km/s] a smaller speed counts as this one
@@ -44,7 +44,7 @@ STATISTICS = (
 
 
 @final
-class SummaryStatistics(nn.Module):
+class SummaryStatistics(Choice, nn.Module):
     """Moments, quantiles and robust scales of velocity and distance, in the order of `STATISTICS`.
 
     Distances are in units of the aperture, speeds are log10 of [km/s] and at least 10 km/s. Moments are those of the

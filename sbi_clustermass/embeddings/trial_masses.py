@@ -18,7 +18,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from clustermocks.catalogue.schema import COSMOLOGY
-from sbi_clustermass.embeddings.checks import check_counts, check_flags, check_positive
+from sbi_clustermass.embeddings.checks import Choice, check_counts, check_flags, check_positive
 from sbi_clustermass.embeddings.scaled_counts import FARTHEST_NODES, IN_UNITS, CountShares, ScaledCounts, bin_nodes
 
 _DISPERSION, _CONCENTRATION, _FLOOR = 0.65, 2.6, 1e-3  # of the first guess: [V200], [1], density of outliers
@@ -28,7 +28,7 @@ _TYPICAL = 30.0  # number of galaxies that stands for every cluster's, if richne
 
 
 @final
-class TrialMasses(nn.Module):
+class TrialMasses(Choice, nn.Module):
     """A learned log-likelihood of each trial mass: (batch, galaxy, 3) -> (batch, trial), up to a constant per cluster.
 
     A fixed stage counts the galaxies in bins of R / r200c and |v| / V200 of every trial mass, each galaxy shared

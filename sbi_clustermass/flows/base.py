@@ -17,6 +17,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from clustermocks.io.registry import check_fields, lookup
+from sbi_clustermass.embeddings.checks import Choice
 from sbi_clustermass.embeddings.conditions import reading
 from sbi_clustermass.embeddings.galaxies import stages
 from sbi_clustermass.embeddings.kde import KDEImage
@@ -59,10 +60,29 @@ class Flow(Protocol):
 
 
 @dataclass(frozen=True)
-class BaseFlow(ABC):
-    """The checks of a flow's fields, and their way to JSON, to a network without data, and back."""
+class BaseFlow(Choice, ABC):
+    """The checks of a flow's fields, and their way to JSON, to a network without data, and back.
+
+    Two flows are equal if their fields are: of an embedding of `EMBEDDINGS`, which is built anew, these are its own.
+    """
 
     name: ClassVar[str]
+
+    def __init_subclass__(cls) -> None:
+        """Keep the equality of this class, which a dataclass would replace by one of its own."""
+        cls.__eq__, cls.__hash__ = BaseFlow.__eq__, BaseFlow.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, type(self)) and self._key() == other._key()
+
+    def __hash__(self) -> int:
+        return hash(self._key())
+
+    def _key(self) -> tuple[object, ...]:
+        embedding = self.__dict__["embedding"]
+        if type(embedding) in EMBEDDINGS.values():
+            embedding = tuple(embedding_config(embedding).items())
+        return type(self), embedding, *(getattr(self, each.name) for each in fields(self) if each.name != "embedding")
 
     def __post_init__(self) -> None:
         """Refuse a value that the type of its field does not allow.

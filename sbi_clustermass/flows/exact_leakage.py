@@ -1,6 +1,6 @@
-"""sbi's posterior of a network whose probability inside the prior is known without sampling."""
+"""sbi's posterior of a network, with its probability inside the prior for each observation."""
 
-from typing import Self, cast
+from typing import Self
 
 import torch
 from jaxtyping import Float
@@ -11,14 +11,16 @@ from torch import Tensor
 
 from sbi_clustermass.flows.box import Boxed
 from sbi_clustermass.flows.embed_once import EmbedOnce
+from sbi_clustermass.flows.ensemble import Ensemble
 
 
 class ExactLeakage(DirectPosterior):
-    """sbi's `DirectPosterior` under a box prior, with the leakage correction computed exactly instead of sampled.
+    """sbi's `DirectPosterior` with a leakage correction that is that of each observation, and exact where it can be.
 
     sbi 0.27 estimates the network's probability inside the prior from 10 000 samples. That has an error of .01 nats or
     more, never ends if hardly any sample falls inside, and after `set_default_x` keeps the value of the first
-    observation. Nothing else is changed.
+    observation. Here it is 1 for a network in a box inside the prior's, and computed for one parameter under a box
+    prior. Otherwise it is sbi's estimate, made anew for each observation. Nothing else is changed.
     """
 
     @classmethod
@@ -32,6 +34,12 @@ class ExactLeakage(DirectPosterior):
             enable_transform=posterior.enable_transform,
         )
 
+    def set_default_x(self, x: Tensor) -> "ExactLeakage":
+        """Set the default observation, for which a correction that was estimated for another is forgotten."""
+        self._leakage_density_correction_factor = None
+        super().set_default_x(x)
+        return self
+
     @torch.no_grad()
     def leakage_correction(
         self,
@@ -41,9 +49,19 @@ class ExactLeakage(DirectPosterior):
         show_progress_bars: bool = False,
         rejection_sampling_batch_size: int = 10_000,
     ) -> Float[Tensor, " batch"]:
-        """Probability of the network's density inside the prior, (batch,); sbi's sampling options have no effect."""
-        network, prior = cast(EmbedOnce, self.posterior_estimator), cast(BoxUniform, self.prior)
-        batch = reshape_to_batch_event(x, event_shape=network.condition_shape)
-        if isinstance(network.net, Boxed):
-            return torch.ones(len(batch), device=batch.device)
-        return network.log_mass_within(batch, float(prior.low), float(prior.high)).exp()
+        """Probability of the network's density inside the prior, (batch,).
+
+        sbi's sampling options have no effect where it is exact.
+        """
+        network, prior = self.posterior_estimator, self.prior
+        if isinstance(network, EmbedOnce | Ensemble) and isinstance(prior, BoxUniform):
+            batch = reshape_to_batch_event(x, event_shape=network.condition_shape)
+            if isinstance(network.net, Boxed) and bool(
+                (prior.low <= network.net.low).all() & (network.net.high <= prior.high).all()
+            ):
+                return torch.ones(len(batch), device=batch.device)
+            if network.input_shape == (1,):
+                return network.log_mass_within(batch, float(prior.low), float(prior.high)).exp()
+        return super().leakage_correction(
+            x, num_rejection_samples, force_update, show_progress_bars, rejection_sampling_batch_size
+        )

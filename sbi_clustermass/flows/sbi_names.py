@@ -3,12 +3,15 @@
 A convenience: strings are deprecated in sbi's next version, and objects say more.
 """
 
+from collections.abc import Callable
 from inspect import signature
 from typing import Any, final
 
 from sbi.neural_nets import factory
 from torch import Tensor, nn
 
+from clustermocks.io.registry import lookup
+from sbi_clustermass.embeddings.checks import Choice
 from sbi_clustermass.flows.base import Flow
 from sbi_clustermass.flows.embed_once import EmbedOnce
 from sbi_clustermass.flows.registry import FLOWS
@@ -35,6 +38,25 @@ def register() -> tuple[str, ...]:
         for alias in (name, _PREFIX + name):
             factory.model_builders.setdefault(alias, build)
     return tuple(name for name, build in factory.model_builders.items() if isinstance(build, _SbiBuilder))
+
+
+def as_builder(choice: str | Callable) -> Callable:
+    """The builder that a user chose for an `NPE`: a function, or one of sbi's names, ours after `register()`.
+
+    Raises:
+        TypeError: It is one of our classes, instead of an object.
+        ValueError: The name is unknown.
+    """
+    if isinstance(choice, type) and issubclass(choice, Choice):
+        raise TypeError(choice.needs_an_object())
+    if not isinstance(choice, str):
+        return choice
+    if choice in FLOWS and choice not in factory.model_builders:
+        raise ValueError(
+            f"{choice!r} is no name of sbi's yet.\n  try:    register() before; or {FLOWS[choice].__name__}()"
+        )
+    lookup("density estimator", choice, factory.model_builders)
+    return factory.posterior_nn(choice)
 
 
 @final

@@ -6,21 +6,23 @@ Masses are M200c [h^-1 Msun] as log10_mass [dex].
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Self, cast
+from typing import Any, Self, Unpack, cast
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 from sbi.inference import NPE
 from sbi.inference.posteriors import DirectPosterior
+from sbi.inference.posteriors.base_posterior import NeuralPosterior
 from sbi.neural_nets.estimators.base import ConditionalDensityEstimator
-from sbi.utils import BoxUniform
 from torch import Tensor
+from torch.distributions import Distribution
 
-from sbi_clustermass.flows import EmbedOnce, Flow, StackedAffine
-from sbi_clustermass.flows.box import Boxed, OnBox, in_box
+from sbi_clustermass.flows import Flow, StackedAffine
+from sbi_clustermass.flows.box import OnBox, in_box
 from sbi_clustermass.flows.device import resolve_device
 from sbi_clustermass.flows.exact_leakage import ExactLeakage
+from sbi_clustermass.flows.sbi_names import as_builder
 from sbi_clustermass.training import (
     Checkpoint,
     DenseDataset,
@@ -32,14 +34,16 @@ from sbi_clustermass.training import (
     fit,
     split_by_group,
 )
+from sbi_clustermass.training.box_prior import as_box, box_of, is_same
 from sbi_clustermass.training.identity import identity
+from sbi_clustermass.training.sbi_options import SbiOptions, as_training
 
 
 class ClusterNPE(NPE):
     """sbi's NPE with the training of Kodi Ramanah et al. 2020; everything else is sbi's.
 
-    No log folder is written. The truncated loss needs one round and a box prior (`mass_prior`). Over several parameters
-    it is the plain loss of the flow in the box (`OnBox`), which has no probability outside.
+    No log folder is written. There is one round, and the truncated loss needs a box prior (`mass_prior`). Over several
+    parameters it is the plain loss of the flow in the box (`OnBox`), which has no probability outside.
 
     Example:
         >>> inference = ClusterNPE(mass_prior(13.5, 15.3), density_estimator=StackedAffine())  # doctest: +SKIP
@@ -47,32 +51,52 @@ class ClusterNPE(NPE):
         >>> posterior = inference.build_posterior()  # doctest: +SKIP
     """
 
-    def __init__(self, prior, density_estimator: Callable | None = None, *, device: str = "auto") -> None:
+    def __init__(
+        self, prior: Distribution | None, density_estimator: str | Callable | None = None, *, device: str = "auto"
+    ) -> None:
         """Prepare training.
 
         Args:
-            prior: Prior on theta, an sbi `BoxUniform` for the truncated loss, of one parameter or several.
-            density_estimator: Builder of the network, such as `StackedAffine()`, the default.
+            prior: Prior on theta, of one parameter or several; for the truncated loss it is flat in a box: sbi's
+                `BoxUniform`, torch's `Independent(Uniform(...), 1)`, or a `Uniform` of one parameter.
+            density_estimator: Builder of the network, such as `StackedAffine()`, the default; or one of sbi's names,
+                which are also ours after `register()`.
             device: Device; "auto" takes CUDA if available.
+
+        Raises:
+            TypeError: The builder is a class instead of an object.
+            ValueError: The name or the device is unknown.
         """
-        self.builder = StackedAffine() if density_estimator is None else density_estimator
+        self.builder = StackedAffine() if density_estimator is None else as_builder(density_estimator)
         self.device = resolve_device(device)
-        self.box = _box(prior)
+        self.prior, self.box = as_box(prior, self.device), box_of(prior)
         self.history = History()
         self.network: ConditionalDensityEstimator | None = None
-        super().__init__(
-            _on_device(prior, self.device),
-            self.builder,
-            device=self.device,
-            tracker=NullTracker(),
-            show_progress_bars=False,
-        )
+        super().__init__(self.prior, self.builder, device=self.device, tracker=NullTracker(), show_progress_bars=False)
 
-    def append_simulations(self, theta: Tensor, x: Tensor, *args: Any, **options: Any) -> Self:
-        """sbi's `append_simulations`, without its warning that the padding of sets is constant."""
+    def append_simulations(
+        self,
+        theta: Tensor,
+        x: Tensor,
+        proposal: Distribution | NeuralPosterior | None = None,
+        exclude_invalid_x: bool | None = None,
+        data_device: str | None = None,
+    ) -> Self:
+        """sbi's `append_simulations`, without its warning that the padding of sets is constant.
+
+        Raises:
+            ValueError: The proposal is not the prior, so that the loss would be that of another posterior.
+        """
+        if proposal is not None and not is_same(proposal, self.prior):
+            raise ValueError(
+                "ClusterNPE trains one round: its loss would take these simulations for ones from the prior, and the "
+                "posterior would be too narrow.\n"
+                "  try:    sbi's NPE(prior, density_estimator=...) with the same builder, for several rounds; or "
+                "simulations from the prior"
+            )
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Data has constant values")
-            return super().append_simulations(theta, x, *args, **options)
+            return super().append_simulations(theta, x, None, exclude_invalid_x, data_device)
 
     def train(
         self,
@@ -81,8 +105,9 @@ class ClusterNPE(NPE):
         groups: Int[np.ndarray, "cluster"] | None = None,
         progress: Progress | None = None,
         checkpoint: str | Path | None = None,
+        **options: Unpack[SbiOptions],
     ) -> ConditionalDensityEstimator:
-        """Train on the simulations appended so far.
+        """Train on the simulations appended so far, from the beginning.
 
         Args:
             training: Settings of the training.
@@ -91,17 +116,22 @@ class ClusterNPE(NPE):
             progress: Callback, called at every validation.
             checkpoint: File for the state of the training, written at validations, at most every half minute. The same
                 call continues from it, to the same result; it is kept when training ends.
+            **options: Options of sbi's `NPE.train`, such as `max_num_epochs`, instead of fields of `training`.
 
         Raises:
-            TypeError: With a checkpoint, the network holds something by which it cannot be told from another.
+            TypeError: An option is unknown; or, with a checkpoint, the network holds something by which it cannot be
+            told from another.
             ValueError: `groups` or the number of parameters does not match the simulations, the truncated loss has no
-            box prior or one that excludes a simulation, or the checkpoint belongs to another training.
+            box prior or one that excludes a simulation, an option of sbi's has no counterpart, or the checkpoint
+            belongs to another training.
         """
-        training = training or Training()
         theta, x, _ = self.get_simulations()
         groups = np.arange(len(theta)) if groups is None else np.asarray(groups)
         if len(groups) != len(theta):
             raise ValueError(f"{len(groups)} groups for {len(theta)} simulations.")
+        training = as_training(training, options, groups)
+        if options.get("show_train_summary") and progress is None:
+            progress = print
         builder, support = self._within_prior(theta) if training.truncated else (self.builder, None)
         dataset = DenseDataset(theta.to(self.device), x.to(self.device))
         data = TrainingData(dataset, split_by_group(groups, training))
@@ -116,10 +146,16 @@ class ClusterNPE(NPE):
         self.network = network
         return network
 
-    def build_posterior(self, density_estimator: ConditionalDensityEstimator | None = None, *args: Any, **options: Any):
+    def build_posterior(
+        self,
+        density_estimator: ConditionalDensityEstimator | None = None,
+        prior: Distribution | None = None,
+        *args: Any,
+        **options: Any,
+    ):
         """sbi's `build_posterior` with the trained network; the arguments are sbi's.
 
-        A network that is normalised in the prior's box has no leakage, which sbi would estimate from samples.
+        A `DirectPosterior`, sbi's default, is an `ExactLeakage`: sbi's own is normalised for the first observation.
 
         Raises:
             RuntimeError: No network has been trained.
@@ -127,10 +163,8 @@ class ClusterNPE(NPE):
         network = density_estimator or self.network
         if network is None:
             raise RuntimeError("nothing to build a posterior from: call train() first.")
-        posterior = super().build_posterior(network, *args, **options)
-        if isinstance(network, EmbedOnce) and isinstance(network.net, Boxed) and isinstance(posterior, DirectPosterior):
-            return ExactLeakage.copy_of(posterior)
-        return posterior
+        posterior = super().build_posterior(network, as_box(prior, self.device), *args, **options)
+        return ExactLeakage.copy_of(posterior) if isinstance(posterior, DirectPosterior) else posterior
 
     def _within_prior(self, theta: Float[Tensor, "batch theta"]) -> tuple[Callable, tuple[float, float] | None]:
         """The builder and the support of the truncated loss: of several parameters, the flow in the prior's box."""
@@ -139,14 +173,14 @@ class ClusterNPE(NPE):
         low, high = self.box
         if theta.shape[1] != len(low):
             raise ValueError(f"theta has {theta.shape[1]} parameters, the prior {len(low)}.")
-        if len(low) == 1:
-            return self.builder, (low[0], high[0])
         outside = ~in_box(theta, torch.tensor(low), torch.tensor(high))
         if outside.any():
             raise ValueError(
                 f"{int(outside.sum())} of {len(theta)} simulations lie outside the prior's box, the first with "
                 f"{theta[outside][0].tolist()}: the box is {list(low)} to {list(high)}. Widen the prior."
             )
+        if len(low) == 1:
+            return self.builder, (low[0], high[0])
         return self.builder if isinstance(self.builder, OnBox) else OnBox(cast(Flow, self.builder), low, high), None
 
 
@@ -160,17 +194,3 @@ class NullTracker:
     def log_params(self, params: dict[str, Any]) -> None: ...
     def add_figure(self, name: str, figure: Any, step: int | None = None) -> None: ...
     def flush(self) -> None: ...
-
-
-def _box(prior) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
-    """Lower and upper ends of a box prior."""
-    if not isinstance(prior, BoxUniform):
-        return None
-    return tuple(prior.base_dist.low.tolist()), tuple(prior.base_dist.high.tolist())
-
-
-def _on_device(prior, device: str):
-    """Copy of a box prior on this device: sbi 0.27's `BoxUniform.to` moves the caller's prior, and returns None."""
-    if not isinstance(prior, BoxUniform):
-        return prior
-    return BoxUniform(prior.base_dist.low.to(device), prior.base_dist.high.to(device), device=device)

@@ -221,6 +221,14 @@ def test_every_tensor_follows_the_device_in_both_directions(name):
             features.sum().backward()
 
 
+@embedded
+def test_its_class_instead_of_an_object_is_refused_where_it_is_called(name):
+    kind = EMBEDDINGS[name]
+    for call in (lambda: kind(SOME), lambda: kind(SOME[:, 0], SOME), lambda: kind(width=SOME)):
+        with pytest.raises(TypeError, match=rf"{kind.__name__} is a class(.|\n)*try:    {kind.__name__}\(\)"):
+            call()
+
+
 def test_an_embedding_without_stages_is_one_or_the_other():
     fixed, learned = stages(nn.Flatten())
     assert isinstance(fixed, nn.Flatten)

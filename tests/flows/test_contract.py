@@ -17,7 +17,7 @@ from sbi.utils import BoxUniform
 from torch import nn
 
 from sbi_clustermass import ClusterNPE, Training, mass_prior
-from sbi_clustermass.embeddings import KDEImage
+from sbi_clustermass.embeddings import EMBEDDINGS, KDEImage, embedding_from_config
 from sbi_clustermass.flows import FLOWS, flow_from_config
 from sbi_clustermass.flows.box import OnBox
 from sbi_clustermass.flows.univariate import QuadratureDensity, density_at
@@ -76,6 +76,29 @@ class Counting(nn.Module):
     def forward(self, x):
         self.rows += len(x)
         return x[:, :6, 1]
+
+
+@every_flow
+def test_two_are_equal_if_their_fields_are(name):
+    one, same = FLOWS[name](), FLOWS[name]()
+    assert one == same
+    assert hash(one) == hash(same)
+    for embedding, kind in EMBEDDINGS.items():
+        pair = [replace(one, embedding=embedding_from_config({"name": embedding})) for _ in range(2)]
+        assert pair[0] == pair[1]
+        assert len({one, *pair}) == (1 if isinstance(one.embedding, kind) else 2)
+    own = nn.Flatten()
+    others = [replace(one, embedding=KDEImage(bins=6)), replace(one, activation="silu"), replace(one, embedding=own)]
+    assert len({one, *others, *(FLOWS[other]() for other in FLOWS)}) == len(FLOWS) + 3
+    assert others[2] == replace(one, embedding=own) != replace(one, embedding=nn.Flatten())
+
+
+@every_flow
+def test_its_class_instead_of_an_object_is_refused_where_sbi_calls_it(name):
+    inference = NPE(mass_prior(LOW, HIGH), density_estimator=FLOWS[name], show_progress_bars=False)
+    inference.append_simulations(*toy())
+    with pytest.raises(TypeError, match=rf"try:    {FLOWS[name].__name__}\(\) instead of"):
+        inference.train(max_num_epochs=1)
 
 
 @every_flow

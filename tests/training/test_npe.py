@@ -12,7 +12,8 @@ from torch import nn
 
 from sbi_clustermass import ClusterNPE, StackedAffine, Training, mass_prior
 from sbi_clustermass.training import DenseDataset, Split, TrainingData, fit, split_by_group
-from sbi_clustermass.training.npe import NullTracker, _box, _on_device
+from sbi_clustermass.training.box_prior import as_box, box_of
+from sbi_clustermass.training.npe import NullTracker
 from sbi_clustermass.training.schedule import Schedule
 
 LOW, HIGH, NOISE = 13.0, 15.0, 0.3
@@ -200,12 +201,12 @@ def test_the_prior_goes_to_the_device_as_a_copy_and_only_a_box_is_a_box():
     from torch.distributions import ExpTransform, Independent, TransformedDistribution, Uniform
 
     prior = mass_prior(LOW, HIGH)
-    moved = _on_device(prior, "cpu")
+    moved = as_box(prior, "cpu")
     assert moved is not prior  # BoxUniform.to would have moved this one and returned None
     assert float(moved.base_dist.low) == float(prior.base_dist.low) == LOW
     log_uniform = TransformedDistribution(Uniform(torch.zeros(1), torch.ones(1)), ExpTransform())
-    assert _box(prior) == ((LOW,), (HIGH,))
-    assert _box(Independent(log_uniform, 1)) is None
+    assert box_of(prior) == ((LOW,), (HIGH,))
+    assert box_of(Independent(log_uniform, 1)) is None
 
 
 def two_parameters() -> tuple[BoxUniform, torch.Tensor, torch.Tensor]:
