@@ -21,6 +21,7 @@ from sbi_clustermass.embeddings.conditions import CONDITIONED
 from sbi_clustermass.flows import EmbedOnce
 from sbi_clustermass.flows.box import Boxed
 from sbi_clustermass.flows.evaluation import batches_of
+from sbi_clustermass.flows.precision import precision_of
 from sbi_clustermass.posterior import MassPosteriors, Posteriors
 from sbi_clustermass.posterior.tabulated import log_prob_at
 from sbi_clustermass.training import History, Training
@@ -110,7 +111,8 @@ class GivenMass:
         with torch.random.fork_rng():
             for seed, own in zip(seeds, features.split(masses), strict=True):
                 torch.manual_seed(seed)
-                parts.append(boxed.sample(torch.Size([each]), own))
+                with precision_of(own):
+                    parts.append(boxed.sample(torch.Size([each]), own))
         return torch.cat(parts, 1)
 
     @torch.no_grad()

@@ -24,6 +24,7 @@ from sbi_clustermass.estimator.weights_header import WeightsHeader, check_sizes,
 from sbi_clustermass.flows import EmbedOnce, flow_from_config
 from sbi_clustermass.flows.density_estimator import takes_conditions
 from sbi_clustermass.flows.ensemble import Ensemble
+from sbi_clustermass.flows.precision import single_precision
 
 if TYPE_CHECKING:
     from sbi_clustermass.estimator.given_mass import GivenMass
@@ -149,7 +150,7 @@ def _loaded(folder: Path, name: str, card: Card, build: "Callable[[Flow], Networ
         if len(card.histories) > header.tensors:
             raise ValueError(f"{len(card.histories)} members, where the weights are {header.tensors} tensors")
         check_sizes(card.flow, header)
-        with torch.random.fork_rng(devices=[]), parameters_within(header):
+        with torch.random.fork_rng(devices=[]), single_precision(), parameters_within(header):
             flow = flow_from_config(card.flow)
             network = build(flow)
     return flow, _with_weights(network, path)
@@ -183,7 +184,7 @@ def _membership(path: Path, card: Card, network: EmbedOnce | Ensemble) -> "Membe
     if card.membership_sha256 is None:
         return None
     _check_part(path, card.membership_sha256)
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), single_precision():
         built = MembershipNetwork(richness=counts_galaxies(card.flow), conditions=takes_conditions(network))
     return Membership(_with_weights(built, path))
 

@@ -25,6 +25,7 @@ from sbi_clustermass.embeddings.registry import EMBEDDINGS, embedding_config, em
 from sbi_clustermass.flows.density_estimator import DensityEstimator
 from sbi_clustermass.flows.embed_once import EmbedOnce
 from sbi_clustermass.flows.mlp import ACTIVATIONS, trunk
+from sbi_clustermass.flows.precision import single_precision
 
 _STANDARDISED_ON = 1024  # clusters: mean and std of their features are accurate to a few percent, at no cost
 _MOST_FEATURES = 64  # a flow runs once for each value of the parameters: its condition must be small
@@ -110,8 +111,9 @@ class BaseFlow(Choice, ABC):
             theta: Number of parameters.
             condition_shape: Shape of one observation, (galaxy, 3).
         """
-        two = torch.tensor([0.0, 1.0])[:, None]  # two pairs, for sbi's standard deviations to be numbers
-        return self(two.expand(2, theta), torch.zeros(2, *condition_shape))
+        with single_precision():
+            two = torch.tensor([0.0, 1.0])[:, None]  # two pairs, for sbi's standard deviations to be numbers
+            return self(two.expand(2, theta), torch.zeros(2, *condition_shape))
 
     def config(self) -> dict[str, object]:
         """Name and fields in JSON's types; `flow_from_config` reads them.
@@ -210,9 +212,9 @@ def assemble(
         head: Builds the network on the features, from a batch of them and how many are standardised together.
         inner: Builds the estimator, from the parameters and a batch of the head's outputs.
     """
-    summary, learned = stages(reading(_untrained(embedding), x.shape[-1]))
     rows = x[:: max(1, len(x) // _STANDARDISED_ON)]
-    with torch.no_grad():
+    with torch.no_grad(), single_precision():
+        summary, learned = stages(reading(_untrained(embedding), x.shape[-1]))
         features = learned(summary(rows)).flatten(1).float()
         network = head(features, min(getattr(embedding, "shared_scale", 0), features.shape[1]))
         estimator = inner(theta, network(features))

@@ -118,7 +118,7 @@ class OnBox:
 
     @property
     def _ends(self) -> tuple[Tensor, Tensor]:
-        return torch.tensor(self.low), torch.tensor(self.high)
+        return torch.tensor(self.low, dtype=torch.float32), torch.tensor(self.high, dtype=torch.float32)
 
     def _boxed(self, network: DensityEstimator) -> EmbedOnce:
         if not isinstance(network, EmbedOnce):

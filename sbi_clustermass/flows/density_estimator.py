@@ -44,7 +44,8 @@ else:
         ) -> tuple[Tensor, Tensor]:
             """Draw parameters, (*sample_shape, batch, theta), with their log densities, (*sample_shape, batch)."""
             samples = self.sample(sample_shape, condition)
-            return samples, self.log_prob(samples, condition)
+            flat = samples.reshape(torch.Size(sample_shape).numel(), *samples.shape[len(sample_shape) :])
+            return samples, self.log_prob(flat, condition).reshape(samples.shape[: len(sample_shape) + 1])
 
 
 def takes_conditions(network: DensityEstimator) -> bool:

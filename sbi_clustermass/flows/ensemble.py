@@ -86,8 +86,10 @@ class Ensemble(DensityEstimator):
         live, condition = self._on_summaries(condition)
         shape = torch.Size(sample_shape)
         draws = torch.stack([member.sample(shape, condition) for member in live])
+        if not draws.numel():
+            return draws[0]
         share = torch.stack(self._log_weights(live, condition)).exp().T  # (batch, member)
-        chosen = torch.multinomial(share, max(shape.numel(), 1), replacement=True).T
+        chosen = torch.multinomial(share.float(), shape.numel(), replacement=True).T
         chosen = chosen.reshape(1, *shape, len(share), 1)
         return draws.gather(0, chosen)[0]
 

@@ -95,7 +95,7 @@ class MADEFlow(NFlowsFlow):
         """Log weights, means and widths of each standardised parameter given those before, (row, theta, component)."""
         made = next(module for module in self.net.modules() if isinstance(module, MixtureOfGaussiansMADE))
         outputs = made(torch.cat([standard.new_zeros(len(standard), 1), standard], -1), context)
-        logits, mean, raw = outputs.reshape(len(standard), -1, made.num_mixture_components, 3)[:, 1:].unbind(-1)
+        logits, mean, raw = outputs.unflatten(1, (-1, made.num_mixture_components, 3))[:, 1:].unbind(-1)
         return logits.log_softmax(-1), mean, nn.functional.softplus(raw) + made.epsilon
 
     def _z_score(self) -> tuple[Tensor, Tensor]:

@@ -131,7 +131,7 @@ class TableChain(DensityEstimator):
     def sample(self, sample_shape: torch.Size | tuple[int, ...], condition: Tensor) -> Tensor:
         """Draw parameters, (*sample_shape, batch, theta), one after the other."""
         shape = *sample_shape, len(condition), len(self.net)
-        return self.at_levels(torch.rand(shape, device=condition.device), condition)
+        return self.at_levels(condition.new_empty(shape).uniform_(), condition)
 
     def at_levels(self, level: Float[Tensor, "*sample batch theta"], condition: Tensor) -> Tensor:
         """Parameters at levels of the cumulative distribution of each, given those before it."""
@@ -170,7 +170,8 @@ class TabulatedEstimator(DensityEstimator):
         """The density at each condition."""
         logs = self.net(condition)
         step = (self.ends[1] - self.ends[0]) / (self.knots - 1)
-        inside = torch.linspace(0, 1, self.knots, device=logs.device) * (self.ends[1] - self.ends[0]) + self.ends[0]
+        share = torch.linspace(0, 1, self.knots, dtype=self.ends.dtype, device=logs.device)
+        inside = share * (self.ends[1] - self.ends[0]) + self.ends[0]
         knots = torch.cat([inside[:1] - _TAIL * step, inside, inside[-1:] + _TAIL * step])
         return TabulatedDensity(knots, torch.cat([logs[:, :1] - _TAIL, logs, logs[:, -1:] - _TAIL], 1))
 
@@ -187,7 +188,7 @@ class TabulatedEstimator(DensityEstimator):
 
     def sample(self, sample_shape: torch.Size | tuple[int, ...], condition: Tensor) -> Tensor:
         """Draw parameters, (*sample_shape, batch, 1), by the inverse of the cumulative distribution."""
-        level = torch.rand(len(condition), torch.Size(sample_shape).numel(), device=condition.device)
+        level = condition.new_empty(len(condition), torch.Size(sample_shape).numel()).uniform_()
         return self.at_levels(level.T.reshape(*sample_shape, -1, 1), condition)
 
     def at_levels(self, level: Float[Tensor, "*sample batch 1"], condition: Tensor) -> Tensor:

@@ -90,7 +90,7 @@ class Augmentation:
             ValueError: x has another shape.
         """
         check_shape("Augmentation", x[..., :3])
-        share, size, side = torch.rand(3, len(x), 1, generator=generator, device=x.device)
+        share, size, side = torch.rand(3, len(x), 1, generator=generator, dtype=x.dtype, device=x.device)
         v = x[..., 1] + _between(self.velocity_error, size) * _like(torch.randn, x, generator)
         seen = _like(torch.rand, x, generator) < _between(self.completeness, share)
         real = (x[..., 2] > 0) & seen & (v.abs() < self.v_cut)
@@ -108,7 +108,7 @@ def _between(bounds: tuple[float, float], share: Tensor) -> Tensor:
 
 
 def _like(draw, x: Tensor, generator: torch.Generator) -> Float[Tensor, "batch galaxy"]:
-    return draw(x.shape[:2], generator=generator, device=x.device)
+    return draw(x.shape[:2], generator=generator, dtype=x.dtype, device=x.device)
 
 
 def biweight_centre(

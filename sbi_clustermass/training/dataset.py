@@ -55,7 +55,7 @@ class Storage:
             OSError: The disk is too full for the file.
         """
         if self.folder is None or prod(shape) == 0:
-            return torch.empty(shape, device=self.device)
+            return torch.empty(shape, dtype=torch.float32, device=self.device)
         file = self.folder / f"{secrets.token_hex(8)}.f32"
         _reserve(file, 4 * prod(shape))
         return torch.from_file(str(file), shared=True, size=prod(shape), dtype=torch.float32).reshape(shape)
@@ -227,7 +227,7 @@ class GalaxyWriter:
             flat = torch.from_file(str(self._file), shared=False, size=2 * total, dtype=torch.float32).reshape(-1, 2)
         first = (count.cumsum(0) - count).to(flat.device)
         known = torch.from_numpy(np.concatenate(self._conditions)).to(flat.device)
-        sign = torch.ones(len(count), device=flat.device)
+        sign = flat.new_ones(len(count))
         return RaggedDataset(theta.to(device), flat, known, first, sign, count.to(flat.device))
 
 

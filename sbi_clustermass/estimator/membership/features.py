@@ -52,7 +52,7 @@ class MembershipFeatures(nn.Module):
         r, u = x[..., 0] / (RADIUS * unit * r_unit)[:, None], x[..., 1] / (SPEED * unit * u_unit)[:, None]
         around = densities(r, u, is_galaxy)
         if not self.richness:
-            around = around * (_TYPICAL / is_galaxy.sum(1).clamp(min=1))[:, None, None]
+            around = around * (_TYPICAL / is_galaxy.sum(1).clamp(min=1).to(around))[:, None, None]
         r, u = r.clamp(max=_FARTHEST), u.abs().clamp(max=_FASTEST)
         of_galaxy = [(r + 0.02).log(), r / 2, (u + 0.05).log(), u / 2, (-u.square()).exp()]
         galaxies = torch.cat([torch.stack(of_galaxy, -1), (around + 0.05).log()], -1)

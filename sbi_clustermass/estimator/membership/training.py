@@ -12,6 +12,7 @@ from clustermocks.kinematics.padding import rows_of_runs
 from sbi_clustermass.estimator.membership.features import GALAXY_INPUTS, Features
 from sbi_clustermass.estimator.membership.network import DEFINITIONS, MembershipNetwork, cross_entropy
 from sbi_clustermass.flows.evaluation import batches_of
+from sbi_clustermass.flows.precision import single_precision
 
 LEAST_MOCKS = 100
 _UPDATES, _BATCH, _RATE = 20_000, 128, 3e-3  # weight updates at most, clusters in each, Adam's first learning rate
@@ -27,7 +28,7 @@ def train_network(mocks: Catalogue, *, richness: bool, conditions: bool, seed: i
         ValueError: There are too few mocks, or they do not hold masses and truths.
     """
     _check(mocks)
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), single_precision():
         torch.manual_seed(seed)
         network = MembershipNetwork(richness=richness, conditions=conditions)
     features, truth = _at_true_masses(network, mocks)
@@ -64,8 +65,8 @@ class _Runs:
 def _at_true_masses(network: MembershipNetwork, mocks: Catalogue) -> tuple[Features, Float[Tensor, "galaxy 3"]]:
     """Features of all clusters at their true masses, in the order of the catalogue."""
     first = np.cumsum(mocks.n_galaxies) - mocks.n_galaxies
-    clusters = torch.empty(len(mocks), network.features.width)
-    galaxies = torch.empty(int(mocks.n_galaxies.sum()), GALAXY_INPUTS)
+    clusters = torch.empty(len(mocks), network.features.width, dtype=torch.float32)
+    galaxies = torch.empty(int(mocks.n_galaxies.sum()), GALAXY_INPUTS, dtype=torch.float32)
     for rows in batches_of(mocks.n_galaxies, slots=SLOTS):
         some = mocks.select(rows)
         x = torch.from_numpy(some.padded(conditions=network.features.conditions))
