@@ -6,4 +6,7 @@ when first used, so that `import sbi_clustermass` does not wait for torch and sb
 
 import lazy_loader
 
+from clustermocks.io.version import installed_version
+
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__version__ = installed_version("sbi-clustermass")

@@ -52,3 +52,5 @@ from .training.dataset import (
     as_tensors as as_tensors,
 )
 from .training.npe import ClusterNPE as ClusterNPE
+
+__version__: str

@@ -2,8 +2,12 @@
 
 import subprocess
 import sys
+from importlib.metadata import version
 
 import pytest
+
+import clustermocks
+import sbi_clustermass
 
 
 def loaded(code: str, *names: str) -> list[str]:
@@ -20,6 +24,11 @@ def test_names_of_the_package_are_imported_without_sbi(names):
 @pytest.mark.parametrize("package", ["sbi_clustermass", "clustermocks"])
 def test_a_package_alone_loads_neither_numpy_nor_torch(package):
     assert not loaded(f"import {package}", "numpy", "torch")
+
+
+@pytest.mark.parametrize("package", [sbi_clustermass, clustermocks])
+def test_a_package_knows_its_version(package):
+    assert package.__version__ == version("sbi-clustermass")
 
 
 def test_mocks_are_simulated_without_torch():

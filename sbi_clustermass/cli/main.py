@@ -12,7 +12,8 @@ from collections.abc import Sequence
 
 from cyclopts import App, CycloptsError, Parameter
 
-from clustermocks.io.settings import installed_version
+from clustermocks.io.extras import MissingExtra, naming_extras
+from clustermocks.io.version import installed_version
 from sbi_clustermass.cli.compare import compare
 from sbi_clustermass.cli.demo import demo
 from sbi_clustermass.cli.infer import infer
@@ -49,8 +50,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     gc.set_threshold(100_000)  # imports make many objects and no garbage: the search for it took a tenth of them
     warnings.formatwarning = lambda message, *_: f"{printable(str(message))}\n"  # the place in the code helps no user
     try:
-        app(arguments, exit_on_error=False, print_error=False)
-    except (CycloptsError, ValueError, OSError, FloatingPointError) as error:
+        with naming_extras():
+            app(arguments, exit_on_error=False, print_error=False)
+    except (CycloptsError, ValueError, OSError, FloatingPointError, MissingExtra) as error:
         print(printable(f"clustermass: {error}"), file=sys.stderr)
         sys.exit(2)
 

@@ -13,7 +13,8 @@ from re import fullmatch
 from typing import Any, TypeVar
 
 from clustermocks import Cosmology, Observation
-from clustermocks.io.settings import from_json, installed_version, to_json
+from clustermocks.io.settings import from_json, to_json
+from clustermocks.io.version import installed_version
 from sbi_clustermass.embeddings.conditions import CONDITIONED, COSMOLOGICAL, PLAIN
 from sbi_clustermass.estimator.card import Card, GivenMassCard
 from sbi_clustermass.estimator.provenance import Provenance

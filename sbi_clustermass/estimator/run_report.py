@@ -5,7 +5,7 @@ from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING
 
-from clustermocks.io.settings import installed_version
+from clustermocks.io.version import installed_version
 from sbi_clustermass.report.content import Picture, Section
 from sbi_clustermass.report.stored import FILE, load_sections
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from clustermocks import Catalogue
 from clustermocks.catalogue.parameters import MASS
-from clustermocks.io.settings import installed_version
+from clustermocks.io.version import installed_version
 from sbi_clustermass.embeddings import TrialMasses
 from sbi_clustermass.estimator.given_mass_training import (
     Support,

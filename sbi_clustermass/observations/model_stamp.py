@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Self, final
 
 from clustermocks import Cosmology
 from clustermocks.io.atomic import sha256_of
-from clustermocks.io.settings import installed_version
+from clustermocks.io.version import installed_version
 from sbi_clustermass.estimator.storage import CARD
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from urllib.parse import quote
 import numpy as np
 
 from clustermocks.io.atomic import replacing
-from clustermocks.io.settings import installed_version
+from clustermocks.io.version import installed_version
 from sbi_clustermass.estimator.verdict import Grade
 from sbi_clustermass.observations.mass_table import COLUMNS, mass_row
 from sbi_clustermass.observations.results import ClusterResult, MassResult

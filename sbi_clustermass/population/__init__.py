@@ -8,4 +8,7 @@ Masses are M200c [h^-1 Msun] as log10_mass [dex], volumes comoving [h^-3 Mpc^3].
 
 import lazy_loader
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+from clustermocks.io.extras import naming_extras
+
+_attribute, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__getattr__ = naming_extras()(_attribute)

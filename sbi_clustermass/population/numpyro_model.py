@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from clustermocks.io.extras import naming_extras
 from sbi_clustermass.population.likelihood import PopulationLikelihood
 
 
+@naming_extras()
 def numpyro_cluster_factor(
     name: str,
     likelihood: PopulationLikelihood,
@@ -40,7 +42,7 @@ def numpyro_cluster_factor(
         subsample_size: Number of clusters drawn at random at every evaluation; all if None.
 
     Raises:
-        ImportError: NumPyro is not installed.
+        MissingExtra: NumPyro is not installed.
         ValueError: JAX computes in float32, or the rate lacks a shell in which there are clusters.
     """
     jax, numpyro = import_module("jax"), import_module("numpyro")

@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float
 
+from clustermocks.io.extras import naming_extras
+
 if TYPE_CHECKING:
     from arviz import InferenceData
     from getdist import MCSamples
 
 
+@naming_extras()
 def to_arviz(
     parameters: Sequence[str],
     names: Sequence[str],
@@ -32,6 +35,7 @@ def to_arviz(
     )
 
 
+@naming_extras()
 def to_getdist(
     samples: Float[np.ndarray, "sample parameter"],
     log_prob: Float[np.ndarray, "sample"] | None,
@@ -54,6 +58,7 @@ def to_getdist(
     )
 
 
+@naming_extras()
 def to_chainconsumer(
     parameters: Sequence[str],
     samples: Float[np.ndarray, "sample parameter"],

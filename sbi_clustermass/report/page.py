@@ -12,7 +12,7 @@ from pathlib import Path
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined, Template
 
 from clustermocks.io.atomic import replacing
-from clustermocks.io.settings import installed_version
+from clustermocks.io.version import installed_version
 from sbi_clustermass.report.content import Section, Table, screen_size
 from sbi_clustermass.report.inline import as_html
 

@@ -36,3 +36,5 @@ from .spherical_jeans.model import (
     SphericalJeans as SphericalJeans,
 )
 from .thinning import without_richness as without_richness
+
+__version__: str

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clustermocks.io.atomic import replacing, sha256_of
-from clustermocks.io.settings import installed_version
+from clustermocks.io.version import installed_version
 from sbi_clustermass.estimator.hub.archive import CHECKSUMS, FILES, MANIFEST, README, pack
 from sbi_clustermass.estimator.hub.card_metadata import CardMetadata
 from sbi_clustermass.estimator.model_sections import estimator_sections

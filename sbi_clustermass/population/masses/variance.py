@@ -14,6 +14,7 @@ from torch import Tensor
 
 from clustermocks import Cosmology
 from clustermocks.haloes.cosmology import CRITICAL_DENSITY, growth_factor, mass_variance, tophat_variance
+from clustermocks.io.extras import naming_extras
 from sbi_clustermass.population.chebyshev import Chebyshev, Interval
 from sbi_clustermass.population.expansion import equation_of_state
 from sbi_clustermass.population.parameters import Parameters
@@ -125,13 +126,12 @@ def _camb_variance(
     return np.sqrt(log_variance / eight), slope / 6
 
 
+@naming_extras()
 @lru_cache(maxsize=512)
 def _camb_power(cosmology: Cosmology, m_nu: float) -> tuple[Float[np.ndarray, "redshift wavenumber"], float]:
     """k^3 P(k) of cold dark matter and baryons at `_REDSHIFTS`, and the variance of all matter in 8 h^-1 Mpc today."""
-    try:
-        import camb
-    except ImportError as error:
-        raise ImportError('transfer="camb" needs CAMB: pip install "sbi-clustermass[cosmology]"') from error
+    import camb
+
     h, neutrinos = cosmology.h, m_nu / NEUTRINO_DENSITY
     settings = camb.CAMBparams(WantCls=False, NonLinear=camb.model.NonLinear_none)
     settings.set_cosmology(

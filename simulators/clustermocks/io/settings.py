@@ -1,7 +1,6 @@
 """Settings of simulators and trainings: as JSON and back, and as text for a reader."""
 
 from dataclasses import fields, is_dataclass
-from importlib.metadata import PackageNotFoundError, version
 from math import inf
 from numbers import Real
 from typing import Any, TypeVar
@@ -81,14 +80,6 @@ def as_text(value: object) -> str:
         return repr(value)
     inner = ", ".join(f"{f.name}={as_text(getattr(value, f.name))}" for f in fields(value))
     return f"{type(value).__name__}({inner})"
-
-
-def installed_version(package: str) -> str:
-    """Version of an installed package; "unknown" if it is not installed."""
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "unknown"
 
 
 def _check_known(given: object, kept: object) -> None:

@@ -21,7 +21,8 @@ from clustermocks.catalogue.part_folder import HEADER
 from clustermocks.catalogue.provenance import Provenance
 from clustermocks.io.lock import claimed
 from clustermocks.io.parallel import ordered
-from clustermocks.io.settings import REVISION, flat, installed_version, to_json
+from clustermocks.io.settings import REVISION, flat, to_json
+from clustermocks.io.version import installed_version
 from clustermocks.mocks.chunk import DRAW, simulate_chunk
 from clustermocks.mocks.cluster_model import ClusterModel
 from clustermocks.mocks.priors import FIXED, Priors
