@@ -1,5 +1,6 @@
 """`clustermass posteriors`: parse, call `MassEstimator.posterior`, print."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -21,19 +22,29 @@ def posteriors(
 ) -> None:
     """Infer the masses of a whole catalogue, each as a posterior on a grid, for `clustermass population`.
 
+    A folder is read, inferred and written part by part, so that it may be larger than memory.
+
     Args:
-        catalogue: Catalogue of clusters, such as `clustermass simulate` writes.
+        catalogue: Catalogue of clusters, a file or a folder, such as `clustermass simulate` writes.
         model: Folder of a trained estimator, from `clustermass train`.
         out: Parquet file for the posteriors.
         min_galaxies: Richness cut: that of the mocks the estimator was trained on.
     """
-    from clustermocks import Catalogue
+    from clustermocks import Catalogue, StoredCatalogue
     from clustermocks.io.atomic import check_output
     from sbi_clustermass.estimator.mass_estimator import MassEstimator
+    from sbi_clustermass.posterior.parquet import mass_file
 
     check_output(out, (".parquet",))
-    clusters = Catalogue.from_parquet(catalogue)
-    clusters = clusters if min_galaxies is None else clusters.with_min_galaxies(min_galaxies)
-    found = MassEstimator.load(model, device=device).posterior(clusters)
-    found.to_parquet(out)
-    Console().print(f"Wrote {out}: posteriors of {len(found)} clusters.", soft_wrap=True)
+    estimator = MassEstimator.load(model, device=device)
+    parts = StoredCatalogue.open(catalogue).whole() if catalogue.is_dir() else [Catalogue.from_parquet(catalogue)]
+    cut = (part if min_galaxies is None else part.with_min_galaxies(min_galaxies) for part in parts)
+    number = 0
+    with mass_file(out) as add:
+        for part in filter(len, cut):
+            names = part.names if "name" in part.columns else tuple(map(str, range(number, number + len(part))))
+            add(replace(estimator.posterior(part), names=names).rows())
+            number += len(part)
+    if not number:
+        raise ValueError(f"{catalogue}: no cluster passes the cuts.")
+    Console().print(f"Wrote {out}: posteriors of {number} clusters.", soft_wrap=True)

@@ -14,11 +14,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from jaxtyping import Float
 
-from clustermocks.io.atomic import replacing, scratch_folder
+from clustermocks.io.atomic import replacing
 from sbi_clustermass.observations.results import ClusterResult, MassResult
 from sbi_clustermass.observations.writers import Sink
 from sbi_clustermass.posterior import MassPosteriors
-from sbi_clustermass.posterior.parquet import samples_header
+from sbi_clustermass.posterior.parquet import mass_file, samples_header
 
 if TYPE_CHECKING:
     from sbi_clustermass.estimator.mass_estimator import MassEstimator
@@ -52,32 +52,18 @@ def posteriors_file(path: Path) -> Iterator[Sink]:
         path: File to write, whole or not at all. Without any mass there is no file in the end, not even that of an
             earlier run.
     """
-    with scratch_folder(path.parent, path.name) as folder:
-        parts: list[tuple[Path, int, float]] = []
+    found = 0
+    with mass_file(path) as append:
 
         def write(masses: Sequence[MassResult]) -> None:
-            part, posteriors = folder / f"{len(parts)}{SUFFIX}", _concatenate(masses)
-            posteriors.to_parquet(part)
-            parts.append((part, len(masses), posteriors.leakage))
+            nonlocal found
+            append(_concatenate(masses).rows())
+            found += len(masses)
 
         with _in_batches(write) as add:
             yield add
-        if parts:
-            _join(path, parts)
-        else:
-            path.unlink(missing_ok=True)
-
-
-def _join(path: Path, parts: Sequence[tuple[Path, int, float]]) -> None:
-    """Join all parts in one file; its leakage is the mean over all clusters."""
-    schema = pq.read_schema(parts[0][0])
-    n = sum(count for _, count, _ in parts)
-    header = dict(schema.metadata or {})
-    header[b"leakage"] = str(sum(count * leakage for _, count, leakage in parts) / n).encode()
-    schema = schema.with_metadata(header)
-    with replacing(path) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as file:
-        for part, _, _ in parts:
-            file.write_table(pq.read_table(part).replace_schema_metadata(header))
+    if not found:
+        path.unlink(missing_ok=True)
 
 
 @contextmanager

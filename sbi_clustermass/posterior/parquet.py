@@ -4,9 +4,10 @@ Masses are log10_mass [dex]; `log_` is natural.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -19,19 +20,48 @@ _MASSES, _SAMPLES = b"sbi_clustermass.MassPosteriors/1", b"sbi_clustermass.Poste
 EPISTEMIC = "epistemic_std"
 
 
-def write(
-    path: Path,
-    columns: Mapping[str, Any],
-    *,
-    grid: Float[np.ndarray, "mass"],
-    log_prob: Float[np.ndarray, "cluster mass"],
-    log_prior: Float[np.ndarray, "mass"],
-    leakage: float,
-) -> None:
-    """Write the columns, and log densities in float32; the file appears whole or not at all."""
-    header = {b"format": _MASSES, b"grid": grid.astype("<f8").tobytes()}
-    header |= {b"log_prior": log_prior.astype("<f8").tobytes(), b"leakage": str(leakage).encode()}
-    _write(path, {**columns, "log_prob": _lists(log_prob.astype(np.float32))}, header)
+class MassRows(NamedTuple):
+    """Rows of a file of mass posteriors, and what all its rows share."""
+
+    columns: Mapping[str, Any]
+    grid: Float[np.ndarray, "mass"]
+    log_prob: Float[np.ndarray, "cluster mass"]
+    log_prior: Float[np.ndarray, "mass"]
+    leakage: float
+
+
+@contextmanager
+def mass_file(path: Path) -> Iterator[Callable[[MassRows], None]]:
+    """Function that appends rows to a file, with log densities in float32; without rows there will be no file.
+
+    The file appears whole or not at all. Its leakage is the mean over all rows. Rows that have another grid or prior
+    than the first are refused with a ValueError.
+    """
+    parts: list[tuple[int, float]] = []
+    with ExitStack() as stack:
+        files: list[pq.ParquetWriter] = []
+
+        def add(rows: MassRows) -> None:
+            table = _mass_table(rows)
+            if not files:
+                temporary = stack.enter_context(replacing(path))
+                files.append(stack.enter_context(pq.ParquetWriter(temporary, table.schema, compression="zstd")))
+            if not table.schema.equals(files[0].schema, check_metadata=True):
+                raise ValueError(f"{path}: parts of the posteriors differ in their masses or in their prior.")
+            files[0].write_table(table)
+            parts.append((len(table), rows.leakage))
+
+        yield add
+        if files:
+            leakage = np.average([leakage for _, leakage in parts], weights=[number for number, _ in parts])
+            files[0].add_key_value_metadata({b"leakage": str(float(leakage)).encode()})
+
+
+def _mass_table(rows: MassRows) -> pa.Table:
+    header = {b"format": _MASSES, b"grid": rows.grid.astype("<f8").tobytes()}
+    header |= {b"log_prior": rows.log_prior.astype("<f8").tobytes()}
+    columns = {**rows.columns, "log_prob": _lists(rows.log_prob.astype(np.float32))}
+    return pa.table(columns).replace_schema_metadata(header)
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -92,10 +122,9 @@ def _read(path: Path, form: bytes, what: str) -> tuple[pa.Table, dict[bytes, byt
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file.")
     try:
-        table = pq.read_table(path)
+        table, header = pq.read_table(path), pq.read_metadata(path).metadata or {}
     except (pa.ArrowInvalid, OSError) as error:
         raise ValueError(f"{path}: not a readable Parquet file, or damaged ({error}).") from error
-    header = table.schema.metadata or {}
     if header.get(b"format") != form:
         raise ValueError(f"{path}: a Parquet file, but not {what} of a format this version reads.")
     return table, header

@@ -294,15 +294,18 @@ class MassPosteriors:
 
     def to_parquet(self, path: str | Path) -> None:
         """Write one row per cluster: name, mean, std, percentiles and log_prob; the metadata hold grid and prior."""
+        with parquet.mass_file(Path(path)) as add:
+            add(self.rows())
+
+    def rows(self) -> parquet.MassRows:
+        """Rows of a file that is written part by part."""
         columns: dict[str, Any] = {
             "name": list(self.names), "log10_mass_mean": self.mean, "log10_mass_std": self.std,
             **dict(zip(_PERCENTILES, self.quantile([0.16, 0.5, 0.84]), strict=True)),
         }  # fmt: skip
         if self.epistemic_std is not None:
             columns[parquet.EPISTEMIC] = self.epistemic_std
-        parquet.write(
-            Path(path), columns, grid=self.grid, log_prob=self.log_prob, log_prior=self.log_prior, leakage=self.leakage
-        )
+        return parquet.MassRows(columns, self.grid, self.log_prob, self.log_prior, self.leakage)
 
     @classmethod
     def from_parquet(cls, path: str | Path) -> Self:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from astropy.table import Table
 
-from clustermocks import Catalogue, FlatMasses, HaloMassFunction, HaloModel
+from clustermocks import Catalogue, FlatMasses, HaloMassFunction, HaloModel, StoredCatalogue
 from clustermocks.selection import fit_selection
 from sbi_clustermass import MassPosteriors
 from sbi_clustermass.cli.main import main
@@ -187,6 +187,28 @@ def test_posteriors_of_a_catalogue_are_written_for_a_population(capsys, mocks, m
     assert status == 0, err
     assert "posteriors of 40 clusters" in text
     assert len(MassPosteriors.from_parquet(out)) == 40
+
+
+def test_posteriors_of_a_folder_are_written_part_by_part_as_those_of_a_file(capsys, mocks, model, tmp_path):
+    """The second part has no cluster that passes the cut."""
+    parts = [mocks.select(rows) for rows in (np.arange(15), [mocks.n_galaxies.argmin()], np.arange(15, 40))]
+    cut = int(mocks.n_galaxies.min()) + 1
+    folder = StoredCatalogue.begin(tmp_path / "mocks", [len(part.attempted()[0]) for part in parts], {})
+    for number, part in enumerate(parts):
+        folder.write(number, part)
+    Catalogue.concatenate(parts).to_parquet(tmp_path / "mocks.parquet")
+    found = []
+    for name in ("mocks.parquet", "mocks"):
+        out = tmp_path / f"masses-{name.partition('.')[0]}-{len(found)}.parquet"
+        status, _, err = run(
+            capsys, "posteriors", tmp_path / name, "--model", model, "--out", out, "--min-galaxies", cut
+        )
+        assert status == 0, err
+        found.append(MassPosteriors.from_parquet(out))
+    whole, parts = found
+    assert parts.names == whole.names
+    np.testing.assert_allclose(parts.log_prob, whole.log_prob, atol=1e-5)  # float32 in batches of other sizes
+    np.testing.assert_array_equal(parts.log_prior, whole.log_prior)
 
 
 @pytest.mark.parametrize(

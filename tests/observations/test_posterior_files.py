@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from scipy.stats import kstest
 
+from clustermocks.io.atomic import replacing
 from sbi_clustermass import MassPosteriors, Posteriors
 from sbi_clustermass.observations import MassResult, posterior_files as module, posteriors_file, samples_file
 
@@ -60,11 +61,10 @@ def test_samples_follow_their_posterior_and_do_not_depend_on_the_other_clusters(
 def test_what_a_killed_run_left_is_removed_by_the_next(results, tmp_path):
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
-    with posteriors_file(tmp_path / "p.parquet"):
-        (name,) = [path.name for path in tmp_path.iterdir()]
-    left = tmp_path / name.replace(f"-{os.getpid()}-", f"-{dead.pid}-")
-    left.mkdir()
-    (left / "0.parquet").write_text("half")
+    with replacing(tmp_path / "p.parquet") as temporary:
+        temporary.write_text("whole")
+        left = tmp_path / temporary.name.replace(f"-{os.getpid()}-", f"-{dead.pid}-")
+    left.write_text("half")
     with posteriors_file(tmp_path / "p.parquet") as add:
         add(results[0])
     assert [path.name for path in tmp_path.iterdir()] == ["p.parquet"]

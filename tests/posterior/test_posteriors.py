@@ -1,5 +1,8 @@
 """MassPosteriors against scipy's distributions, quadrature and finer grids."""
 
+from contextlib import suppress
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -9,6 +12,7 @@ from scipy import stats
 from scipy.integrate import simpson
 
 from sbi_clustermass import MassPosteriors
+from sbi_clustermass.posterior.parquet import mass_file
 
 GRID = np.linspace(13.0, 15.6, 256)
 LEVELS = (0.025, 0.16, 0.5, 0.84, 0.975)
@@ -250,6 +254,29 @@ def test_parquet_gives_back_the_same_posteriors(tmp_path):
     MassPosteriors.mixture([posteriors, posteriors[[0, 1]]]).to_parquet(tmp_path / "mixed.parquet")
     np.testing.assert_array_equal(MassPosteriors.from_parquet(tmp_path / "mixed.parquet").epistemic_std, 0)
     np.testing.assert_allclose(pq.read_table(tmp_path / "masses.parquet")["log10_mass_mean"], posteriors.mean)
+
+
+def test_a_file_written_part_by_part_is_that_of_the_whole_with_the_mean_leakage(tmp_path):
+    posteriors = MassPosteriors.from_normal([14.0, 14.9, 13.4], [0.1, 0.2, 0.3], GRID)
+    with mass_file(tmp_path / "parts.parquet") as add:
+        add(replace(posteriors[[0, 1]], leakage=0.3).rows())
+        add(posteriors[[2]].rows())
+    found = MassPosteriors.from_parquet(tmp_path / "parts.parquet")
+    posteriors.to_parquet(tmp_path / "whole.parquet")
+    np.testing.assert_array_equal(found.log_prob, MassPosteriors.from_parquet(tmp_path / "whole.parquet").log_prob)
+    assert found.names == posteriors.names
+    assert found.leakage == pytest.approx(0.2)
+
+
+def test_parts_of_other_masses_or_another_prior_leave_no_file(tmp_path):
+    posteriors = MassPosteriors.from_normal([14.0], [0.1], GRID)
+    for other in (posteriors.with_prior(-GRID), MassPosteriors.from_normal([14.0], [0.1], GRID[1:])):
+        with suppress(ValueError), mass_file(tmp_path / "x.parquet") as add:
+            add(posteriors.rows())
+            with pytest.raises(ValueError, match="differ in"):
+                add(other.rows())
+            raise ValueError("as add did")
+    assert not list(tmp_path.iterdir())
 
 
 def test_foreign_and_damaged_files_say_what_they_are(tmp_path):
