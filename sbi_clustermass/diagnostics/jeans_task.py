@@ -3,8 +3,9 @@
 Masses are M200c [h^-1 Msun] as log10_mass [dex]; `log_` is natural.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, ClassVar, final
 
 import numpy as np
 import torch
@@ -12,8 +13,11 @@ from jaxtyping import Bool, Float
 from numpy.typing import ArrayLike
 from scipy.stats import nbinom, poisson
 from torch import Tensor
+from torch.distributions import biject_to
+from torch.distributions.transforms import IndependentTransform, Transform, identity_transform
 
 from clustermocks import SphericalJeans
+from sbi_clustermass.diagnostics.counting_simulator import CountingSimulator
 from sbi_clustermass.diagnostics.grid_posterior import GridPosterior, legendre_nodes
 from sbi_clustermass.posterior import MassPosteriors
 
@@ -22,6 +26,8 @@ if TYPE_CHECKING:
 
 _RARE = -7.0  # smallest log P(selected) for rejection sampling
 _COARSE, _NEGLIGIBLE = 37, 16.0  # masses of the coarse grid, and how far below the peak a posterior is left out
+_FIRST_SEED = 1_000_001  # of the observations, as in sbibm
+_FINE = 601  # masses from which reference samples of one parameter are drawn
 _TAIL = 1e-10  # probability of more galaxies than the task's width, for the richest clusters
 
 
@@ -33,7 +39,15 @@ class JeansTask:
     A cluster below the richness cut is drawn again, with the same parameters, until it passes: `reference_posterior` is
     the posterior of selected clusters under the flat prior.
 
+    It is also a task of sbibm, the benchmark of Lueckmann et al. 2021 (arXiv:2101.04653), whose run scripts of NPE and
+    rejection ABC take it: `get_prior`, `get_simulator`, `get_observation`, `get_reference_posterior_samples` and the
+    like. There, an observation is one row of 3 `width` numbers; `unflatten_data` gives it its shape back.
+
     Attributes:
+        name, name_display: Names of the task for sbibm.
+        num_observations: Number of observations, which are the same on every machine.
+        num_posterior_samples, num_reference_posterior_samples: Number of samples that sbibm compares.
+        num_simulations: Budgets of sbibm's runs.
         model: Simulator; its `parameters` are the columns of theta.
         low: Lower ends of the flat prior, one for each parameter.
         high: Upper ends of the flat prior.
@@ -45,6 +59,13 @@ class JeansTask:
         >>> len(task.reference_posterior(x))
         2
     """
+
+    name: ClassVar[str] = "spherical_jeans"
+    name_display: ClassVar[str] = "Spherical Jeans"
+    num_observations: ClassVar[int] = 10
+    num_posterior_samples: ClassVar[int] = 10_000
+    num_reference_posterior_samples: ClassVar[int] = 10_000
+    num_simulations: ClassVar[list[int]] = [100, 1000, 10_000, 100_000, 1_000_000]
 
     model: SphericalJeans = field(default_factory=SphericalJeans)
     low: tuple[float, ...] = (13.5,)
@@ -141,6 +162,80 @@ class JeansTask:
                 log_prob[rows, j] = self.reference_log_prob(x[rows], self._at(mass, nodes))
         shape = (len(x), masses) + (nodes,) * (len(self.low) - 1)
         return GridPosterior(self.low, self.high, log_prob.reshape(shape))
+
+    @property
+    def dim_parameters(self) -> int:
+        """Number of parameters."""
+        return len(self.low)
+
+    @property
+    def dim_data(self) -> int:
+        """Number of numbers of one observation in a row."""
+        return 3 * self.width
+
+    def get_prior(self) -> Callable[..., Float[Tensor, "sample theta"]]:
+        """Return the function `prior(num_samples=1)`, which draws parameters."""
+        return lambda num_samples=1: self.prior.sample((num_samples,))
+
+    def get_prior_dist(self) -> "BoxUniform":
+        """Return the prior."""
+        return self.prior
+
+    def get_prior_params(self) -> dict[str, Float[Tensor, " theta"]]:
+        """Return the ends of the prior by name."""
+        return {"low": torch.tensor(self.low), "high": torch.tensor(self.high)}
+
+    def get_labels_parameters(self) -> list[str]:
+        """Return the names of the parameters."""
+        return list(self.model.parameters)
+
+    def get_labels_data(self) -> list[str]:
+        """Return the names of the numbers in a row."""
+        return [f"{name}_{i}" for i in range(1, self.width + 1) for name in ("R_proj", "v_los", "is_galaxy")]
+
+    def get_simulator(self, max_calls: int | None = None) -> CountingSimulator:
+        """Return the simulator, whose observations are rows, and which refuses more than `max_calls` simulations."""
+        return CountingSimulator(self, max_calls)
+
+    def flatten_data(self, data: Float[Tensor, "*batch"]) -> Float[Tensor, "batch number"]:
+        """Observations as rows."""
+        return data.reshape(-1, self.dim_data)
+
+    def unflatten_data(self, data: Float[Tensor, "*batch"]) -> Float[Tensor, "batch galaxy 3"]:
+        """Observations in the shape that our embeddings take, from rows."""
+        return data.reshape(-1, self.width, 3)
+
+    def get_true_parameters(self, num_observation: int) -> Float[Tensor, "1 theta"]:
+        """Return the parameters of an observation, counted from 1."""
+        return self._pair(num_observation)[0]
+
+    def get_observation(self, num_observation: int) -> Float[Tensor, "1 number"]:
+        """Return an observation, counted from 1, as a row."""
+        return self.flatten_data(self._pair(num_observation)[1])
+
+    def get_reference_posterior_samples(self, num_observation: int) -> Float[Tensor, "sample theta"]:
+        """Return 10 000 samples of the exact posterior of an observation, the same at every call."""
+        x, n = self._pair(num_observation)[1], self.num_reference_posterior_samples
+        if self.dim_parameters == 1:
+            drawn = self.reference_posterior(x, points=_FINE).sample(n, seed=num_observation)[0][:, None]
+        else:
+            drawn = self.reference_joint(x).sample(n, seed=num_observation)[0]
+        return torch.from_numpy(drawn.astype(np.float32))
+
+    def _get_transforms(self, automatic_transforms_enabled: bool = True) -> dict[str, Transform]:
+        """Map of the parameters to unbounded ones, or to themselves, by sbibm's name for it."""
+        bounded = biject_to(self.prior.support).inv
+        same = IndependentTransform(identity_transform, 1)
+        return {"parameters": bounded if automatic_transforms_enabled else same}
+
+    def _pair(self, number: int) -> tuple[Float[Tensor, "1 theta"], Float[Tensor, "1 galaxy 3"]]:
+        """Parameters and galaxies of an observation; torch's global generator is unchanged."""
+        if not 1 <= number <= self.num_observations:
+            raise ValueError(f"JeansTask: observations are numbered 1 to {self.num_observations}, found {number!r}.")
+        with torch.random.fork_rng():
+            torch.manual_seed(_FIRST_SEED + number - 1)
+            theta = self.prior.sample((1,))
+            return theta, self.simulator(theta)
 
     def _masses_of(self, x: Tensor, grid: Float[np.ndarray, "mass"]) -> Bool[np.ndarray, "cluster mass"]:
         """Masses between the first and the last on a coarse grid that reach e^-16 of the highest density."""

@@ -23,6 +23,10 @@ TRUTH = {"slope": -0.8, "cutoff": 0.05, "intercept": 2.9, "scatter": 0.04, "shar
 QUICK = {
     "num_samples=300, warmup_steps=200": "num_samples=70, warmup_steps=60",
     "num_samples=300, num_warmup=200": "num_samples=70, num_warmup=60",
+    "draw(2000, seed=1)": "draw(200, seed=1)",
+    "append_simulations(theta, x).train()": "append_simulations(theta, x).train(max_num_epochs=1)",
+    "max_num_epochs=20": "max_num_epochs=1",
+    "prior.sample((1000,))": "prior.sample((20,))",
     "Laplace()": "Laplace(num_samples=100, seed=1)",
 }
 
@@ -117,3 +121,11 @@ def test_the_page_on_other_data_runs_and_finds_the_bias_of_the_masses(tmp_path, 
         assert found.std() < 0.03
     assert names["together"].attrs["networks"] == 3
     assert names["neutrinos"].masses.m_nu == (0.0, 0.6)
+
+
+def test_the_code_for_stock_sbi_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # sbi writes its logs here
+    names = run_page("stock-sbi", {})
+    assert torch.isfinite(names["posterior"].log_prob(names["x"].new_tensor([[14.0]]), x=names["posterior"].default_x))
+    assert len(names["exact"]) == 10
+    assert names["reference"].shape == (10_000, 1)
