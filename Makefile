@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install demo docs docs-quick test test-slow lint bench clean
+.PHONY: install demo docs docs-quick test test-slow test-lowest test-newest lint wheel bench clean
 
 install: .venv/.installed
 
@@ -28,13 +28,35 @@ test: install
 test-slow: install
 	$(BIN)/python -m pytest -m "slow"
 
+# the same tests with the lowest and with the newest versions of dependencies, each in an environment of its own
+TESTS ?= tests
+RESOLUTION_lowest := lowest-direct
+RESOLUTION_newest := highest
+
+test-lowest test-newest: test-%: .venv-%/.installed
+	OMP_NUM_THREADS=1 .venv-$*/bin/python -m pytest -m "not slow and not gpu" --numprocesses 3 --dist loadfile $(TESTS)
+
+.venv-%/.installed: pyproject.toml
+	$(PYTHON) -m venv --clear .venv-$*
+	.venv-$*/bin/pip install --quiet --disable-pip-version-check uv
+	.venv-$*/bin/uv pip install --python .venv-$* --resolution $(RESOLUTION_$*) -e ".[population]" $(TORCH)
+	.venv-$*/bin/uv pip install --python .venv-$* -e ".[dev]" $(TORCH)
+	touch $@
+
 lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
+	$(BIN)/zizmor --offline --quiet .github
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+
+wheel: install
+	rm -rf dist
+	$(BIN)/python -m hatchling build -d dist
+	$(BIN)/twine check --strict dist/*
 
 bench: install
 	$(BIN)/python benchmarks/run.py
 
 clean:
-	rm -rf .venv runs
+	rm -rf .venv .venv-lowest .venv-newest dist runs

@@ -17,7 +17,7 @@ from importlib.machinery import PathFinder
 class Finder(PathFinder):
     @classmethod
     def find_spec(cls, name, path=None, target=None):
-        hidden = name.partition(".")[0] in {sorted([*EXTRAS, "pandas", "xarray", "h5netcdf"])}
+        hidden = name.partition(".")[0] in {sorted([*EXTRAS, "h5netcdf"])}
         return None if hidden else PathFinder.find_spec(name, path, target)
 
 sys.meta_path[sys.meta_path.index(PathFinder)] = Finder

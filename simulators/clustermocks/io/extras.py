@@ -7,9 +7,11 @@ from typing import final
 EXTRAS = {
     "pyro": "population",
     "arviz": "population",
+    "xarray": "population",
     "camb": "cosmology",
     "getdist": "chains",
     "chainconsumer": "chains",
+    "pandas": "chains",
     "numpyro": "numpyro",
     "jax": "numpyro",
 }
