@@ -99,6 +99,7 @@ class _Fitting:
         self.batches, self.schedule = Batches(data.split.fitting, training, device), Schedule(training)
         self.history, self.best = History(), _snapshot(network)
         self.update, self.total = 0, torch.zeros((), device=device)
+        self.loss = _compiled(device) if training.compiled else clusters_loss
 
     def run(self, progress: Progress | None, checkpoint: Checkpoint | None) -> None:
         """Update until the schedule ends, then restore the best weights."""
@@ -122,7 +123,7 @@ class _Fitting:
         theta, x, passed = self.fitting.theta[rows.device], self.fitting.take(rows), None
         if self.training.augmentation is not None:
             x, passed = self.training.augmentation(x, self.generator)
-        loss = _mean(clusters_loss(self.fitting_network, theta, x, support=self.support), passed)
+        loss = _mean(self.loss(self.fitting_network, theta, x, support=self.support), passed)
         _descend(self.network, self.optimizer, loss, self.schedule.learning_rate(self.update), self.training.clip_norm)
         self.total += loss.detach()
 
@@ -206,6 +207,13 @@ def clusters_loss(
             f"the truncated loss needs an EmbedOnce network, got {type(network).__name__}; use truncated=False."
         )
     return network.truncated_loss(theta, x, low=support[0], high=support[1])
+
+
+def _compiled(device: torch.device) -> Callable[..., Float[Tensor, "cluster"]]:
+    """`clusters_loss` compiled: CUDA graphs, and elsewhere the traced operations themselves."""
+    if device.type == "cuda":
+        return torch.compile(clusters_loss, mode="reduce-overhead")
+    return torch.compile(clusters_loss, backend="aot_eager")
 
 
 def _mean(losses: Float[Tensor, " cluster"], passed: Tensor | None) -> Tensor:

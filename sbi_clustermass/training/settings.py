@@ -34,6 +34,8 @@ class Training:
             is used; False for the paper's plain −log q.
         seed: Seed of the weights, the split, the order of the batches and the augmentation.
         augmentation: Random changes to the clusters, drawn anew at every update; None for no changes.
+        compiled: Whether `torch.compile` compiles the loss, on CUDA into graphs that launch as a whole. It takes a
+            minute, and pays where thousands of small updates of one shape follow.
     """
 
     learning_rate: float = 1e-4
@@ -47,6 +49,7 @@ class Training:
     truncated: bool = True
     seed: int = 0
     augmentation: Augmentation | None = None
+    compiled: bool = False
 
     def __post_init__(self) -> None:
         for name in ("batch_size", "patience", "validate_every", "max_updates"):
