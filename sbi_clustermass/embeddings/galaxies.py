@@ -5,7 +5,7 @@ Distances are comoving [h^-1 Mpc], velocities [km/s].
 
 from collections.abc import Callable
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple, final
 
 import torch
 from jaxtyping import Bool, Float
@@ -14,6 +14,24 @@ from torch import Tensor, nn
 _R_SCALE = 1.0  # [h^-1 Mpc]
 _V_SCALE = 1000.0  # [km/s]
 GROUP = 20  # number of clusters of similar richness that share a width on the CPU
+
+
+@final
+class NoWeights(nn.Module):
+    """A frozen parameter without numbers, which is not saved: it shows the device of an embedding without weights.
+
+    sbi 0.27's builders ask an embedding's first parameter for its device, and fail if there is none.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.nothing = nn.Parameter(torch.empty(0), requires_grad=False)
+
+    def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
+        """Save nothing."""
+
+    def _load_from_state_dict(self, *_: Any) -> None:
+        """Load nothing."""
 
 
 class PaddedGalaxies(NamedTuple):

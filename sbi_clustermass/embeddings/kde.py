@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from sbi_clustermass.embeddings.checks import Choice, check_counts, check_flags, check_positive
-from sbi_clustermass.embeddings.galaxies import by_richness, check_shape, log10_richness
+from sbi_clustermass.embeddings.galaxies import NoWeights, by_richness, check_shape, log10_richness
 from sbi_clustermass.embeddings.kernel import Grid, Kernel, direct, factorised, is_resolved, sum_to_one
 
 CPU_CHUNK = 400_000  # numbers in one temporary: 2 or 3 MB; more leaves the cache, less is overhead
@@ -68,6 +68,7 @@ class KDEImage(Choice, nn.Module):
         self.factor, self.aperture, self.v_max, self.bins, self.richness = factor, aperture, v_max, bins, richness
         self.shared_scale = bins**2
         self.pixel = (aperture / bins, 2 * v_max / bins)
+        self.no_weights = NoWeights()
         half = torch.arange(bins, dtype=torch.float64) + 0.5
         self.register_buffer("R_centres", half * self.pixel[0], persistent=False)
         self.register_buffer("v_centres", half * self.pixel[1] - v_max, persistent=False)

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from sbi_clustermass.embeddings.checks import Choice, check_flags, check_positive
-from sbi_clustermass.embeddings.galaxies import PaddedGalaxies, log10_richness, read_galaxies
+from sbi_clustermass.embeddings.galaxies import NoWeights, PaddedGalaxies, log10_richness, read_galaxies
 
 FLOOR = 10.0  # [km/s] a smaller speed counts as this one
 RINGS = (0.25, 0.5)  # [aperture] where the three rings meet
@@ -70,7 +70,7 @@ class SummaryStatistics(Choice, nn.Module):
         super().__init__()
         check_flags("SummaryStatistics", richness=richness)
         check_positive("SummaryStatistics", aperture=aperture)
-        self.richness, self.aperture = richness, aperture
+        self.richness, self.aperture, self.no_weights = richness, aperture, NoWeights()
 
     def config(self) -> dict[str, float | bool]:
         """Fields of the embedding, for a file: `SummaryStatistics(**config)` gives the same features."""

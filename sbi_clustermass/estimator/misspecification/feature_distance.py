@@ -66,7 +66,7 @@ def is_image_embedding(network: Network) -> bool:
     """Return whether a network's own embedding is the image of the galaxies, without trained layers."""
     embedding = _own_embedding(network)
     images = [module for module in embedding.modules() if isinstance(module, KDEImage)]
-    return bool(images) and not any(True for _ in embedding.parameters())
+    return bool(images) and not any(weight.requires_grad for weight in embedding.parameters())
 
 
 @final

@@ -1,0 +1,95 @@
+"""Embeddings in sbi's own builders: with or without weights, alone or inside another module, trained end to end."""
+
+import warnings
+from itertools import product
+
+import pytest
+import torch
+from sbi.inference import FMPE, NPE, NPSE, NRE
+from sbi.neural_nets import classifier_nn, likelihood_nn, posterior_flow_nn, posterior_nn, posterior_score_nn
+from torch import nn
+
+from sbi_clustermass import mass_prior
+from sbi_clustermass.embeddings import EMBEDDINGS
+from sbi_clustermass.embeddings.galaxies import stages
+
+PRIOR = mass_prior(13.5, 15.3)
+SMALL = {"hidden_features": 4}
+TRAINERS = {
+    "posterior_nn": lambda net: NPE(PRIOR, density_estimator=posterior_nn("maf", embedding_net=net, **SMALL)),
+    "classifier_nn": lambda net: NRE(PRIOR, classifier=classifier_nn("mlp", embedding_net_x=net, **SMALL)),
+    "posterior_flow_nn": lambda net: FMPE(PRIOR, vf_estimator=posterior_flow_nn("mlp", embedding_net=net, **SMALL)),
+    "posterior_score_nn": lambda net: NPSE(PRIOR, vf_estimator=posterior_score_nn("mlp", embedding_net=net, **SMALL)),
+}
+WITHOUT_WEIGHTS = "kde", "summary"
+every_pair = pytest.mark.parametrize(
+    ("name", "builder"),
+    [
+        pytest.param(name, builder, marks=[] if name in WITHOUT_WEIGHTS else [pytest.mark.slow])
+        for name, builder in product(EMBEDDINGS, TRAINERS)
+    ],
+)
+
+
+def embedding(name):
+    torch.manual_seed(0)
+    kind = EMBEDDINGS[name]
+    return kind(bins=6) if "bins" in kind().config() else kind()
+
+
+def clusters(n=60):
+    """Galaxies whose velocities follow mass, which is (n, 1)."""
+    generator = torch.Generator().manual_seed(1)
+    mass = 13.5 + 1.8 * torch.rand(n, 1, generator=generator)
+    x = torch.ones(n, 12, 3)
+    x[..., 0] = 1.6 * torch.rand(n, 12, generator=generator).sqrt()
+    x[..., 1] = 700 * 10 ** ((mass - 14.5) / 3) * torch.randn(n, 12, generator=generator)
+    return mass, x
+
+
+@every_pair
+@pytest.mark.filterwarnings("ignore")  # of sbi: the flag of a galaxy is constant, one parameter is a Gaussian
+def test_it_trains_and_infers_through_sbis_own_builder(name, builder):
+    theta, x = clusters()
+    inference = TRAINERS[builder](embedding(name))
+    network = inference.append_simulations(theta, x).train(max_num_epochs=1, training_batch_size=20)
+    assert network is not None
+    posterior = inference.build_posterior()
+    if builder == "classifier_nn":  # sbi would sample it by a Markov chain, for half a minute
+        assert posterior.potential(theta[:5], x=x[:1]).isfinite().all()
+    else:
+        assert posterior.sample((4,), x=x[:1], show_progress_bars=False).shape == (4, 1)
+
+
+@pytest.mark.parametrize("name", EMBEDDINGS)
+def test_sbis_likelihood_of_something_given_galaxies_is_built_and_has_gradients(name):
+    theta, x = clusters()
+    build = likelihood_nn("mdn", embedding_net=embedding(name), z_score_theta="none", num_components=2, **SMALL)
+    likelihood = build(x, theta)
+    loss = likelihood.loss(theta, x)
+    loss.mean().backward()
+    assert loss.isfinite().all()
+
+
+@pytest.mark.parametrize("name", WITHOUT_WEIGHTS)
+def test_inside_another_module_and_as_a_fixed_stage_it_works_too(name):
+    theta, x = clusters()
+    for net in (nn.Sequential(embedding(name), nn.Flatten()), stages(embedding(name))[0]):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            flow = posterior_nn("maf", embedding_net=net, **SMALL)(theta, x)
+        assert flow.loss(theta, x).isfinite().all()
+
+
+@pytest.mark.parametrize("name", WITHOUT_WEIGHTS)
+def test_what_shows_its_device_is_no_weight_is_not_saved_and_moves(name):
+    net = embedding(name)
+    shown = next(net.parameters())
+    assert shown.numel() == 0
+    assert not shown.requires_grad
+    assert net.state_dict() == {}
+    net.load_state_dict({})
+    assert next(net.to("meta").parameters()).device.type == "meta"
+    optimizer = torch.optim.Adam(embedding(name).parameters())
+    optimizer.step()
+    assert not optimizer.state
