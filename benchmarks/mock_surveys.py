@@ -29,12 +29,12 @@ LogRate = Callable[[Float[np.ndarray, "mass"]], Float[np.ndarray, "mass"]]
 @final
 @dataclass(frozen=True)
 class Observatory:
-    """Simulator, estimator and selection, which all surveys share.
+    """Simulator and estimator, which all surveys share.
 
     Attributes:
         model: Simulator.
         estimator: Estimator trained on its mocks, with the richness cut of the survey.
-        selection: P(selected | mass).
+        selection: P(selected | mass) measured with an error small compared with that of a survey.
     """
 
     model: HaloModel
@@ -49,7 +49,8 @@ class Observatory:
             model = survey_model()
             estimator = _trained(model, sizes["n_train"], sizes["members"], seed)
             estimator.save(folder / "estimator")
-            selection = _measured(model, sizes["n_selection"], seed)
+            with STAGE("measuring the selection", None):
+                selection = _measured(model, sizes["n_selection"], seed + 1)
             parts = asdict(selection) | {"covariance": np.asarray(selection.covariance).tolist()}
             (folder / "selection.json").write_text(json.dumps(parts), encoding="utf-8")
         return cls.load(folder)
@@ -60,6 +61,10 @@ class Observatory:
         parts = json.loads((folder / "selection.json").read_text(encoding="utf-8"))
         selection = Selection(tuple(parts["coefficients"]), parts["low"], parts["high"], np.array(parts["covariance"]))
         return cls(survey_model(), MassEstimator.load(folder / "estimator"), selection)
+
+    def measured(self, attempts: int, seed: int) -> Selection:
+        """P(selected | mass) measured on so many haloes of its own."""
+        return _measured(self.model, attempts, seed)
 
     def expected(self, log_rate: LogRate) -> float:
         """Number of selected clusters of a rate of haloes."""
@@ -106,12 +111,8 @@ def _trained(model: HaloModel, n: int, members: int, seed: int) -> MassEstimator
 
 
 def _measured(model: HaloModel, n: int, seed: int) -> Selection:
-    """Measure P(selected | mass) on so many haloes that its error is small compared with that of a survey."""
-    masses = FlatMasses(LOW, HIGH).draw(n, seed=seed + 1)
-    passed = np.zeros(n, bool)
-    with STAGE("measuring the selection", n) as advance:
-        for start in range(0, n, AT_ONCE):
-            mocks = model.simulate(masses[start : start + AT_ONCE], seed=seed + 1 + start, n_jobs=-1)
-            passed[start : start + AT_ONCE] = mocks.with_min_galaxies(MIN_GALAXIES).attempted()[1]
-            advance(start + AT_ONCE)
+    masses, passed = FlatMasses(LOW, HIGH).draw(n, seed=seed), np.zeros(n, bool)
+    for start in range(0, n, AT_ONCE):
+        mocks = model.simulate(masses[start : start + AT_ONCE], seed=seed + start, n_jobs=-1)
+        passed[start : start + AT_ONCE] = mocks.with_min_galaxies(MIN_GALAXIES).attempted()[1]
     return fit_selection(masses, passed)

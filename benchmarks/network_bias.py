@@ -49,7 +49,7 @@ def scores(case: Case, observatory: Observatory, surveys: int) -> Scores:
 
 
 def _of_survey(case: Case, observatory: Observatory, seed: int) -> Scores:
-    population = case.population(observatory)
+    population = case.population(observatory.selection)
     survey, centre = Survey.of_volume(case.volume(observatory), sample_variance=False), population.coordinates.centre
     at_centre = population.coordinates.parameters(centre)
     masses, posteriors = observatory.survey(log_rate(case.masses, at_centre, survey.shells[0].volume), seed)

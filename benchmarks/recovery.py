@@ -4,10 +4,11 @@
 
 Hyperparameters are drawn from the priors of the model, the density contrast of the survey's volume from linear theory,
 and clusters above 10^12.5 from their mass function. Each survey has haloes of its own. They are observed as
-HaloModel.ho2019(dominant=True) with 20 galaxies or more, inferred by a trained ensemble, and fitted with a measured
-selection; a survey at the middle of the priors has about 1000 or 10 000 clusters. Models: cosmology, mrp (mass
-functions), relation (mrp, and an observable). If all is right, each parameter's rank in its posterior is uniform, which
-is tested by Kolmogorov-Smirnov, coverage and pulls, and drawn in `pp.png`. Posteriors are drawn by importance weights
+HaloModel.ho2019(dominant=True) with 20 galaxies or more, inferred by a trained ensemble, and fitted with a selection
+that is measured on 40 haloes for each cluster, afresh for each survey: an error that all shared would be no error of
+theirs. A survey at the middle of the priors has about 1000 or 10 000 clusters. Models: cosmology, mrp (mass functions),
+relation (mrp, and an observable). If all is right, each parameter's rank in its posterior is uniform, which is tested
+by Kolmogorov-Smirnov, coverage and pulls, and drawn in `pp.png`. Posteriors are drawn by importance weights
 (`Laplace`, whose Pareto k is printed). `--quick` takes a fiftieth of all, which tests that it runs. An hour on one core
 for 100 surveys of 1000; finished steps are kept in --out, and the same command continues.
 """
@@ -27,6 +28,7 @@ from matplotlib.figure import Figure
 from mock_surveys import HIGH, LOW, STAGE, LogRate, Observatory
 from scipy.stats import kstest
 
+from clustermocks.selection import Selection
 from sbi_clustermass import MassPosteriors
 from sbi_clustermass.population import (
     CosmologyMassFunction,
@@ -52,6 +54,7 @@ RELATION = ScalingRelation("log_sigma", intercept=(2.9, 0.05), slope=(0.33, 0.05
 MASSES: Mapping[str, Masses] = {"cosmology": COSMOLOGY, "mrp": MRP, "relation": MRP}
 CASES = ("cosmology:1000", "cosmology:10000", "mrp:1000", "mrp:10000", "relation:1000")
 GRID = np.linspace(LOW, HIGH, 311)
+ATTEMPTS = 40  # haloes for each cluster of a survey, on which its selection is measured
 
 
 @final
@@ -80,12 +83,10 @@ class Case:
         """Mass function."""
         return MASSES[self.name]
 
-    def population(self, observatory: Observatory) -> Population:
+    def population(self, selection: Selection) -> Population:
         """Model that is fitted."""
         relations = (RELATION,) if self.name == "relation" else ()
-        return Population(
-            self.masses, relations, selection=MeasuredSelection(observatory.selection), mass_range=(LOW, HIGH)
-        )
+        return Population(self.masses, relations, selection=MeasuredSelection(selection), mass_range=(LOW, HIGH))
 
     def volume(self, observatory: Observatory) -> float:
         """Volume that holds so many clusters at the centre of the priors [h^-3 Mpc^3]."""
@@ -146,8 +147,9 @@ def recovered(
 
 def run_case(case: Case, observatory: Observatory, *, surveys: int, seed: int, folder: Path) -> list:
     """Observe and fit all surveys of a case; results that exist are read."""
-    population, survey = case.population(observatory), Survey.of_volume(case.volume(observatory))
-    truths, contrast = drawn_truths(population, survey, surveys, seed), sample_variance(survey, GRID)
+    survey = Survey.of_volume(case.volume(observatory))
+    truths = drawn_truths(case.population(observatory.selection), survey, surveys, seed)
+    contrast = sample_variance(survey, GRID)
     file = folder / f"{case.name}-{case.clusters}.jsonl"
     done = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
     with STAGE(f"{case.name}, {case.clusters} clusters", surveys) as advance:
@@ -156,7 +158,8 @@ def run_case(case: Case, observatory: Observatory, *, surveys: int, seed: int, f
             rate = log_rate(case.masses, truths[number], survey.shells[0].volume, change)
             own_seed = int(np.random.default_rng((seed, case.clusters, len(case.name), number)).integers(2**31))
             found = observatory.survey(rate, own_seed)
-            done.append(recovered(population, truths[number], found, survey, seed=number))
+            selection = observatory.measured(ATTEMPTS * case.clusters, own_seed + 1)
+            done.append(recovered(case.population(selection), truths[number], found, survey, seed=number))
             with file.open("a") as out:
                 out.write(json.dumps(done[-1]) + "\n")
             advance(number + 1)
