@@ -5,6 +5,8 @@ import sys
 import tomllib
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from clustermocks.io.extras import EXTRAS, MissingExtra, naming_extras
@@ -34,12 +36,13 @@ def table(mocks, tmp_path):
     """Galaxies of a rich mock cluster, as an observer's table."""
     R_proj, v_los = mocks.galaxies(int(np.argmax(mocks.n_galaxies)))
     np.savetxt(tmp_path / "cluster.csv", np.c_[R_proj, v_los], delimiter=",", header="R_proj,v_los", comments="")
+    pq.write_table(pa.table({"R_proj": R_proj, "v_los": v_los}), tmp_path / "cluster.parquet")
     return tmp_path
 
 
 def test_the_quick_start_needs_no_extra(table):
     code = """
-try: main("infer cluster.csv --redshift 0.1 --h 1 --distance comoving".split())
+try: main("infer cluster.csv cluster.parquet --redshift 0.1 --h 1 --distance comoving".split())
 except SystemExit as end: assert not end.code
 try: main("simulate mocks.parquet --n 300 -j 1".split())
 except SystemExit as end: assert not end.code

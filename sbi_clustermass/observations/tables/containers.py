@@ -3,14 +3,18 @@
 import subprocess
 import sys
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar, cast
+
+import numpy as np
 
 from sbi_clustermass.observations.tables.access import meta_of, set_unit
 from sbi_clustermass.observations.tables.errors import closest, problem, shorten
 
 if TYPE_CHECKING:
     import h5py
+    import pyarrow as pa
     from astropy.table import Table
 
 _META = "__table_column_meta__"  # written by astropy next to its tables
@@ -86,14 +90,53 @@ def _read_in_child(path: Path) -> None:
 
 
 def read_parquet(path: Path) -> "Table":
-    """Read a Parquet file."""
+    """Read a Parquet file.
+
+    Astropy reads one with pandas; only what it wrote of quantities, coordinates and masked columns is left to it.
+    """
     from astropy.table import Table
     from pyarrow import parquet
 
-    if b"clustermocks" in (parquet.read_schema(path).metadata or {}):
+    metadata = parquet.read_schema(path).metadata or {}
+    if b"clustermocks" in metadata:
         advice = f"clustermass posteriors {path.name} --model FOLDER infers it"
         raise problem(path.name, "a catalogue of clusters, not a table of galaxies.", advice=advice)
+    if b"__serialized_columns__" not in metadata.get(b"table_meta_yaml", b""):
+        return _table_from_arrow(parquet.read_table(path))
+    if find_spec("pandas") is None:
+        found = "quantities, coordinates or masked columns of astropy, which reads them with pandas"
+        raise problem(
+            path.name, "cannot be read.", found=found, advice="pip install pandas, or write the table as ECSV"
+        )
     return cast("Table", Table.read(path, format="parquet"))
+
+
+def _table_from_arrow(arrow: "pa.Table") -> "Table":
+    """Table with the columns of a Parquet file, and units where astropy wrote it."""
+    from astropy.table import Table
+    from astropy.table.meta import get_header_from_yaml
+
+    text = (arrow.schema.metadata or {}).get(b"table_meta_yaml", b"").decode()
+    header = get_header_from_yaml(text.split("\n")) if text else {}
+    columns = {name: _numpy(arrow[name]) for name in arrow.column_names}
+    table = Table(columns, meta=header.get("meta"))
+    for each in header.get("datatype", ()):
+        if "unit" in each:
+            set_unit(table, each["name"], each["unit"])
+    return table
+
+
+def _numpy(values: "pa.ChunkedArray") -> np.ndarray:
+    """Values of a column; text without a value is masked, a number without one is not a number."""
+    import pyarrow as pa
+
+    kind = values.type.value_type if pa.types.is_dictionary(values.type) else values.type
+    if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+        return values.cast(kind).to_numpy()
+    words = values.to_pylist()
+    missing = [word is None for word in words]
+    filled = np.array(["" if word is None else word for word in words], dtype=str)
+    return np.ma.array(filled, mask=missing) if any(missing) else filled
 
 
 def _chosen(path: Path, tables: Mapping[str, T], wanted: str | None) -> T:

@@ -7,6 +7,7 @@ import pytest
 from astropy.table import MaskedColumn, Table
 
 from sbi_clustermass.observations.tables import TableOptions, read_table
+from sbi_clustermass.observations.tables.containers import read_parquet
 
 GIVEN = TableOptions(redshift=0.1, centre=(359.9, 40.0))
 
@@ -98,6 +99,23 @@ def test_masked_values_are_dropped_and_counted(suffix, columns, tmp_path):
     path = tmp_path / f"cluster.{suffix}"
     Table({**columns, "z": MaskedColumn(columns["z"], mask=mask)}).write(path)
     assert read_table(path, options=GIVEN).counts.dropped == 7
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.dictionary(pa.int32(), pa.string())])
+def test_text_of_a_parquet_file_is_read_however_it_is_stored_and_masked_where_it_is_missing(kind, tmp_path):
+    names = pa.array(["Coma", None, "A119", "Coma"]).cast(kind)
+    pq.write_table(pa.table({"name": names, "z": [0.1, None, 0.2, 0.3]}), tmp_path / "t.parquet")
+    table = read_parquet(tmp_path / "t.parquet")
+    assert table["name"].tolist() == ["Coma", None, "A119", "Coma"]
+    np.testing.assert_array_equal(table["z"], [0.1, np.nan, 0.2, 0.3])
+
+
+def test_units_that_astropy_wrote_to_a_parquet_file_are_read(tmp_path):
+    written = Table({"v": [1.0, 2.0]}, units={"v": "km / s"}, meta={"survey": "HeCS"})
+    written.write(tmp_path / "t.parquet")
+    found = read_parquet(tmp_path / "t.parquet")
+    assert found["v"].unit == written["v"].unit
+    assert found.meta == written.meta
 
 
 def test_nulls_in_a_parquet_file_of_another_program_are_dropped(columns, tmp_path):
