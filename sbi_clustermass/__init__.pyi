@@ -27,8 +27,6 @@ from .flows import (
     ZukoNAF as ZukoNAF,
     ZukoNICE as ZukoNICE,
     ZukoNSF as ZukoNSF,
-    ZukoSOSPF as ZukoSOSPF,
-    ZukoUNAF as ZukoUNAF,
     register as register,
 )
 from .observations.tables import (

@@ -26,7 +26,7 @@ class TrainingOptions:
 
     Attributes:
         flow: Density estimator: stacked_affine, maf, maf_rqs, nsf, made, mdn, tabulated, zuko_maf, zuko_nice, zuko_nsf,
-            zuko_gf, zuko_sospf, zuko_naf, zuko_unaf or zuko_bpf. By default stacked_affine; tabulated with --for.
+            zuko_gf, zuko_naf or zuko_bpf. By default stacked_affine; tabulated with --for.
         embedding: What the flow sees of the galaxies: kde, learned_kde, cnn, deep_sets, attention, summary or
             trial_masses. By default kde; trial_masses with --for.
         parameters: What is inferred: log10_mass and behind it log10_c200c (concentration of the mass), beta (velocity

@@ -23,6 +23,4 @@ from .zuko import (
     ZukoNAF as ZukoNAF,
     ZukoNICE as ZukoNICE,
     ZukoNSF as ZukoNSF,
-    ZukoSOSPF as ZukoSOSPF,
-    ZukoUNAF as ZukoUNAF,
 )

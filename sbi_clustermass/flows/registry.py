@@ -13,13 +13,11 @@ from sbi_clustermass.flows.zuko import (
     ZukoNAF,
     ZukoNICE,
     ZukoNSF,
-    ZukoSOSPF,
-    ZukoUNAF,
 )
 
 _CLASSES: tuple[type[Flow], ...] = (
     *(StackedAffine, MAF, MAFRQS, NSF, MADE, MDN, Tabulated),
-    *(ZukoMAF, ZukoNICE, ZukoNSF, ZukoGF, ZukoSOSPF, ZukoNAF, ZukoUNAF, ZukoBPF),
+    *(ZukoMAF, ZukoNICE, ZukoNSF, ZukoGF, ZukoNAF, ZukoBPF),
 )
 FLOWS = {flow.name: flow for flow in _CLASSES}
 
