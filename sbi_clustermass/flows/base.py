@@ -214,7 +214,10 @@ def assemble(
     """
     rows = x[:: max(1, len(x) // _STANDARDISED_ON)]
     with torch.no_grad(), single_precision():
-        summary, learned = stages(reading(_untrained(embedding), x.shape[-1]))
+        embedding_of_x = _untrained(embedding)
+        if x.dim() == 3:  # sets of galaxies, perhaps with conditions
+            embedding_of_x = reading(embedding_of_x, x.shape[-1])
+        summary, learned = stages(embedding_of_x)
         features = learned(summary(rows)).flatten(1).float()
         network = head(features, min(getattr(embedding, "shared_scale", 0), features.shape[1]))
         estimator = inner(theta, network(features))

@@ -1,5 +1,6 @@
 """sbi's contract of shapes, for every flow of FLOWS alone, in a box and in an ensemble: sizes of 0 and 1 included."""
 
+from dataclasses import replace
 from itertools import product
 
 import pytest
@@ -103,3 +104,15 @@ def test_shapes_that_do_not_go_together_are_refused(name, kind):
             network.log_prob(*given)
     with pytest.raises(ValueError, match="one batch dimension"):
         network.sample((2,), x[None])
+
+
+@pytest.mark.parametrize("name", IN_BRIEF)
+@pytest.mark.parametrize("event", [(1,), (3,), (4,), (6,), (7,), (8,), (9,), (2, 2, 7)])
+def test_observations_that_are_no_sets_of_galaxies_have_any_number_of_columns(name, event):
+    """A set of galaxies with 6 or 8 columns has conditions in the last ones; a vector has none."""
+    torch.manual_seed(0)
+    theta, x = toy()[0], torch.randn(len(toy()[0]), *event)
+    network = replace(small(name), embedding=torch.nn.Flatten())(theta, x).eval()
+    found = network.log_prob(theta, x)
+    assert found.shape == (1, len(theta))
+    assert found.isfinite().all()
