@@ -59,7 +59,7 @@ class ExactLeakage(DirectPosterior):
             if isinstance(network.net, Boxed) and bool(
                 (prior.low <= network.net.low).all() & (network.net.high <= prior.high).all()
             ):
-                return torch.ones(len(batch), device=batch.device)
+                return network.net.low.new_ones(len(batch))
             if network.input_shape == (1,):
                 return network.log_mass_within(batch, float(prior.low), float(prior.high)).exp()
         return super().leakage_correction(

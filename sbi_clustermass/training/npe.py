@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Self, Unpack, cast
 
 import numpy as np
-import torch
 from jaxtyping import Float, Int
 from sbi.inference import NPE
 from sbi.inference.posteriors import DirectPosterior
@@ -173,7 +172,7 @@ class ClusterNPE(NPE):
         low, high = self.box
         if theta.shape[1] != len(low):
             raise ValueError(f"theta has {theta.shape[1]} parameters, the prior {len(low)}.")
-        outside = ~in_box(theta, torch.tensor(low), torch.tensor(high))
+        outside = ~in_box(theta, theta.new_tensor(low), theta.new_tensor(high))
         if outside.any():
             raise ValueError(
                 f"{int(outside.sum())} of {len(theta)} simulations lie outside the prior's box, the first with "

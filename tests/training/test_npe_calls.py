@@ -97,6 +97,29 @@ def test_simulations_outside_the_prior_are_refused_for_one_parameter_too():
         inference.train(SHORT)
 
 
+def test_simulations_are_compared_with_the_prior_on_their_own_device(monkeypatch):
+    devices = set()
+
+    def in_box(*given):
+        devices.update(each.device.type for each in given)
+        return torch.ones(5, dtype=torch.bool)
+
+    monkeypatch.setattr("sbi_clustermass.training.npe.in_box", in_box)
+    npe()._within_prior(torch.zeros(5, 1, device="meta"))
+    assert devices == {"meta"}
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("parameters", [1, 2])
+def test_on_a_gpu_it_trains_and_takes_observations_from_the_cpu(parameters):
+    prior = mass_prior(LOW, HIGH) if parameters == 1 else BOX
+    inference = ClusterNPE(prior, FLOW, device="cuda").append_simulations(*pairs(parameters=parameters))
+    inference.train(SHORT)
+    posterior, theta = inference.build_posterior(), pairs(5, parameters)[0].cuda()
+    found = [posterior.log_prob(theta, x=seen(0.3).to(device)) for device in ("cpu", "cuda")]
+    torch.testing.assert_close(*found)
+
+
 # posteriors
 
 
