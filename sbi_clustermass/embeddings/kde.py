@@ -176,9 +176,17 @@ def _without_autocast(device: str) -> AbstractContextManager:
     return torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext()
 
 
+def _rounds_products() -> bool:
+    """Whether torch is allowed to round float32 in matrix products; it cannot tell after `fp32_precision` was set."""
+    try:
+        return torch.get_float32_matmul_precision() != "highest"
+    except RuntimeError:
+        return True
+
+
 def _image(kernel: Kernel, grid: Grid, dtype: torch.dtype) -> Float[Tensor, "cluster pixel"]:
     """Images of sum 1, in float32 as far as accurate, unless float64 is asked for or matrix products are rounded."""
-    if dtype == torch.float64 or torch.get_float32_matmul_precision() != "highest":
+    if dtype == torch.float64 or _rounds_products():
         return sum_to_one(_density(kernel, grid))
     image, accurate = factorised(kernel, grid, torch.float32)
     image, rows = sum_to_one(image), _others(accurate)

@@ -120,6 +120,22 @@ def test_rounded_matrix_products_and_autocast_do_not_reach_the_image():
         torch.testing.assert_close(KDEImage()(x), exact, rtol=0, atol=0)
 
 
+@pytest.mark.parametrize("backend", [torch.backends.cuda, torch.backends.mkldnn], ids=["cuda", "mkldnn"])
+def test_there_is_an_image_where_torch_cannot_tell_its_precision(backend):
+    """After `fp32_precision`, `get_float32_matmul_precision` raises an error."""
+    products = getattr(backend, "matmul", None)
+    if not hasattr(products, "fp32_precision"):
+        pytest.skip("older torch has no such setting")
+    x = padded(*(cluster(n, rho=0.1, seed=n) for n in (10, 40, 200)))
+    exact = KDEImage()(x.double())
+    before = products.fp32_precision
+    try:
+        products.fp32_precision = "tf32"
+        torch.testing.assert_close(KDEImage()(x), exact.float(), rtol=1e-6, atol=0)  # summed in float64, then rounded
+    finally:
+        products.fp32_precision = before
+
+
 @given(
     n=st.integers(3, 60), rho=st.floats(-0.9, 0.9), spread=st.floats(60, 1500), v_mean=st.floats(-1500, 1500),
     far=st.booleans(), seed=st.integers(0, 2**16),
