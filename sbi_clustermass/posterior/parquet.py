@@ -34,8 +34,8 @@ class MassRows(NamedTuple):
 def mass_file(path: Path) -> Iterator[Callable[[MassRows], None]]:
     """Function that appends rows to a file, with log densities in float32; without rows there will be no file.
 
-    The file appears whole or not at all. Its leakage is the mean over all rows. Rows that have another grid or prior
-    than the first are refused with a ValueError.
+    The file appears whole or not at all. Its leakage is the mean over all rows. Rows with other columns, another grid
+    or another prior than the first are refused with a ValueError.
     """
     parts: list[tuple[int, float]] = []
     with ExitStack() as stack:
@@ -47,14 +47,14 @@ def mass_file(path: Path) -> Iterator[Callable[[MassRows], None]]:
                 temporary = stack.enter_context(replacing(path))
                 files.append(stack.enter_context(pq.ParquetWriter(temporary, table.schema, compression="zstd")))
             if not table.schema.equals(files[0].schema, check_metadata=True):
-                raise ValueError(f"{path}: parts of the posteriors differ in their masses or in their prior.")
+                raise ValueError(f"{path}: parts of the posteriors differ in their columns, masses or prior.")
             files[0].write_table(table)
             parts.append((len(table), rows.leakage))
 
         yield add
         if files:
-            leakage = np.average([leakage for _, leakage in parts], weights=[number for number, _ in parts])
-            files[0].add_key_value_metadata({b"leakage": str(float(leakage)).encode()})
+            leakage = sum(number * each for number, each in parts) / max(sum(number for number, _ in parts), 1)
+            files[0].add_key_value_metadata({b"leakage": str(leakage).encode()})
 
 
 def _mass_table(rows: MassRows) -> pa.Table:

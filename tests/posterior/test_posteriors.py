@@ -268,6 +268,14 @@ def test_a_file_written_part_by_part_is_that_of_the_whole_with_the_mean_leakage(
     assert found.leakage == pytest.approx(0.2)
 
 
+def test_a_file_without_clusters_is_read_as_such(tmp_path):
+    posteriors = MassPosteriors.from_normal([14.0], [0.1], GRID)[[]]
+    posteriors.to_parquet(tmp_path / "none.parquet")
+    found = MassPosteriors.from_parquet(tmp_path / "none.parquet")
+    assert len(found) == found.leakage == 0
+    np.testing.assert_array_equal(found.grid, GRID)
+
+
 def test_parts_of_other_masses_or_another_prior_leave_no_file(tmp_path):
     posteriors = MassPosteriors.from_normal([14.0], [0.1], GRID)
     for other in (posteriors.with_prior(-GRID), MassPosteriors.from_normal([14.0], [0.1], GRID[1:])):
