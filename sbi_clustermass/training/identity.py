@@ -1,9 +1,9 @@
 """What tells one training from another: a checkpoint is continued only by the training that wrote it.
 
 A builder is any function, and its `repr` says little: what counts is the network that it builds with the training's
-seed and data. Everything in that network is compared exactly, except for tensors that are no weights: those that
-standardise the data depend on the number of threads in their last digits, so they are compared within rounding. So are
-the losses of some clusters, in which code shows that is not part of any object.
+seed and data. Everything in that network is compared exactly, except for tensors and arrays that are no weights. Some
+of them standardise the data, and their last digits depend on the number of threads, so they are compared within
+rounding. So are the losses of some clusters, which reveal a change of code that no object holds.
 """
 
 from collections.abc import Iterable, Mapping
@@ -121,8 +121,10 @@ class _Description:
     def _add_once(self, name: str, value: object) -> None:
         if isinstance(value, nn.Parameter):
             self.settings[name] = f"{tuple(value.shape)} {value.requires_grad} {checksum(value)}"
-        elif isinstance(value, Tensor | np.ndarray):
-            self.tensors[name] = torch.as_tensor(value).detach().clone()
+        elif isinstance(value, Tensor):
+            self.tensors[name] = value.detach().clone()
+        elif isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
+            self.tensors[name] = torch.from_numpy(value.astype(value.dtype.newbyteorder("=")))
         elif isinstance(value, Mapping):
             self._add_all(name, "", value.items())
         elif isinstance(value, list):

@@ -39,9 +39,9 @@ POWER = 1.0  # of `Powers`: a number that is in no object
 class Moments(nn.Module):
     """Mean speed to some power, as a user writes it; every way to hold a number."""
 
-    def __init__(self, field=1.0, buffer=1.0, hidden_buffer=1.0, function=torch.abs, weights=0):
+    def __init__(self, field=1.0, buffer=1.0, hidden_buffer=1.0, function=torch.abs, weights=0, array=None):
         super().__init__()
-        self.field, self.function = field, function
+        self.field, self.function, self.array = field, function, array
         self.register_buffer("shown", torch.tensor([buffer, 1.0]))
         self.register_buffer("hidden", torch.tensor([hidden_buffer]), persistent=False)
         self.listed = {"a": [torch.tensor(1.0), np.ones(2)]}
@@ -115,6 +115,12 @@ OTHERS = {
                                {"flow": lambda: affine(Moments(function=lambda v: v.abs() * 3))}],
     "its partial function": [{"flow": lambda e=e: affine(Moments(function=partial(power, exponent=e)))}
                              for e in (1.0, 2.0)],
+    "its array of words": [{"flow": lambda w=w: affine(Moments(array=np.array(w)))} for w in (["R", "v"], ["R", "u"])],
+    "its array of objects": [{"flow": lambda n=n: affine(Moments(array=np.array([n, None])))} for n in (1, 2)],
+    "its array of complex numbers": [{"flow": lambda n=n: affine(Moments(array=np.array([n])))} for n in (1j, 2j)],
+    "its array of days": [{"flow": lambda d=d: affine(Moments(array=np.array([d], "M8[D]")))} for d in (1, 2)],
+    "its array in reverse": [{"flow": lambda n=n: affine(Moments(array=np.arange(n)[::-1]))} for n in (4, 5)],
+    "its array of another machine": [{"flow": lambda n=n: affine(Moments(array=np.array([n], ">f4")))} for n in (1, 2)],
     "what a builder closes over": [{"flow": partial(closure, f)} for f in (0.15, 0.8)],
     "widths that a builder closes over": [{"flow": partial(closure, 0.3, h)} for h in ((4,), (5,))],
     "an option of sbi's builder": [{"flow": partial(sbis, n), "rule": PLAIN} for n in (5, 6)],
