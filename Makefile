@@ -39,8 +39,8 @@ test-lowest test-newest: test-%: .venv-%/.installed
 .venv-%/.installed: pyproject.toml
 	$(PYTHON) -m venv --clear .venv-$*
 	.venv-$*/bin/pip install --quiet --disable-pip-version-check uv
-	.venv-$*/bin/uv pip install --python .venv-$* --resolution $(RESOLUTION_$*) -e ".[population]" $(TORCH)
-	.venv-$*/bin/uv pip install --python .venv-$* -e ".[dev]" $(TORCH)
+	.venv-$*/bin/uv pip install --python .venv-$* --resolution $(RESOLUTION_$*) -e ".[population]"
+	.venv-$*/bin/uv pip install --python .venv-$* -e ".[dev]"
 	touch $@
 
 lint: install

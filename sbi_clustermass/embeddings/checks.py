@@ -6,7 +6,7 @@ from torch import Tensor
 
 
 class Choice:
-    """What is chosen before there are any data: a flow or an embedding, made of numbers and words."""
+    """A flow or an embedding as a user chooses it: an object made of numbers and words, before there are any data."""
 
     def __new__(cls, *values: Any, **fields: Any) -> Self:
         """Refuse simulations, with which sbi calls a builder; a class given as a builder would take them for fields.

@@ -64,7 +64,8 @@ class Flow(Protocol):
 class BaseFlow(Choice, ABC):
     """The checks of a flow's fields, and their way to JSON, to a network without data, and back.
 
-    Two flows are equal if their fields are: of an embedding of `EMBEDDINGS`, which is built anew, these are its own.
+    Two flows are equal if their fields are. An embedding of `EMBEDDINGS`, which a flow builds anew, is compared by its
+    fields; any other is equal only to itself.
     """
 
     name: ClassVar[str]

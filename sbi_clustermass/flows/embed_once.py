@@ -25,8 +25,8 @@ class EmbedOnce(DensityEstimator):
     (sample, batch, *event). Sizes of 1 are broadcast, and any may be 0. The inner estimator always receives
     (sample, batch, theta) and (batch, feature). The number of galaxies in a condition may differ from that at building.
 
-    Results have the type of the embedding's weights. `half` and `bfloat16` convert the embedding, where the work is,
-    and leave the density in float32, as autocast does: in bfloat16 a mass of 14.4 dex has an error of .03.
+    Results have the type of the embedding's weights. `half` and `bfloat16` convert the embedding, which takes most of
+    the time, and leave the density in float32, as autocast does: in bfloat16 a mass of 14.4 dex has an error of .03.
 
     Attributes:
         summary: Reduces an observation, fixed or learned: (batch, *event) -> (batch, *summary).
@@ -70,9 +70,10 @@ class EmbedOnce(DensityEstimator):
             )
         batch, weight = condition.shape[:-event], self._weight(condition)
         rows = condition.flatten(0, -event - 1).to(weight.device)  # sbi's posterior passes it on from any device
-        with default_dtype(torch.promote_types(weight.dtype, torch.float32)):
+        exact = torch.promote_types(weight.dtype, torch.float32)
+        with default_dtype(exact):
             features = self.embedding(self.summary(rows).to(weight.dtype))
-        return features.to(torch.promote_types(weight.dtype, torch.float32)).reshape(*batch, *features.shape[1:])
+        return features.to(exact).reshape(*batch, *features.shape[1:])
 
     def on_summaries(self) -> "EmbedOnce":
         """The same estimator on summaries already computed; it shares all weights of embedding and inner estimator."""

@@ -15,7 +15,7 @@ from sbi_clustermass.flows.ensemble import Ensemble
 
 
 class ExactLeakage(DirectPosterior):
-    """sbi's `DirectPosterior` with a leakage correction that is that of each observation, and exact where it can be.
+    """sbi's `DirectPosterior` with the leakage correction of each observation, exact where possible.
 
     sbi 0.27 estimates the network's probability inside the prior from 10 000 samples. That has an error of .01 nats or
     more, never ends if hardly any sample falls inside, and after `set_default_x` keeps the value of the first

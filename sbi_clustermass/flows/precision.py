@@ -8,12 +8,12 @@ from torch import Tensor
 
 
 def single_precision() -> AbstractContextManager[None]:
-    """Networks are built in float32: under another default type, their saved weights would not fit them."""
+    """Build networks in float32: under another default type, saved weights would not fit them."""
     return default_dtype(torch.float32)
 
 
 def default_dtype(dtype: torch.dtype) -> AbstractContextManager[None]:
-    """Let new tensors have this type; libraries draw noise in the default one.
+    """Make this the type of new tensors; libraries draw noise in the default one.
 
     The default belongs to the process, so other threads see it meanwhile. Nothing is set where it is right already.
     """

@@ -48,8 +48,8 @@ _INSTEAD = {
 def as_training(training: object, options: SbiOptions, groups: Int[np.ndarray, "cluster"]) -> Training:
     """Return settings with sbi's options instead of the fields that they stand for.
 
-    An epoch is as many weight updates as the fitting set has whole batches, and `stop_after_epochs` is counted at a
-    validation after each. Options of later rounds have no effect: there is one.
+    An epoch is as many weight updates as the fitting set has whole batches. With `stop_after_epochs` there is at least
+    one validation for each epoch. Options of later rounds have no effect: there is one.
 
     Raises:
         TypeError: An option is unknown, or the settings are no `Training`.
