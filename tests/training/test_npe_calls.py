@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from sbi.inference import NPE
-from sbi.inference.posteriors import DirectPosterior, MCMCPosterior, RejectionPosterior
+from sbi.inference.posteriors import MCMCPosterior, RejectionPosterior
 from sbi.neural_nets import posterior_nn
 from sbi.neural_nets.factory import model_builders
 from sbi.utils import BoxUniform, RestrictedPrior
@@ -182,7 +182,6 @@ def test_other_ways_to_sample_are_sbis_own():
     assert type(inference.build_posterior()) is ExactLeakage
     assert type(inference.build_posterior(sample_with="mcmc")) is MCMCPosterior
     assert type(inference.build_posterior(sample_with="rejection")) is RejectionPosterior
-    assert not issubclass(MCMCPosterior, DirectPosterior)
 
 
 # priors

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar, cast
 import numpy as np
 
 from sbi_clustermass.observations.tables.access import meta_of, set_unit
+from sbi_clustermass.observations.tables.column_reader import as_text
 from sbi_clustermass.observations.tables.errors import closest, problem, shorten
 
 if TYPE_CHECKING:
@@ -127,15 +128,20 @@ def _table_from_arrow(arrow: "pa.Table") -> "Table":
 
 
 def _numpy(values: "pa.ChunkedArray") -> np.ndarray:
-    """Values of a column; text without a value is masked, a number without one is not a number."""
-    import pyarrow as pa
+    """Values of a column; text without a value is masked, a number without one is not a number.
 
-    kind = values.type.value_type if pa.types.is_dictionary(values.type) else values.type
-    if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+    Bytes are text: astropy writes the names of a FITS table so.
+    """
+    from pyarrow import types
+
+    kind = values.type.value_type if types.is_dictionary(values.type) else values.type
+    text = types.is_string, types.is_large_string, types.is_string_view
+    octets = types.is_binary, types.is_large_binary, types.is_binary_view, types.is_fixed_size_binary
+    if not any(is_kind(kind) for is_kind in text + octets):
         return values.cast(kind).to_numpy()
     words = values.to_pylist()
     missing = [word is None for word in words]
-    filled = np.array(["" if word is None else word for word in words], dtype=str)
+    filled = np.array(["" if word is None else as_text(word) for word in words], dtype=str)
     return np.ma.array(filled, mask=missing) if any(missing) else filled
 
 
