@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from sbi_clustermass.embeddings.checks import Choice, check_counts, check_flags
 from sbi_clustermass.embeddings.galaxies import (
     by_richness,
+    check_galaxies,
     even_part,
     galaxy_inputs,
     log10_richness,
@@ -78,8 +79,9 @@ class SetTransformer(Choice, nn.Module):
             x: R_proj [h^-1 Mpc], v_los [km/s], and 1 for a galaxy or 0 for padding.
 
         Raises:
-            ValueError: x has another shape.
+            ValueError: x has another shape, or flags other than 1 and 0.
         """
+        check_galaxies("SetTransformer", x)
         pooled = by_richness(self._pooled, x).unflatten(1, (_SEEDS, -1))
         even, odd = (part.flatten(1) for part in pooled.tensor_split([self.width], dim=2))
         if self.richness:

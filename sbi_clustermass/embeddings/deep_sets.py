@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from sbi_clustermass.embeddings.checks import Choice, check_counts, check_flags
 from sbi_clustermass.embeddings.galaxies import (
     by_richness,
+    check_galaxies,
     even_part,
     galaxy_inputs,
     log10_richness,
@@ -66,8 +67,9 @@ class DeepSets(Choice, nn.Module):
             x: R_proj [h^-1 Mpc], v_los [km/s], and 1 for a galaxy or 0 for padding.
 
         Raises:
-            ValueError: x has another shape.
+            ValueError: x has another shape, or flags other than 1 and 0.
         """
+        check_galaxies("DeepSets", x)
         even, odd = by_richness(self._pooled, x).split([2 * self.width, self.width * self.mirror], dim=1)
         if self.richness:
             even = torch.cat([even, log10_richness(x)], 1)

@@ -67,6 +67,29 @@ def check_shape(owner: str, x: Tensor, columns: int = 3) -> None:
         raise ValueError(f"{owner}: x has shape {tuple(x.shape)}. It needs (batch, galaxy, {columns}): R, v, 1 or 0.")
 
 
+def check_galaxies(owner: str, x: Tensor, columns: int = 3) -> None:
+    """Refuse another shape than (batch, galaxy, columns), and flags other than 1 for a galaxy and 0 for padding.
+
+    sbi's builders standardise x, flags included, unless they are asked not to: galaxies would be taken for padding. The
+    flags are read on the CPU only, where sbi's `NPE` tries its network: elsewhere the host would wait for the device.
+    Those of a single cluster are not read, because sbi 0.27's `mdn` tries an embedding on one of random numbers.
+    """
+    check_shape(owner, x, columns)
+    if len(x) == 1 or x.device.type != "cpu" or torch.compiler.is_compiling():
+        return
+    flag = x[..., 2]
+    if not flag.square().eq(flag).all():
+        found = f"{float(flag[flag.square() != flag][0]):.3g} in the third column"
+    elif not flag.any() and x[..., :2].any():
+        found = "galaxies, but no 1 in the third column"
+    else:
+        return
+    raise ValueError(
+        f"{owner}: the third column of x must be 1 for a galaxy and 0 for padding.\n  found:  {found}\n"
+        '  try:    z_score_x="none" in sbi\'s posterior_nn(...) and its like, which standardise x before an embedding'
+    )
+
+
 def log10_richness(x: Float[Tensor, "batch galaxy 3"]) -> Float[Tensor, "batch 1"]:
     """Log10 of the number of galaxies; 0 for a set without any."""
     return (x[..., 2] > 0).sum(1, keepdim=True).clamp(min=1).to(x.dtype).log10()

@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from sbi_clustermass.embeddings.checks import Choice, check_counts, check_flags, check_positive
-from sbi_clustermass.embeddings.galaxies import NoWeights, by_richness, check_shape, log10_richness
+from sbi_clustermass.embeddings.galaxies import NoWeights, by_richness, check_galaxies, log10_richness
 from sbi_clustermass.embeddings.kernel import Grid, Kernel, direct, factorised, is_resolved, sum_to_one
 
 CPU_CHUNK = 400_000  # numbers in one temporary: 2 or 3 MB; more leaves the cache, less is overhead
@@ -84,7 +84,7 @@ class KDEImage(Choice, nn.Module):
             x: R_proj [h^-1 Mpc], v_los [km/s], and 1 for a galaxy or 0 for padding.
 
         Raises:
-            ValueError: x has another shape.
+            ValueError: x has another shape, or flags other than 1 and 0.
         """
         image = x.new_empty(len(x), self.bins**2)
         with _without_autocast(x.device.type):
@@ -99,7 +99,7 @@ class KDEImage(Choice, nn.Module):
             x: As for `forward`.
 
         Raises:
-            ValueError: x has another shape.
+            ValueError: x has another shape, or flags other than 1 and 0.
         """
         image = x.new_empty(len(x), self.bins, self.bins, dtype=torch.float64)
         for rows, kernel in self._kernels(x):
@@ -108,7 +108,7 @@ class KDEImage(Choice, nn.Module):
 
     @torch.no_grad()
     def _kernels(self, x: Tensor) -> Iterator[tuple[Tensor, Kernel]]:
-        check_shape("KDEImage", x)
+        check_galaxies("KDEImage", x)
         x = x if x.shape[1] else x.new_zeros(len(x), 1, 3)
         for rows, width in _chunks(x[..., 2] > 0, self.bins):
             yield rows, Kernel.from_galaxies(x[rows, :width].double(), self.factor)
@@ -161,9 +161,9 @@ class LearnedKDE(Choice, nn.Module):
             x: R_proj [h^-1 Mpc], v_los [km/s], and 1 for a galaxy or 0 for padding.
 
         Raises:
-            ValueError: x has another shape.
+            ValueError: x has another shape, or flags other than 1 and 0.
         """
-        check_shape("LearnedKDE", x)
+        check_galaxies("LearnedKDE", x)
         image = by_richness(self._images, x if x.shape[1] else x.new_zeros(len(x), 1, 3))
         return torch.cat([image, log10_richness(x)], 1) if self.image.richness else image
 

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from sbi_clustermass.embeddings.conditions import AT_MASS, CONDITIONED, COSMOLOGICAL, PLAIN, Conditions, cosmology_of
-from sbi_clustermass.embeddings.galaxies import GROUP, by_richness, check_shape, log10_richness, read_galaxies
+from sbi_clustermass.embeddings.galaxies import GROUP, by_richness, check_galaxies, log10_richness, read_galaxies
 
 RADIUS, SPEED = 0.812, 769.0  # r200c [h^-1 Mpc] and V200 [km/s] at 10^14 and z = 0.117, used as units only
 R_NODES = (0.0, 0.08, 0.17, 0.3, 0.5, 0.75, 1.0, 1.15, 1.25, 1.3, 1.4, 1.7, 2.2, 4.0)  # [r200c]
@@ -55,7 +55,7 @@ class ScaledCounts(nn.Module):
     @torch.no_grad()
     def forward(self, x: Float[Tensor, "batch galaxy column"]) -> Float[Tensor, "batch trial bin"]:
         """Counts, whose sum for each trial is the number of galaxies; the farthest galaxy's bins sum to 1."""
-        check_shape("TrialMasses", x, self.columns)
+        check_galaxies("TrialMasses", x, self.columns)
         return by_richness(self._count, x, max(GROUP, _SLOTS // max(x.shape[1] * len(self.scale), 1)))
 
     def _count(self, x: Float[Tensor, "batch galaxy column"]) -> Float[Tensor, "batch trial bin"]:

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from sbi_clustermass.embeddings.checks import Choice, check_flags, check_positive
-from sbi_clustermass.embeddings.galaxies import NoWeights, PaddedGalaxies, log10_richness, read_galaxies
+from sbi_clustermass.embeddings.galaxies import NoWeights, PaddedGalaxies, check_galaxies, log10_richness, read_galaxies
 
 FLOOR = 10.0  # [km/s] a smaller speed counts as this one
 RINGS = (0.25, 0.5)  # [aperture] where the three rings meet
@@ -84,8 +84,9 @@ class SummaryStatistics(Choice, nn.Module):
             x: R_proj [h^-1 Mpc], v_los [km/s], and 1 for a galaxy or 0 for padding.
 
         Raises:
-            ValueError: x has another shape.
+            ValueError: x has another shape, or flags other than 1 and 0.
         """
+        check_galaxies("SummaryStatistics", x)
         R, v, is_galaxy = read_galaxies("SummaryStatistics", x)
         galaxies = PaddedGalaxies(R.double() / self.aperture, v.double(), is_galaxy)
         parts = [*_velocities(galaxies), *_distances(galaxies), *_rings(galaxies)]

@@ -8,7 +8,7 @@ from typing import Any, TypedDict
 import numpy as np
 from jaxtyping import Int
 
-from sbi_clustermass.training.settings import Training, split_by_group
+from sbi_clustermass.training.settings import Training, check_whole, split_by_group
 
 
 class SbiOptions(TypedDict, total=False):
@@ -73,6 +73,8 @@ def as_training(training: object, options: SbiOptions, groups: Int[np.ndarray, "
 
 def _check(name: str, value: object) -> None:
     """Refuse an option that is unknown, or whose value asks for what this training does not do."""
+    if name in _EPOCHS:
+        check_whole(f"train: {name}", value, least=1)
     if name in _INSTEAD and value:
         raise ValueError(f"train: {name} has no effect here.\n  try:    {_INSTEAD[name]}")
     if name in SbiOptions.__annotations__:

@@ -1,6 +1,7 @@
 """Settings of a training, and the split into fitting and validation sets."""
 
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import NamedTuple, final
 
 import numpy as np
@@ -53,15 +54,26 @@ class Training:
 
     def __post_init__(self) -> None:
         for name in ("batch_size", "patience", "validate_every", "max_updates"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}.")
-        for name in ("learning_rate", "clip_norm"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be positive, got {getattr(self, name)}.")
+            check_whole(name, getattr(self, name), least=1)
+        check_whole("seed", self.seed, least=0)
+        for name in ("learning_rate", "clip_norm", "cooldown", "validation_fraction"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, Real):
+                raise ValueError(f"{name} must be a number, got {value!r}.")
+        if not 0 < self.learning_rate < np.inf or not self.clip_norm > 0:
+            raise ValueError(
+                f"learning_rate and clip_norm must be positive, got {self.learning_rate} and {self.clip_norm}."
+            )
         if not 0 <= self.cooldown < np.inf:
             raise ValueError(f"cooldown must be 0 or more, got {self.cooldown}.")
         if not 0 < self.validation_fraction < 1:
             raise ValueError(f"validation_fraction must lie between 0 and 1, got {self.validation_fraction}.")
+
+
+def check_whole(name: str, value: object, *, least: int) -> None:
+    """Refuse a value that is not a whole number of at least `least`: a loop that counts to 2.5 never ends."""
+    if isinstance(value, bool) or not isinstance(value, Integral) or int(value) < least:
+        raise ValueError(f"{name} must be a whole number of at least {least}, got {value!r}.")
 
 
 class Split(NamedTuple):

@@ -14,7 +14,7 @@ from sbi_clustermass.embeddings import EMBEDDINGS
 from sbi_clustermass.embeddings.galaxies import stages
 
 PRIOR = mass_prior(13.5, 15.3)
-SMALL = {"hidden_features": 4}
+SMALL = {"hidden_features": 4, "z_score_x": "none"}
 TRAINERS = {
     "posterior_nn": lambda net: NPE(PRIOR, density_estimator=posterior_nn("maf", embedding_net=net, **SMALL)),
     "classifier_nn": lambda net: NRE(PRIOR, classifier=classifier_nn("mlp", embedding_net_x=net, **SMALL)),
@@ -59,6 +59,20 @@ def test_it_trains_and_infers_through_sbis_own_builder(name, builder):
         assert posterior.potential(theta[:5], x=x[:1]).isfinite().all()
     else:
         assert posterior.sample((4,), x=x[:1], show_progress_bars=False).shape == (4, 1)
+
+
+@pytest.mark.parametrize("standardise", ["independent", "structured"])  # the first is sbi's default
+@pytest.mark.parametrize("padded", [False, True])
+@pytest.mark.parametrize("name", EMBEDDINGS)
+@pytest.mark.filterwarnings("ignore:Data has constant values")
+def test_galaxies_that_sbi_standardised_are_refused_with_the_option_that_prevents_it(name, padded, standardise):
+    theta, x = clusters()
+    if padded:
+        x[::2, 7:] = 0
+    with pytest.raises(ValueError, match=r'third column of x must be 1 .*(?s:.)*z_score_x="none"'):
+        posterior_nn("maf", embedding_net=embedding(name), hidden_features=4, z_score_x=standardise)(theta, x).loss(
+            theta, x
+        )
 
 
 @pytest.mark.parametrize("name", EMBEDDINGS)

@@ -21,7 +21,8 @@ UNFAKED = {
 
 def toy(n=20):
     torch.manual_seed(1)
-    return LOW + (HIGH - LOW) * torch.rand(n, 1), torch.rand(n, 12, 3) * torch.tensor([1.6, 1000, 1])
+    x = torch.rand(n, 12, 3) * torch.tensor([1.6, 1000, 0]) + torch.tensor([0, 0, 1])
+    return LOW + (HIGH - LOW) * torch.rand(n, 1), x
 
 
 def built(name):

@@ -193,7 +193,7 @@ def test_wrong_use_is_refused_with_the_cure():
         inference.train(groups=np.arange(3))
     with pytest.raises(ValueError, match="cooldown must be 0 or more"):
         Training(cooldown=-0.1)
-    with pytest.raises(ValueError, match="patience must be at least 1"):
+    with pytest.raises(ValueError, match="patience must be a whole number of at least 1"):
         Training(patience=0)
 
 

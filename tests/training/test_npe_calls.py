@@ -32,6 +32,7 @@ def pairs(n=300, parameters=1):
     theta = np.concatenate([rng.uniform(LOW, HIGH, (n, 1)), rng.uniform(0, 1, (n, parameters - 1))], 1)
     x = np.zeros((n, 1, 3))
     x[:, 0, 0] = theta[:, 0] - 14 + 0.5 * rng.standard_normal(n)
+    x[:, 0, 2] = 1
     return torch.tensor(theta, dtype=torch.float32), torch.tensor(x, dtype=torch.float32)
 
 
@@ -290,7 +291,11 @@ def test_the_call_of_sbibms_run_script_is_taken(capsys):
         ({"dataloader_kwargs": {"shuffle": False}}, ValueError, r"Training\(batch_size=..., seed=...\)"),
         ({"patience": 5}, TypeError, r"try:    train\(Training\(patience=5\)\)"),
         ({"max_num_epoch": 5}, TypeError, "Did you mean 'max_num_epochs'"),
-        ({"max_num_epochs": 0}, ValueError, "max_updates must be at least 1"),
+        ({"max_num_epochs": 0}, ValueError, "max_num_epochs must be a whole number of at least 1, got 0"),
+        ({"max_num_epochs": 2.5}, ValueError, "max_num_epochs must be a whole number of at least 1, got 2.5"),
+        ({"stop_after_epochs": None}, ValueError, "stop_after_epochs must be a whole number of at least 1, got None"),
+        ({"training_batch_size": "50"}, ValueError, "batch_size must be a whole number of at least 1, got '50'"),
+        ({"learning_rate": "fast"}, ValueError, "learning_rate must be a number, got 'fast'"),
         ({"training": 200}, TypeError, r"found 200(.|\n)*train\(Training\(...\)\)"),
     ],
 )

@@ -36,7 +36,7 @@ def rows(kind):
 
 def times_waited(data, flow, *, updates, augmentation):
     """How often a training of so many updates, with one look at its end, made the host wait."""
-    network = flow(data.dataset.theta.cpu(), torch.rand(N, GALAXIES, 3)).cuda()
+    network = flow(data.dataset.theta.cpu(), torch.ones(N, GALAXIES, 3)).cuda()
     training = Training(
         max_updates=updates, patience=1000, validate_every=1000, cooldown=0, batch_size=BATCH, augmentation=augmentation
     )
