@@ -79,6 +79,7 @@ def own_model(tmp_path, monkeypatch):
         pyro.clear_param_store()
 
 
+@pytest.mark.slow
 def test_a_model_of_ones_own_finds_masses_relation_and_outliers(own_model):
     names = own_model
     for name, truth in TRUTH.items():

@@ -125,6 +125,7 @@ def test_a_converted_embedding_answers_in_its_type_within_its_precision(name, dt
     assert ((found.float() - expected).abs() <= 2 * precision(dtype)["rtol"] * expected.abs().amax()).all()
 
 
+@pytest.mark.slow
 def test_an_estimator_is_loaded_under_another_default_type_with_the_same_posteriors(with_membership, mocks, tmp_path):
     with_membership.save(tmp_path)
     some = mocks.select(np.arange(20))

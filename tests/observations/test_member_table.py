@@ -3,6 +3,8 @@
 from collections import Counter
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from astropy.table import Table
 from matplotlib.collections import PathCollection
@@ -116,6 +118,8 @@ def test_tables_of_different_columns_go_into_one_file(knowing, survey, some, tmp
     table = Table.read(other)
     table["cluster"], table["vector"] = [7] * len(table), np.zeros((len(table), 2))
     table.write(other, overwrite=True)
+    ragged = pa.array([[0.0] * (row % 3) for row in range(len(table))])
+    pq.write_table(pq.read_table(other).append_column("ragged", ragged), other)
     found = write(tmp_path / "members.csv", [survey, other], knowing)
     assert len(found) == some.n_galaxies.sum() + some.n_galaxies[0]
     assert set(COLUMNS) - {"v_los"} <= set(found.colnames)

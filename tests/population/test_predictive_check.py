@@ -61,15 +61,19 @@ def test_expected_counts_are_those_of_many_mock_surveys():
 
 
 KINDS = {
-    "one error": (Observable(np.array([1.9]), ERROR), RELATION, AboveCut("richness", CUT, ERROR)),
-    "split errors": (Observable(np.array([1.9]), [[0.1], [0.2]]), RELATION, KnownSelection(np.ones_like, of_data=True)),
+    "one error": (Observable(np.full(40, 1.9), ERROR), RELATION, AboveCut("richness", CUT, ERROR)),
+    "split errors": (
+        Observable(np.full(40, 1.9), [[0.1] * 40, [0.2] * 40]),
+        RELATION,
+        KnownSelection(np.ones_like, of_data=True),
+    ),
     "outliers": (
-        Observable(np.array([1.9]), ERROR),
+        Observable(np.full(40, 1.9), ERROR),
         replace(RELATION, outliers=(0.1, 0.5)),
         AboveCut("richness", CUT, ERROR),
     ),
     "significance": (
-        Significance(np.array([6.0])),
+        Significance(np.full(40, 6.0)),
         ScalingRelation("richness", (1.4, 0.1), (3.0, 0.1), 0.2),
         AboveCut("richness", 5.0, kind=Significance),
     ),
@@ -80,8 +84,8 @@ KINDS = {
 def test_counts_in_all_bins_of_an_observable_are_all_clusters(kind):
     observable, relation, selection = KINDS[kind]
     population = Population(relations=(relation,), selection=selection)
-    posteriors = MassPosteriors.from_normal([14.4], [0.1], GRID)
-    clusters = ObservedClusters(posteriors, np.array([0.15]), {"richness": observable})
+    posteriors = MassPosteriors.from_normal(np.full(40, 14.4), 0.1, GRID)
+    clusters = ObservedClusters(posteriors, np.full(40, 0.15), {"richness": observable})
     problem = Problem.from_clusters(population, clusters, SURVEY, counts=True)
     parameters, edges = at(population), np.array([-20.0, 1.0, 1.7, 2.0, 5.5, 500.0])
     found = expected_in_observable(problem, parameters, "richness", observable, edges)

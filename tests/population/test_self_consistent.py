@@ -29,7 +29,7 @@ TRUE = replace(MDPL2, Om0=0.35, sigma8=0.78)
 SHIFT, ERROR, CUT = 1.5, 0.15, 14.0  # of the mass by Om0 [dex], of a mass [dex], of the mass that is observed
 GRID = np.linspace(13.0, 15.8, 200)
 VOLUME = 1e8  # h^-3 Mpc^3: some 2900 clusters
-QUICK = Laplace(num_samples=300)
+QUICK = Laplace(num_samples=300, rounds=3)
 
 
 def scale(cosmology):

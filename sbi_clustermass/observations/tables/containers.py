@@ -130,11 +130,15 @@ def _table_from_arrow(arrow: "pa.Table") -> "Table":
 def _numpy(values: "pa.ChunkedArray") -> np.ndarray:
     """Values of a column; text without a value is masked, a number without one is not a number.
 
-    Bytes are text: astropy writes the names of a FITS table so.
+    Bytes are text: astropy writes the names of a FITS table so. Lists are vectors, or text if their lengths differ.
     """
     from pyarrow import types
 
     kind = values.type.value_type if types.is_dictionary(values.type) else values.type
+    if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
+        rows = values.to_pylist()
+        regular = len({None if row is None else len(row) for row in rows}) == 1
+        return np.array(rows if regular else list(map(str, rows)))
     text = types.is_string, types.is_large_string, types.is_string_view
     octets = types.is_binary, types.is_large_binary, types.is_binary_view, types.is_fixed_size_binary
     if not any(is_kind(kind) for is_kind in text + octets):
