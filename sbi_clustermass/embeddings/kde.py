@@ -87,7 +87,7 @@ class KDEImage(Choice, nn.Module):
             ValueError: x has another shape, or flags other than 1 and 0.
         """
         image = x.new_empty(len(x), self.bins**2)
-        with _without_autocast(x.device.type):
+        with without_autocast(x.device.type):
             for rows, kernel in self._kernels(x):
                 image.index_copy_(0, rows, _image(kernel, self.grid(), x.dtype).to(x.dtype))
         return torch.cat([image, log10_richness(x)], 1) if self.richness else image
@@ -172,8 +172,10 @@ class LearnedKDE(Choice, nn.Module):
         return sum_to_one(_grown_density(kernel, self.log_growth.double().exp(), self.image.grid())).to(x.dtype)
 
 
-def _without_autocast(device: str) -> AbstractContextManager:
-    return torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext()
+def without_autocast(device: str) -> AbstractContextManager[object]:
+    """Switch autocast off on a kind of device; nothing is done where it is off or not to be had."""
+    on = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
+    return torch.autocast(device, enabled=False) if on else nullcontext()
 
 
 def _rounds_products() -> bool:

@@ -1,10 +1,12 @@
 """Floating point types in which networks are built and densities evaluated, whatever the caller has set around them."""
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 from torch import Tensor
+
+from sbi_clustermass.embeddings.kde import without_autocast
 
 
 def single_precision() -> AbstractContextManager[None]:
@@ -20,15 +22,11 @@ def default_dtype(dtype: torch.dtype) -> AbstractContextManager[None]:
     return nullcontext() if torch.get_default_dtype() == dtype else _switched(dtype)
 
 
-def precision_of(features: Tensor) -> AbstractContextManager[object]:
+@contextmanager
+def precision_of(features: Tensor) -> Iterator[None]:
     """Compute in the type of these features: without autocast, and with new tensors of their type."""
-    kind = features.device.type
-    if not (torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)):
-        return default_dtype(features.dtype)
-    both = ExitStack()
-    both.enter_context(default_dtype(features.dtype))
-    both.enter_context(torch.autocast(kind, enabled=False))
-    return both
+    with default_dtype(features.dtype), without_autocast(features.device.type):
+        yield
 
 
 @contextmanager
