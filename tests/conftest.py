@@ -19,6 +19,17 @@ def pytest_collection_modifyitems(items):
                 item.add_marker(pytest.mark.skip(reason="needs CUDA"))
 
 
+@pytest.fixture
+def sbis_names_as_before():
+    """Whatever a test registers among sbi's names is gone after it."""
+    from sbi.neural_nets.factory import model_builders
+
+    before = dict(model_builders)
+    yield
+    model_builders.clear()
+    model_builders.update(before)
+
+
 @pytest.fixture(scope="session")
 def mocks():
     """Mock clusters of the realistic sample."""

@@ -5,7 +5,7 @@ Distances are comoving [h^-1 Mpc], velocities [km/s].
 
 from collections.abc import Callable
 from itertools import pairwise
-from typing import Any, NamedTuple, final
+from typing import Any, NamedTuple, Self, final
 
 import torch
 from jaxtyping import Bool, Float
@@ -32,6 +32,20 @@ class NoWeights(nn.Module):
 
     def _load_from_state_dict(self, *_: Any) -> None:
         """Load nothing."""
+
+
+class FixedPlaces(nn.Module):
+    """A module whose own buffers are places, which keep their type: in half precision they would move."""
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Move and convert as torch does, but only move the buffers."""
+        before = dict(self._buffers)
+        super()._apply(fn, recurse)
+        for name, places in before.items():
+            found = self._buffers[name]
+            if places is not None and found is not None and found.dtype != places.dtype:
+                self._buffers[name] = places.to(found.device)
+        return self
 
 
 class PaddedGalaxies(NamedTuple):
@@ -67,19 +81,24 @@ def check_shape(owner: str, x: Tensor, columns: int = 3) -> None:
         raise ValueError(f"{owner}: x has shape {tuple(x.shape)}. It needs (batch, galaxy, {columns}): R, v, 1 or 0.")
 
 
+def has_flags(x: Tensor) -> bool:
+    """Whether an observation is sets of galaxies: (batch, galaxy, columns) with 1 or 0 in the third column."""
+    return x.dim() == 3 and x.shape[-1] >= 3 and bool((x[..., 2].square() == x[..., 2]).all())
+
+
 def check_galaxies(owner: str, x: Tensor, columns: int = 3) -> None:
     """Refuse another shape than (batch, galaxy, columns), and flags other than 1 for a galaxy and 0 for padding.
 
     sbi's builders standardise x, flags included, unless they are asked not to: galaxies would be taken for padding. The
     flags are read on the CPU only, where sbi's `NPE` tries its network: elsewhere the host would wait for the device.
-    Those of a single cluster are not read, because sbi 0.27's `mdn` tries an embedding on one of random numbers.
     """
     check_shape(owner, x, columns)
-    if len(x) == 1 or x.device.type != "cpu" or torch.compiler.is_compiling():
+    if x.device.type != "cpu" or torch.compiler.is_compiling():
         return
     flag = x[..., 2]
-    if not flag.square().eq(flag).all():
-        found = f"{float(flag[flag.square() != flag][0]):.3g} in the third column"
+    is_flag = flag.square() == flag
+    if not is_flag.all() and not _is_random(flag):
+        found = f"{float(flag[~is_flag][0]):.3g} in the third column"
     elif not flag.any() and x[..., :2].any():
         found = "galaxies, but no 1 in the third column"
     else:
@@ -88,6 +107,16 @@ def check_galaxies(owner: str, x: Tensor, columns: int = 3) -> None:
         f"{owner}: the third column of x must be 1 for a galaxy and 0 for padding.\n  found:  {found}\n"
         '  try:    z_score_x="none" in sbi\'s posterior_nn(...) and its like, which standardise x before an embedding'
     )
+
+
+def _is_random(flag: Float[Tensor, "batch galaxy"]) -> bool:
+    """Whether these may be the flags of the one set of random numbers on which sbi 0.27's `mdn` tries an embedding.
+
+    They are all different. Standardised ones repeat themselves, or are different in each place; then those of the first
+    galaxy, which every cluster has, are exactly 0. Only a set with a single place, or whose first place was padding in
+    the training, is taken for random numbers.
+    """
+    return len(flag) == 1 and not bool(flag[0, 0].square() == flag[0, 0]) and 2 * len(flag.unique()) > flag.shape[1]
 
 
 def log10_richness(x: Float[Tensor, "batch galaxy 3"]) -> Float[Tensor, "batch 1"]:

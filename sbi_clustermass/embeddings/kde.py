@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from sbi_clustermass.embeddings.checks import Choice, check_counts, check_flags, check_positive
-from sbi_clustermass.embeddings.galaxies import NoWeights, by_richness, check_galaxies, log10_richness
+from sbi_clustermass.embeddings.galaxies import FixedPlaces, NoWeights, by_richness, check_galaxies, log10_richness
 from sbi_clustermass.embeddings.kernel import Grid, Kernel, direct, factorised, is_resolved, sum_to_one
 
 CPU_CHUNK = 400_000  # numbers in one temporary: 2 or 3 MB; more leaves the cache, less is overhead
@@ -21,7 +21,7 @@ _GPU_CHUNK = 30_000_000  # numbers in one temporary: 240 MB
 
 
 @final
-class KDEImage(Choice, nn.Module):
+class KDEImage(Choice, FixedPlaces):
     """Gaussian kernel density estimate on a grid of pixel centres (Kodi Ramanah et al. 2020, appendix A), of sum 1.
 
     The kernel's covariance is factor^2 times the sample covariance of the cluster's galaxies, as in scipy's
@@ -115,7 +115,7 @@ class KDEImage(Choice, nn.Module):
 
     def grid(self) -> Grid:
         """Centres and widths of the pixels."""
-        return Grid(self.R_centres.double(), self.v_centres.double(), self.pixel)
+        return Grid(self.R_centres, self.v_centres, self.pixel)
 
 
 @final

@@ -11,7 +11,14 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from sbi_clustermass.embeddings.conditions import AT_MASS, CONDITIONED, COSMOLOGICAL, PLAIN, Conditions, cosmology_of
-from sbi_clustermass.embeddings.galaxies import GROUP, by_richness, check_galaxies, log10_richness, read_galaxies
+from sbi_clustermass.embeddings.galaxies import (
+    GROUP,
+    FixedPlaces,
+    by_richness,
+    check_galaxies,
+    log10_richness,
+    read_galaxies,
+)
 
 RADIUS, SPEED = 0.812, 769.0  # r200c [h^-1 Mpc] and V200 [km/s] at 10^14 and z = 0.117, used as units only
 R_NODES = (0.0, 0.08, 0.17, 0.3, 0.5, 0.75, 1.0, 1.15, 1.25, 1.3, 1.4, 1.7, 2.2, 4.0)  # [r200c]
@@ -29,7 +36,7 @@ _LEAST = 0.02  # of the radius and velocity of a mass of 10^14, for a logarithm
 
 
 @final
-class ScaledCounts(nn.Module):
+class ScaledCounts(FixedPlaces):
     """Galaxies in bins of R / r200c and |v| / V200 of each trial mass; with `edge` also the farthest, of R / r200c.
 
     (batch, galaxy, column) -> (batch, trial, bin), the farthest's bins last; conditions in units of each trial follow.
@@ -54,9 +61,13 @@ class ScaledCounts(nn.Module):
 
     @torch.no_grad()
     def forward(self, x: Float[Tensor, "batch galaxy column"]) -> Float[Tensor, "batch trial bin"]:
-        """Counts, whose sum for each trial is the number of galaxies; the farthest galaxy's bins sum to 1."""
+        """Counts, whose sum for each trial is the number of galaxies; the farthest galaxy's bins sum to 1.
+
+        They have the type of x, and are computed in float32 at least.
+        """
         check_galaxies("TrialMasses", x, self.columns)
-        return by_richness(self._count, x, max(GROUP, _SLOTS // max(x.shape[1] * len(self.scale), 1)))
+        exact = x.to(torch.promote_types(x.dtype, self.scale.dtype))
+        return by_richness(self._count, exact, max(GROUP, _SLOTS // max(x.shape[1] * len(self.scale), 1))).to(x.dtype)
 
     def _count(self, x: Float[Tensor, "batch galaxy column"]) -> Float[Tensor, "batch trial bin"]:
         galaxies = read_galaxies("TrialMasses", x[..., :PLAIN])
@@ -127,6 +138,7 @@ def _places(
     values: Float[Tensor, "*batch"], nodes: Float[Tensor, " node"]
 ) -> tuple[tuple[Int[Tensor, "*batch"], Float[Tensor, "*batch"]], ...]:
     """The two neighbouring nodes of each value and their shares of it; beyond the ends the last node has the whole."""
+    nodes = nodes.to(values.dtype)
     left = torch.searchsorted(nodes, values.contiguous(), right=True).sub_(1).clamp_(0, len(nodes) - 2)
     right_share = ((values - nodes[left]) / nodes.diff()[left]).clamp(0, 1)
     return (left, 1 - right_share), (left + 1, right_share)

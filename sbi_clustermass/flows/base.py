@@ -19,12 +19,13 @@ from torch import Tensor, nn
 from clustermocks.io.registry import check_fields, lookup
 from sbi_clustermass.embeddings.checks import Choice
 from sbi_clustermass.embeddings.conditions import reading
-from sbi_clustermass.embeddings.galaxies import stages
+from sbi_clustermass.embeddings.galaxies import has_flags, stages
 from sbi_clustermass.embeddings.kde import KDEImage
 from sbi_clustermass.embeddings.registry import EMBEDDINGS, embedding_config, embedding_from_config
 from sbi_clustermass.flows.density_estimator import DensityEstimator
 from sbi_clustermass.flows.embed_once import EmbedOnce
 from sbi_clustermass.flows.mlp import ACTIVATIONS, trunk
+from sbi_clustermass.flows.pairs import check_batch, check_features
 from sbi_clustermass.flows.precision import single_precision
 
 _STANDARDISED_ON = 1024  # clusters: mean and std of their features are accurate to a few percent, at no cost
@@ -101,9 +102,21 @@ class BaseFlow(Choice, ABC):
             if not is_allowed(value):
                 raise ValueError(f"{type(self).__name__}: {each.name} is {value!r}. It needs {need}.")
 
-    @abstractmethod
     def __call__(self, theta: Float[Tensor, "batch theta"], x: Float[Tensor, "batch *event"]) -> EmbedOnce:
-        """Build an untrained flow, sized and standardised from one batch of pairs."""
+        """Build an untrained flow, sized and standardised from one batch of pairs.
+
+        The parameters are standardised on the whole batch, the features on some 1000 to 2000 evenly spaced ones.
+
+        Raises:
+            TypeError: One of the two is not a dense tensor of floating-point numbers.
+            ValueError: They are no batch of two pairs or more, or a parameter or a feature is not finite.
+        """
+        check_batch(type(self).__name__, theta, x)
+        return self._build(theta, x)
+
+    @abstractmethod
+    def _build(self, theta: Float[Tensor, "batch theta"], x: Float[Tensor, "batch *event"]) -> EmbedOnce:
+        """Build from a batch that has been checked."""
 
     def template(self, theta: int = 1, condition_shape: tuple[int, ...] = (1, 3)) -> EmbedOnce:
         """Build an untrained flow without data, for `load_state_dict`: its buffers wait for the saved ones.
@@ -165,11 +178,8 @@ class SbiFlow(BaseFlow):
                 f"{type(self).__name__}: trunk is {self.trunk}. Its last width must be at most {_MOST_FEATURES}."
             )
 
-    def __call__(self, theta: Float[Tensor, "batch theta"], x: Float[Tensor, "batch *event"]) -> EmbedOnce:
-        """Build an untrained flow, sized and standardised from one batch of pairs.
-
-        The parameters are standardised on the whole batch, the features on some 1000 to 2000 evenly spaced ones.
-        """
+    def _build(self, theta: Float[Tensor, "batch theta"], x: Float[Tensor, "batch *event"]) -> EmbedOnce:
+        """Build from a batch that has been checked."""
 
         def head(features: Tensor, shared: int) -> nn.Module:
             return trunk(features, shared=shared, widths=self.trunk, activation=self.activation)
@@ -206,20 +216,25 @@ def assemble(
     """Build embedding, head and inner estimator on one batch of pairs.
 
     Args:
-        embedding: Copied without its training (`_untrained`), and made to take conditions if there are any; its fixed
-            stage becomes the summary.
+        embedding: Copied without its training (`_untrained`), and made to take conditions if there are any, which are
+            columns behind the flags of galaxies; its fixed stage becomes the summary.
         theta: Parameters.
         x: Observations.
         head: Builds the network on the features, from a batch of them and how many are standardised together.
         inner: Builds the estimator, from the parameters and a batch of the head's outputs.
+
+    Raises:
+        ValueError: The embedding does not make finite features of each observation.
     """
     rows = x[:: max(1, len(x) // _STANDARDISED_ON)]
     with torch.no_grad(), single_precision():
         embedding_of_x = _untrained(embedding)
-        if x.dim() == 3:  # sets of galaxies, perhaps with conditions
+        if type(embedding) in EMBEDDINGS.values() or has_flags(rows):  # sets of galaxies, perhaps with conditions
             embedding_of_x = reading(embedding_of_x, x.shape[-1])
         summary, learned = stages(embedding_of_x)
-        features = learned(summary(rows)).flatten(1).float()
+        features = learned(summary(rows))
+        check_features(features, rows)
+        features = features.flatten(1).float()
         network = head(features, min(getattr(embedding, "shared_scale", 0), features.shape[1]))
         estimator = inner(theta, network(features))
     return EmbedOnce(summary, nn.Sequential(learned, nn.Flatten(), network), estimator, x.shape[1:])
@@ -231,10 +246,19 @@ def _untrained(embedding: nn.Module) -> nn.Module:
     An embedding of `EMBEDDINGS` is built anew from its fields: the weights that it got when the user created it came
     before any seed, and the members of an ensemble would all start from them. Any other module is copied as it is,
     trained weights included.
+
+    Raises:
+        TypeError: It cannot be copied.
     """
     if type(embedding) in EMBEDDINGS.values():
         return embedding_from_config(embedding_config(embedding))
-    return deepcopy(embedding)
+    try:
+        return deepcopy(embedding)
+    except Exception as error:  # of any type: whatever it holds decides
+        raise TypeError(
+            f"the embedding {type(embedding).__name__} cannot be copied: {error}\n"
+            "  try:    copy.deepcopy(embedding), which fails on what it holds, such as a sparse tensor or a lock"
+        ) from error
 
 
 def _is_count(value: object) -> bool:

@@ -15,6 +15,7 @@ from torch import Tensor
 from sbi_clustermass.flows.base import Flow
 from sbi_clustermass.flows.density_estimator import DensityEstimator
 from sbi_clustermass.flows.embed_once import EmbedOnce
+from sbi_clustermass.flows.pairs import check_batch
 
 _EDGE = 1e-6  # share of the box's width that counts as its edge, where z would be infinite
 
@@ -105,7 +106,15 @@ class OnBox:
             raise ValueError(f"a box needs ends that rise, found {self.low} and {self.high}.")
 
     def __call__(self, theta: Float[Tensor, "batch theta"], x: Float[Tensor, "batch *event"]) -> EmbedOnce:
-        """Build an untrained network, sized and standardised from one batch of pairs."""
+        """Build an untrained network, sized and standardised from one batch of pairs.
+
+        Raises:
+            TypeError: One of the two is not a dense tensor of floating-point numbers.
+            ValueError: They are no batch of two pairs or more, or have another number of parameters than the box.
+        """
+        check_batch("OnBox", theta, x)
+        if theta.shape[1] != len(self.low):
+            raise ValueError(f"OnBox: theta has {theta.shape[1]} parameters, the box {len(self.low)}.")
         return self._boxed(self.flow(normal_coordinates(theta, *self._ends), x))
 
     def template(self, condition_shape: tuple[int, ...]) -> EmbedOnce:

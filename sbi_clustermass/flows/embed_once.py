@@ -227,8 +227,9 @@ class EmbedOnce(DensityEstimator):
             return self.net.sample(torch.Size(sample_shape), features)
 
     def _weight(self, condition: Tensor) -> Tensor:
-        """Any weight, of the embedding if that has some: results have its type."""
-        return next(chain(self.embedding.parameters(), self.net.parameters()), condition)
+        """The first real weight of 16 bits or more, of the embedding if it has one: results have its type."""
+        weights = chain(self.embedding.parameters(), self.net.parameters())
+        return next((each for each in weights if each.is_floating_point() and each.dtype.itemsize > 1), condition)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """Move and convert as torch does, but leave the density in float32 if it were to become less."""

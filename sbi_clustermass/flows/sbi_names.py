@@ -18,7 +18,11 @@ from sbi_clustermass.flows.registry import FLOWS
 
 _PREFIX = "clustermass_"
 _DEFAULT = {name: each.default for name, each in signature(factory.posterior_nn).parameters.items()}
-# sbi calls theta x and x y in its builders
+# sbi's builders call theta x and x y: names that a user wrote, and their defaults
+_WRITTEN = {
+    "z_score_x": "z_score_theta of posterior_nn (z_score_x of likelihood_nn)",
+    "z_score_y": "z_score_x of posterior_nn (z_score_theta of likelihood_nn)",
+}
 _INJECTED = {"z_score_x": _DEFAULT["z_score_theta"], "z_score_y": _DEFAULT["z_score_x"]} | {
     name: _DEFAULT[name] for name in ("hidden_features", "num_transforms", "num_bins", "num_components")
 }
@@ -74,9 +78,10 @@ class _SbiBuilder:
             TypeError: Another keyword is not a field of the flow.
         """
         for name, default in _INJECTED.items():
-            if keywords.pop(name, default) != default:
+            value, written = keywords.pop(name, default), _WRITTEN.get(name, name)
+            if value != default:
                 raise ValueError(
-                    f"{name} has no effect on {self.kind.name!r} through sbi's strings. "
+                    f"{written} is {value!r}, which has no effect on {self.kind.name!r} through sbi's strings. "
                     f"Pass an object instead: density_estimator={self.kind.__name__}(...)."
                 )
         embedding = keywords.pop("embedding_net", None)

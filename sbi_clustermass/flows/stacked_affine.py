@@ -50,11 +50,8 @@ class StackedAffine(BaseFlow):
     components: int = 1
     activation: str = "tanh"
 
-    def __call__(self, theta: Float[Tensor, "batch theta"], x: Float[Tensor, "batch *event"]) -> EmbedOnce:
-        """Build an untrained flow, sized and standardised from one batch of pairs.
-
-        The parameters are standardised on the whole batch, the features on some 1000 to 2000 evenly spaced ones.
-        """
+    def _build(self, theta: Float[Tensor, "batch theta"], x: Float[Tensor, "batch *event"]) -> EmbedOnce:
+        """Build from a batch that has been checked."""
         from sbi_clustermass.flows.affine_flow import AffineFlow, Conditioner, Layout
 
         layout = Layout(theta.shape[1], self.blocks, self.hidden, self.components, self.activation)

@@ -47,11 +47,11 @@ class Tabulated(SbiFlow):
     degree: int = 12
     hidden_features: int = 64
 
-    def __call__(self, theta: Float[Tensor, "batch theta"], x: Float[Tensor, "batch *event"]) -> EmbedOnce:
-        """Build an untrained flow, sized and standardised from one batch of pairs."""
+    def _build(self, theta: Float[Tensor, "batch theta"], x: Float[Tensor, "batch *event"]) -> EmbedOnce:
+        """Build from a batch that has been checked."""
         span = getattr(self.embedding, "range", None)
         if span is None or theta.shape[1] > 1 or x.shape[-1] not in (PLAIN, CONDITIONED, COSMOLOGICAL):
-            return super().__call__(theta, x)
+            return super()._build(theta, x)
 
         def inner(_: Tensor, features: Tensor) -> TabulatedEstimator:
             return TabulatedEstimator(torch.tensor(span), nn.Identity(), features.shape[1], features=features.shape[1])

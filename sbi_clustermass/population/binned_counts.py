@@ -101,9 +101,9 @@ def _errors(observed: Observed) -> Float[np.ndarray, "error"]:
     """Means of equal parts of the sorted errors of all clusters; 0 for a `Significance`, which contains its error."""
     if not isinstance(observed, Observable):
         return np.zeros(1)
-    generator, zero = torch.Generator().manual_seed(0), torch.zeros(len(observed), dtype=torch.float64)
-    draws = [observed.predict(zero, zero, generator) for _ in range(1 + _DRAWN_ERRORS // len(observed))]
-    drawn = np.sort(torch.cat(draws).numpy())  # NaN, of clusters without a value, at the end
+    zero = torch.zeros(1 + _DRAWN_ERRORS // len(observed), len(observed), dtype=torch.float64)
+    draws = observed.predict(zero, zero, torch.Generator().manual_seed(0))
+    drawn = np.sort(draws.numpy(), axis=None)  # NaN, of clusters without a value, at the end
     return np.array([part.mean() for part in np.array_split(drawn[np.isfinite(drawn)], _ERRORS)])
 
 

@@ -254,10 +254,11 @@ def _reserve(file: Path, size: int) -> None:
 
 
 def checksum(*tensors: Tensor) -> str:
-    """Checksum of the numbers, shapes and types of some tensors."""
+    """Checksum of the numbers, shapes and types of some dense tensors."""
     found = blake2b(digest_size=16)
     for tensor in tensors:
         found.update(f"{tuple(tensor.shape)} {tensor.dtype}".encode())
-        for part in tensor.flatten().split(1 << 24):
-            found.update(part.detach().cpu().contiguous().numpy().tobytes())
+        for part in tensor.detach().flatten().split(1 << 24):
+            plain = part.cpu().resolve_conj().resolve_neg().contiguous()
+            found.update(plain.view(torch.uint8).numpy().tobytes())  # numpy lacks some types
     return found.hexdigest()

@@ -17,6 +17,8 @@ from typing import NamedTuple, final
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+from torch.utils.hooks import RemovableHandle
 
 from clustermocks.io.settings import flat
 from sbi_clustermass.embeddings import EMBEDDINGS, embedding_config
@@ -119,10 +121,8 @@ class _Description:
             self._add_once(name, value)
 
     def _add_once(self, name: str, value: object) -> None:
-        if isinstance(value, nn.Parameter):
-            self.settings[name] = f"{tuple(value.shape)} {value.requires_grad} {checksum(value)}"
-        elif isinstance(value, Tensor):
-            self.tensors[name] = value.detach().clone()
+        if isinstance(value, Tensor):
+            self._add_tensor(name, value)
         elif isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
             self.tensors[name] = torch.from_numpy(value.astype(value.dtype.newbyteorder("=")))
         elif isinstance(value, Mapping):
@@ -138,8 +138,20 @@ class _Description:
         else:
             self._add_other(name, value)
 
+    def _add_tensor(self, name: str, value: Tensor) -> None:
+        if is_lazy(value):  # its shape follows from the data
+            self.settings[name] = _name(type(value))
+            return
+        _refuse_unstorable(name, value)
+        if isinstance(value, nn.Parameter):
+            self.settings[name] = f"{tuple(value.shape)} {value.requires_grad} {checksum(value)}"
+        else:
+            self.tensors[name] = value.detach().clone()
+
     def _add_other(self, name: str, value: object) -> None:
-        if isinstance(value, FunctionType):
+        if isinstance(value, RemovableHandle):  # counts all hooks of a process; the hook itself is its module's
+            self.settings[name] = _name(type(value))
+        elif isinstance(value, FunctionType):
             cells = zip(value.__code__.co_freevars, value.__closure__ or (), strict=True)
             held = [(variable, cell.cell_contents) for variable, cell in cells]
             code = [("code", value.__code__), ("defaults", (value.__defaults__, value.__kwdefaults__))]
@@ -156,6 +168,21 @@ class _Description:
             self.settings[name] = kind
         for part, value in parts:
             self.add(f"{name}.{part}", value)
+
+
+def _refuse_unstorable(name: str, tensor: Tensor) -> None:
+    """Refuse a tensor that is no array of numbers, or whose type safetensors lacks.
+
+    Raises:
+        TypeError: It is one.
+    """
+    kinds = {"nested": tensor.is_nested, "meta": tensor.is_meta, "quantised": tensor.is_quantized}
+    kind = next((name for name, is_one in kinds.items() if is_one), str(tensor.layout).removeprefix("torch."))
+    if kind != "strided" or tensor.dtype in (torch.complex32, torch.complex128):
+        raise TypeError(
+            f"checkpoint: {name} is a {kind} tensor of {tensor.dtype}, which the file of a checkpoint cannot hold.\n"
+            "  try:    a dense tensor of another type, or no checkpoint"
+        )
 
 
 def _field(value: object, name: str) -> object:

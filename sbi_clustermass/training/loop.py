@@ -21,6 +21,7 @@ from sbi_clustermass.training.schedule import Schedule
 from sbi_clustermass.training.settings import Split, Training
 
 Support = tuple[float, float]
+_METHODS = "loss", "log_prob", "sample"
 
 
 @final
@@ -40,10 +41,24 @@ class TrainingData:
 
 
 def build_network(builder: Callable, theta: Tensor, x: Tensor, *, seed: int) -> DensityEstimator:
-    """Build an untrained network on the CPU, with the weights of this seed; torch's global generator is unchanged."""
+    """Build an untrained network on the CPU, with the weights of this seed; torch's global generator is unchanged.
+
+    Raises:
+        TypeError: The builder returns no density estimator.
+    """
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return builder(theta.cpu(), x.cpu())
+        network = builder(theta.cpu(), x.cpu())
+    if not all(hasattr(network, name) for name in (*_METHODS, "state_dict")):
+        raise TypeError(
+            f"the builder {_label(builder)} returned a {type(network).__name__}. It needs to return a density "
+            f"estimator, a module with {', '.join(_METHODS)}, as StackedAffine()(theta, x) does."
+        )
+    return network
+
+
+def _label(builder: Callable) -> str:
+    return getattr(builder, "__name__", type(builder).__name__)
 
 
 def fit(
@@ -95,7 +110,8 @@ class _Fitting:
         device = self.fitting.theta.device
         self.fitting_network = network_on(self.fitting, network)
         self.validating_network = network_on(self.validating, network)
-        self.optimizer = torch.optim.Adam(network.parameters(), lr=training.learning_rate, fused=True)
+        fused = all(weight.is_floating_point() for weight in network.parameters())  # not of complex numbers
+        self.optimizer = torch.optim.Adam(network.parameters(), lr=training.learning_rate, fused=fused)
         self.batches, self.schedule = Batches(data.split.fitting, training, device), Schedule(training)
         self.history, self.best = History(), _snapshot(network)
         self.update, self.total = 0, torch.zeros((), device=device)

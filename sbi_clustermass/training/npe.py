@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Self, Unpack, cast
 
 import numpy as np
+import torch
 from jaxtyping import Float, Int
 from sbi.inference import NPE
 from sbi.inference.posteriors import DirectPosterior
@@ -21,6 +22,7 @@ from sbi_clustermass.flows import Flow, StackedAffine
 from sbi_clustermass.flows.box import OnBox, in_box
 from sbi_clustermass.flows.device import resolve_device
 from sbi_clustermass.flows.exact_leakage import ExactLeakage
+from sbi_clustermass.flows.pairs import check_pairs
 from sbi_clustermass.flows.sbi_names import as_builder
 from sbi_clustermass.training import (
     Checkpoint,
@@ -71,6 +73,7 @@ class ClusterNPE(NPE):
         self.prior, self.box = as_box(prior, self.device), box_of(prior)
         self.history = History()
         self.network: ConditionalDensityEstimator | None = None
+        self.shapes: tuple[torch.Size, torch.Size] | None = None  # of one simulation's theta and x
         super().__init__(self.prior, self.builder, device=self.device, tracker=NullTracker(), show_progress_bars=False)
 
     def append_simulations(
@@ -84,8 +87,14 @@ class ClusterNPE(NPE):
         """sbi's `append_simulations`, without its warning that the padding of sets is constant.
 
         Raises:
-            ValueError: The proposal is not the prior, so that the loss would be that of another posterior.
+            TypeError: theta or x is not a dense tensor of floating-point numbers.
+            ValueError: They are no pairs, or have other shapes than those appended before; or the proposal is not the
+                prior, so that the loss would be that of another posterior.
         """
+        check_pairs("append_simulations", theta, x)
+        shapes = theta.shape[1:], x.shape[1:]
+        if self.shapes not in (None, shapes):
+            raise ValueError(_other_shapes(self.shapes, shapes))
         if proposal is not None and not is_same(proposal, self.prior):
             raise ValueError(
                 "ClusterNPE trains one round: its loss would take these simulations for ones from the prior, and the "
@@ -95,7 +104,9 @@ class ClusterNPE(NPE):
             )
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Data has constant values")
-            return super().append_simulations(theta, x, None, exclude_invalid_x, data_device)
+            super().append_simulations(theta, x, None, exclude_invalid_x, data_device)
+        self.shapes = shapes
+        return self
 
     def train(
         self,
@@ -119,13 +130,16 @@ class ClusterNPE(NPE):
 
         Raises:
             TypeError: An option is unknown; or, with a checkpoint, the network holds something by which it cannot be
-            told from another.
+            told from another; or the builder returns no density estimator.
+            RuntimeError: No simulations have been appended.
             ValueError: `groups` or the number of parameters does not match the simulations, the truncated loss has no
             box prior or one that excludes a simulation, an option of sbi's has no counterpart, or the checkpoint
             belongs to another training.
         """
+        if self.shapes is None:
+            raise RuntimeError("nothing to train on: call append_simulations(theta, x) first.")
         theta, x, _ = self.get_simulations()
-        groups = np.arange(len(theta)) if groups is None else np.asarray(groups)
+        groups = np.arange(len(theta)) if groups is None else np.atleast_1d(groups)
         if len(groups) != len(theta):
             raise ValueError(f"{len(groups)} groups for {len(theta)} simulations.")
         training = as_training(training, options, groups)
@@ -181,6 +195,18 @@ class ClusterNPE(NPE):
         if len(low) == 1:
             return self.builder, (low[0], high[0])
         return self.builder if isinstance(self.builder, OnBox) else OnBox(cast(Flow, self.builder), low, high), None
+
+
+def _other_shapes(before: tuple[torch.Size, torch.Size], now: tuple[torch.Size, torch.Size]) -> str:
+    found = [
+        f"{name} of shape {tuple(new)}, those before {tuple(old)}"
+        for name, old, new in zip(("theta", "x"), before, now, strict=True)
+        if old != new
+    ]
+    return (
+        f"append_simulations: these simulations have {', and '.join(found)}.\n"
+        "  try:    sets of galaxies padded with zeros to the same number; or another ClusterNPE"
+    )
 
 
 class NullTracker:

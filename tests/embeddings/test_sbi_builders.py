@@ -7,6 +7,7 @@ import pytest
 import torch
 from sbi.inference import FMPE, NPE, NPSE, NRE
 from sbi.neural_nets import classifier_nn, likelihood_nn, posterior_flow_nn, posterior_nn, posterior_score_nn
+from sbi.utils.sbiutils import standardizing_net
 from torch import nn
 
 from sbi_clustermass import mass_prior
@@ -73,6 +74,21 @@ def test_galaxies_that_sbi_standardised_are_refused_with_the_option_that_prevent
         posterior_nn("maf", embedding_net=embedding(name), hidden_features=4, z_score_x=standardise)(theta, x).loss(
             theta, x
         )
+
+
+@pytest.mark.parametrize("standardise", ["independent", "structured"])
+@pytest.mark.parametrize("name", EMBEDDINGS)
+@pytest.mark.filterwarnings("ignore:Data has constant values")
+def test_a_single_cluster_that_was_standardised_is_refused_too(name, standardise):
+    _, x = clusters()
+    x[::2, 7:] = 0
+    standardised = standardizing_net(x, structured_dims=standardise == "structured")(x)
+    net = embedding(name).eval()
+    for row in range(4):
+        with pytest.raises(ValueError, match=r'third column of x must be 1 .*(?s:.)*z_score_x="none"'):
+            net(standardised[row : row + 1])
+    assert net(x[:1]).isfinite().all()
+    assert net(torch.randn(1, 12, 3)).shape == net(x[:1]).shape  # which sbi 0.27's `mdn` tries
 
 
 @pytest.mark.parametrize("name", EMBEDDINGS)

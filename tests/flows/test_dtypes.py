@@ -7,8 +7,9 @@ import pytest
 import torch
 from safetensors.torch import load_model, save_model
 
-from sbi_clustermass import Augmentation, MassEstimator, Training, train
+from sbi_clustermass import Augmentation, KDEImage, MassEstimator, Training, train
 from sbi_clustermass.embeddings import EMBEDDINGS
+from sbi_clustermass.embeddings.galaxies import stages
 from sbi_clustermass.flows import StackedAffine
 from tests.flows.test_contract import HIGH, LOW, every_flow, small, toy
 from tests.flows.test_shapes import KINDS, every_network, pairs
@@ -123,6 +124,25 @@ def test_a_converted_embedding_answers_in_its_type_within_its_precision(name, dt
     assert found.dtype == dtype
     # twice that of a flow: log-likelihoods of trial masses are sums over galaxies, most of which cancels
     assert ((found.float() - expected).abs() <= 2 * precision(dtype)["rtol"] * expected.abs().amax()).all()
+
+
+@every_dtype
+@pytest.mark.parametrize("name", EMBEDDINGS)
+@torch.no_grad()
+def test_conversion_does_not_move_the_places_of_a_fixed_stage(name, dtype):
+    """Centres of pixels and nodes of bins, of which half precision holds three digits."""
+    x = toy(30)[1]
+    fixed, converted = (stages(EMBEDDINGS[name]())[0] for _ in range(2))
+    expected = fixed(x)
+    assert same(converted.to(dtype)(x), expected)
+    assert same(converted.float()(x), expected)
+
+
+@every_dtype
+def test_an_image_in_another_type_has_its_pixels_where_they_were(dtype):
+    one, other = KDEImage(), KDEImage().to(dtype)
+    assert all(same(ours, truth) for ours, truth in zip(other.grid()[:2], one.grid()[:2], strict=True))
+    assert other.to("meta").R_centres.is_meta
 
 
 @pytest.mark.slow

@@ -3,20 +3,14 @@
 import pytest
 import torch
 from sbi.inference import NPE
-from sbi.neural_nets import posterior_nn
+from sbi.neural_nets import likelihood_nn, posterior_nn
 from sbi.neural_nets.factory import model_builders
 from torch import nn
 
 from sbi_clustermass import mass_prior, register
 from sbi_clustermass.flows import FLOWS, EmbedOnce
 
-
-@pytest.fixture(autouse=True)
-def as_before():
-    before = dict(model_builders)
-    yield
-    model_builders.clear()
-    model_builders.update(before)
+pytestmark = pytest.mark.usefixtures("sbis_names_as_before")
 
 
 def toy(n=60):
@@ -49,10 +43,19 @@ def test_a_string_trains_through_npe(string):
 
 def test_what_would_be_ignored_is_an_error():
     register()
-    with pytest.raises(ValueError, match=r"num_transforms has no effect .* Pass an object"):
+    with pytest.raises(ValueError, match=r"num_transforms is 3, which has no effect .* Pass an object"):
         posterior_nn("clustermass_maf", num_transforms=3)(*toy())
     with pytest.warns(UserWarning, match="Unknown kwargs"), pytest.raises(TypeError, match="blokcs"):
         posterior_nn("stacked_affine", blokcs=3)(*toy())
+
+
+@pytest.mark.parametrize("option", ["z_score_theta", "z_score_x"])
+@pytest.mark.parametrize("factory", [posterior_nn, likelihood_nn])
+def test_a_standardisation_that_would_be_ignored_is_named_as_the_user_wrote_it(factory, option):
+    """sbi's builders call theta x and x y, or the other way round for a likelihood."""
+    register()
+    with pytest.raises(ValueError, match=rf"{option} of [^)]*{factory.__name__}.* is 'none', which has no effect"):
+        factory("stacked_affine", **{option: "none"})(*toy())
 
 
 def test_fields_and_an_embedding_reach_the_flow():

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 
 from sbi_clustermass.population import (
     AboveCut,
@@ -23,6 +24,7 @@ from sbi_clustermass.population import (
     predictive_check,
 )
 from sbi_clustermass.population.binned_counts import (
+    _errors,
     expected_clusters,
     expected_in_mass,
     expected_in_observable,
@@ -92,6 +94,40 @@ def test_counts_in_all_bins_of_an_observable_are_all_clusters(kind):
     # 32 errors, drawn to a precision of .0001 and narrower by a per cent, stand for a normal density of them
     np.testing.assert_allclose(found.sum(-1), expected_clusters(problem, parameters), rtol=2e-3)
     assert np.all(found >= 0)
+
+
+def parts_of_a_normal(below, above):
+    """Means of 32 equal parts of errors that are a Gaussian of width `below` with the chance of its share, or `above`.
+
+    An observed value lies above the true one with probability below / (below + above), and then by the lower error.
+    """
+
+    def mean_up_to(level):
+        """Integral of the quantile function."""
+        turn = above / (below + above)
+        place = np.where(level < turn, level / turn / 2, 0.5 + (level - turn) / (1 - turn) / 2)
+        falling = -2 * turn * above * stats.norm.pdf(stats.norm.ppf(np.minimum(place, 0.5)))
+        rising = 2 * (1 - turn) * below * (stats.norm.pdf(0) - stats.norm.pdf(stats.norm.ppf(np.maximum(place, 0.5))))
+        return falling + rising
+
+    return 32 * np.diff(mean_up_to(np.linspace(0, 1, 33)))
+
+
+@pytest.mark.parametrize("n", [1, 100])
+@pytest.mark.parametrize(("below", "above"), [(0.2, 0.2), (0.1, 0.3)])
+def test_errors_have_the_closed_form_and_are_drawn_at_once_for_any_number_of_clusters(n, below, above, monkeypatch):
+    calls, predict = [], Observable.predict
+    monkeypatch.setattr(Observable, "predict", lambda *given: calls.append(1) or predict(*given))
+    found = _errors(Observable(np.full(n, 1.9), [[below] * n, [above] * n]))
+    assert len(calls) == 1
+    # the outermost part has the largest error, .5 of the error over the root of its 6250 draws; five of these
+    np.testing.assert_allclose(found, parts_of_a_normal(below, above), rtol=0, atol=0.032 * max(below, above))
+
+
+def test_clusters_without_a_value_have_no_error():
+    measured = np.arange(6) % 3 > 0
+    some = Observable(np.full(6, 1.9), np.where(measured, 0.2, np.nan), measured=measured)
+    np.testing.assert_allclose(_errors(some), parts_of_a_normal(0.2, 0.2), rtol=0, atol=0.032 * 0.2)
 
 
 @pytest.mark.parametrize("deeper", [-0.2, 0.3])

@@ -27,6 +27,7 @@ from sbi_clustermass import (
     mass_prior,
 )
 from sbi_clustermass.training import Storage
+from sbi_clustermass.training.checkpoint import Checkpoint
 from sbi_clustermass.training.dataset import GalaxyWriter
 from sbi_clustermass.training.ensemble_training import train_members
 from sbi_clustermass.training.training_set import TrainingSet
@@ -70,6 +71,21 @@ def clusters(parameters=1, seed=1):
 
 def affine(embedding, **fields):
     return StackedAffine(blocks=1, hidden=(4,), embedding=embedding, **fields)
+
+
+def frozen(values, dtype):
+    return nn.Parameter(torch.tensor(values).to(dtype), requires_grad=False)
+
+
+def hooked(function):
+    """An embedding that holds the handle of its hook, which is another for every hook of a process."""
+    moments = Moments()
+    moments.handle = moments.layer.register_forward_hook(partial(after, function))
+    return moments
+
+
+def after(function, module, inputs, outputs):
+    return function(outputs)
 
 
 def closure(factor, hidden=(4,)):
@@ -121,6 +137,19 @@ OTHERS = {
     "its array of days": [{"flow": lambda d=d: affine(Moments(array=np.array([d], "M8[D]")))} for d in (1, 2)],
     "its array in reverse": [{"flow": lambda n=n: affine(Moments(array=np.arange(n)[::-1]))} for n in (4, 5)],
     "its array of another machine": [{"flow": lambda n=n: affine(Moments(array=np.array([n], ">f4")))} for n in (1, 2)],
+    "its buffer of bfloat16": [{"flow": lambda b=b: affine(Moments(array=torch.tensor([b], dtype=torch.bfloat16)))}
+                               for b in (1.0, 2.0)],
+    "its weight of bfloat16": [{"flow": lambda b=b: affine(Moments(array=frozen([b], torch.bfloat16)))}
+                               for b in (1.0, 2.0)],
+    "its weight of eight bits": [{"flow": lambda b=b: affine(Moments(array=frozen([b], torch.float8_e5m2)))}
+                                 for b in (1.0, 2.0)],
+    "its complex buffer": [{"flow": lambda b=b: affine(Moments(array=torch.tensor([b]).conj()))} for b in (1j, 2j)],
+    "its complex weight": [{"flow": lambda b=b: affine(Moments(array=frozen([b], torch.complex64)))} for b in (1j, 2j)],
+    "its conjugate weight": [{"flow": lambda b=b: affine(Moments(array=frozen([b], torch.complex64).conj()))}
+                             for b in (1j, 2j)],
+    "its layer without a size": [{"flow": lambda n=n: affine(nn.Sequential(nn.Flatten(), nn.LazyLinear(n)))}
+                                 for n in (2, 3)],
+    "a hook on its layer": [{"flow": lambda h=h: affine(hooked(h))} for h in (torch.abs, torch.square)],
     "what a builder closes over": [{"flow": partial(closure, f)} for f in (0.15, 0.8)],
     "widths that a builder closes over": [{"flow": partial(closure, 0.3, h)} for h in ((4,), (5,))],
     "an option of sbi's builder": [{"flow": partial(sbis, n), "rule": PLAIN} for n in (5, 6)],
@@ -179,6 +208,62 @@ def test_what_cannot_be_told_from_another_is_refused(tmp_path):
 
     with pytest.raises(TypeError, match=r"network\.lock is a _thread\.lock"):
         updates(tmp_path / "state.safetensors", build)
+
+
+def per_channel():
+    return torch.quantize_per_channel(torch.ones(3, 3), torch.ones(3), torch.zeros(3), 0, torch.quint8)
+
+
+@pytest.mark.parametrize("register", [False, True])
+@pytest.mark.parametrize(
+    ("held", "kind"),
+    [
+        (lambda: torch.eye(3).to_sparse(), "sparse_coo"),
+        (lambda: torch.quantize_per_tensor(torch.ones(3), 0.1, 0, torch.quint8), "quantised"),
+        (per_channel, "quantised"),
+        (lambda: torch.ones(3, dtype=torch.complex128), "strided tensor of torch.complex128"),
+        (lambda: torch.ones(3, dtype=torch.complex32), "strided tensor of torch.complex32"),
+        (lambda: torch.nested.nested_tensor([torch.ones(2), torch.ones(3)], layout=torch.jagged), "nested"),
+    ],
+)
+def test_a_tensor_that_no_checkpoint_can_hold_is_refused_by_its_name(held, kind, register, tmp_path):
+    embedding = nn.Flatten()
+    if register:
+        embedding.register_buffer("held", held())
+    else:
+        embedding.held = held()
+    with pytest.raises(TypeError, match=rf"embedding\.held is a {kind}(.|\n)*try: "):
+        updates(tmp_path / "state.safetensors", affine(embedding))
+    assert not list(tmp_path.iterdir())
+
+
+def test_complex_weights_are_trained_and_continued_from_half_way_as_without_a_stop(tmp_path, monkeypatch):
+    """They are those of Fourier transforms; torch's fused optimiser has none for them."""
+    path = tmp_path / "state.safetensors"
+    inference = ClusterNPE(mass_prior(LOW, HIGH), affine(Waves()), device="cpu").append_simulations(*clusters())
+    expected = inference.train(RULE).state_dict()
+
+    def stop(step):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("sbi_clustermass.training.npe.Checkpoint", partial(Checkpoint, every=0))
+    with pytest.raises(KeyboardInterrupt):
+        inference.train(RULE, checkpoint=path, progress=stop)
+    reports = []
+    found = inference.train(RULE, checkpoint=path, progress=reports.append).state_dict()
+    assert len(reports) == 1
+    assert all(torch.equal(value, expected[name]) for name, value in found.items())
+    (name,) = (name for name, value in found.items() if value.is_complex())
+    assert not torch.equal(found[name], Waves().weight)
+
+
+class Waves(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(5, dtype=torch.complex64))
+
+    def forward(self, x):
+        return torch.fft.irfft(torch.fft.rfft(x[..., 1] / 500, n=8) * self.weight, n=8)
 
 
 def test_an_ensemble_with_other_hosts_is_another_training(tmp_path):

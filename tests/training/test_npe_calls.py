@@ -8,7 +8,6 @@ import torch
 from sbi.inference import NPE
 from sbi.inference.posteriors import MCMCPosterior, RejectionPosterior
 from sbi.neural_nets import posterior_nn
-from sbi.neural_nets.factory import model_builders
 from sbi.utils import BoxUniform, RestrictedPrior
 from sbi.utils.user_input_checks import process_prior
 from scipy import stats
@@ -20,6 +19,7 @@ from sbi_clustermass.flows import EmbedOnce
 from sbi_clustermass.flows.exact_leakage import ExactLeakage
 from sbi_clustermass.training.box_prior import box_of
 
+pytestmark = pytest.mark.usefixtures("sbis_names_as_before")
 LOW, HIGH = 13.0, 15.0
 FLOW = StackedAffine(blocks=1, hidden=(8,), embedding=nn.Flatten())
 SHORT = Training(learning_rate=1e-2, batch_size=50, max_updates=40, seed=1)
@@ -46,14 +46,6 @@ def npe(prior=None, flow=FLOW, parameters=1):
     """Ready to be trained."""
     prior = (mass_prior(LOW, HIGH) if parameters == 1 else BOX) if prior is None else prior
     return ClusterNPE(prior, flow, device="cpu").append_simulations(*pairs(parameters=parameters))
-
-
-@pytest.fixture(autouse=True)
-def sbis_names_as_before():
-    before = dict(model_builders)
-    yield
-    model_builders.clear()
-    model_builders.update(before)
 
 
 # rounds
@@ -119,6 +111,43 @@ def test_on_a_gpu_it_trains_and_takes_observations_from_the_cpu(parameters):
     posterior, theta = inference.build_posterior(), pairs(5, parameters)[0].cuda()
     found = [posterior.log_prob(theta, x=seen(0.3).to(device)) for device in ("cpu", "cuda")]
     torch.testing.assert_close(*found)
+
+
+# simulations
+
+
+def test_training_without_simulations_says_what_to_call_first():
+    with pytest.raises(RuntimeError, match=r"call append_simulations\(theta, x\) first"):
+        ClusterNPE(mass_prior(LOW, HIGH), FLOW, device="cpu").train(SHORT)
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        (
+            lambda theta, x: (theta, x.repeat(1, 2, 1)),
+            r"x of shape \(2, 3\), those before \(1, 3\)(.|\n)*padded with zeros",
+        ),
+        (lambda theta, x: (theta, x.repeat(1, 1, 2)), r"x of shape \(1, 6\), those before \(1, 3\)"),
+        (lambda theta, x: (theta, x.flatten(1)), r"x of shape \(3,\), those before \(1, 3\)"),
+        (lambda theta, x: (theta.repeat(1, 2), x), r"theta of shape \(2,\), those before \(1,\)"),
+        (lambda theta, x: (theta[:5], x), r"theta has shape \(5, 1\), x \(300, 1, 3\)(.|\n)*same number of rows"),
+        (lambda theta, x: (theta[:0], x[:0]), "no simulation"),
+        (lambda theta, x: (theta[:, 0], x), r"theta\[:, None\]"),
+    ],
+)
+def test_simulations_unlike_those_before_are_refused_and_leave_them_as_they_are(other, message):
+    inference, (theta, x) = npe(), pairs()
+    with pytest.raises(ValueError, match=message):
+        inference.append_simulations(*other(theta, x))
+    assert inference.append_simulations(theta[:1], x[:1]) is inference
+    assert len(inference.get_simulations()[0]) == 301
+
+
+def test_simulations_that_are_no_tensors_are_refused_with_their_type():
+    theta, x = pairs()
+    with pytest.raises(TypeError, match=r"x is a numpy\.ndarray(.|\n)*torch\.as_tensor\(x"):
+        npe().append_simulations(theta, x.numpy())
 
 
 # posteriors
@@ -218,7 +247,27 @@ def test_what_is_not_flat_in_a_box_is_none(prior):
     assert box_of(prior) is None
 
 
+@pytest.mark.parametrize("prior", [[mass_prior(LOW, HIGH)], (LOW, HIGH), stats.uniform(LOW, HIGH - LOW), "flat"])
+def test_what_is_no_distribution_of_torchs_is_refused_in_sbis_words(prior):
+    with pytest.raises(AssertionError, match=r"must be a PyTorch Distribution(.|\n)*process_prior"):
+        ClusterNPE(prior, FLOW, device="cpu")
+    inference = npe()
+    inference.train(Training(max_updates=2))
+    with pytest.raises(AssertionError, match=r"must be a PyTorch Distribution(.|\n)*process_prior"):
+        inference.build_posterior(prior=prior)
+
+
 # names and classes
+
+
+@pytest.mark.parametrize("returned", [None, nn.Linear(1, 1), FLOW])
+@pytest.mark.parametrize("truncated", [True, False])
+def test_a_builder_that_returns_no_density_estimator_is_refused_by_its_name(returned, truncated):
+    def mine(theta, x):
+        return returned
+
+    with pytest.raises(TypeError, match=rf"builder mine returned a {type(returned).__name__}(.|\n)*loss, log_prob"):
+        npe(flow=mine).train(replace(SHORT, truncated=truncated))
 
 
 def test_a_name_is_sbis_and_ours_after_register():
