@@ -15,7 +15,7 @@ from jaxtyping import Float
 from clustermocks.io.atomic import replacing
 from sbi_clustermass.observations.results import ClusterResult, MassResult
 from sbi_clustermass.observations.sanitize import no_formula, one_line
-from sbi_clustermass.observations.tables.access import column_of, rows_of
+from sbi_clustermass.observations.tables.access import column_of, rows_of, unreadable
 from sbi_clustermass.observations.tables.files import read_file
 from sbi_clustermass.observations.tables.rows import Fate, RowFates
 
@@ -91,6 +91,7 @@ class MemberRows:
 
     def _of_file(self, source: _Source, found: list[tuple[RowFates, Mapping[str, np.ndarray]]]) -> "Table":
         rows = read_file(*source)
+        rows.remove_columns([name for name in rows.colnames if unreadable(rows, name)])
         rest = np.setdiff1d(np.arange(len(rows)), np.concatenate([fates.number for fates, _ in found]))
         nothing = np.full((len(rest), 3), np.nan, np.float32)
         without = _cells("", nothing[:, 0], nothing[:, 1], nothing, np.full(len(rest), _NO_CLUSTER, object))

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from sbi_clustermass.observations.tables.cluster_list import ClusterList, ListedCluster, simplified
-from sbi_clustermass.observations.tables.column_reader import ColumnReader, id_texts
+from sbi_clustermass.observations.tables.column_reader import ColumnReader, by_name, id_texts
 from sbi_clustermass.observations.tables.errors import check_centre, check_redshift, problem
 from sbi_clustermass.observations.tables.files import read_file
 
@@ -26,7 +26,7 @@ def read_cluster_list(path: str | Path, *, columns: Mapping[str, str] | None = N
     """
     path = Path(path)
     table = read_file(path)
-    reader = ColumnReader(table, path.name, columns or {})
+    reader = ColumnReader(table, path.name, by_name(table.colnames, columns or {}))
     names = id_texts(reader.column(_name_column(reader)))
     ra, dec = (_either(reader, ours) for ours in ("ra", "dec"))
     z = _either(reader, "z")

@@ -1,14 +1,15 @@
 """Columns of an observer's table -> float64 arrays in our units, NaN where a value is missing."""
 
 import math
+import shlex
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias, final
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
-from sbi_clustermass.observations.tables.access import column_of, meta_of
+from sbi_clustermass.observations.tables.access import NO_NAMES, SHARED_NAME, column_of, meta_of, said_of, unreadable
 from sbi_clustermass.observations.tables.column_names import (
     ALIASES,
     base_name,
@@ -22,7 +23,8 @@ from sbi_clustermass.observations.tables.column_names import (
     ucd_quantity,
 )
 from sbi_clustermass.observations.tables.errors import problem, shorten
-from sbi_clustermass.observations.tables.parsing import angles, is_sexagesimal, numbers
+from sbi_clustermass.observations.tables.parsing import angles, is_missing, is_sexagesimal, numbers
+from sbi_clustermass.observations.tables.raw_columns import as_text
 from sbi_clustermass.observations.tables.units import Unit
 
 if TYPE_CHECKING:
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
 _NUMBERS = "iufb"
 _HUGE = 1e30  # none of our quantities is as large in any unit: it marks a missing value, or damage
+_BY_NUMBER = "name the columns in a first line, or count them from 1: --column ra=1 --column dec=2 --column z=3"
 _FACTORS: dict[str, Callable[[Unit], float]] = {
     **dict.fromkeys(("ra", "dec", "ra_cluster", "dec_cluster"), Unit.degrees),
     **dict.fromkeys(("cz", "v", "v_los", "v_err"), Unit.kilometres_per_second),
@@ -40,14 +43,30 @@ _BY_UNIT = {"R_proj": lambda unit: length_words(unit)[0] is not None, "v": lambd
 Values: TypeAlias = Float[np.ndarray, "row"]
 
 
+def by_name(names: Sequence[str], chosen: Mapping[str, str]) -> dict[str, str]:
+    """Replace the numbers of columns, from 1, by their names, where no column has that name."""
+    numbered = {str(i): name for i, name in enumerate(names, 1)}
+    return {ours: theirs if theirs in names else numbered.get(theirs, theirs) for ours, theirs in chosen.items()}
+
+
 @final
 @dataclass(frozen=True)
 class ColumnReader:
-    """Finder and checker of one table's columns, with the user's choices of them, ours -> theirs."""
+    """Finder and checker of one table's columns.
+
+    Attributes:
+        table: Rows of a file.
+        where: Name of the file and the cluster, for messages.
+        chosen: The user's choices of columns, ours -> theirs.
+        numbers: Numbers of the rows in the file, from 0, (row,); None where the table is all of it.
+        rows_lost: Sentences about fields that are no numbers, of the columns read so far.
+    """
 
     table: "Table"
     where: str
     chosen: Mapping[str, str]
+    numbers: Int[np.ndarray, "row"] | None = None
+    rows_lost: list[str] = field(default_factory=list)
 
     def find(self, ours: str) -> str | None:
         """Find the column of one of our quantities by the user's choice, name, UCD or unit; None if there is none."""
@@ -57,8 +76,10 @@ class ColumnReader:
         if len(found) > 1:
             main = [name for name in found if is_main(self.ucd(name))]
             found = main if len(main) == 1 else found
+        sound = [name for name in found if not unreadable(self.table, name)]
+        found = sound if len(sound) == 1 else found
         if len(found) > 1:
-            what, advice = f"more than one column could be {ours}.", f"--column {ours}={found[0]}"
+            what, advice = f"more than one column could be {ours}.", f"--column {shlex.quote(f'{ours}={found[0]}')}"
             raise problem(self.where, what, found=", ".join(found), advice=advice)
         return found[0] if found else None
 
@@ -66,16 +87,25 @@ class ColumnReader:
         """List the columns that could hold one of our quantities: by name, or else by UCD, or else by unit."""
         taken = set(self.chosen.values())
         names = [name for name in self.table.colnames if name not in taken]
-        found = [n for n in names if is_quantity(n, ours, self.unit(n).text) and not self._is_other(n, ours)]
+        found = [
+            n for n in names if is_quantity(self._title(n), ours, self.unit(n).text) and not self._is_other(n, ours)
+        ]
         return found or [name for name in names if ucd_quantity(self.ucd(name)) == ours] or self._by_unit(names, ours)
 
-    def column(self, name: str) -> "Column":
-        """Return a column as it is in the file."""
+    def column(self, name: str, ours: str = "id") -> "Column":
+        """Return a column as it is in the file.
+
+        Raises:
+            TableError: It cannot be read; the advice is on the quantity of ours that it should hold.
+        """
+        if reason := unreadable(self.table, name):
+            advice = f"--column {ours}=NAME of another column, or convert this one to numbers or text"
+            raise problem(self.where, f"column {name} cannot be read.", found=reason, advice=advice)
         return column_of(self.table, name)
 
     def unit(self, name: str) -> Unit:
         """Return the unit of a column."""
-        return Unit(self.where, name, self.column(name).unit)
+        return Unit(self.where, self._title(name), column_of(self.table, name).unit)
 
     def ucd(self, name: str) -> str:
         """Return the UCD of a column, "" if it has none."""
@@ -109,14 +139,25 @@ class ColumnReader:
     def missing(self, what: str, ours: str) -> Exception:
         """Make the error for a quantity that no column gives."""
         names = self.table.colnames
+        if first := said_of(self.table, NO_NAMES):
+            found = f"the first line is {first[0]!r}"
+            return problem(self.where, "no line of column names.", found=found, advice=_BY_NUMBER)
         return problem(self.where, what, found=shorten(names), advice=suggestion(names, ours))
 
-    def refuse(self, bad: Bool[np.ndarray, "row"], values: Values, what: str, advice: str) -> None:
-        """Raise an error that names the first bad row, if there is one."""
-        if bad.any():
-            row = int(np.flatnonzero(bad)[0])
-            found = f"{values[row]:g} in row {row + 1} of {len(values)}"
-            raise problem(self.where, what, found=found, advice=advice)
+    def without(self, bad: Bool[np.ndarray, "row"], values: Values, what: str, advice: str) -> Values:
+        """Take bad values as missing, and keep account of them; an error where they are as many as the others."""
+        if not bad.any():
+            return values
+        first = int(np.flatnonzero(bad)[0])
+        found = f"{values[first]:g} in row {self._row(first)}"
+        if 2 * bad.sum() >= np.isfinite(values).sum():
+            raise problem(self.where, f"{what}.", found=f"{found} of {len(values)}", advice=advice)
+        self.rows_lost.append(f"{bad.sum()} rows are taken as without a position: {what}, the first {found}")
+        return np.where(bad, np.nan, values)
+
+    def _title(self, name: str) -> str:
+        """Name of a column in the file, where two may have the same."""
+        return str(meta_of(self.table, name).get(SHARED_NAME, name))
 
     def _is_other(self, name: str, ours: str) -> bool:
         """Whether the UCD or the unit of a column contradicts its name."""
@@ -132,10 +173,11 @@ class ColumnReader:
 
     def _numbers(self, name: str, ours: str) -> tuple[Values, bool]:
         """Numbers of a column, and whether they are in our unit already, as sexagesimal angles are."""
-        column = self.column(name)
+        column = self.column(name, ours)
         if column.ndim != 1:
             found = f"an array of shape {column.shape[1:]} in each row"
-            raise problem(self.where, f"column {name} is not one number a row.", found=found)
+            advice = f"--column {ours}=NAME of another column"
+            raise problem(self.where, f"column {name} is not one number a row.", found=found, advice=advice)
         masked = np.ma.getmaskarray(np.ma.asarray(column))
         if column.dtype.kind in _NUMBERS:
             with np.errstate(over="ignore", invalid="ignore"):
@@ -143,12 +185,32 @@ class ColumnReader:
         texts = ["" if hidden else as_text(value) for value, hidden in zip(column, masked, strict=True)]
         sky = ours in ("ra", "dec", "ra_cluster", "dec_cluster") and is_sexagesimal(texts)
         try:
-            return (angles(texts, hours=ours.startswith("ra")), True) if sky else (numbers(texts), False)
+            values = angles(texts, hours=ours.startswith("ra")) if sky else numbers(texts)
         except ValueError as error:
-            row = next(i for i, text in enumerate(texts) if text.strip() == str(error))
-            found = f"{texts[row].strip()!r} in row {row + 1} of {len(texts)}"
-            advice = "correct it, or leave the field empty to drop the row"
-            raise problem(self.where, f"column {name} is not a number.", found=found, advice=advice) from error
+            row = [text.strip() for text in texts].index(str(error))
+            raise self._not_numbers(name, row, texts, ours) from error
+        bad = [row for row in np.flatnonzero(np.isnan(values)).tolist() if not is_missing(texts[row])]
+        if bad and 2 * len(bad) >= sum(not is_missing(text) for text in texts):
+            raise self._not_numbers(name, bad[0], texts, ours)
+        if bad:
+            first = f"the first {_shown(texts[bad[0]])} in row {self._row(bad[0])}"
+            self.rows_lost.append(f"{len(bad)} rows have no number in column {name}, {first}: taken as missing")
+        return values, sky
+
+    def _not_numbers(self, name: str, row: int, texts: Sequence[str], ours: str) -> Exception:
+        """Make the error for a column of text in the place of numbers."""
+        found = f"{_shown(texts[row])} in row {self._row(row)} of {len(texts)}"
+        advice = f"correct it, or leave missing values empty; or --column {ours}=NAME of another column"
+        return problem(self.where, f"column {name} is not a number.", found=found, advice=advice)
+
+    def _row(self, index: int) -> int:
+        """Number of a row in the file, from 1."""
+        return index + 1 if self.numbers is None else int(self.numbers[index]) + 1
+
+
+def _shown(text: str) -> str:
+    short = text.strip()
+    return repr(short if len(short) <= 40 else f"{short[:40]}...")
 
 
 def id_texts(column: "Column") -> list[str]:
@@ -160,8 +222,3 @@ def id_texts(column: "Column") -> list[str]:
         whole = [as_text(value).strip() for value in column.tolist()]
     absent = ("", "-1", "--", "nan", "none", "null")
     return ["" if hidden or text.lower() in absent else text for text, hidden in zip(whole, masked, strict=True)]
-
-
-def as_text(value: object) -> str:
-    """Convert a field to text."""
-    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)

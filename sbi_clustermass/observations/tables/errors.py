@@ -25,6 +25,12 @@ def problem(where: str, what: str, *, found: str = "", advice: str = "") -> Tabl
     return TableError("\n".join(lines))
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of another library's message, or the error's type if it has none."""
+    lines = str(error).strip().splitlines()
+    return lines[0][:200] if lines else type(error).__name__
+
+
 def closest(word: str, choices: Iterable[str]) -> str | None:
     """Return the choice spelled most like `word`, if any is close."""
     near = get_close_matches(word, list(choices), n=1)

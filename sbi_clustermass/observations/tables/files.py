@@ -4,11 +4,15 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from sbi_clustermass.observations.tables.containers import read_fits, read_hdf5, read_parquet, read_votable
-from sbi_clustermass.observations.tables.errors import TableError, problem
+from sbi_clustermass.observations.tables.containers import read_fits, read_votable
+from sbi_clustermass.observations.tables.errors import TableError, first_line, problem
+from sbi_clustermass.observations.tables.hdf5_tables import read_hdf5
+from sbi_clustermass.observations.tables.parquet_tables import read_parquet
+from sbi_clustermass.observations.tables.raw_columns import RawColumn, read_column
 from sbi_clustermass.observations.tables.text_tables import read_text
 
 if TYPE_CHECKING:
+    from astropy.coordinates import SkyCoord
     from astropy.table import Table
 
 TEXT, CONTAINERS = "text", {"fits": read_fits, "votable": read_votable, "hdf5": read_hdf5}
@@ -29,6 +33,7 @@ FORMATS = {
     ".hdf5": "hdf5",
     ".parquet": "parquet",
 }
+_DAMAGED = "it looks damaged: copy or download it again, or write it again with the program that made it"
 _ZIPPED = ("text", "fits", "votable")  # kinds that may end in .gz
 
 
@@ -38,7 +43,7 @@ def read_file(path: Path, wanted: str | None = None) -> "Table":
     Args:
         path: Text (separated by commas, semicolons, tabs, bars or blanks; comment lines start with #), ECSV, FITS,
             VOTable, HDF5 or Parquet; text, FITS and VOTable also gzipped.
-        wanted: Name of the table, where a FITS, VOTable or HDF5 file holds several.
+        wanted: Name of the table, where a FITS, VOTable or HDF5 file holds several, or as `TableOptions.table`.
 
     Raises:
         TableError: No such file, an unknown suffix, no table in it, several of them, or no rows.
@@ -49,38 +54,38 @@ def read_file(path: Path, wanted: str | None = None) -> "Table":
     except TableError:
         raise
     except (Exception, MemoryError) as error:  # six parsers may raise anything on a damaged file
-        reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
         what = f"not a readable {_suffix(path)[1:].removesuffix('.gz').upper()} table."
-        advice = "a line of column names, then as many values a row, in UTF-8" if kind == TEXT else "write it again"
-        raise problem(path.name, what, found=reason, advice=advice) from error
+        advice = "a line of column names, then as many values a row, in UTF-8" if kind == TEXT else _DAMAGED
+        raise problem(path.name, what, found=first_line(error), advice=advice) from error
     if not len(table):
         raise problem(path.name, "the table has no rows.", found=f"columns {', '.join(table.colnames) or '(none)'}")
     _flatten(table)
-    for name in table.colnames:
-        if name != name.strip():
-            table.rename_column(name, name.strip())
     return table
 
 
 def _flatten(table: "Table") -> None:
-    """Convert to plain columns the quantities and sky coordinates that astropy keeps in ECSV and FITS."""
-    from astropy.table import Column
-
+    """Convert to plain columns what astropy keeps in ECSV and FITS: quantities, sky coordinates, times, records."""
     for name in table.colnames:
         column = cast("Any", table[name])
-        if isinstance(column, Column):
-            continue
-        from astropy.coordinates import SkyCoord  # takes long, and a table of plain columns does not need it
-
-        if isinstance(column, SkyCoord):
-            table.remove_column(name)
-            for ours in ("ra", "dec"):
-                angle = getattr(cast("Any", column.icrs), ours).deg
-                table[ours if ours not in table.colnames else f"{name}_{ours}"] = Column(angle, unit="deg")
-        elif hasattr(column, "unit"):
-            table[name] = Column(column.value, unit=column.unit, meta=column.info.meta)
+        if type(column).__name__ == "SkyCoord":
+            _flatten_sky(table, name, column)
         else:
-            table.remove_column(name)
+            values = column.isot if hasattr(column, "isot") else getattr(column, "value", column)
+            unit, meta = column.info.unit, column.info.meta or {}
+            plain = read_column(RawColumn(name, lambda values=values: values, unit), len(table))
+            cast("dict[str, Any]", plain.meta).update(meta)
+            table.replace_column(name, plain)
+            if name != name.strip() and name.strip() not in table.colnames:
+                table.rename_column(name, name.strip())
+
+
+def _flatten_sky(table: "Table", name: str, sky: "SkyCoord") -> None:
+    from astropy.table import Column
+
+    table.remove_column(name)
+    for ours in ("ra", "dec"):
+        angle = getattr(cast("Any", sky.icrs), ours).deg
+        table[ours if ours not in table.colnames else f"{name}_{ours}"] = Column(angle, unit="deg")
 
 
 def table_name(path: Path) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias, final
 
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 
 from clustermocks.haloes.cosmology import SPEED_OF_LIGHT
 from sbi_clustermass.estimator.verdict import Grade, Reason
@@ -107,13 +107,15 @@ class UsableGalaxies:
     notes: tuple[str, ...]
 
 
-def read_galaxies(table: "Table", where: str, chosen: Mapping[str, str]) -> UsableGalaxies:
+def read_galaxies(
+    table: "Table", where: str, chosen: Mapping[str, str], numbers: Int[np.ndarray, "row"] | None = None
+) -> UsableGalaxies:
     """Find positions and velocities and keep the rows that have both, each galaxy once.
 
     Sky positions are preferred to distances, unless the user chose a column for R_proj. Where a table has both kinds of
     velocity, redshifts go with sky positions and relative velocities with distances.
     """
-    reader = ColumnReader(table, where, chosen)
+    reader = ColumnReader(table, where, chosen, numbers)
     position = read_positions(reader)
     relative = "v_los" in chosen or not isinstance(position, Sky)
     velocity, reasons, notes = read_velocities(reader, relative=relative)
@@ -138,7 +140,11 @@ def read_galaxies(table: "Table", where: str, chosen: Mapping[str, str]) -> Usab
         ),
         redshift=reader.constant("z_cluster"),
         centre=None if ra is None or dec is None else (ra, dec),
-        reasons=(*reasons, *_reasons(errors[distinct.keep], weights, distinct)),
+        reasons=(
+            *reasons,
+            *(Reason(text, Grade.USE) for text in reader.rows_lost),
+            *_reasons(errors[distinct.keep], weights, distinct),
+        ),
         notes=(*notes, f"{distinct.behind} {_BEHIND}") if distinct.behind else notes,
     )
 

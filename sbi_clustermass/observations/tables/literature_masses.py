@@ -14,9 +14,10 @@ import numpy as np
 from jaxtyping import Float
 
 from sbi_clustermass.observations.tables.access import column_of
-from sbi_clustermass.observations.tables.column_reader import as_text, id_texts
+from sbi_clustermass.observations.tables.column_reader import id_texts
 from sbi_clustermass.observations.tables.errors import problem, shorten
 from sbi_clustermass.observations.tables.files import read_file
+from sbi_clustermass.observations.tables.raw_columns import as_text
 
 if TYPE_CHECKING:
     from astropy.table import Table

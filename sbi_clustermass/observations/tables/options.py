@@ -71,7 +71,8 @@ class TableOptions:
         id: Column that names the cluster of each galaxy, where a table holds several.
         clusters: Table of clusters (id, ra, dec, z): centres and redshifts by name; a table of galaxies without a
             column of clusters is searched around each. In Python the result of `read_cluster_list`.
-        table: Name of the table, where a file (FITS, VOTable, HDF5) holds several.
+        table: Name of the table, where a file (FITS, VOTable, HDF5) holds several; its number from 1, if it has no
+            name; or both, if two have one name: GALAXIES#2 is the second table of the file, and is named GALAXIES.
         cleaned: Whether interlopers were removed from the table before it was published.
         recentre: Whether velocities about a given redshift are shifted to their biweight centre, as the mocks' are.
     """

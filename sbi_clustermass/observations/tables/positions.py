@@ -72,8 +72,9 @@ def read_positions(reader: ColumnReader) -> Position:
 def _sky(reader: ColumnReader, ra: str, dec: str) -> Sky:
     longitude, latitude = reader.read("ra", ra), reader.read("dec", dec)
     advice = "leave missing positions empty; angles are in degrees unless the column has another unit"
-    reader.refuse((longitude < -180) | (longitude > 360), longitude, f"{ra} lies outside 0 to 360 degrees.", advice)
-    reader.refuse(np.abs(latitude) > 90, latitude, f"{dec} lies outside -90 to 90 degrees.", advice)
+    off = (longitude < -180) | (longitude > 360)
+    longitude = reader.without(off, longitude, f"{ra} lies outside 0 to 360 degrees", advice)
+    latitude = reader.without(np.abs(latitude) > 90, latitude, f"{dec} lies outside -90 to 90 degrees", advice)
     return Sky(np.stack([longitude, latitude], axis=1))
 
 
@@ -88,18 +89,20 @@ def _sky_from_parts(reader: ColumnReader) -> Sky:
         raise problem(reader.where, what, found=found, advice="--column dec=NAME")
     ra = 15 * join_sexagesimal(np.ones(len(signs)), *hours)
     dec = join_sexagesimal(signs, *degrees)
-    reader.refuse((ra < 0) | (ra > 360), ra, "RAh lies outside 0 to 24 hours.", "correct it, or leave it empty")
-    reader.refuse(np.abs(dec) > 90, dec, "DEd lies outside -90 to 90 degrees.", "correct it, or leave it empty")
+    advice = "correct it, or leave it empty"
+    ra = reader.without((ra < 0) | (ra > 360), ra, "RAh lies outside 0 to 24 hours", advice)
+    dec = reader.without(np.abs(dec) > 90, dec, "DEd lies outside -90 to 90 degrees", advice)
     return Sky(np.stack([ra, dec], axis=1))
 
 
 def _distances(reader: ColumnReader, name: str) -> Distances | Angles:
     unit, values = reader.unit(name).separation(), reader.read("R_proj", name)
-    reader.refuse(values < 0, values, f"{name} is negative.", "projected distances are 0 or more")
+    values = reader.without(values < 0, values, f"{name} is negative", "projected distances are 0 or more")
     if not isinstance(unit, Length):
         values = values * unit
-        reader.refuse(values > 180, values, f"{name} is larger than the sky.", "angles up to 180 degrees")
-        return Angles(values)
+        return Angles(
+            reader.without(values > 180, values, f"{name} is larger than the sky", "angles up to 180 degrees")
+        )
     values = values * unit.mpc
     median = float(np.nanmedian(values)) if np.isfinite(values).any() else 0.0
     if median > LARGEST_MEDIAN:

@@ -12,11 +12,12 @@ import numpy as np
 
 from clustermocks.haloes.cosmology import MDPL2, Cosmology
 from clustermocks.observation import Observation, in_cylinder
-from sbi_clustermass.observations.tables.access import rows_of
+from sbi_clustermass.estimator.verdict import Grade, Reason
+from sbi_clustermass.observations.tables.access import ROWS_LOST, rows_of, said_of
 from sbi_clustermass.observations.tables.centring import Centring, no_galaxies
 from sbi_clustermass.observations.tables.cluster import ObservedCluster, describe_cylinder
 from sbi_clustermass.observations.tables.column_names import check_choices
-from sbi_clustermass.observations.tables.column_reader import ColumnReader
+from sbi_clustermass.observations.tables.column_reader import ColumnReader, by_name
 from sbi_clustermass.observations.tables.errors import TableError, problem
 from sbi_clustermass.observations.tables.files import read_file, table_name
 from sbi_clustermass.observations.tables.galaxies import read_galaxies
@@ -86,7 +87,7 @@ class ClusterTable:
             TableError: The file cannot be read, or its galaxies cannot be told apart.
         """
         path, options, observation = Path(path), options or TableOptions(), observation or Observation()
-        reader = _reader(path, options)
+        reader, options = _reader(path, options)
         groups = _groups(reader, path, options, observation, cosmology)
         table = reader.table if groups is None else needed_columns(reader)
         named = None if groups is None else [group for group in groups if group.name]
@@ -175,7 +176,7 @@ def read_table(
             the cylinder, but too few, are no error: `reason` gives their number.
     """
     path, options, observation = Path(path), options or TableOptions(), observation or Observation()
-    reader = _reader(path, options)
+    reader, options = _reader(path, options)
     groups, name = rows_by_name(reader) or [], table_name(path)
     named = [group for group in groups if group.name]
     if len(named) > 1:
@@ -207,11 +208,13 @@ def read_cluster(
     return result.catalogue
 
 
-def _reader(path: Path, options: TableOptions) -> ColumnReader:
+def _reader(path: Path, options: TableOptions) -> tuple[ColumnReader, TableOptions]:
+    """Read a file; in the options that are returned, chosen columns are names."""
     table = read_file(path, options.table)
     columns = options.columns if options.id is None else {**options.columns, "id": options.id}
     check_choices(path.name, table.colnames, columns)
-    return ColumnReader(table, path.name, columns)
+    columns = by_name(table.colnames, columns)
+    return ColumnReader(table, path.name, columns), replace(options, columns=columns, id=columns.get("id"))
 
 
 def _groups(
@@ -241,7 +244,10 @@ def _read_one(
 
 def _read(table: "Table", where: str, name: str, settings: _Settings, rows: RowNumbers) -> ObservedCluster:
     options, observation, cosmology = settings
-    galaxies = read_galaxies(table, where, {k: v for k, v in options.columns.items() if k != "id"})
+    chosen = {ours: theirs for ours, theirs in options.columns.items() if ours != "id"}
+    galaxies = read_galaxies(table, where, chosen, rows.number)
+    lost = (Reason(text, Grade.USE) for text in said_of(table, ROWS_LOST))
+    galaxies = replace(galaxies, reasons=(*lost, *galaxies.reasons))
     centring = Centring(galaxies, options, where, observation, cosmology)
     phase_space = centring.phase_space()
     seen = centring.seen(phase_space.redshift)

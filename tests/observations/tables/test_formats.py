@@ -7,7 +7,7 @@ import pytest
 from astropy.table import MaskedColumn, Table
 
 from sbi_clustermass.observations.tables import TableOptions, read_table
-from sbi_clustermass.observations.tables.containers import read_parquet
+from sbi_clustermass.observations.tables.parquet_tables import read_parquet
 
 GIVEN = TableOptions(redshift=0.1, centre=(359.9, 40.0))
 

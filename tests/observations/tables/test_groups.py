@@ -104,8 +104,8 @@ def test_a_column_that_names_galaxies_is_no_column_of_clusters(survey, tmp_path)
 def test_rows_without_a_cluster_are_counted_and_bad_clusters_cost_only_themselves(survey, tmp_path):
     table = survey.copy()
     table["z"] = [str(z) for z in table["z"]]
-    table["z"][np.flatnonzero(table["cluster_id"] == "A 2")[0]] = "about .1"
-    table["dec"][np.flatnonzero(table["cluster_id"] == "A 3")[:4]] = 400.0
+    table["z"][np.flatnonzero(table["cluster_id"] == "A 2")[:50]] = "about .1"
+    table["dec"][np.flatnonzero(table["cluster_id"] == "A 3")[:50]] = 400.0
     table["cluster_id"][np.flatnonzero(table["cluster_id"] == "A 1")[:5]] = "-1"
     *found, last = read_clusters(save(table, tmp_path / "survey.csv"))
     kinds = {result.name: type(result) for result in found}

@@ -104,7 +104,7 @@ def test_text_in_a_numbers_place_names_row_and_value(text):
     assert message(text("ra,dec,z\n1,2,.1\n1,2,about .1\n")).splitlines() == [
         "t.csv: column z is not a number.",
         "  found:  'about .1' in row 2 of 2",
-        "  try:    correct it, or leave the field empty to drop the row",
+        "  try:    correct it, or leave missing values empty; or --column z=NAME of another column",
     ]
 
 
