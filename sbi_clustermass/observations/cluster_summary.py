@@ -14,7 +14,7 @@ from sbi_clustermass.observations.results import ClusterResult, MassResult
 
 if TYPE_CHECKING:
     from sbi_clustermass.observations.mass_table import Cell
-    from sbi_clustermass.observations.tables import ObservedCluster, RowCounts
+    from sbi_clustermass.observations.tables import ObservedCluster
 
 WIDTH = 25  # characters of a line's label
 
@@ -28,7 +28,7 @@ def summary_lines(result: ClusterResult, stamp: ModelStamp) -> list[str]:
         f"{cluster.name}: {result.verdict}",
         *(labelled_line(*_reason(each)) for each in result.reasons if each.grade is not Grade.USE),
         *(labelled_line(*pair) for pair in describe_mass(result, stamp).items()),
-        labelled_line("galaxies", describe_counts(cluster.counts)),
+        labelled_line("galaxies", str(cluster.counts)),
         labelled_line("redshift", describe_redshift(cluster)),
         labelled_line("centre", describe_centre(cluster)),
         *(labelled_line(*pair) for pair in _dispersion_lines(result).items()),
@@ -40,13 +40,6 @@ def summary_lines(result: ClusterResult, stamp: ModelStamp) -> list[str]:
 def labelled_line(label: str, text: str) -> str:
     """Make a line of a report."""
     return f"  {label:<{WIDTH}}{text}"
-
-
-def describe_counts(counts: "RowCounts") -> str:
-    """List the fates of a cluster's rows."""
-    unused = "".join(f", {count} {words}" for words, count in counts.unused.items() if count)
-    dropped = f"{counts.dropped} dropped without a usable position or velocity"
-    return f"{counts.used} used of {counts.rows} rows, {dropped}{unused}"
 
 
 def describe_redshift(cluster: "ObservedCluster") -> str:

@@ -13,6 +13,7 @@ from sbi_clustermass.observations.tables.column_reader import ColumnReader
 from sbi_clustermass.observations.tables.duplicates import DistinctRows, distinct_rows
 from sbi_clustermass.observations.tables.errors import problem
 from sbi_clustermass.observations.tables.positions import Position, Sky, read_positions
+from sbi_clustermass.observations.tables.quality import Exclusions
 from sbi_clustermass.observations.tables.rows import Fate
 from sbi_clustermass.observations.tables.velocities import Redshifts, Velocity, read_velocities
 
@@ -23,7 +24,7 @@ Rows: TypeAlias = Bool[np.ndarray, "row"]
 
 _BEHIND = "galaxies within 2 arcsec of another were kept: their velocities differ by 1000 km/s or more"
 LARGE_ERROR = 1000.0  # km/s: a photometric redshift, whatever else it is
-MANY = 0.1  # of the rows; mocks have up to .02 with a wrong redshift
+_PHOTOMETRIC = f"velocity error above {LARGE_ERROR:g} km/s: photometric redshifts"
 
 
 @final
@@ -33,6 +34,7 @@ class RowCounts:
 
     Attributes:
         rows: All rows.
+        excluded: Rows that a quality flag, their error or the user's condition excludes.
         without_position: Rows without a usable position.
         without_redshift: Rows with a position, but no usable redshift or velocity.
         without_weight: Rows with both, and a weight of 0 or less.
@@ -44,6 +46,7 @@ class RowCounts:
     """
 
     rows: int
+    excluded: int
     without_position: int
     without_redshift: int
     without_weight: int
@@ -55,8 +58,8 @@ class RowCounts:
 
     @property
     def dropped(self) -> int:
-        """Number of rows without a usable position, velocity or weight."""
-        return self.without_position + self.without_redshift + self.without_weight
+        """Number of rows that are excluded, or have no usable position, velocity or weight."""
+        return self.excluded + self.without_position + self.without_redshift + self.without_weight
 
     @property
     def unused(self) -> dict[str, int]:
@@ -70,6 +73,7 @@ class RowCounts:
     def __str__(self) -> str:
         """The counts in words, zeros left out."""
         unusable = {
+            "excluded": self.excluded,
             "without a position": self.without_position,
             "without a redshift": self.without_redshift,
             "of weight 0": self.without_weight,
@@ -108,7 +112,11 @@ class UsableGalaxies:
 
 
 def read_galaxies(
-    table: "Table", where: str, chosen: Mapping[str, str], numbers: Int[np.ndarray, "row"] | None = None
+    table: "Table",
+    where: str,
+    chosen: Mapping[str, str],
+    numbers: Int[np.ndarray, "row"] | None = None,
+    excluded: Exclusions | None = None,
 ) -> UsableGalaxies:
     """Find positions and velocities and keep the rows that have both, each galaxy once.
 
@@ -120,57 +128,65 @@ def read_galaxies(
     relative = "v_los" in chosen or not isinstance(position, Sky)
     velocity, reasons, notes = read_velocities(reader, relative=relative)
     errors, weights = _errors(reader, velocity), reader.optional("weight")
+    excluded = (excluded or Exclusions.none(len(table))).also(errors > LARGE_ERROR, _PHOTOMETRIC)
+    kept = excluded.code == 0
     placed = np.asarray(np.isfinite(position.values.reshape(len(table), -1)).all(axis=1))
     usable = placed & velocity.usable
     weighted = np.ones(len(table), bool) if weights is None else ~np.asarray(weights <= 0)
-    _check_some(where, placed, velocity.usable, usable & weighted)
-    distinct = _each_once(position, velocity, errors, usable & weighted)
+    _check_some(where, placed, velocity.usable, usable & weighted, excluded)
+    distinct = _each_once(position, velocity, errors, usable & weighted & kept)
     ra, dec = reader.constant("ra_cluster"), reader.constant("dec_cluster")
     return UsableGalaxies(
         position=replace(position, values=position.values[distinct.keep]),
         velocity=replace(velocity, values=velocity.values[distinct.keep]),
         errors=errors[distinct.keep],
-        fates=_fates(placed, usable, weighted, distinct.keep),
+        fates=_fates(kept, placed, usable, weighted, distinct.keep),
         counts=RowCounts(
             rows=len(table),
-            without_position=int(np.sum(~placed)),
-            without_redshift=int(np.sum(placed & ~usable)),
-            without_weight=int(np.sum(usable & ~weighted)),
-            duplicates=int(np.sum(usable & weighted) - distinct.keep.sum()),
+            excluded=int(np.sum(~kept)),
+            without_position=int(np.sum(kept & ~placed)),
+            without_redshift=int(np.sum(kept & placed & ~usable)),
+            without_weight=int(np.sum(kept & usable & ~weighted)),
+            duplicates=int(np.sum(kept & usable & weighted) - distinct.keep.sum()),
         ),
         redshift=reader.constant("z_cluster"),
         centre=None if ra is None or dec is None else (ra, dec),
         reasons=(
             *reasons,
             *(Reason(text, Grade.USE) for text in reader.rows_lost),
-            *_reasons(errors[distinct.keep], weights, distinct),
+            *excluded.reasons(),
+            *_unused_weights(weights, distinct),
         ),
         notes=(*notes, f"{distinct.behind} {_BEHIND}") if distinct.behind else notes,
     )
 
 
-def _fates(placed: Rows, usable: Rows, weighted: Rows, kept: Rows) -> UInt8[np.ndarray, "row"]:
-    conditions = [~placed, ~usable, ~weighted, ~kept]
-    fates = [Fate.NO_POSITION, Fate.NO_REDSHIFT, Fate.NO_WEIGHT, Fate.DUPLICATE]
-    return np.select(conditions, fates, Fate.USED).astype(np.uint8)
+def _fates(*conditions: Rows) -> UInt8[np.ndarray, "row"]:
+    """Fate of each row: the first of the conditions that it does not meet."""
+    fates = [Fate.EXCLUDED, Fate.NO_POSITION, Fate.NO_REDSHIFT, Fate.NO_WEIGHT, Fate.DUPLICATE]
+    return np.select([~met for met in conditions], fates, Fate.USED).astype(np.uint8)
 
 
-def _check_some(where: str, placed: Rows, moving: Rows, usable: Rows) -> None:
-    if usable.any():
+def _check_some(where: str, placed: Rows, moving: Rows, usable: Rows, excluded: Exclusions) -> None:
+    if (usable & (excluded.code == 0)).any():
         return
+    if usable.any():
+        found = "; ".join(f"{n} with {rule}" for rule, n in excluded.counts().items())
+        what, advice = "no row is left.", "--where CONDITION, which replaces the rule of a flag that it names"
+        raise problem(where, what, found=found, advice=advice)
     found = f"{placed.sum()} positions and {moving.sum()} velocities in {len(usable)} rows"
     advice = "redshifts are about 0.1; velocities c z [km/s] are read with --column cz=NAME"
     raise problem(where, "no row has both a position and a velocity.", found=found, advice=advice)
 
 
 def _errors(reader: ColumnReader, velocity: Velocity) -> Float[np.ndarray, "row"]:
-    """Velocity errors [km/s], NaN where missing, zero or negative."""
+    """Velocity errors [km/s], NaN where missing, zero, negative, or as large as a mark of a missing value."""
     of_redshifts, of_velocities = (reader.optional(name) for name in ("z_err", "v_err"))
     if isinstance(velocity, Redshifts) and of_redshifts is not None:
         errors = SPEED_OF_LIGHT * of_redshifts / np.maximum(1 + velocity.values, 0.9)
     else:
         errors = np.full(len(reader.table), np.nan) if of_velocities is None else of_velocities
-    return np.where(errors > 0, errors, np.nan)
+    return np.where((errors > 0) & (errors < SPEED_OF_LIGHT), errors, np.nan)
 
 
 def _each_once(position: Position, velocity: Velocity, errors: Float[np.ndarray, "row"], usable: Rows) -> DistinctRows:
@@ -184,13 +200,7 @@ def _each_once(position: Position, velocity: Velocity, errors: Float[np.ndarray,
     return DistinctRows(keep, found.behind)
 
 
-def _reasons(
-    errors: Float[np.ndarray, "galaxy"], weights: Float[np.ndarray, "row"] | None, distinct: DistinctRows
-) -> Iterator[Reason]:
-    large = int((errors > LARGE_ERROR).sum())
-    if large:
-        text = f"{large} galaxies have velocity errors above {LARGE_ERROR:g} km/s: photometric redshifts?"
-        yield Reason(text, Grade.DO_NOT_USE if large > MANY * len(errors) else Grade.USE)
+def _unused_weights(weights: Float[np.ndarray, "row"] | None, distinct: DistinctRows) -> Iterator[Reason]:
     used = np.array([]) if weights is None else weights[distinct.keep & np.isfinite(weights)]
     if len(used) and np.ptp(used) > 0:
         text = f"weights from {used.min():g} to {used.max():g} are not used: each galaxy counts once"

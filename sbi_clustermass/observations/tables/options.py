@@ -74,6 +74,8 @@ class TableOptions:
         table: Name of the table, where a file (FITS, VOTable, HDF5) holds several; its number from 1, if it has no
             name; or both, if two have one name: GALAXIES#2 is the second table of the file, and is named GALAXIES.
         cleaned: Whether interlopers were removed from the table before it was published.
+        where: Condition that the rows used meet, such as 'ZWARN == 0 and SPECTYPE == "GALAXY"'. Known quality flags
+            need none: their archives' rules are applied, unless the condition names their column.
         recentre: Whether velocities about a given redshift are shifted to their biweight centre, as the mocks' are.
     """
 
@@ -92,6 +94,7 @@ class TableOptions:
     ] = None
     table: str | None = None
     cleaned: bool = False
+    where: str | None = None
     recentre: Annotated[bool, Parameter(parse=False)] = True
 
     def __post_init__(self) -> None:
@@ -99,6 +102,10 @@ class TableOptions:
             check_redshift("redshift", self.redshift)
         if self.centre is not None:
             check_centre("centre", self.centre)
+        if self.where is not None:
+            from sbi_clustermass.observations.tables.conditions import Condition
+
+            Condition.parse(self.where)
         if self.h is not None and not 0.3 < self.h < 1.5:
             advice = f"{self.h / 100:g}" if 30 < self.h < 150 else "0.7, or 1 for distances in h^-1 Mpc"
             raise problem("h", "not a Hubble constant in units of 100 km/s/Mpc.", found=f"{self.h:g}", advice=advice)

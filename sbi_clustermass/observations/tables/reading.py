@@ -29,6 +29,7 @@ from sbi_clustermass.observations.tables.groups import (
     rows_by_name,
 )
 from sbi_clustermass.observations.tables.options import TableOptions
+from sbi_clustermass.observations.tables.quality import Exclusions
 from sbi_clustermass.observations.tables.rows import RowNumbers
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ class ClusterTable:
         table: Its rows; of many clusters only the columns that matter.
         groups: Name and rows of each cluster; None where the table is one cluster.
         nobodys: Number of rows that belong to no cluster.
+        excluded: Rows that their quality or the user's condition excludes.
         settings: Facts about the table, cylinder, and cosmology of the distances.
     """
 
@@ -70,6 +72,7 @@ class ClusterTable:
     table: "Table"
     groups: Sequence[ClusterRows] | None
     nobodys: int
+    excluded: Exclusions
     settings: _Settings
 
     @classmethod
@@ -92,7 +95,8 @@ class ClusterTable:
         table = reader.table if groups is None else needed_columns(reader)
         named = None if groups is None else [group for group in groups if group.name]
         nobodys = sum(len(group.rows) for group in groups or () if not group.name)
-        return cls(path, table, named, nobodys, (options, observation, cosmology))
+        excluded = Exclusions.of_table(reader, options)
+        return cls(path, table, named, nobodys, excluded, (options, observation, cosmology))
 
     def __len__(self) -> int:
         return 1 if self.groups is None else len(self.groups)
@@ -110,18 +114,35 @@ class ClusterTable:
                 ClusterRows(g.name, np.arange(end - len(g.rows), end), g.in_file)
                 for g, end in zip(groups, ends, strict=True)
             ]
-            yield replace(self, table=rows_of(self.table, rows), groups=own, nobodys=self.nobodys if last else 0)
+            part, nobodys = rows_of(self.table, rows), self.nobodys if last else 0
+            yield replace(self, table=part, groups=own, nobodys=nobodys, excluded=self.excluded.at(rows))
 
     def read(self) -> Iterator[ObservedCluster | Unreadable]:
         """Read the clusters one after another; rows that belong to none come last, as one `Unreadable`."""
         name = table_name(self.path)
         if self.groups is None:
-            yield _read_one(self.table, self.path, name, self.settings)
+            yield self._read_one(name)
             return
         for group in self.groups:
-            yield _read_one(self.table, self.path, group.name, self.settings, group=group)
+            yield self._read_one(group.name, group)
         if self.nobodys:
             yield Unreadable(f"{name} (no cluster)", f"{self.path.name}: {self.nobodys} rows belong to no cluster.")
+
+    def _read_one(self, name: str, group: ClusterRows | None = None) -> ObservedCluster | Unreadable:
+        """Read one cluster from its rows of the table, or from all; an error becomes an `Unreadable`."""
+        where = self.path.name if group is None else f"{self.path.name} [{name}]"
+        rows = np.arange(len(self.table)) if group is None else group.rows
+        try:
+            if not len(rows):
+                advice = "check its position in both tables"
+                raise problem(where, "no galaxies around the cluster's centre.", advice=advice)
+            part = self.table if group is None else rows_of(self.table, rows)
+            options, observation, cosmology = self.settings
+            numbers = RowNumbers(self.path, options.table, rows if group is None else group.in_file)
+            own = options_for(name, options), observation, cosmology
+            return _read(part, where, name, own, numbers, self.excluded.at(rows))
+        except TableError as error:
+            return Unreadable(name, str(error))
 
 
 def read_clusters(
@@ -186,8 +207,9 @@ def read_table(
     table, numbers = reader.table, np.arange(len(reader.table))
     if named:
         table, numbers, name = rows_of(table, named[0].rows), named[0].rows, named[0].name
-    own = options_for(name, options)
-    return _read(table, path.name, name, (own, observation, cosmology), RowNumbers(path, options.table, numbers))
+    excluded, own = Exclusions.of_table(reader, options).at(numbers), options_for(name, options)
+    settings, rows = (own, observation, cosmology), RowNumbers(path, options.table, numbers)
+    return _read(table, path.name, name, settings, rows, excluded)
 
 
 def read_cluster(
@@ -227,25 +249,12 @@ def _groups(
     return groups
 
 
-def _read_one(
-    table: "Table", path: Path, name: str, settings: _Settings, *, group: ClusterRows | None = None
-) -> ObservedCluster | Unreadable:
-    """Read one cluster from its rows of the table, or from all; an error becomes an `Unreadable`."""
-    where = path.name if group is None else f"{path.name} [{name}]"
-    try:
-        if group is not None and not len(group.rows):
-            raise problem(where, "no galaxies around the cluster's centre.", advice="check its position in both tables")
-        part = table if group is None else rows_of(table, group.rows)
-        numbers = RowNumbers(path, settings[0].table, np.arange(len(table)) if group is None else group.in_file)
-        return _read(part, where, name, (options_for(name, settings[0]), *settings[1:]), numbers)
-    except TableError as error:
-        return Unreadable(name, str(error))
-
-
-def _read(table: "Table", where: str, name: str, settings: _Settings, rows: RowNumbers) -> ObservedCluster:
+def _read(
+    table: "Table", where: str, name: str, settings: _Settings, rows: RowNumbers, excluded: Exclusions
+) -> ObservedCluster:
     options, observation, cosmology = settings
     chosen = {ours: theirs for ours, theirs in options.columns.items() if ours != "id"}
-    galaxies = read_galaxies(table, where, chosen, rows.number)
+    galaxies = read_galaxies(table, where, chosen, rows.number, excluded)
     lost = (Reason(text, Grade.USE) for text in said_of(table, ROWS_LOST))
     galaxies = replace(galaxies, reasons=(*lost, *galaxies.reasons))
     centring = Centring(galaxies, options, where, observation, cosmology)

@@ -19,6 +19,7 @@ class Fate(IntEnum):
     DUPLICATE = 4
     OUTSIDE_APERTURE = 5
     OUTSIDE_VELOCITY = 6
+    EXCLUDED = 7
 
     @property
     def words(self) -> str:
@@ -34,6 +35,7 @@ _WORDS = {
     Fate.DUPLICATE: "duplicate of another row",
     Fate.OUTSIDE_APERTURE: "outside the aperture",
     Fate.OUTSIDE_VELOCITY: "outside the velocity cut",
+    Fate.EXCLUDED: "excluded by its quality or by --where",
 }
 
 
