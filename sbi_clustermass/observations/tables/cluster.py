@@ -25,6 +25,10 @@ _CLEANED = (
     "interlopers were removed from the table, as it is stated: what a cleaning leaves are nearly all members, so that "
     "probabilities of membership hardly tell its galaxies apart"
 )
+FEWEST_SPREAD = 20  # galaxies whose velocities can be told from an even spread
+SLOW, WINDOW = 1000.0, 5000.0  # km/s
+CROWDED, HARDLY = 0.4, 0.35  # largest share of slow galaxies: with an even background, and without
+EVEN = 0.15  # density of redshifts beyond the window relative to that within it
 COARSEST = 300.0  # km/s: to .001 in redshift, the coarsest rounding of mocks
 
 
@@ -89,7 +93,10 @@ class ObservedCluster:
             used_without_error=int(np.isnan(galaxies.errors[inside]).sum()),
         )
         few = f"{counts.used} galaxies in the cylinder {describe_cylinder(observation)}; a mass needs at least {least}"
-        reason = few if counts.used < least else coarse_velocities(phase_space.v_los[inside])
+        velocities = coarse_velocities(phase_space.v_los[inside]) or spread_velocities(
+            phase_space.R_proj[~beyond], phase_space.v_los[~beyond]
+        )
+        reason = few if counts.used < least else velocities
         errors = galaxies.errors[inside]
         error = float(np.nanmedian(errors)) if np.isfinite(errors).any() else np.nan
         return cls(
@@ -139,6 +146,31 @@ def coarse_velocities(v_los: Float[np.ndarray, "galaxy"]) -> str | None:
     return (
         f"the velocities of {len(v_los)} galaxies are {found}: rounded redshifts (.01 is 3000 km/s)? A mass needs "
         f"steps of {COARSEST:.0f} km/s or less"
+    )
+
+
+def spread_velocities(R_proj: Float[np.ndarray, "galaxy"], v_los: Float[np.ndarray, "galaxy"]) -> str | None:
+    """Say why velocities [km/s] that hardly crowd at the cluster's give no mass: the redshifts are photometric.
+
+    Of an even spread a fifth of the galaxies with |v| < 5000 km/s, or of their inner half where they are many,
+    have |v| < 1000 km/s; of clusters with dispersions up to 1500 km/s half, unless a background hides them.
+
+    Args:
+        R_proj: Distances of the galaxies inside the aperture, at any velocity [comoving h^-1 Mpc].
+        v_los: Their velocities relative to the cluster.
+    """
+    speed, near = np.abs(v_los), np.abs(v_los) < WINDOW
+    inner = R_proj <= (np.median(R_proj[near]) if near.sum() >= 2 * FEWEST_SPREAD else np.inf)
+    n, beyond = int((near & inner).sum()), int((inner & ~near & (speed < 3 * WINDOW)).sum())
+    if n < FEWEST_SPREAD:
+        return None
+    slow, chance = float((speed[near & inner] < SLOW).mean()), SLOW / WINDOW
+    most = slow + 2 * np.sqrt(chance * (1 - chance) / n)
+    if most > (CROWDED if beyond > EVEN * 2 * n else HARDLY):
+        return None
+    return (
+        f"the redshifts do not crowd at the cluster's: of {n} galaxies near its centre {slow:.0%} are within "
+        f"{SLOW:.0f} km/s, and {chance:.0%} would be by chance: photometric redshifts? A mass needs spectroscopic ones"
     )
 
 

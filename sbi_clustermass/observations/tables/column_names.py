@@ -38,6 +38,9 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "ra_cluster": ("racluster", "racl", "racen", "racentre", "racenter", "clusterra"),
     "dec_cluster": ("deccluster", "deccl", "deccen", "deccentre", "deccenter", "clusterdec"),
 }
+_PHOTOMETRIC = re.compile(
+    r"(?=.*(z|redshift)).*phot.*|z_?(b|bpz|ml|mc|lambda|redmagic|eazy|ph|phz)|(dnf|bpz|annz).*z.*", re.I
+)
 _DISTANCES = ("r", "radius", "dist", "distance", "sep", "separation", "theta", "rcl", "rcen", "offset", "rcluster")
 
 _PARSEC = re.compile(r"(?P<h1>h|hinv)?(?P<frame>[cp])?(?P<prefix>[km])pc(?P<h2>h|hinv)?")
@@ -128,6 +131,11 @@ def is_quantity(name: str, ours: str, unit: str = "") -> bool:
     if ours == "R_proj" and base in _DISTANCES:
         return any(length_words(text)[0] or angle_word(text) for text in (name, unit))
     return base in ALIASES[ours]
+
+
+def is_photometric(name: str) -> bool:
+    """Whether a column's name says that it holds photometric redshifts: photoz, z_phot, Z_B of BPZ, DNF_Z, ..."""
+    return _PHOTOMETRIC.fullmatch(name) is not None
 
 
 def check_choices(where: str, names: Sequence[str], chosen: Mapping[str, str]) -> None:

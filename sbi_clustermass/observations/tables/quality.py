@@ -68,7 +68,7 @@ class Exclusions:
         given = None if options.where is None else Condition.parse(options.where)
         found = list(_by_flags(reader, given.columns(table) if given else set()))
         if given is not None:
-            found.insert(0, (~given.holds(table, reader.where), f"not {given.text}"))
+            found.insert(0, (~given.holds(table, reader.where), f"not met: {given.text}"))
         found = [(bad, words) for bad, words in found if bad is None or bad.any()]
         rules = [(bad, words) for bad, words in found if bad is not None]
         for number, (bad, _) in enumerate(rules, 1):

@@ -3,6 +3,8 @@
 Velocities are in km/s.
 """
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias, final
 
@@ -11,7 +13,7 @@ from jaxtyping import Bool, Float
 
 from clustermocks.haloes.cosmology import SPEED_OF_LIGHT
 from sbi_clustermass.estimator.verdict import Grade, Reason
-from sbi_clustermass.observations.tables.column_names import is_radio
+from sbi_clustermass.observations.tables.column_names import is_photometric, is_radio
 from sbi_clustermass.observations.tables.column_reader import ColumnReader
 from sbi_clustermass.observations.tables.errors import problem
 
@@ -76,12 +78,25 @@ def read_velocities(reader: ColumnReader, *, relative: bool) -> Found:
         if name := reader.find(ours):
             values = reader.read(ours, name)
             if ours == "z":
+                _refuse_photometric(reader, [name])
                 return Redshifts(values), (), ()
             kind = _kind(reader, name, values) if ours == "v" else ours
             meaning = "c z" if kind == "cz" else "velocity relative to the cluster"
             velocity, reasons = (_recession if kind == "cz" else _relative)(reader, name, values)
             return velocity, reasons, (f"column {name} read as {meaning}",) if ours == "v" else ()
+    _refuse_photometric(reader, reader.table.colnames)
     raise reader.missing("no velocity. It needs column z (redshift), cz [km/s] or v_los [km/s].", "z")
+
+
+def _refuse_photometric(reader: ColumnReader, names: Sequence[str]) -> None:
+    """Refuse photometric redshifts, which a column's name, description or UCD says that it holds."""
+    for name in names:
+        described = str(reader.column(name).description or "").lower()
+        says = re.search(r"photo[-\s]*(metric)?[-\s]*(z\b|redshift)", described) and "spec" not in described
+        if is_photometric(name) or says or reader.ucd(name).lower().startswith(("src.redshift.phot", "redshift_phot")):
+            found = f"column {name}, whose errors of some 10 000 km/s are wider than any cluster"
+            what, advice = "photometric redshifts give no mass.", "--column z=NAME, a column of spectroscopic redshifts"
+            raise problem(reader.where, what, found=found, advice=advice)
 
 
 def _kind(reader: ColumnReader, name: str, values: Values) -> str:

@@ -46,8 +46,8 @@ def test_a_wrong_redshift_forbids_use(columns, write):
     assert grades(write(columns), "km/s from redshift", options) == [Grade.DO_NOT_USE]
 
 
-@pytest.mark.parametrize(("n", "grade"), [(9, Grade.USE), (60, Grade.DO_NOT_USE)])
-def test_many_photometric_redshifts_forbid_use_and_few_do_not(columns, write, n, grade):
+@pytest.mark.parametrize(("n", "grade"), [(60, Grade.USE), (150, Grade.CARE)])
+def test_dropped_photometric_redshifts_are_a_note_and_most_of_a_table_asks_for_care(columns, write, n, grade):
     path = write({**columns, "z_err": np.where(np.arange(240) < n, 0.02, 1e-4)})
     assert grades(path, "photometric") == [grade]
 
