@@ -164,10 +164,14 @@ class _Evaluation:
         value = self.value(node) if value is None else value
         if not _is_text(value):
             return value
+        texts = np.atleast_1d(np.ma.filled(value, ""))
         try:
-            return np.ma.masked_invalid(numbers(np.ma.filled(value, "").tolist()))
-        except (ValueError, AttributeError, TypeError) as error:
-            raise self._problem(f"{self._source(node)} is text, and is compared with a number.") from error
+            found = np.ma.masked_invalid(numbers(texts.tolist()))
+        except ValueError as error:
+            raise self._problem(f"{self._source(node)} is read as no number: {error}.") from error
+        if np.ma.getmaskarray(found).all() and (texts != "").any():
+            raise self._problem(f"{self._source(node)} is text, and is compared with a number.")
+        return found
 
     def _column(self, name: str) -> Value:
         found = _existing(self.table, name)

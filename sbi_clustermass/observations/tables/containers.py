@@ -33,8 +33,8 @@ def _fits_table(hdu: "fits.BinTableHDU") -> "Table":
     for i in numbers:
         header[f"TTYPE{i}"] = f"c{i}"  # two columns of one name cannot be read
     columns = [
-        RawColumn(name, _fits_reader(hdu, i - 1), _fits_unit(header, i), str(header.get(f"TUCD{i}", "")))
-        for i, name in zip(numbers, names, strict=True)  # TUCD is a convention of TOPCAT and others
+        RawColumn(name, _fits_reader(hdu, i - 1), _fits_unit(header, i), *_fits_meaning(header, i))
+        for i, name in zip(numbers, names, strict=True)
     ]
     return table_of(columns, cast("int", header["NAXIS2"]), _astropy_meta(header))
 
@@ -105,5 +105,11 @@ def read_votable(path: Path, wanted: str | None) -> "Table":
     return table_of(columns, len(table.array))
 
 
+def _fits_meaning(header: "fits.Header", i: int) -> tuple[str, str]:
+    """UCD, by a convention of TOPCAT and others, and description of a column."""
+    return str(header.get(f"TUCD{i}", "")), str(header.get(f"TCOMM{i}", ""))
+
+
 def _votable_column(table: "TableElement", field: "Field") -> RawColumn:
-    return RawColumn(field.name or field.ID or "", lambda: table.array[field.ID], field.unit, field.ucd or "")
+    about = field.unit, field.ucd or "", field.description or ""
+    return RawColumn(field.name or field.ID or "", lambda: table.array[field.ID], *about)

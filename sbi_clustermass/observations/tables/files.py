@@ -71,8 +71,8 @@ def _flatten(table: "Table") -> None:
             _flatten_sky(table, name, column)
         else:
             values = column.isot if hasattr(column, "isot") else getattr(column, "value", column)
-            unit, meta = column.info.unit, column.info.meta or {}
-            plain = read_column(RawColumn(name, lambda values=values: values, unit), len(table))
+            about, meta = (column.info.unit, "", column.info.description or ""), column.info.meta or {}
+            plain = read_column(RawColumn(name, lambda values=values: values, *about), len(table))
             cast("dict[str, Any]", plain.meta).update(meta)
             table.replace_column(name, plain)
             if name != name.strip() and name.strip() not in table.colnames:

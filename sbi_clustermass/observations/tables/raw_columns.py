@@ -31,12 +31,14 @@ class RawColumn:
         read: Returns the values, one for each row; called once.
         unit: Unit, None if the file gives none.
         ucd: UCD, "" if the file gives none.
+        description: Its meaning in words, "" if the file gives none.
     """
 
     name: str
     read: Callable[[], ArrayLike]
     unit: object = None
     ucd: str = ""
+    description: str = ""
 
 
 def table_of(columns: Sequence[RawColumn], rows: int, meta: Mapping[str, Any] | None = None) -> "Table":
@@ -76,7 +78,8 @@ def read_column(raw: RawColumn, rows: int) -> "MaskedColumn":
         values, meta[UNREADABLE] = np.ma.array(np.zeros(rows, "U1"), mask=True), first_line(error)
     kind = MaskedColumn if isinstance(values, np.ma.MaskedArray) else Column
     unit = raw.unit.decode() if isinstance(raw.unit, bytes) else str(raw.unit or "")
-    return cast("MaskedColumn", kind(values, name=raw.name, unit=unit or None, meta=meta, copy=False))
+    about = {"name": raw.name, "unit": unit or None, "description": raw.description or None, "meta": meta}
+    return cast("MaskedColumn", kind(values, copy=False, **about))
 
 
 def as_plain(values: ArrayLike) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from astropy.io import fits
 
 from sbi_clustermass.observations.tables import TableError, TableOptions, Unreadable, read_clusters, read_table
 from sbi_clustermass.observations.tables.cluster import spread_velocities
@@ -183,14 +184,17 @@ def test_photometric_redshifts_beside_spectroscopic_ones_do_no_harm(columns, wri
     assert table.counts.used == read(write(columns)).counts.used
 
 
-def test_a_description_may_say_that_redshifts_are_photometric(columns, tmp_path):
+@pytest.mark.parametrize(("suffix", "form"), [("ecsv", "ascii.ecsv"), ("vot", "votable"), ("fits", "fits")])
+def test_a_description_may_say_that_redshifts_are_photometric(columns, tmp_path, suffix, form):
     from astropy.table import Table
 
     table = Table(columns)
     table["z"].description = "Photometric redshift (BPZ)"
-    table.write(tmp_path / "t.ecsv")
+    table.write(tmp_path / f"t.{suffix}", format=form)
+    if suffix == "fits":  # which astropy writes without descriptions, and archives with them
+        fits.setval(tmp_path / "t.fits", "TCOMM3", value="Photometric redshift", ext=1)
     with pytest.raises(TableError, match="photometric redshifts give no mass"):
-        read(tmp_path / "t.ecsv")
+        read(tmp_path / f"t.{suffix}")
 
 
 def test_redshifts_with_the_errors_of_photometry_are_dropped(columns, write):
