@@ -32,6 +32,9 @@ test-slow: install
 TESTS ?= tests
 RESOLUTION_lowest := lowest-direct
 RESOLUTION_newest := highest
+EXTRAS_lowest := population,chains,cosmology,numpyro
+# without chainconsumer, which needs pandas < 3
+EXTRAS_newest := population,cosmology,numpyro
 
 test-lowest test-newest: test-%: .venv-%/.installed
 	OMP_NUM_THREADS=1 .venv-$*/bin/python -m pytest -m "not slow and not gpu" --numprocesses 3 --dist loadfile $(TESTS)
@@ -39,8 +42,8 @@ test-lowest test-newest: test-%: .venv-%/.installed
 .venv-%/.installed: pyproject.toml
 	$(PYTHON) -m venv --clear .venv-$*
 	.venv-$*/bin/pip install --quiet --disable-pip-version-check uv
-	.venv-$*/bin/uv pip install --python .venv-$* --resolution $(RESOLUTION_$*) -e ".[population]"
-	.venv-$*/bin/uv pip install --python .venv-$* -e ".[dev]"
+	.venv-$*/bin/uv pip install --python .venv-$* --resolution $(RESOLUTION_$*) -e ".[$(EXTRAS_$*)]"
+	.venv-$*/bin/uv pip install --python .venv-$* -e ".[dev,docs]"
 	touch $@
 
 lint: install

@@ -2,12 +2,14 @@
 
 import subprocess
 import sys
+from importlib.machinery import PathFinder
 from importlib.metadata import version
 
 import pytest
 
 import clustermocks
 import sbi_clustermass
+from tests.paths import ROOT
 
 
 def loaded(code: str, *names: str) -> list[str]:
@@ -34,3 +36,12 @@ def test_a_package_knows_its_version(package):
 def test_mocks_are_simulated_without_torch():
     simulate = "from clustermocks import HaloModel; HaloModel().simulate([14.5], seed=1, n_jobs=1)"
     assert not loaded(simulate, "torch", "sbi", "pyro", "matplotlib", "sklearn")
+
+
+@pytest.mark.parametrize("name", ["benchmarks", "tests"])
+def test_no_distribution_hides_a_folder_that_tests_import(name, tmp_path):  # pyarrow 17 ships a package benchmarks
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "__init__.py").touch()
+    found = PathFinder.find_spec(name, [str(ROOT), str(tmp_path)])
+    assert found is not None
+    assert found.origin == str(ROOT / name / "__init__.py")
