@@ -1,6 +1,7 @@
 """A table of clusters, one a row: names, centres and redshifts."""
 
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,11 +57,11 @@ class ClusterList:
         if name in self:
             return self.clusters[simplified(name)]
         names = [cluster.name for cluster in self]
-        near = closest(name, names)
+        near = next((each for each in names if each.lstrip("0") == name.lstrip("0")), None) or closest(name, names)
         advice = f"rename it to {near}" if near else "add it to the table of clusters"
         raise problem(self.path.name, f"no cluster {name!r}.", found=shorten(names), advice=advice)
 
 
 def simplified(name: str) -> str:
     """Name of a cluster without the differences between tables: case, blanks and underscores."""
-    return re.sub(r"[\s_]+", "", name).lower()
+    return re.sub(r"[\s_]+", "", unicodedata.normalize("NFKC", name)).casefold()

@@ -25,9 +25,9 @@ def read_cluster_list(path: str | Path, *, columns: Mapping[str, str] | None = N
         TableError: No names, two clusters of one name, or values that are no position or redshift.
     """
     path = Path(path)
-    table = read_file(path)
+    table = read_file(path, ids={*_NAMES, *([columns["id"]] if columns and "id" in columns else [])})
     reader = ColumnReader(table, path.name, by_name(table.colnames, columns or {}))
-    names = id_texts(reader.column(_name_column(reader)))
+    names = id_texts(reader.column(_name_column(reader)), path.name)
     ra, dec = (_either(reader, ours) for ours in ("ra", "dec"))
     z = _either(reader, "z")
     if np.isnan(z).all() and np.isnan(ra).all():

@@ -1,6 +1,7 @@
 """Columns of an observer's table -> float64 arrays in our units, NaN where a value is missing."""
 
 import math
+import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from astropy.table import Column, Table
 
 _NUMBERS = "iufb"
+_NO_ID = re.compile(rf"|-\d+(\.0*)?|--|nan|none|null|{'|'.join(str(2**n - 1) for n in (31, 32, 63, 64))}", re.I)
+_WHOLE = re.compile(r"\d+\.0*")
 _HUGE = 1e30  # none of our quantities is as large in any unit: it marks a missing value, or damage
 _BY_NUMBER = "name the columns in a first line, or count them from 1: --column ra=1 --column dec=2 --column z=3"
 _FACTORS: dict[str, Callable[[Unit], float]] = {
@@ -213,12 +216,25 @@ def _shown(text: str) -> str:
     return repr(short if len(short) <= 40 else f"{short[:40]}...")
 
 
-def id_texts(column: "Column") -> list[str]:
-    """Convert names or numbers of clusters to text, "" for no cluster: missing, -1, or not a number."""
-    masked = np.ma.getmaskarray(np.ma.asarray(column))
+def id_texts(column: "Column", where: str) -> list[str]:
+    """Convert names or numbers of clusters to text, "" for no cluster: missing, negative, or the largest integer."""
+    values = np.ma.asarray(column)
     if column.dtype.kind == "f":
-        whole = [str(int(v)) if math.isfinite(v) and v == int(v) else "" for v in np.ma.getdata(column).tolist()]
+        _check_exact(column, where)
+        whole = [str(int(v)) if math.isfinite(v) and v == int(v) else "" for v in np.ma.getdata(values).tolist()]
     else:
-        whole = [as_text(value).strip() for value in column.tolist()]
-    absent = ("", "-1", "--", "nan", "none", "null")
-    return ["" if hidden or text.lower() in absent else text for text, hidden in zip(whole, masked, strict=True)]
+        whole = [as_text(value).strip() for value in np.ma.getdata(values).tolist()]
+    masked = np.ma.getmaskarray(values).tolist()
+    texts = ["" if hidden or _NO_ID.fullmatch(text) else text for text, hidden in zip(whole, masked, strict=True)]
+    if all(_WHOLE.fullmatch(text) for text in texts if text):  # numbers that were floating point, since one was missing
+        return [text.partition(".")[0] for text in texts]
+    return texts
+
+
+def _check_exact(column: "Column", where: str) -> None:
+    """Refuse numbers of clusters that floating point has rounded: two may have become one."""
+    values = np.ma.getdata(column)
+    largest = float(np.max(np.abs(values), where=np.isfinite(values), initial=0))
+    if 2.0 ** (np.finfo(values.dtype).nmant + 1) < largest < _HUGE:
+        what = f"column {column.name} holds numbers of clusters that {values.dtype} rounds: two may have become one."
+        raise problem(where, what, found=f"{largest:.17g}", advice="store them as whole numbers (int64) or text")

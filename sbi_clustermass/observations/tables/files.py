@@ -1,6 +1,7 @@
 """A file of any supported format -> an astropy table with stripped column names."""
 
 import warnings
+from collections.abc import Set
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -37,20 +38,21 @@ _DAMAGED = "it looks damaged: copy or download it again, or write it again with 
 _ZIPPED = ("text", "fits", "votable")  # kinds that may end in .gz
 
 
-def read_file(path: Path, wanted: str | None = None) -> "Table":
+def read_file(path: Path, wanted: str | None = None, *, ids: Set[str] = frozenset()) -> "Table":
     """Read one table of numbers, at least one row long.
 
     Args:
         path: Text (separated by commas, semicolons, tabs, bars or blanks; comment lines start with #), ECSV, FITS,
             VOTable, HDF5 or Parquet; text, FITS and VOTable also gzipped.
         wanted: Name of the table, where a FITS, VOTable or HDF5 file holds several, or as `TableOptions.table`.
+        ids: Names or numbers of columns, besides the usual ones, that hold names of clusters: text keeps its zeros.
 
     Raises:
         TableError: No such file, an unknown suffix, no table in it, several of them, or no rows.
     """
     kind = _format(path)
     try:
-        table = _read(path, kind, wanted)
+        table = _read(path, kind, wanted, ids)
     except TableError:
         raise
     except (Exception, MemoryError) as error:  # six parsers may raise anything on a damaged file
@@ -120,7 +122,7 @@ def _format(path: Path) -> str:
     return FORMATS[suffix.removesuffix(".gz")]
 
 
-def _read(path: Path, kind: str, wanted: str | None) -> "Table":
+def _read(path: Path, kind: str, wanted: str | None, ids: Set[str]) -> "Table":
     import astropy.table  # noqa: F401  (if first imported below, its logger would print the warnings that are caught here)
 
     with warnings.catch_warnings(record=True) as caught:
@@ -128,7 +130,7 @@ def _read(path: Path, kind: str, wanted: str | None) -> "Table":
         if kind in CONTAINERS:
             table = CONTAINERS[kind](path, wanted)
         else:
-            table = read_parquet(path) if kind == "parquet" else read_text(path)
+            table = read_parquet(path) if kind == "parquet" else read_text(path, ids)
     for warning in caught:
         if "truncated" in str(warning.message).lower():
             raise ValueError(str(warning.message).strip())

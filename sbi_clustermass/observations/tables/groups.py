@@ -49,7 +49,9 @@ def rows_by_name(reader: ColumnReader) -> list[ClusterRows] | None:
     column = reader.find("id")
     if column is None:
         return None
-    names, first, index = np.unique(np.array(id_texts(reader.column(column))), return_index=True, return_inverse=True)
+    names, first, index = np.unique(
+        np.array(id_texts(reader.column(column), reader.where)), return_index=True, return_inverse=True
+    )
     if len(index) > 20 and len(names) > len(index) / 2:
         found = f"{len(names)} different values in {len(index)} rows"
         advice = "--id COLUMN, the one that names clusters; or drop it from a table of one cluster"

@@ -88,8 +88,8 @@ def read_published_masses(path: str | Path, *, h: float) -> PublishedMasses:
         TableError: A column is missing, a unit is no mass, or a value is not the mass of a cluster.
     """
     path = Path(path)
-    table = _in_small_letters(read_file(path), path.name)
-    names = id_texts(column_of(table, _column(table, path.name, _NAMES, "names of clusters")))
+    table = _in_small_letters(read_file(path, ids={*_NAMES}), path.name)
+    names = id_texts(column_of(table, _column(table, path.name, _NAMES, "names of clusters")), path.name)
     value = _column(table, path.name, ("log10_mass", "mass"), "masses")
     errors = next((pair for pair in _ERRORS if set(pair) <= set(table.colnames)), ("", ""))
     values, low, high = (_numbers(table, name) for name in (value, *errors))

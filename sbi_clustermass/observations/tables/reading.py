@@ -232,8 +232,8 @@ def read_cluster(
 
 def _reader(path: Path, options: TableOptions) -> tuple[ColumnReader, TableOptions]:
     """Read a file; in the options that are returned, chosen columns are names."""
-    table = read_file(path, options.table)
     columns = options.columns if options.id is None else {**options.columns, "id": options.id}
+    table = read_file(path, options.table, ids={columns[ours] for ours in columns if ours == "id"})
     check_choices(path.name, table.colnames, columns)
     columns = by_name(table.colnames, columns)
     return ColumnReader(table, path.name, columns), replace(options, columns=columns, id=columns.get("id"))

@@ -5,11 +5,12 @@ Separators, comments, lines of units, byte order marks, line ends, and ECSV, IPA
 
 import gzip
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence, Set
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from sbi_clustermass.observations.tables.access import set_unit
+from sbi_clustermass.observations.tables.column_names import is_quantity
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -19,8 +20,13 @@ _COMMENTS = ("#", "//", "%")
 _QUOTED = re.compile(r'"[^"]*"')
 
 
-def read_text(path: Path) -> "Table":
-    """Read a table of text."""
+def read_text(path: Path, ids: Set[str] = frozenset()) -> "Table":
+    """Read a table of text.
+
+    Args:
+        path: The file, which may be gzipped.
+        ids: Names or numbers of columns, besides the usual ones, that hold names of clusters: 0012 stays 0012.
+    """
     text = _decoded(gzip.decompress(path.read_bytes()) if path.suffix.lower() == ".gz" else path.read_bytes())
     if special := _with_header(text):
         return special
@@ -32,7 +38,7 @@ def read_text(path: Path) -> "Table":
     names, rows = _names(lines, body, separator)
     units, rows = _units(rows, separator)
     _check_end(lines[-1], len(names), separator)
-    table = _table(names, rows, separator)
+    table = _table(names, rows, separator, _id_columns(names, ids))
     for name, unit in zip(names, units, strict=False):
         if unit and name in table.colnames:
             set_unit(table, name, unit)
@@ -123,7 +129,13 @@ def _check_end(last: str, n: int, separator: str) -> None:
         raise ValueError(f"the file ends in the middle of a row: {last.strip()[:60]!r}")
 
 
-def _table(names: Sequence[str], rows: Sequence[str], separator: str) -> "Table":
+def _id_columns(names: Sequence[str], ids: Set[str]) -> set[str]:
+    """Columns of names of clusters, which are text as it is written, whether or not they look like numbers."""
+    numbered = enumerate(names, 1)
+    return {name for i, name in numbered if is_quantity(name, "id") or not ids.isdisjoint((name, str(i), name.lower()))}
+
+
+def _table(names: Sequence[str], rows: Sequence[str], separator: str, texts: Collection[str]) -> "Table":
     from astropy.io import ascii as text_tables
 
     quoted = ['"' + name.replace('"', "'") + '"' for name in names]
@@ -132,4 +144,6 @@ def _table(names: Sequence[str], rows: Sequence[str], separator: str) -> "Table"
         from astropy.table import Table
 
         return Table(names=list(names))
-    return cast("Table", text_tables.read([head, *rows], format=form, delimiter=separator, guess=False))
+    last = separator.join("x" if name in texts else "0" for name in names)  # astropy takes a column with an x for text
+    table = cast("Table", text_tables.read([head, *rows, last], format=form, delimiter=separator, guess=False))
+    return cast("Table", table[:-1])
