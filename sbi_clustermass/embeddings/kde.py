@@ -3,21 +3,24 @@
 Distances are comoving [h^-1 Mpc], velocities [km/s]. How the kernels are summed: `kernel.py`.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from math import sqrt
+from operator import neg
 from typing import final
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from sbi_clustermass.embeddings.checks import Choice, check_counts, check_flags, check_positive
 from sbi_clustermass.embeddings.galaxies import FixedPlaces, NoWeights, by_richness, check_galaxies, log10_richness
 from sbi_clustermass.embeddings.kernel import Grid, Kernel, direct, factorised, is_resolved, sum_to_one
 
-CPU_CHUNK = 400_000  # numbers in one temporary: 2 or 3 MB; more leaves the cache, less is overhead
-_GPU_CHUNK = 30_000_000  # numbers in one temporary: 240 MB
+CPU_CHUNK = 400_000  # galaxies times pixels of an axis, 3 MB of factors: more leaves the cache, less is overhead
+_GPU_CHUNK = 30_000_000  # 240 MB of factors
+_SLIMMEST = 0.6  # richness of a chunk's poorest cluster over that of its richest, on the CPU
 
 
 @final
@@ -51,6 +54,7 @@ class KDEImage(Choice, FixedPlaces):
 
     R_centres: Tensor
     v_centres: Tensor
+    pixels: Tensor
 
     def __init__(
         self,
@@ -72,6 +76,7 @@ class KDEImage(Choice, FixedPlaces):
         half = torch.arange(bins, dtype=torch.float64) + 0.5
         self.register_buffer("R_centres", half * self.pixel[0], persistent=False)
         self.register_buffer("v_centres", half * self.pixel[1] - v_max, persistent=False)
+        self.register_buffer("pixels", torch.tensor(self.pixel, dtype=torch.float64)[:, None], persistent=False)
 
     def config(self) -> dict[str, float | int]:
         """Fields of the embedding, for a file: `KDEImage(**config)` gives the same image."""
@@ -86,10 +91,13 @@ class KDEImage(Choice, FixedPlaces):
         Raises:
             ValueError: x has another shape, or flags other than 1 and 0.
         """
-        image = x.new_empty(len(x), self.bins**2)
-        with without_autocast(x.device.type):
-            for rows, kernel in self._kernels(x):
-                image.index_copy_(0, rows, _image(kernel, self.grid(), x.dtype).to(x.dtype))
+        check_galaxies("KDEImage", x)
+        image, rest = x.new_empty(len(x), self.bins**2), torch.arange(len(x), device=x.device)
+        with without_autocast(x.device.type), torch.no_grad():
+            if x.dtype != torch.float64 and not _rounds_products():
+                rest = self._fill(image, x)
+            for rows, density in self._densities(x[rest]):
+                image.index_copy_(0, rest[rows], sum_to_one(density).to(x.dtype))
         return torch.cat([image, log10_richness(x)], 1) if self.richness else image
 
     def density(self, x: Float[Tensor, "batch galaxy 3"]) -> Float[Tensor, "batch R v"]:
@@ -101,21 +109,34 @@ class KDEImage(Choice, FixedPlaces):
         Raises:
             ValueError: x has another shape, or flags other than 1 and 0.
         """
+        check_galaxies("KDEImage", x)
         image = x.new_empty(len(x), self.bins, self.bins, dtype=torch.float64)
-        for rows, kernel in self._kernels(x):
-            image[rows] = _density(kernel, self.grid())
+        for rows, density in self._densities(x):
+            image.index_copy_(0, rows, density)
         return image
 
+    def _fill(self, image: Float[Tensor, "batch pixel"], x: Float[Tensor, "batch galaxy 3"]) -> Int[Tensor, " rest"]:
+        """Fill in the images that are accurate in float32; rows of the others."""
+        accurate = x.new_empty(len(x), dtype=torch.bool)
+        for rows, kernel in self._kernels(x):
+            sums, accurate[rows] = factorised(kernel, self.grid(), torch.float32)
+            sums = sums.flatten(1)
+            image.index_copy_(0, rows, sums.div_(sums.sum(1, keepdim=True)).to(image.dtype))
+        return _others(accurate)
+
+    def _densities(self, x: Float[Tensor, "batch galaxy 3"]) -> Iterator[tuple[Tensor, Tensor]]:
+        for rows, kernel in self._kernels(x):
+            yield rows, _density(kernel, self.grid())
+
     @torch.no_grad()
-    def _kernels(self, x: Tensor) -> Iterator[tuple[Tensor, Kernel]]:
-        check_galaxies("KDEImage", x)
+    def _kernels(self, x: Float[Tensor, "batch galaxy 3"]) -> Iterator[tuple[Tensor, Kernel]]:
         x = x if x.shape[1] else x.new_zeros(len(x), 1, 3)
         for rows, width in _chunks(x[..., 2] > 0, self.bins):
-            yield rows, Kernel.from_galaxies(x[rows, :width].double(), self.factor)
+            yield rows, Kernel.from_galaxies(x[rows, :width], self.factor)
 
     def grid(self) -> Grid:
         """Centres and widths of the pixels."""
-        return Grid(self.R_centres, self.v_centres, self.pixel)
+        return Grid(torch.stack([self.R_centres, self.v_centres]), self.pixels)
 
 
 @final
@@ -168,7 +189,7 @@ class LearnedKDE(Choice, nn.Module):
         return torch.cat([image, log10_richness(x)], 1) if self.image.richness else image
 
     def _images(self, x: Float[Tensor, "batch galaxy 3"]) -> Float[Tensor, "batch pixel"]:
-        kernel = Kernel.from_galaxies(x.detach().double(), self.image.factor)
+        kernel = Kernel.from_galaxies(x.detach(), self.image.factor)
         return sum_to_one(_grown_density(kernel, self.log_growth.double().exp(), self.image.grid())).to(x.dtype)
 
 
@@ -186,17 +207,6 @@ def _rounds_products() -> bool:
         return True
 
 
-def _image(kernel: Kernel, grid: Grid, dtype: torch.dtype) -> Float[Tensor, "cluster pixel"]:
-    """Images of sum 1, in float32 as far as accurate, unless float64 is asked for or matrix products are rounded."""
-    if dtype == torch.float64 or _rounds_products():
-        return sum_to_one(_density(kernel, grid))
-    image, accurate = factorised(kernel, grid, torch.float32)
-    image, rows = sum_to_one(image), _others(accurate)
-    if len(rows):
-        image[rows] = sum_to_one(_density(kernel.rows(rows), grid)).float()
-    return image
-
-
 def _density(kernel: Kernel, grid: Grid) -> Float[Tensor, "cluster R v"]:
     image, accurate = factorised(kernel, grid)
     density, rows = image * kernel.peak(), _others(accurate)
@@ -207,29 +217,29 @@ def _density(kernel: Kernel, grid: Grid) -> Float[Tensor, "cluster R v"]:
 
 def _others(accurate: Bool[Tensor, " cluster"]) -> Tensor:
     """Rows that are not accurate: one synchronisation; all of a meta tensor, which has no values to choose by."""
-    return torch.arange(len(accurate)) if accurate.is_meta else (~accurate).nonzero()[:, 0]
+    return torch.arange(len(accurate), device="meta") if accurate.is_meta else (~accurate).nonzero()[:, 0]
 
 
 def _direct_or_widened(kernel: Kernel, grid: Grid) -> Float[Tensor, "cluster R v"]:
-    exact, wide = direct(kernel, grid), kernel.widened(grid.pixel)
+    exact, wide = direct(kernel, grid), kernel.widened(grid)
     resolved = is_resolved(exact, kernel, grid)[:, None, None]
     return torch.where(resolved, exact * kernel.peak(), direct(wide, grid) * wide.peak())
 
 
 def _grown_density(kernel: Kernel, growth: Float[Tensor, "2"], grid: Grid) -> Float[Tensor, "cluster R v"]:
     """As `_density` of the scaled kernel, but each cluster by its own method only: others have no finite gradient."""
-    methods = _methods(kernel.scaled(*growth.detach()), grid)
-    fast, exact, wide = (kernel.rows(rows).scaled(*growth) for rows in methods)
-    sums = (fast, lambda *given: factorised(*given)[0]), (exact, direct), (wide.widened(grid.pixel), direct)
-    densities = [image(some, grid) * some.peak() for some, image in sums if len(some.R) or not len(kernel.R)]
-    return torch.cat(densities)[torch.cat(methods).argsort()[: len(kernel.R)]]
+    methods = _methods(kernel.scaled(growth.detach()), grid)
+    fast, exact, wide = (kernel.rows(rows).scaled(growth) for rows in methods)
+    sums = (fast, lambda *given: factorised(*given)[0]), (exact, direct), (wide.widened(grid), direct)
+    densities = [image(some, grid) * some.peak() for some, image in sums if len(some.mean) or not len(kernel.mean)]
+    return torch.cat(densities)[torch.cat(methods).argsort()[: len(kernel.mean)]]
 
 
 @torch.no_grad()
 def _methods(kernel: Kernel, grid: Grid) -> tuple[Tensor, Tensor, Tensor]:
     """Rows to be summed by factors, directly, and directly with a wider kernel."""
-    if kernel.R.is_meta:
-        every = torch.arange(len(kernel.R), device=kernel.R.device)
+    if kernel.mean.is_meta:
+        every = torch.arange(len(kernel.mean), device=kernel.mean.device)
         return every, every, every
     accurate = factorised(kernel, grid)[1]
     slow = (~accurate).nonzero()[:, 0]
@@ -243,13 +253,14 @@ def _chunks(is_galaxy: Bool[Tensor, "batch galaxy"], bins: int) -> Iterator[tupl
     if is_galaxy.is_meta:
         yield torch.arange(len(is_galaxy), device=is_galaxy.device), is_galaxy.shape[1]
         return
-    position = torch.arange(1, is_galaxy.shape[1] + 1, device=is_galaxy.device)
-    last, order = torch.where(is_galaxy, position, 0).amax(1).sort(descending=True)
+    position = torch.arange(1, is_galaxy.shape[1] + 1, device=is_galaxy.device, dtype=torch.int32)
+    last, order = (position * is_galaxy).amax(1).clamp(min=1).sort(descending=True)
     widths = last.tolist()  # the one synchronisation before the work
-    budget = CPU_CHUNK if is_galaxy.device.type == "cpu" else _GPU_CHUNK
+    budget, slimmest = (CPU_CHUNK, _SLIMMEST) if is_galaxy.device.type == "cpu" else (_GPU_CHUNK, 0)
     start = 0
     while start < len(widths):
-        width = max(widths[start], 1)
-        stop = start + max(1, budget // (width * bins))
+        width = widths[start]
+        similar = bisect_right(widths, -slimmest * width, key=neg)
+        stop = max(start + 1, min(start + budget // (width * bins), similar))
         yield order[start:stop], width
         start = stop

@@ -57,6 +57,14 @@ def test_the_density_agrees_with_scipy_for_any_correlation(rho):
     assert largest_error(clusters, KDEImage()) < PEAK_RTOL
 
 
+@pytest.mark.parametrize("rho", [0.0, 0.8, 0.99999])
+def test_the_density_is_summed_in_float64_throughout(rho):
+    image, galaxies = KDEImage(), cluster(40, rho=rho, seed=1)
+    truth = scipy_density(galaxies, image)
+    found = image.density(padded(galaxies))[0].numpy()
+    assert np.abs(found - truth).max() < 1e-10 * truth.max()  # one float32 number on the way costs 1e-8 or more
+
+
 @pytest.mark.parametrize("rho", [0.0, 0.6, 0.99])
 def test_the_density_agrees_with_scipy_where_velocities_span_fifty_kms(rho):
     clusters = []
