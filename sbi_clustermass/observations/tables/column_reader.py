@@ -23,7 +23,7 @@ from sbi_clustermass.observations.tables.column_names import (
     ucd_contradicts,
     ucd_quantity,
 )
-from sbi_clustermass.observations.tables.errors import problem, shorten
+from sbi_clustermass.observations.tables.errors import counted, problem, shorten
 from sbi_clustermass.observations.tables.parsing import angles, is_missing, is_sexagesimal, numbers
 from sbi_clustermass.observations.tables.raw_columns import as_text
 from sbi_clustermass.observations.tables.units import Unit
@@ -155,7 +155,7 @@ class ColumnReader:
         found = f"{values[first]:g} in row {self._row(first)}"
         if 2 * bad.sum() >= np.isfinite(values).sum():
             raise problem(self.where, f"{what}.", found=f"{found} of {len(values)}", advice=advice)
-        self.rows_lost.append(f"{bad.sum()} rows are taken as without a position: {what}, the first {found}")
+        self.rows_lost.append(f"{counted(int(bad.sum()), 'row')} taken as missing: {what} (the first has {found})")
         return np.where(bad, np.nan, values)
 
     def _title(self, name: str) -> str:
@@ -196,8 +196,10 @@ class ColumnReader:
         if bad and 2 * len(bad) >= sum(not is_missing(text) for text in texts):
             raise self._not_numbers(name, bad[0], texts, ours)
         if bad:
-            first = f"the first {_shown(texts[bad[0]])} in row {self._row(bad[0])}"
-            self.rows_lost.append(f"{len(bad)} rows have no number in column {name}, {first}: taken as missing")
+            first = f"the first has {_shown(texts[bad[0]])} in row {self._row(bad[0])}"
+            self.rows_lost.append(
+                f"{counted(len(bad), 'row')} without a number in column {name}, taken as missing ({first})"
+            )
         return values, sky
 
     def _not_numbers(self, name: str, row: int, texts: Sequence[str], ours: str) -> Exception:

@@ -25,6 +25,16 @@ def problem(where: str, what: str, *, found: str = "", advice: str = "") -> Tabl
     return TableError("\n".join(lines))
 
 
+def counted(count: int, noun: str) -> str:
+    """Return a number with its noun.
+
+    Example:
+        >>> counted(1, "row"), counted(3, "row")
+        ('1 row', '3 rows')
+    """
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def first_line(error: BaseException) -> str:
     """Return the first line of another library's message, or the error's type if it has none."""
     lines = str(error).strip().splitlines()

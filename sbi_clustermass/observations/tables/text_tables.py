@@ -1,23 +1,37 @@
 """Text files as people and archives write them -> astropy tables.
 
-Separators, comments, lines of units, byte order marks, line ends, and ECSV, IPAC and MRT headers are recognised.
+Separators, preambles, comments, lines of units, byte order marks, line ends and headers of ECSV, IPAC and MRT are
+recognised.
 """
 
 import gzip
 import re
-from collections.abc import Collection, Sequence, Set
+from collections.abc import Collection, Mapping, Sequence, Set
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
-from sbi_clustermass.observations.tables.access import set_unit
+import numpy as np
+
+from sbi_clustermass.observations.tables.access import NO_NAMES, ROWS_LOST
 from sbi_clustermass.observations.tables.column_names import is_quantity
+from sbi_clustermass.observations.tables.errors import counted, problem
+from sbi_clustermass.observations.tables.raw_columns import RawColumn, table_of
+from sbi_clustermass.observations.tables.text_layout import (
+    Layout,
+    fields,
+    find_layout,
+    fits,
+    is_comment,
+    is_number,
+    rows_among,
+    widths,
+)
 
 if TYPE_CHECKING:
     from astropy.table import Table
 
-_SEPARATORS = ("\t", ";", "|", ",")
-_COMMENTS = ("#", "//", "%")
-_QUOTED = re.compile(r'"[^"]*"')
+_TYPES = re.compile(r"\b(double|float|real|int|long|[dfril])\b", re.IGNORECASE)  # of columns of IPAC tables
+_FORMATS = re.compile(r"^(\s*(?:\d+\s*-)?\s*\d+\s+)[IFE](\d+)(?:\.\d+)?", re.MULTILINE)  # of columns in MRT headers
 
 
 def read_text(path: Path, ids: Set[str] = frozenset()) -> "Table":
@@ -28,36 +42,15 @@ def read_text(path: Path, ids: Set[str] = frozenset()) -> "Table":
         ids: Names or numbers of columns, besides the usual ones, that hold names of clusters: 0012 stays 0012.
     """
     text = _decoded(gzip.decompress(path.read_bytes()) if path.suffix.lower() == ".gz" else path.read_bytes())
-    if special := _with_header(text):
-        return special
-    lines = re.split(r"\r\n|\r|\n", text)
-    body = [line for line in lines if line.strip(" \t,;|") and not line.lstrip().startswith(_COMMENTS)]
-    if not body:
-        raise ValueError("comment lines only")
-    separator = _separator(body)
-    names, rows = _names(lines, body, separator)
-    units, rows = _units(rows, separator)
-    _check_end(lines[-1], len(names), separator)
-    table = _table(names, rows, separator, _id_columns(names, ids))
-    for name, unit in zip(names, units, strict=False):
-        if unit and name in table.colnames:
-            set_unit(table, name, unit)
-    return table
-
-
-def _fields(line: str, separator: str) -> list[str]:
-    """Split a line into fields without quotes and outer blanks; blanks in a row separate once."""
-    if separator == " ":
-        return [part.strip('"') for part in re.findall(r'"[^"]*"|\S+', line)]
-    hidden = _QUOTED.sub(lambda quoted: "\0" * len(quoted[0]), line)
-    ends = [i for i, mark in enumerate(hidden) if mark == separator]
-    starts = [0, *(end + 1 for end in ends)]
-    return [line[a:b].strip().strip('"').strip() for a, b in zip(starts, [*ends, len(line)], strict=True)]
-
-
-def _is_number(text: str) -> bool:
-    """Whether a field is a number, with a decimal point or comma."""
-    return re.fullmatch(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?", text.strip()) is not None
+    form = _form(text)
+    if form is None:
+        return _read_plain(path, text, ids, {})
+    try:
+        return _read_form(text, form)
+    except Exception:  # a field that is no number, for one, costs such a reader the table
+        if form == "ascii.ecsv":
+            return _read_plain(path, text, ids, _ecsv_units(text))
+        return _read_form(_all_text(text, form), form)
 
 
 def _decoded(raw: bytes) -> str:
@@ -74,76 +67,107 @@ def _decoded(raw: bytes) -> str:
     return text.replace("\N{MINUS SIGN}", "-")
 
 
-def _with_header(text: str) -> "Table | None":
-    """Read a table whose header describes it; None if it has no such header."""
+def _form(text: str) -> str | None:
+    """Name of the format of a table whose header describes it, as astropy calls it."""
+    if text.startswith("# %ECSV"):
+        return "ascii.ecsv"
+    if "Byte-by-byte Description" in text:
+        return "ascii.mrt" if text.lstrip().startswith("Title:") else "ascii.cds"
+    return "ascii.ipac" if text.startswith("\\") or re.match(r"\|[^\n]*\|\s*\n\|", text) else None
+
+
+def _read_form(text: str, form: str) -> "Table":
     from astropy.table import Table
 
-    if text.startswith("# %ECSV"):
-        form = "ascii.ecsv"
-    elif "Byte-by-byte Description" in text:
-        form = "ascii.mrt" if text.lstrip().startswith("Title:") else "ascii.cds"
-    elif text.startswith("\\") or re.match(r"\|[^\n]*\|\s*\n\|", text):
-        form = "ascii.ipac"
-    else:
-        return None
     return cast("Table", Table.read(text, format=form))
 
 
-def _separator(body: Sequence[str]) -> str:
-    """Guess the separator: one that splits names and first row into as many fields, else the most frequent."""
-    head = _QUOTED.sub("", body[0])
-    marks = [mark for mark in _SEPARATORS if mark in head]
-    if not marks:
-        return " "
-    equal = [m for m in marks if len(_fields(body[0], m)) == len(_fields(body[min(1, len(body) - 1)], m))]
-    return max(equal or marks, key=head.count)
+def _all_text(text: str, form: str) -> str:
+    """Declare all columns of an IPAC or MRT table to be text, which any field is."""
+    if form != "ascii.ipac":
+        return _FORMATS.sub(r"\1A\2", text)
+    lines = text.split("\n")
+    second = [i for i, line in enumerate(lines) if line.startswith("|")][1]
+    lines[second] = _TYPES.sub(lambda kind: "char"[: len(kind[0])].ljust(len(kind[0])), lines[second])
+    return "\n".join(lines)
 
 
-def _names(lines: Sequence[str], body: list[str], separator: str) -> tuple[list[str], list[str]]:
-    """Column names and the rows below; the names may be in the last comment before the first row."""
-    names, rows = _fields(body[0], separator), body[1:]
-    if any(_is_number(name) for name in names):
-        before = [line.lstrip().lstrip("#/% ") for line in lines[: lines.index(body[0])] if line.strip()]
-        comment = _fields(before[-1], separator) if before else []
-        if len(comment) != len(names) or any(_is_number(name) for name in comment):
-            raise ValueError(f"no line of column names: the first line is {body[0].strip()[:60]!r}")
-        names, rows = comment, body
-    names = [name or f"column {i + 1}" for i, name in enumerate(names)]
-    for name in names:
-        if names.count(name) > 1:
-            raise ValueError(f"two columns are named {name!r}: rename one")
-    return names, rows
+def _ecsv_units(text: str) -> dict[str, str]:
+    from astropy.table.meta import get_header_from_yaml
+
+    header = get_header_from_yaml(line[2:] for line in text.splitlines() if line.startswith("# "))
+    return {each["name"]: each["unit"] for each in header.get("datatype", ()) if "unit" in each}
 
 
-def _units(rows: list[str], separator: str) -> tuple[list[str], list[str]]:
-    """Units from the line between names and dashes, as VizieR writes it, and the rows below."""
-    for line in (0, 1):
-        if len(rows) > line and re.fullmatch(r"[-\s=+|;,]*--[-\s=+|;,]*", rows[line]):
-            return (_fields(rows[0], separator) if line else []), rows[line + 1 :]
-    return [], rows
+def _read_plain(path: Path, text: str, ids: Set[str], units: Mapping[str, str]) -> "Table":
+    """Read lines of fields; units that the header gives come before those of a line below the names."""
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    layout = find_layout(lines)
+    _check_end(lines[-1], layout)
+    rows, lost = _sound_rows(path, lines, layout)
+    below = dict(zip(layout.names, layout.units, strict=False)) | dict(units)
+    values = _values(rows, layout, _id_columns(layout.names, ids))
+    columns = [
+        RawColumn(name, lambda each=each: each, below.get(name))
+        for name, each in zip(layout.names, values, strict=True)
+    ]
+    meta: dict[str, Any] = {ROWS_LOST: lost} if lost else {}
+    if layout.unnamed:
+        meta[NO_NAMES] = [lines[layout.rows[0]].strip()[:60]]
+    return table_of(columns, len(rows), meta)
 
 
-def _check_end(last: str, n: int, separator: str) -> None:
-    """Refuse a file that ends in the middle of a row."""
-    if last.strip() and not last.lstrip().startswith(_COMMENTS) and len(_fields(last, separator)) < n:
-        raise ValueError(f"the file ends in the middle of a row: {last.strip()[:60]!r}")
+def _check_end(last: str, layout: Layout) -> None:
+    """Refuse a file whose last line is the beginning of a row; other words may stand there."""
+    parts = fields(last, layout.separator) or [""]
+    if not last.strip() or is_comment(last) or len(parts) >= len(layout.names) or not is_number(parts[0]):
+        return
+    raise ValueError(f"the file ends in the middle of a row: {last.strip()[:60]!r}")
 
 
-def _id_columns(names: Sequence[str], ids: Set[str]) -> set[str]:
-    """Columns of names of clusters, which are text as it is written, whether or not they look like numbers."""
-    numbered = enumerate(names, 1)
-    return {name for i, name in numbered if is_quantity(name, "id") or not ids.isdisjoint((name, str(i), name.lower()))}
+def _sound_rows(path: Path, lines: Sequence[str], layout: Layout) -> tuple[list[str], list[str]]:
+    """Rows that have as many fields as there are names, and sentences about the others."""
+    mark, n, rows = layout.separator, len(layout.names), [lines[i] for i in layout.rows]
+    odd = [i for i, found in enumerate(widths(rows, mark)) if found != n]
+    bad = [i for i in odd if not fits(rows[i], mark, n)]
+    for i in odd:
+        rows[i] = rows[i].rstrip(" ")[:-1]  # the mark at the end of a row
+    lost = []
+    if bad:
+        at, line = layout.rows[bad[0]] + 1, lines[layout.rows[bad[0]]]
+        first = f"line {at} has {widths([line], mark)[0]}: {line.strip()[:60]!r}"
+        if 2 * len(bad) >= len(rows):
+            few = f"{counted(len(bad), 'row')} of {len(rows)} without the {n} fields of the column names"
+            advice = "name all columns, and quote fields that hold blanks or separators"
+            raise problem(path.name, f"not a readable table: {few}.", found=first, advice=advice)
+        lost.append(f"{counted(len(bad), 'line')} left out, without the {n} fields of the column names ({first})")
+        rows = [row for i, row in enumerate(rows) if i not in set(bad)]
+    if above := rows_among(lines, layout.above, mark, n):
+        lost.append(f"{counted(len(above), 'row')} left out, above the column names (the first in line {above[0] + 1})")
+    return rows, lost
 
 
-def _table(names: Sequence[str], rows: Sequence[str], separator: str, texts: Collection[str]) -> "Table":
+def _id_columns(names: Sequence[str], ids: Set[str]) -> set[int]:
+    """Indices of columns of names of clusters, which are text as it is written, whether or not they look like numbers."""
+    numbered = enumerate(names)
+    return {
+        i for i, name in numbered if is_quantity(name, "id") or not ids.isdisjoint((name, str(i + 1), name.lower()))
+    }
+
+
+def _values(rows: Sequence[str], layout: Layout, texts: Collection[int]) -> Sequence[np.ndarray]:
+    """Values of the columns: numbers, or text where it is wanted or a field is no number."""
     from astropy.io import ascii as text_tables
 
-    quoted = ['"' + name.replace('"', "'") + '"' for name in names]
-    head, form = separator.join(quoted), "basic" if separator == " " else "csv"
+    mark, numbers = layout.separator, range(len(layout.names))
+    head, last = mark.join(f"c{i}" for i in numbers), mark.join("x" if i in texts else "0" for i in numbers)
     if not rows:
-        from astropy.table import Table
-
-        return Table(names=list(names))
-    last = separator.join("x" if name in texts else "0" for name in names)  # astropy takes a column with an x for text
-    table = cast("Table", text_tables.read([head, *rows, last], format=form, delimiter=separator, guess=False))
-    return cast("Table", table[:-1])
+        return [np.zeros(0) for _ in numbers]
+    try:  # astropy takes a column with an x for text
+        form = "basic" if mark == " " else "csv"
+        read: Any = text_tables.read([head, *rows, last], format=form, delimiter=mark, guess=False)
+    except Exception:  # quotes that do not end
+        read = ()
+    if len(read) != len(rows) + 1:
+        return [np.array(column) for column in zip(*(fields(row, mark) for row in rows), strict=True)]
+    return [read[f"c{i}"][:-1] for i in numbers]
