@@ -46,8 +46,8 @@ class _Header(NamedTuple):
     """A line that may hold the names; the larger one is preferred."""
 
     in_body: bool
+    has_mark: bool  # other than blanks, which are in names and rows, too
     known: int
-    has_mark: bool
     width: int
     order: int  # the first one in the body, the last comment
     line: int
@@ -130,10 +130,10 @@ def _headers(lines: Sequence[str], body: Sequence[int]) -> Iterator[_Header]:
             names = _names(_bare(lines[i]), mark, below) if mark in lines[i] else []
             known = sum(base_name(name) in _KNOWN for name in names)
             if names and i in inside and (known > 1 or not rows_among(lines, body[: body.index(i)], mark, len(names))):
-                yield _Header(True, known, mark != " ", len(names), -i, i, mark, names)
+                yield _Header(True, mark != " ", known, len(names), -i, i, mark, names)
             elif names and i < body[0]:
                 order = i - len(lines) * _are_units(names)
-                yield _Header(False, known, mark != " ", len(names), order, i, mark, names)
+                yield _Header(False, mark != " ", known, len(names), order, i, mark, names)
 
 
 def rows_among(lines: Sequence[str], some: Sequence[int], mark: str, n: int) -> list[int]:

@@ -148,7 +148,7 @@ def _sound_rows(path: Path, lines: Sequence[str], layout: Layout) -> tuple[list[
 
 
 def _id_columns(names: Sequence[str], ids: Set[str]) -> set[int]:
-    """Indices of columns of names of clusters, which are text as it is written, whether or not they look like numbers."""
+    """Indices of columns of names of clusters, which are text as it is written even if they look like numbers."""
     numbered = enumerate(names)
     return {
         i for i, name in numbered if is_quantity(name, "id") or not ids.isdisjoint((name, str(i + 1), name.lower()))
