@@ -194,7 +194,7 @@ class Centring:
         """Distances in comoving h^-1 Mpc: times h unless in h^-1 Mpc, times 1 + z if physical; angles times D_c."""
         if isinstance(distances, Angles):
             return np.deg2rad(distances.values) * self.cosmology.comoving_distance(redshift)
-        frame, h = self._frame(distances), 1.0 if distances.per_h else self.options.h
+        frame, h = self._frame(distances), self.options.h if distances.h is None else distances.h
         needed = {}
         if h is None:
             needed["the h that its Mpc assume"] = "--h 0.7 (1 if they are h^-1 Mpc)"
@@ -204,7 +204,8 @@ class Centring:
             needed["the cluster's redshift"] = "--redshift Z"
         if h is None or needed:
             what = f"to convert {distances.column} to comoving h^-1 Mpc it needs {', '.join(needed)}."
-            raise problem(self.where, what, advice=" ".join(needed.values()))
+            other = "" if distances.unit_known else f", or its unit: --column 'R_proj={distances.column} [arcmin]'"
+            raise problem(self.where, what, advice=" ".join(needed.values()) + other)
         expansion = 1 + np.asarray(redshift) if frame == "physical" else 1
         return distances.values * h * expansion * self.rescaling(redshift)
 

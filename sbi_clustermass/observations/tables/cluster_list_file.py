@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from sbi_clustermass.observations.tables.cluster_list import ClusterList, ListedCluster, simplified
-from sbi_clustermass.observations.tables.column_reader import ColumnReader, by_name, id_texts
+from sbi_clustermass.observations.tables.column_reader import ColumnReader, choose, id_texts
 from sbi_clustermass.observations.tables.errors import check_centre, check_redshift, problem
 from sbi_clustermass.observations.tables.files import read_file
 
@@ -26,7 +26,7 @@ def read_cluster_list(path: str | Path, *, columns: Mapping[str, str] | None = N
     """
     path = Path(path)
     table = read_file(path, ids={*_NAMES, *([columns["id"]] if columns and "id" in columns else [])})
-    reader = ColumnReader(table, path.name, by_name(table.colnames, columns or {}))
+    reader = ColumnReader(table, path.name, choose(table, columns or {}))
     names = id_texts(reader.column(_name_column(reader)), path.name)
     ra, dec = (_either(reader, ours) for ours in ("ra", "dec"))
     z = _either(reader, "z")

@@ -43,8 +43,16 @@ _PHOTOMETRIC = re.compile(
 )
 _DISTANCES = ("r", "radius", "dist", "distance", "sep", "separation", "theta", "rcl", "rcen", "offset", "rcluster")
 
-_PARSEC = re.compile(r"(?P<h1>h|hinv)?(?P<frame>[cp])?(?P<prefix>[km])pc(?P<h2>h|hinv)?")
-_LITTLE_H = {"h", "hinv", "littleh"}
+_PARSEC = re.compile(r"\d*(?P<frame>[cp])?(?P<prefix>[km])pc")
+_POWER = r"(?:(?:\^|\*\*)?[{(]*-1[)}]*)?"
+_HUBBLE = re.compile(  # h^-1, h_70^-1, h^{-1}_{70}, /h70, hinv, littleh
+    rf"(?:(?<![\d.])1\s*/\s*|/\s*)?(?:(?<![a-z])|(?<=pc))(?:littleh|hinv|h){_POWER}"
+    rf"(?:_?{{?(\d{{2,3}}|0?\.\d+)}}?)?{_POWER}(?=$|[^a-z0-9]|[cp]?[km]?pc)"
+)
+_NUMBER = re.compile(
+    r"\s*(?:10(?:\^|\*\*)?[{(]*([+-]\d+)[)}]*|10(?:\^|\*\*)(\d+)|((?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?))\s*[*x]?\s*(.*)"
+)
+_BRACKETED = re.compile(r"(.*?)[\s_]*(?:\[(.+)\]|\((.+)\))\s*")
 _FRAMES = {"comoving": "comoving", "physical": "physical", "phys": "physical", "proper": "physical"}
 _FRAME_LETTERS = {"c": "comoving", "p": "physical"}
 _ANGLES = {
@@ -76,7 +84,7 @@ _WITHOUT_UCD = ("id", "weight", "ra_cluster", "dec_cluster", "z_cluster")
 _OTHER_UCDS = ("phot", "em.", "stat.", "meta.", "src.redshift.phot", "redshift_phot", "error")
 _SYNONYMS = {"v": ("cz", "v_los"), "cz": ("v", "v_los")}  # velocities that go by several names
 
-LengthWords: TypeAlias = tuple[str | None, bool, str | None]  # kpc or Mpc; whether per h; comoving or physical
+LengthWords: TypeAlias = tuple[str | None, float | None, str | None]  # kpc or Mpc; h; comoving or physical
 
 
 def words(text: str) -> list[str]:
@@ -87,33 +95,61 @@ def words(text: str) -> list[str]:
 @lru_cache(maxsize=1000)
 def base_name(name: str) -> str:
     """Strip unit and punctuation from a column's name: 'RA_deg' -> 'ra', 'R_proj_cMpc_h' -> 'rproj'."""
-    parts = words(name)
+    name = split_unit(name)[0]
+    parts = words(_HUBBLE.sub(" ", name.lower()) if length_words(name)[0] else name)
     units = set(_ANGLES) | {"kms"} | ({"km", "s", "sec"} if "km" in parts else set())
     units |= {"m", "s"} if parts[-2:] == ["m", "s"] else set()
-    if any(_PARSEC.fullmatch(part) for part in parts):
-        units |= _LITTLE_H
     kept = [p for p in parts if p not in units and not _PARSEC.fullmatch(p) and p not in _FRAMES]
     return "".join(kept)
 
 
 @lru_cache(maxsize=1000)
 def length_words(text: str) -> LengthWords:
-    """Read a unit of length in a name or unit: "kpc" or "Mpc", whether it is per h, "comoving" or "physical"."""
-    parts = words(text)
+    """Read a unit of length in a name or unit: "kpc" or "Mpc", its h (1 for h^-1 Mpc), "comoving" or "physical"."""
+    parts = words(_HUBBLE.sub(" ", text.lower()))
     parsecs = [match for match in map(_PARSEC.fullmatch, parts) if match]
     frames = [_FRAMES[part] for part in parts if part in _FRAMES]
     if not parsecs:
-        return None, False, frames[0] if frames else None
+        return None, None, frames[0] if frames else None
     match = parsecs[0]
     frame = frames[0] if frames else _FRAME_LETTERS.get(match["frame"])
-    per_h = bool(match["h1"] or match["h2"]) or any(part in _LITTLE_H for part in parts)
-    return {"k": "kpc", "m": "Mpc"}[match["prefix"]], per_h, frame
+    hubble = _HUBBLE.search(text.lower())
+    value = float(hubble[1] or 100) if hubble else None
+    h = value if value is None or value < 10 else value / 100  # h_70 = H_0 / (70 km/s/Mpc) states h = .7
+    return {"k": "kpc", "m": "Mpc"}[match["prefix"]], h, frame
+
+
+def without_hubble(unit: str) -> str:
+    """Strip what stands for the Hubble constant off a unit of length: 'h_70^-1 kpc' -> 'kpc'."""
+    return _HUBBLE.sub(" ", unit.lower()).strip(" */._$")
+
+
+def factor_and_unit(text: str) -> tuple[float, str]:
+    """Split a unit into the number before it, 1 if there is none, and the rest: '100 kpc', '1e3 km/s', '10**-3'."""
+    match = _NUMBER.fullmatch(text)
+    if match is None:
+        return 1.0, text.strip()
+    exponent = match[1] or match[2]
+    return (10.0 ** int(exponent) if exponent else float(match[3])), match[4]
+
+
+@lru_cache(maxsize=1000)
+def split_unit(name: str) -> tuple[str, str]:
+    """Split a column's name into its title and the unit in brackets, "" if none: 'R [100 kpc]' -> 'R', '100 kpc'."""
+    match = _BRACKETED.fullmatch(name)
+    if match is None:
+        return name, ""
+    unit = match[2] or match[3]
+    bare = factor_and_unit(unit)[1]
+    is_unit = length_words(bare)[0] or angle_word(bare) or speed_word(bare) or bare in ("", "c", "h", "pc", "Gpc")
+    return (match[1], unit) if is_unit else (name, "")
 
 
 @lru_cache(maxsize=1000)
 def angle_word(text: str) -> str | None:
     """Return the unit of angle that a name or unit spells out, as astropy calls it: 'theta_arcmin' -> 'arcmin'."""
-    return next((_ANGLES[part] for part in words(text) if part in _ANGLES), None)
+    parts = ["hour"] if re.fullmatch(r"(?i)ra_?h", text) else words(text)
+    return next((_ANGLES[part] for part in parts if part in _ANGLES), None)
 
 
 @lru_cache(maxsize=1000)
@@ -129,8 +165,14 @@ def is_quantity(name: str, ours: str, unit: str = "") -> bool:
     """Whether a column's name is usual for a quantity of ours; R without a unit of length or angle is a magnitude."""
     base = base_name(name)
     if ours == "R_proj" and base in _DISTANCES:
-        return any(length_words(text)[0] or angle_word(text) for text in (name, unit))
+        texts = *split_unit(name), factor_and_unit(unit)[1]
+        return any(length_words(text)[0] or angle_word(text) for text in texts)
     return base in ALIASES[ours]
+
+
+def may_be_distance(name: str) -> bool:
+    """Whether a column's name is usual for a distance from the centre, and also for something else: R, radius, sep."""
+    return base_name(name) in _DISTANCES
 
 
 def is_photometric(name: str) -> bool:

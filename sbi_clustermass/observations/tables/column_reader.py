@@ -10,15 +10,25 @@ from typing import TYPE_CHECKING, TypeAlias, final
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from sbi_clustermass.observations.tables.access import NO_NAMES, SHARED_NAME, column_of, meta_of, said_of, unreadable
+from sbi_clustermass.observations.tables.access import (
+    NO_NAMES,
+    SHARED_NAME,
+    column_of,
+    meta_of,
+    said_of,
+    set_unit,
+    unreadable,
+)
 from sbi_clustermass.observations.tables.column_names import (
     ALIASES,
     base_name,
     choice,
+    factor_and_unit,
     is_main,
     is_quantity,
     length_words,
     speed_word,
+    split_unit,
     suggestion,
     ucd_contradicts,
     ucd_quantity,
@@ -41,7 +51,7 @@ _FACTORS: dict[str, Callable[[Unit], float]] = {
     **dict.fromkeys(("cz", "v", "v_los", "v_err"), Unit.kilometres_per_second),
     **dict.fromkeys(("z", "z_err", "z_cluster"), Unit.redshift),
 }
-_BY_UNIT = {"R_proj": lambda unit: length_words(unit)[0] is not None, "v": lambda unit: speed_word(unit) is not None}
+_BY_UNIT = {"R_proj": lambda unit: length_words(unit)[0], "v": lambda unit: speed_word(factor_and_unit(unit)[1])}
 
 Values: TypeAlias = Float[np.ndarray, "row"]
 
@@ -50,6 +60,16 @@ def by_name(names: Sequence[str], chosen: Mapping[str, str]) -> dict[str, str]:
     """Replace the numbers of columns, from 1, by their names, where no column has that name."""
     numbered = {str(i): name for i, name in enumerate(names, 1)}
     return {ours: theirs if theirs in names else numbered.get(theirs, theirs) for ours, theirs in chosen.items()}
+
+
+def choose(table: "Table", chosen: Mapping[str, str]) -> dict[str, str]:
+    """Return the names of the user's columns; a unit in brackets behind one is set: 'R [arcmin]', '3 [1e3 km/s]'."""
+    split = {o: (theirs, "") if theirs in table.colnames else split_unit(theirs) for o, theirs in chosen.items()}
+    names = by_name(table.colnames, {ours: name for ours, (name, _) in split.items()})
+    for ours, (_, unit) in split.items():
+        if unit and names[ours] in table.colnames:
+            set_unit(table, names[ours], unit)
+    return names
 
 
 @final

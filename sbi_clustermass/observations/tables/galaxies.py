@@ -24,6 +24,9 @@ Rows: TypeAlias = Bool[np.ndarray, "row"]
 
 _BEHIND = "galaxies within 2 arcsec of another were kept: their velocities differ by 1000 km/s or more"
 LARGE_ERROR = 1000.0  # km/s: a photometric redshift, whatever else it is
+IN_KM_S = 3.0  # median error: of redshifts not even photometric ones have it, and no spectrograph less in km/s
+IN_C = 0.02  # km/s, median error: no galaxy's velocity is known so well
+_MARKS = (9.0, 9.99, 9.999, 9.9999, 99.0, 99.9, 99.99, 999.0, 9999.0)
 _PHOTOMETRIC = f"velocity error above {LARGE_ERROR:g} km/s: photometric redshifts"
 
 
@@ -127,7 +130,8 @@ def read_galaxies(
     position = read_positions(reader)
     relative = "v_los" in chosen or not isinstance(position, Sky)
     velocity, reasons, notes = read_velocities(reader, relative=relative)
-    errors, weights = _errors(reader, velocity), reader.optional("weight")
+    (errors, assumed), weights = _errors(reader, velocity), reader.optional("weight")
+    notes = (*notes, *assumed)
     excluded = (excluded or Exclusions.none(len(table))).also(errors > LARGE_ERROR, _PHOTOMETRIC)
     kept = excluded.code == 0
     placed = np.asarray(np.isfinite(position.values.reshape(len(table), -1)).all(axis=1))
@@ -179,14 +183,27 @@ def _check_some(where: str, placed: Rows, moving: Rows, usable: Rows, excluded: 
     raise problem(where, "no row has both a position and a velocity.", found=found, advice=advice)
 
 
-def _errors(reader: ColumnReader, velocity: Velocity) -> Float[np.ndarray, "row"]:
-    """Velocity errors [km/s], NaN where missing, zero, negative, or as large as a mark of a missing value."""
+def _errors(reader: ColumnReader, velocity: Velocity) -> tuple[Float[np.ndarray, "row"], tuple[str, ...]]:
+    """Velocity errors [km/s], NaN where missing, zero, negative, or as large as a mark of a missing value.
+
+    Also notes where their size shows that errors of redshifts are in km/s, or those of velocities in units of c.
+    """
     of_redshifts, of_velocities = (reader.optional(name) for name in ("z_err", "v_err"))
+    errors, notes = np.full(len(reader.table), np.nan) if of_velocities is None else of_velocities, ()
     if isinstance(velocity, Redshifts) and of_redshifts is not None:
-        errors = SPEED_OF_LIGHT * of_redshifts / np.maximum(1 + velocity.values, 0.9)
-    else:
-        errors = np.full(len(reader.table), np.nan) if of_velocities is None else of_velocities
-    return np.where((errors > 0) & (errors < SPEED_OF_LIGHT), errors, np.nan)
+        in_km_s = _median(of_redshifts) > IN_KM_S
+        errors = (1 if in_km_s else SPEED_OF_LIGHT) * of_redshifts / np.maximum(1 + velocity.values, 0.9)
+        notes = (f"errors in column {reader.find('z_err')} read as km/s: too large for redshifts",) if in_km_s else ()
+    elif of_velocities is not None and 0 < _median(of_velocities) < IN_C:
+        errors = SPEED_OF_LIGHT * of_velocities
+        notes = (f"errors in column {reader.find('v_err')} read in units of c: too small for km/s",)
+    return np.where((errors > 0) & (errors < SPEED_OF_LIGHT), errors, np.nan), notes
+
+
+def _median(errors: Float[np.ndarray, "row"]) -> float:
+    """Median of the errors that are no marks of missing values, 0 if there are none."""
+    known = errors[(errors > 0) & ~np.isin(errors, _MARKS)]
+    return float(np.median(known)) if len(known) else 0.0
 
 
 def _each_once(position: Position, velocity: Velocity, errors: Float[np.ndarray, "row"], usable: Rows) -> DistinctRows:

@@ -9,12 +9,14 @@ from typing import TypeAlias, final
 import numpy as np
 from jaxtyping import Float
 
+from sbi_clustermass.observations.tables.column_names import may_be_distance
 from sbi_clustermass.observations.tables.column_reader import ColumnReader
 from sbi_clustermass.observations.tables.errors import problem
 from sbi_clustermass.observations.tables.parsing import join_sexagesimal
 from sbi_clustermass.observations.tables.units import Length
 
 LARGEST_MEDIAN = 50.0  # Mpc: no field around a cluster is that wide
+UNIT_CLEAR = 4.0  # Mpc: half of a field of galaxies around one cluster; distances in arcmin or kpc reach farther
 _PARTS = {"ra": ("RAh", "RAm", "RAs"), "dec": ("DEd", "DEm", "DEs")}  # in tables of journals and the CDS
 
 
@@ -33,15 +35,17 @@ class Distances:
 
     Attributes:
         values: Projected distances in Mpc of the convention below, (galaxy,).
-        per_h: Whether the unit is h^-1 Mpc.
+        h: Hubble constant that the unit states [100 km/s/Mpc]: 1 for h^-1 Mpc; None if it states none.
         frame: "comoving" or "physical", None if neither the column's name nor its unit says.
         column: Name of the column, for messages.
+        unit_known: Whether its name or the file says that they are in Mpc, kpc or the like.
     """
 
     values: Float[np.ndarray, "galaxy"]
-    per_h: bool
+    h: float | None
     frame: str | None
     column: str
+    unit_known: bool = True
 
 
 @final
@@ -57,7 +61,7 @@ Position: TypeAlias = Sky | Distances | Angles
 
 def read_positions(reader: ColumnReader) -> Position:
     """Read sky positions if there are any and the user did not choose a column of distances, else distances."""
-    ra, dec = reader.find("ra"), reader.find("dec")
+    ra, dec = reader.find("ra") or _decimal_hours(reader), reader.find("dec")
     if "R_proj" not in reader.chosen:
         if ra and dec:
             return _sky(reader, ra, dec)
@@ -66,7 +70,23 @@ def read_positions(reader: ColumnReader) -> Position:
     distance = reader.find("R_proj")
     if distance:
         return _distances(reader, distance)
+    for name in () if ra or dec else reader.table.colnames:
+        if may_be_distance(name):
+            raise _unit_question(reader, name, "it may also be a magnitude")
     raise reader.missing("no positions. It needs columns ra and dec [deg], or R_proj [Mpc].", "dec" if ra else "ra")
+
+
+def _decimal_hours(reader: ColumnReader) -> str | None:
+    """A column RAh, which holds right ascensions in hours where no column has their minutes."""
+    names = {name.lower().replace("_", ""): name for name in reader.table.colnames}
+    return None if "ram" in names else names.get("rah")
+
+
+def _unit_question(reader: ColumnReader, name: str, found: str) -> Exception:
+    """Ask for the unit of a distance that nothing says."""
+    advice = f"--column 'R_proj={name} [arcmin]', or [Mpc], [kpc], [h_70^-1 kpc], [arcsec], [deg]"
+    what = f"in which unit is {name}, the distance from the centre: Mpc, kpc, arcmin?"
+    return problem(reader.where, what, found=found, advice=advice)
 
 
 def _sky(reader: ColumnReader, ra: str, dec: str) -> Sky:
@@ -96,7 +116,7 @@ def _sky_from_parts(reader: ColumnReader) -> Sky:
 
 
 def _distances(reader: ColumnReader, name: str) -> Distances | Angles:
-    unit, values = reader.unit(name).separation(), reader.read("R_proj", name)
+    known, unit, values = reader.unit(name).is_known, reader.unit(name).separation(), reader.read("R_proj", name)
     values = reader.without(values < 0, values, f"{name} is negative", "projected distances are 0 or more")
     if not isinstance(unit, Length):
         values = values * unit
@@ -105,7 +125,9 @@ def _distances(reader: ColumnReader, name: str) -> Distances | Angles:
         )
     values = values * unit.mpc
     median = float(np.nanmedian(values)) if np.isfinite(values).any() else 0.0
+    if median > UNIT_CLEAR and not known:
+        raise _unit_question(reader, name, f"a median of {median:.3g}, too far for Mpc")
     if median > LARGEST_MEDIAN:
-        advice = "if it is, name the column R_proj_kpc"
+        advice = f"if it is, --column 'R_proj={name} [kpc]'"
         raise problem(reader.where, f"{name} looks like kpc.", found=f"median {median:.0f} Mpc", advice=advice)
-    return Distances(values, unit.per_h, unit.frame, name)
+    return Distances(values, unit.h, unit.frame, name, known)

@@ -17,7 +17,7 @@ from sbi_clustermass.observations.tables.access import ROWS_LOST, rows_of, said_
 from sbi_clustermass.observations.tables.centring import Centring, no_galaxies
 from sbi_clustermass.observations.tables.cluster import ObservedCluster, describe_cylinder
 from sbi_clustermass.observations.tables.column_names import check_choices
-from sbi_clustermass.observations.tables.column_reader import ColumnReader, by_name
+from sbi_clustermass.observations.tables.column_reader import ColumnReader, choose
 from sbi_clustermass.observations.tables.errors import TableError, problem
 from sbi_clustermass.observations.tables.files import read_file, table_name
 from sbi_clustermass.observations.tables.galaxies import read_galaxies
@@ -235,7 +235,7 @@ def _reader(path: Path, options: TableOptions) -> tuple[ColumnReader, TableOptio
     columns = options.columns if options.id is None else {**options.columns, "id": options.id}
     table = read_file(path, options.table, ids={columns[ours] for ours in columns if ours == "id"})
     check_choices(path.name, table.colnames, columns)
-    columns = by_name(table.colnames, columns)
+    columns = choose(table, columns)
     return ColumnReader(table, path.name, columns), replace(options, columns=columns, id=columns.get("id"))
 
 

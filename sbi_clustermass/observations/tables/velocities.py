@@ -69,7 +69,8 @@ def read_velocities(reader: ColumnReader, *, relative: bool) -> Found:
     """Read the table's velocities, relative ones first if asked so.
 
     A column that is only called v or velocity is c z if nearly all of it is above 0 and the median above 900 km/s, and
-    relative to the cluster if the median is below 1000 km/s and a part of it negative.
+    relative to the cluster if the median is below 1000 km/s and a part of it negative. So is a column that is called a
+    redshift without a unit, where most of its values can be none.
 
     Returns:
         The velocities, reasons to doubt them, and notes on what was assumed.
@@ -79,11 +80,14 @@ def read_velocities(reader: ColumnReader, *, relative: bool) -> Found:
             values = reader.read(ours, name)
             if ours == "z":
                 _refuse_photometric(reader, [name])
+            if ours == "z" and (
+                reader.unit(name).text or _spread(values) < NARROW or np.isfinite(values).sum() < FEWEST
+            ):
                 return Redshifts(values), (), ()
-            kind = _kind(reader, name, values) if ours == "v" else ours
+            kind = _kind(reader, name, values) if ours in ("v", "z") else ours
             meaning = "c z" if kind == "cz" else "velocity relative to the cluster"
             velocity, reasons = (_recession if kind == "cz" else _relative)(reader, name, values)
-            return velocity, reasons, (f"column {name} read as {meaning}",) if ours == "v" else ()
+            return velocity, reasons, (f"column {name} read as {meaning}",) if ours in ("v", "z") else ()
     _refuse_photometric(reader, reader.table.colnames)
     raise reader.missing("no velocity. It needs column z (redshift), cz [km/s] or v_los [km/s].", "z")
 
@@ -106,7 +110,9 @@ def _kind(reader: ColumnReader, name: str, values: Values) -> str:
         return "cz"
     if low < 0 and abs(middle) < NEAREST_REST:
         return "v_los"
-    found, advice = f"5 % below {low:.0f}, median {middle:.0f} km/s", f"--column cz={name}, or --column v_los={name}"
+    found, advice = f"5 % below {low:.3g}, median {middle:.3g} km/s", f"--column cz={name}, or --column v_los={name}"
+    if len(finite) and 0 <= low <= np.max(finite) < 3:
+        advice = f"if they are redshifts, --column z={name}; in units of c, --column 'v_los={name} [c]'"
     raise problem(reader.where, f"is {name} c z, or relative to the cluster?", found=found, advice=advice)
 
 
@@ -135,11 +141,16 @@ def _relative(reader: ColumnReader, name: str, values: Values) -> tuple[Velocity
 
 
 def _check_size(reader: ColumnReader, name: str, finite: Values) -> None:
-    advice = "give the column the unit that it has, or convert it to km/s"
-    spread = 1.4826 * float(np.median(np.abs(finite - np.median(finite))))  # a standard deviation, without outliers
+    advice, spread = f"name its unit: --column 'v_los={name} [m/s]', or [c], [1e3 km/s]", _spread(finite)
     if spread < NARROW:
         found = f"half of them within {spread / 1.4826:.3g} of their median"
         raise problem(reader.where, f"{name} is no velocity in km/s.", found=found, advice=advice)
     fast = float((np.abs(finite) > SPEED_OF_LIGHT).mean())
     if fast > 0.05:
         raise problem(reader.where, f"{name} is no velocity in km/s.", found=f"{fast:.0%} above c", advice=advice)
+
+
+def _spread(values: Values) -> float:
+    """Standard deviation of most values, 0 if none is finite: outliers and marks of missing values do not count."""
+    finite = values[np.isfinite(values)]
+    return 1.4826 * float(np.median(np.abs(finite - np.median(finite)))) if len(finite) else 0.0

@@ -23,6 +23,7 @@ FASTEST_STAR = 600.0  # km/s
 HALF = 180.0  # deg of position angle
 MANY = 0.1  # of the rows; mocks have up to .02 with a wrong redshift
 FAR = 20  # apertures: a field of 30 h^-1 Mpc around one cluster would be a survey
+HOURS = 24.0
 FLAT = 3.0  # between the extents in right ascension and declination: the longest clusters have 2
 
 
@@ -144,6 +145,8 @@ def _flat(centring: Centring, phase_space: PhaseSpace) -> Reason | None:
     longer, shorter = ("ra", "dec") if ra > dec else ("dec", "ra")
     ratio = max(ra, dec) / max(min(ra, dec), 1e-9)
     text = f"the field is {min(ratio, 999):.0f} times longer in {longer} than in {shorter}: are both in degrees?"
+    if longer == "dec" and np.ptp(position.values[:, 0]) <= HOURS and position.values[:, 0].max() <= HOURS:
+        text += " If ra is in hours: --column 'ra=NAME [hour]'"
     return Reason(text, Grade.DO_NOT_USE)
 
 
@@ -152,8 +155,9 @@ def _cosmology(centring: Centring, phase_space: PhaseSpace) -> Reason | None:
     options, position = centring.options, centring.galaxies.position
     if not isinstance(position, Distances):
         return _unused(centring, phase_space)
-    if position.per_h and options.h not in (None, 1.0):
-        return Reason(f"{position.column} is in h^-1 Mpc: h = {options.h:g} is not used", Grade.USE)
+    if position.h is not None and options.h not in (None, position.h):
+        unit = "h^-1" if position.h == 1 else f"h_{100 * position.h:g}^-1"
+        return Reason(f"{position.column} is per {unit}: h = {options.h:g} is not used", Grade.USE)
     ratio = 1.0 if options.Om is None else float(centring.rescaling(phase_space.redshift))
     if abs(ratio - 1) < 1e-3:
         return None

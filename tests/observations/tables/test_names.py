@@ -8,15 +8,15 @@ from sbi_clustermass.observations.tables.column_names import base_name, is_quant
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("R_proj_Mpc", ("Mpc", False, None)),
-        ("R_proj_kpc", ("kpc", False, None)),
-        ("R [h^-1 Mpc]", ("Mpc", True, None)),
-        ("Mpc / littleh", ("Mpc", True, None)),
-        ("R_cMpc_h", ("Mpc", True, "comoving")),
-        ("r_hinvMpc_comoving", ("Mpc", True, "comoving")),
-        ("R_phys_Mpc", ("Mpc", False, "physical")),
-        ("pkpc", ("kpc", False, "physical")),
-        ("R_proj", (None, False, None)),
+        ("R_proj_Mpc", ("Mpc", None, None)),
+        ("R_proj_kpc", ("kpc", None, None)),
+        ("R [h^-1 Mpc]", ("Mpc", 1.0, None)),
+        ("Mpc / littleh", ("Mpc", 1.0, None)),
+        ("R_cMpc_h", ("Mpc", 1.0, "comoving")),
+        ("r_hinvMpc_comoving", ("Mpc", 1.0, "comoving")),
+        ("R_phys_Mpc", ("Mpc", None, "physical")),
+        ("pkpc", ("kpc", None, "physical")),
+        ("R_proj", (None, None, None)),
     ],
 )
 def test_a_unit_of_length_is_read_as_people_write_it(text, expected):
