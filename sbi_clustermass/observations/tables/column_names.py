@@ -32,11 +32,22 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "weight": ("weight", "weights", "wt", "galweight"),
     "id": (
         *("cluster", "clusterid", "clid", "cluid", "clusid", "idcluster", "clustername", "clname", "cl"),
-        *("clusterno", "clusternumber", "clusternr", "abell"),
+        *("clusterno", "clusternumber", "clusternr", "abell", "idcl"),
     ),
     "z_cluster": ("zcluster", "zcl", "zclus", "redshiftcluster", "clusterredshift", "zclu"),
     "ra_cluster": ("racluster", "racl", "racen", "racentre", "racenter", "clusterra"),
     "dec_cluster": ("deccluster", "deccl", "deccen", "deccentre", "deccenter", "clusterdec"),
+}
+_OF_GROUPS: dict[str, tuple[str, ...]] = {  # in catalogues of groups, the more usual first; names of clusters precede
+    "id": (
+        *("groupid", "group", "grpid", "grp", "idgroup", "idgrp", "gid", "groupname", "groupnumber", "groupno"),
+        *("groupnr", "haloid", "idhalo", "fofid", "idfof"),
+    ),
+    "ra_cluster": ("groupra", "ragroup", "grpra", "ragrp", "itercenra", "bcgra", "rabcg", "cenra", "halora", "rahalo"),
+    "dec_cluster": (
+        *("groupdec", "decgroup", "grpdec", "decgrp", "itercendec", "bcgdec", "decbcg", "cendec", "halodec", "dechalo"),
+    ),
+    "z_cluster": ("groupz", "zgroup", "grpz", "zgrp", "zfof", "groupredshift", "redshiftgroup", "haloz", "zhalo"),
 }
 _PHOTOMETRIC = re.compile(
     r"(?=.*(z|redshift)).*phot.*|z_?(b|bpz|ml|mc|lambda|redmagic|eazy|ph|phz)|(dnf|bpz|annz).*z.*", re.I
@@ -167,7 +178,14 @@ def is_quantity(name: str, ours: str, unit: str = "") -> bool:
     if ours == "R_proj" and base in _DISTANCES:
         texts = *split_unit(name), factor_and_unit(unit)[1]
         return any(length_words(text)[0] or angle_word(text) for text in texts)
-    return base in ALIASES[ours]
+    return base in ALIASES[ours] or base in _OF_GROUPS.get(ours, ())
+
+
+def most_usual(names: Sequence[str], ours: str) -> list[str]:
+    """Those of several columns of a cluster that precede the others: names of clusters, then of groups, in order."""
+    usual = _OF_GROUPS.get(ours, ())
+    ranks = [usual.index(base) if (base := base_name(name)) in usual else -1 for name in names]
+    return [name for name, rank in zip(names, ranks, strict=True) if rank == min(ranks)]
 
 
 def may_be_distance(name: str) -> bool:

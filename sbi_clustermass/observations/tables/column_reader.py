@@ -27,6 +27,7 @@ from sbi_clustermass.observations.tables.column_names import (
     is_main,
     is_quantity,
     length_words,
+    most_usual,
     speed_word,
     split_unit,
     suggestion,
@@ -100,7 +101,7 @@ class ColumnReader:
             main = [name for name in found if is_main(self.ucd(name))]
             found = main if len(main) == 1 else found
         sound = [name for name in found if not unreadable(self.table, name)]
-        found = sound if len(sound) == 1 else found
+        found = sound if len(sound) == 1 else most_usual(found, ours)
         if len(found) > 1:
             what, advice = f"more than one column could be {ours}.", f"--column {shlex.quote(f'{ours}={found[0]}')}"
             raise problem(self.where, what, found=", ".join(found), advice=advice)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast, final
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 
 from clustermocks.haloes.cosmology import Cosmology
 from sbi_clustermass.observations.tables.column_names import ALIASES
@@ -20,6 +20,7 @@ from sbi_clustermass.observations.tables.positions import Sky, read_positions
 if TYPE_CHECKING:
     from astropy.table import Table
 
+FEWEST = 10  # galaxies of the largest cluster, at least
 MARGIN = 2.0  # apertures around a centre whose galaxies are taken, so that the edge of the field shows
 
 
@@ -32,11 +33,13 @@ class ClusterRows:
         name: Name of the cluster.
         rows: Indices in the table, (row,).
         numbers: Numbers of the rows in the file, where the table is a part of it; None for the same as `rows`.
+        note: Reason why the rows belong to no cluster, beyond a missing name.
     """
 
     name: str
     rows: Int[np.ndarray, "row"]
     numbers: Int[np.ndarray, "row"] | None = None
+    note: str = ""
 
     @property
     def in_file(self) -> Int[np.ndarray, "row"]:
@@ -49,16 +52,32 @@ def rows_by_name(reader: ColumnReader) -> list[ClusterRows] | None:
     column = reader.find("id")
     if column is None:
         return None
-    names, first, index = np.unique(
-        np.array(id_texts(reader.column(column), reader.where)), return_index=True, return_inverse=True
-    )
-    if len(index) > 20 and len(names) > len(index) / 2:
+    texts = np.array(id_texts(reader.column(column), reader.where))
+    none = _ungrouped(reader, texts)
+    names, first, index = np.unique(np.where(none, "", texts), return_index=True, return_inverse=True)
+    sizes = np.bincount(index, minlength=len(names))
+    if len(index) > 20 and len(names) > len(index) / 2 and sizes[names != ""].max(initial=0) < FEWEST:
         found = f"{len(names)} different values in {len(index)} rows"
         advice = "--id COLUMN, the one that names clusters; or drop it from a table of one cluster"
         raise problem(reader.where, f"{column} names galaxies, not clusters.", found=found, advice=advice)
     order = np.argsort(index, kind="stable")
-    parts = np.split(order, np.cumsum(np.bincount(index, minlength=len(names)))[:-1])
-    return [ClusterRows(str(names[i]), parts[i]) for i in np.argsort(first)]
+    parts = np.split(order, np.cumsum(sizes)[:-1])
+    note = f": {column} 0 stands for none" if none.any() else ""
+    return [ClusterRows(str(names[i]), parts[i], note="" if names[i] else note) for i in np.argsort(first)]
+
+
+def _ungrouped(reader: ColumnReader, names: np.ndarray) -> Bool[np.ndarray, "row"]:
+    """Rows of number 0 where it stands for no group: their centres differ or are missing, or most rows have it."""
+    zero = np.isin(names, ("0", "0.0"))
+    if not zero.any() or zero.all():
+        return np.zeros(len(names), bool)
+    for ours, least in (("ra_cluster", -180.0), ("dec_cluster", -90.0), ("z_cluster", 0.0)):
+        values = reader.optional(ours)
+        if values is not None:
+            there = values[zero]
+            if len(np.unique(there[there > least])) != 1:
+                return zero
+    return zero & bool(2 * zero.sum() > len(names) and len(set(names)) > 2)
 
 
 def rows_around_centres(

@@ -67,8 +67,8 @@ class TableOptions:
             in Msun and of r200c in Mpc, which take the model's where this is 1 or left out.
         Om: Matter density that distances in Mpc assume, flat LCDM [1]; the model's if left out.
         distance: Kind of the distances in Mpc.
-        columns: Names of columns, ours -> theirs, such as {"z": "zspec"}, on the command line z=zspec; may be repeated. A
-            unit may follow in brackets: 'R_proj=R [arcmin]', 'cz=v [1e3 km/s]', 'ra=RA [hour]'.
+        columns: Names of columns, ours -> theirs, such as {"z": "zspec"}, on the command line z=zspec; may be repeated.
+            A unit may follow in brackets: 'R_proj=R [arcmin]', 'cz=v [1e3 km/s]', 'ra=RA [hour]'.
         id: Column that names the cluster of each galaxy, where a table holds several.
         clusters: Table of clusters (id, ra, dec, z): centres and redshifts by name; a table of galaxies without a
             column of clusters is searched around each. In Python the result of `read_cluster_list`.

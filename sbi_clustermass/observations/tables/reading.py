@@ -63,7 +63,7 @@ class ClusterTable:
         path: File of the table.
         table: Its rows; of many clusters only the columns that matter.
         groups: Name and rows of each cluster; None where the table is one cluster.
-        nobodys: Number of rows that belong to no cluster.
+        nobodys: Sentence about the rows that belong to no cluster, "" if there are none.
         excluded: Rows that their quality or the user's condition excludes.
         settings: Facts about the table, cylinder, and cosmology of the distances.
     """
@@ -71,7 +71,7 @@ class ClusterTable:
     path: Path
     table: "Table"
     groups: Sequence[ClusterRows] | None
-    nobodys: int
+    nobodys: str
     excluded: Exclusions
     settings: _Settings
 
@@ -94,7 +94,8 @@ class ClusterTable:
         groups = _groups(reader, path, options, observation, cosmology)
         table = reader.table if groups is None else needed_columns(reader)
         named = None if groups is None else [group for group in groups if group.name]
-        nobodys = sum(len(group.rows) for group in groups or () if not group.name)
+        others = (group for group in groups or () if not group.name)
+        nobodys = "".join(f"{len(group.rows)} rows belong to no cluster{group.note}." for group in others)
         excluded = Exclusions.of_table(reader, options)
         return cls(path, table, named, nobodys, excluded, (options, observation, cosmology))
 
@@ -102,7 +103,7 @@ class ClusterTable:
         return 1 if self.groups is None else len(self.groups)
 
     def parts(self, size: int) -> Iterator[Self]:
-        """Tables of `size` clusters each, with no other rows; the last one also counts those that belong to none."""
+        """Tables of `size` clusters each, with no other rows; the last one also names those that belong to none."""
         if self.groups is None:
             yield self
             return
@@ -114,7 +115,7 @@ class ClusterTable:
                 ClusterRows(g.name, np.arange(end - len(g.rows), end), g.in_file)
                 for g, end in zip(groups, ends, strict=True)
             ]
-            part, nobodys = rows_of(self.table, rows), self.nobodys if last else 0
+            part, nobodys = rows_of(self.table, rows), self.nobodys if last else ""
             yield replace(self, table=part, groups=own, nobodys=nobodys, excluded=self.excluded.at(rows))
 
     def read(self) -> Iterator[ObservedCluster | Unreadable]:
@@ -126,7 +127,7 @@ class ClusterTable:
         for group in self.groups:
             yield self._read_one(group.name, group)
         if self.nobodys:
-            yield Unreadable(f"{name} (no cluster)", f"{self.path.name}: {self.nobodys} rows belong to no cluster.")
+            yield Unreadable(f"{name} (no cluster)", f"{self.path.name}: {self.nobodys}")
 
     def _read_one(self, name: str, group: ClusterRows | None = None) -> ObservedCluster | Unreadable:
         """Read one cluster from its rows of the table, or from all; an error becomes an `Unreadable`."""
