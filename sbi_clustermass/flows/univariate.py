@@ -232,7 +232,8 @@ def _log_standard_mass(below: Float[Tensor, "*batch"], above: Float[Tensor, "*ba
     flip = below + above > 0
     near, far = torch.where(flip, -below, above), torch.where(flip, -above, below)
     tail, log_far = near.clamp(max=0), _log_mills(far)
-    log_bulk = torch.log1p(-0.5 * torch.erfc(near.clamp(min=0) * sqrt(0.5)))
+    bulk = torch.where(near < 0, 0, near)  # clamp has no gradient at its bound since torch 2.14
+    log_bulk = torch.log1p(-0.5 * torch.erfc(bulk * sqrt(0.5)))
     log_near = torch.where(near < 0, _log_mills(tail) - tail.square() / 2, log_bulk)
     in_tail = log_far - _log_mills(tail) - (far - tail) * (far + tail) / 2
     gap = torch.where(near < 0, in_tail, log_far - far.square() / 2 - log_bulk)

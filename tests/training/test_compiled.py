@@ -13,6 +13,8 @@ FLOWS = [
     StackedAffine(embedding=KDEImage(bins=10), hidden=(16,)),
     Tabulated(embedding=TrialMasses(14.4, 1.8, trials=20)),
 ]
+# cancels in a table's normalised density: its gradient is rounding error, which Adam's steps enlarge
+UNDETERMINED = {"embedding.0.mix.4.bias"}
 
 
 def trained(flow, device, *, compiled):
@@ -33,8 +35,8 @@ def test_a_compiled_loss_trains_the_same_network(flow, device):
     torch.compiler.reset()
     (weights, losses), (expected, expected_losses) = (trained(flow, device, compiled=each) for each in (True, False))
     np.testing.assert_allclose(losses, expected_losses, rtol=1e-4)  # eight updates of float32
-    for name, value in expected.items():
-        torch.testing.assert_close(weights[name], value, rtol=1e-3, atol=1e-5)  # Adam's steps are 1e-3
+    for name in expected.keys() - UNDETERMINED:
+        torch.testing.assert_close(weights[name], expected[name], rtol=1e-3, atol=1e-5)  # Adam's steps are 1e-3
 
 
 def test_a_compiled_loss_is_compiled(monkeypatch):

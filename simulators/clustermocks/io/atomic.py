@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from platform import node
-from stat import S_IMODE
+from stat import S_IMODE, S_ISDIR
 from typing import Any
 from zlib import crc32
 
@@ -131,10 +131,13 @@ def check_output(path: Path, suffixes: Iterable[str]) -> None:
     if path.suffix not in suffixes:
         raise ValueError(f"{path}: unknown kind of file {path.suffix!r}. Choose from: {', '.join(suffixes)}.")
     try:
-        if path.is_dir():
-            raise ValueError(f"{path}: is a folder; name a file in it.")
+        is_folder = S_ISDIR(path.stat().st_mode)  # is_dir hides errors from Python 3.14 on
+    except (FileNotFoundError, NotADirectoryError):
+        is_folder = False
     except OSError as error:  # a name of more than 255 bytes
         raise unwritable(path, error) or error from error
+    if is_folder:
+        raise ValueError(f"{path}: is a folder; name a file in it.")
     make_folder(path.parent)
     if not os.access(path.parent, os.W_OK):
         raise PermissionError(f"{path.parent}: this folder cannot be written.\n  try:    another folder")
