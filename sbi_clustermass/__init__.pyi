@@ -29,6 +29,10 @@ from .flows import (
     ZukoNSF as ZukoNSF,
     register as register,
 )
+from .observations.masses import (
+    Masses as Masses,
+    infer as infer,
+)
 from .observations.tables import (
     TableError as TableError,
     TableOptions as TableOptions,

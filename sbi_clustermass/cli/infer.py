@@ -103,27 +103,27 @@ def _read(tables: Sequence[Path], model: str | None, clusters: "ClusterList | No
     """Return all files that the command reads, those of the model included."""
     from sbi_clustermass.estimator.hub.archive import MANIFEST
     from sbi_clustermass.estimator.hub.download import is_url
-    from sbi_clustermass.estimator.storage import STORED
+    from sbi_clustermass.estimator.storage import STORED, model_folder
 
     read = [*tables, *([clusters.path] if clusters else [])]
-    if model is None or is_url(model):
+    if model is not None and is_url(model):
         return read
     return [
         *read,
-        Path(model),
-        *(Path(model, name) for name in (*STORED, MANIFEST, "history.csv")),
+        model_folder(model),
+        *(model_folder(model) / name for name in (*STORED, MANIFEST, "history.csv")),
     ]
 
 
 def _estimator(model: str | None, device: str, h: float | None, console: Console) -> "tuple[MassEstimator, ModelStamp]":
     """Load the named estimator, or the one that ships, and print a note about the latter."""
-    from sbi_clustermass.estimator.hub import resolve_model, shipped_note
+    from sbi_clustermass.estimator.hub import SHIPPED, resolve_model, shipped_note
     from sbi_clustermass.estimator.mass_estimator import MassEstimator
     from sbi_clustermass.observations import ModelStamp
 
     folder = resolve_model(model)
     estimator = MassEstimator.load(folder, device=device)
-    if model is None:
+    if folder == SHIPPED:
         console.print(f"Model: {shipped_note()}.", markup=False)
     return estimator, ModelStamp.from_estimator(estimator, folder=folder, h=h)
 

@@ -15,7 +15,7 @@ def posteriors(
     catalogue: Path,
     /,
     *,
-    model: Path,
+    model: Path = Path("default"),
     out: Path,
     min_galaxies: Annotated[int | None, Parameter(validator=Number(gte=1))] = None,
     device: Device = "auto",
@@ -26,7 +26,7 @@ def posteriors(
 
     Args:
         catalogue: Catalogue of clusters, a file or a folder, such as `clustermass simulate` writes.
-        model: Folder of a trained estimator, from `clustermass train`.
+        model: Folder of a trained estimator, from `clustermass train`; default is the one that ships.
         out: Parquet file for the posteriors.
         min_galaxies: Richness cut: that of the mocks the estimator was trained on.
     """

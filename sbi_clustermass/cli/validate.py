@@ -36,7 +36,7 @@ def validate(
     Prints one table over all methods. The folder gets all tables and pictures, as results.md and for the report.
 
     Args:
-        models: Folders of trained estimators.
+        models: Folders of trained estimators; default is the one that ships.
         test: Mocks of known mass that no estimator was trained on.
         out: Folder for the results; RUN/validation is shown by `clustermass report`.
         drawn: How the test masses were drawn: training (as the training set's) or mass-function (Tinker et al. 2008);

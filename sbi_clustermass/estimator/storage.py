@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from sbi_clustermass.estimator.misspecification.alarm import Alarm
     from sbi_clustermass.flows import Flow
 
+SHIPPED = Path(__file__).parent / "hub" / "default"
 WEIGHTS, ALARM, CARD = "estimator.safetensors", "alarm.safetensors", "estimator.json"
 GIVEN_MASS, MEMBERSHIP = "given_mass.safetensors", "membership.safetensors"
 STORED = (WEIGHTS, ALARM, GIVEN_MASS, MEMBERSHIP, CARD)  # the card and the weights at least
@@ -74,6 +75,13 @@ def save(folder: Path, card: Card, network: EmbedOnce | Ensemble, parts: Parts) 
     for name, part in zip((ALARM, GIVEN_MASS, MEMBERSHIP), parts, strict=True):
         if part is None:
             (folder / name).unlink(missing_ok=True)  # of an estimator that was saved here before
+
+
+def model_folder(folder: str | Path | None) -> Path:
+    """Path of a model's folder; None, and "default" where no folder is called so, is the one that ships."""
+    if folder is None or (str(folder) == "default" and not Path(folder).exists()):
+        return SHIPPED
+    return Path(folder).expanduser()
 
 
 def load(folder: Path) -> Stored:

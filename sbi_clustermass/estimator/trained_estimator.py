@@ -130,17 +130,17 @@ class TrainedEstimator:
         storage.save(Path(folder), card, self.network, parts)
 
     @classmethod
-    def load(cls, folder: str | Path, *, device: str = "auto") -> Self:
+    def load(cls, folder: str | Path = storage.SHIPPED, *, device: str = "auto") -> Self:
         """Read a saved estimator. Nothing is unpickled, so that a file from a stranger can do no harm.
 
         Args:
-            folder: Folder that `save` wrote.
+            folder: Folder that `save` wrote; by default, and as "default", the estimator that ships with the package.
             device: "auto" takes CUDA if it is available.
 
         Raises:
             FileNotFoundError: The folder or a file in it is missing.
             ValueError: A file is damaged, truncated or of another kind, or the files do not belong together.
         """
-        card, flow, network, parts = storage.load(Path(folder))
+        card, flow, network, parts = storage.load(storage.model_folder(folder))
         shared = {name: getattr(card, name) for name in _IN_CARD}
         return cls(network=network, flow=flow, **parts._asdict(), **shared).to(device)

@@ -7,6 +7,10 @@ from .mass_table import (
     MassColumn as MassColumn,
     mass_row as mass_row,
 )
+from .masses import (
+    Masses as Masses,
+    infer as infer,
+)
 from .model_stamp import ModelStamp as ModelStamp
 from .posterior_files import (
     posteriors_file as posteriors_file,

@@ -28,7 +28,7 @@ SUFFIX = ".parquet"
 _DRAWS = "draws of the parameters from each posterior, masses as log10 M200c [h^-1 Msun], row by row of one cluster"
 
 
-def _concatenate(masses: Sequence[MassResult]) -> MassPosteriors:
+def joined(masses: Sequence[MassResult]) -> MassPosteriors:
     """Join the posteriors of some clusters, all by one estimator."""
     first, rows = masses[0].posterior, [mass.posterior for mass in masses]
     spread = None
@@ -57,7 +57,7 @@ def posteriors_file(path: Path) -> Iterator[Sink]:
 
         def write(masses: Sequence[MassResult]) -> None:
             nonlocal found
-            append(_concatenate(masses).rows())
+            append(joined(masses).rows())
             found += len(masses)
 
         with _in_batches(write) as add:

@@ -18,6 +18,7 @@ from sbi_clustermass.observations.results import ClusterResult, MassResult
 from sbi_clustermass.observations.tables import TableError, TableOptions, Unreadable, read_clusters
 from sbi_clustermass.observations.tables.files import table_name
 from sbi_clustermass.observations.tables.reading import ClusterTable
+from sbi_clustermass.observations.tables.sources import Source, TableLike
 from sbi_clustermass.observations.writers import table_file
 
 
@@ -30,7 +31,7 @@ T = TypeVar("T", bound=_Named)
 
 
 def infer_tables(
-    paths: Iterable[Path],
+    tables: Iterable[TableLike],
     estimator: MassEstimator,
     options: TableOptions,
     *,
@@ -42,7 +43,7 @@ def infer_tables(
     No two results have one name: where an earlier table has a cluster of that name, the table's name is put in front.
 
     Args:
-        paths: Tables of one cluster or many.
+        tables: Paths of tables of one cluster or many, or tables in memory.
         estimator: Trained estimator, whose observation and cosmology are those of the tables' clusters.
         options: Facts about the tables.
         batch: Number of clusters that the network sees at once, and that a process gets; the results do not depend on
@@ -51,9 +52,10 @@ def infer_tables(
             cluster's workers under `joblib.parallel_config(backend="dask")`.
     """
     settings = {"options": options, "observation": estimator.observation, "cosmology": estimator.cosmology}
+    sources = map(Source.of, tables)
     if workers(n_jobs) > 1:
-        return _with_unique_names(_by_workers(paths, estimator, settings, batch, n_jobs), _renamed)
-    read = ((path, cluster) for path in paths for cluster in read_clusters(path, **settings))
+        return _with_unique_names(_by_workers(sources, estimator, settings, batch, n_jobs), _renamed)
+    read = ((source.path, cluster) for source in sources for cluster in read_clusters(source, **settings))
     clusters = _with_unique_names(read, lambda cluster, name: replace(cluster, name=name))
     return infer_clusters(clusters, estimator, batch=batch)
 
@@ -119,19 +121,19 @@ def _infer_part(path: Path, out: Path, estimator: MassEstimator, stamp: ModelSta
 
 
 def _by_workers(
-    paths: Iterable[Path], estimator: MassEstimator, settings: dict, batch: int, n_jobs: int | None
+    sources: Iterable[Source], estimator: MassEstimator, settings: dict, batch: int, n_jobs: int | None
 ) -> Iterator[tuple[Path, ClusterResult]]:
     """Results in order, as they come from workers that each get the rows of some clusters."""
-    work = ((path, part, estimator) for path in paths for part in _parts(path, settings, batch))
+    work = ((source.path, part, estimator) for source in sources for part in _parts(source, settings, batch))
     for path, results in ordered(_infer, work, n_jobs):
         yield from ((path, result) for result in results)
 
 
-def _parts(path: Path, settings: dict, size: int) -> Iterator[ClusterTable | Unreadable]:
+def _parts(source: Source, settings: dict, size: int) -> Iterator[ClusterTable | Unreadable]:
     try:
-        table = ClusterTable.open(path, **settings)
+        table = ClusterTable.open(source, **settings)
     except TableError as error:
-        yield Unreadable(table_name(path), str(error))
+        yield Unreadable(table_name(source.path), str(error))
         return
     yield from table.parts(size)
 

@@ -21,6 +21,7 @@ from sbi_clustermass.report.content import Picture, Section, Table
 from sbi_clustermass.report.corner import corner_of_draws
 from sbi_clustermass.report.style import BLUE, GREY, LABELS, MASS, ORANGE
 
+_NAMES = 40  # of clusters beside an axis
 _MASSES = 200  # of the curve of a prior
 _SHOWN = 20  # posteriors in a report's table
 _EDGE = 0.05  # [dex], and as a share of the posterior: the warnings of an estimator use the same
@@ -150,6 +151,22 @@ def masses_picture(posteriors: MassPosteriors) -> Figure:
     bottom.plot(mean, posteriors.std, ".", ms=3, alpha=0.4, color=BLUE, rasterized=True)
     bottom.set(xlabel="posterior mean " + MASS, ylabel="posterior std [dex]", xlim=posteriors.grid[[0, -1]])
     bottom.set_ylim(bottom=0)
+    return figure
+
+
+def intervals_picture(posteriors: MassPosteriors) -> Figure:
+    """Median with 68 and 95 % interval of each cluster by name; of more clusters than names fit, their distribution."""
+    n = len(posteriors)
+    if n > _NAMES:
+        return masses_picture(posteriors)
+    figure = Figure(figsize=(5.4, 1.2 + 0.25 * n), layout="constrained")
+    axes, rows = figure.add_subplot(), np.arange(n)
+    outer_low, low, median, high, outer_high = posteriors.quantile([0.025, 0.16, 0.5, 0.84, 0.975])
+    axes.hlines(rows, outer_low, outer_high, color=BLUE, lw=1)
+    axes.hlines(rows, low, high, color=BLUE, lw=3)
+    axes.plot(median, rows, "o", color="white", mec=BLUE)
+    axes.set(xlabel=MASS, ylim=(n - 0.5, -0.5))
+    axes.set_yticks(rows, posteriors.names, parse_math=False)
     return figure
 
 

@@ -6,15 +6,15 @@
 from pathlib import Path
 
 from sbi_clustermass.estimator.hub.download import fetch, is_url
-
-SHIPPED = Path(__file__).with_name("default")
+from sbi_clustermass.estimator.storage import SHIPPED as SHIPPED, model_folder
 
 
 def resolve_model(model: str | Path | None, *, sha256: str | None = None) -> Path:
     """Return the folder of an estimator, for `MassEstimator.load`.
 
     Args:
-        model: Folder, or URL that ends with #sha256=... unless `sha256` is given; None for the shipped estimator.
+        model: Folder, or URL that ends with #sha256=... unless `sha256` is given; None or "default" for the shipped
+            estimator.
         sha256: Checksum of the archive at the URL.
 
     Raises:
@@ -26,8 +26,8 @@ def resolve_model(model: str | Path | None, *, sha256: str | None = None) -> Pat
         return fetch(str(model), sha256=sha256)
     if sha256 is not None:
         raise ValueError("a checksum is for a model from the web: give its URL, too.")
-    folder = SHIPPED if model is None else Path(model)
-    if model is None and not folder.is_dir():
+    folder = model_folder(model)
+    if folder == SHIPPED and not folder.is_dir():
         raise FileNotFoundError(f"{folder}: this installation came without its estimator; give one with --model.")
     if folder.suffix == ".zip" and folder.is_file():
         raise ValueError(f"{folder}: an archive. Unpack it, and give the folder.")

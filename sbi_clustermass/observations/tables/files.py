@@ -61,11 +61,11 @@ def read_file(path: Path, wanted: str | None = None, *, ids: Set[str] = frozense
         raise problem(path.name, what, found=first_line(error), advice=advice) from error
     if not len(table):
         raise problem(path.name, "the table has no rows.", found=f"columns {', '.join(table.colnames) or '(none)'}")
-    _flatten(table)
+    flatten(table)
     return table
 
 
-def _flatten(table: "Table") -> None:
+def flatten(table: "Table") -> None:
     """Convert to plain columns what astropy keeps in ECSV and FITS: quantities, sky coordinates, times, records."""
     for name in table.colnames:
         column = cast("Any", table[name])

@@ -19,7 +19,7 @@ from sbi_clustermass.observations.tables.cluster import ObservedCluster, describ
 from sbi_clustermass.observations.tables.column_names import check_choices
 from sbi_clustermass.observations.tables.column_reader import ColumnReader, choose
 from sbi_clustermass.observations.tables.errors import TableError, problem
-from sbi_clustermass.observations.tables.files import read_file, table_name
+from sbi_clustermass.observations.tables.files import table_name
 from sbi_clustermass.observations.tables.galaxies import read_galaxies
 from sbi_clustermass.observations.tables.groups import (
     ClusterRows,
@@ -31,6 +31,7 @@ from sbi_clustermass.observations.tables.groups import (
 from sbi_clustermass.observations.tables.options import TableOptions
 from sbi_clustermass.observations.tables.quality import Exclusions
 from sbi_clustermass.observations.tables.rows import RowNumbers
+from sbi_clustermass.observations.tables.sources import Source, TableLike
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -60,7 +61,7 @@ class ClusterTable:
     """A table of one cluster or many, which are read on demand, by one process or several.
 
     Attributes:
-        path: File of the table.
+        path: File of the table, or what stands for one in memory.
         table: Its rows; of many clusters only the columns that matter.
         groups: Name and rows of each cluster; None where the table is one cluster.
         nobodys: Sentence about the rows that belong to no cluster, "" if there are none.
@@ -78,7 +79,7 @@ class ClusterTable:
     @classmethod
     def open(
         cls,
-        path: str | Path,
+        table: TableLike,
         *,
         options: TableOptions | None = None,
         observation: Observation | None = None,
@@ -89,8 +90,8 @@ class ClusterTable:
         Raises:
             TableError: The file cannot be read, or its galaxies cannot be told apart.
         """
-        path, options, observation = Path(path), options or TableOptions(), observation or Observation()
-        reader, options = _reader(path, options)
+        options, observation = options or TableOptions(), observation or Observation()
+        path, reader, options = _reader(table, options)
         groups = _groups(reader, path, options, observation, cosmology)
         table = reader.table if groups is None else needed_columns(reader)
         named = None if groups is None else [group for group in groups if group.name]
@@ -147,7 +148,7 @@ class ClusterTable:
 
 
 def read_clusters(
-    path: str | Path,
+    table: TableLike,
     *,
     options: TableOptions | None = None,
     observation: Observation | None = None,
@@ -160,21 +161,21 @@ def read_clusters(
     (an empty name, -1) come last, as `Unreadable`.
 
     Args:
-        path: A file as for `read_table`.
+        table: A file or a table in memory, as for `read_table`.
         options: Facts about the table; a redshift or centre given by hand holds for every cluster.
         observation: Cylinder and least number of galaxies.
         cosmology: Cosmology of the distances.
     """
     try:
-        table = ClusterTable.open(path, options=options, observation=observation, cosmology=cosmology)
+        clusters = ClusterTable.open(table, options=options, observation=observation, cosmology=cosmology)
     except TableError as error:
-        yield Unreadable(table_name(Path(path)), str(error))
+        yield Unreadable(table_name(Source.of(table).path), str(error))
         return
-    yield from table.read()
+    yield from clusters.read()
 
 
 def read_table(
-    path: str | Path,
+    table: TableLike,
     *,
     options: TableOptions | None = None,
     observation: Observation | None = None,
@@ -188,7 +189,8 @@ def read_table(
     Mpc times h, times 1 + z if they are physical; angles times the comoving distance.
 
     Args:
-        path: Text, ECSV, FITS, VOTable, HDF5 or Parquet.
+        table: Path of a text, ECSV, FITS, VOTable, HDF5 or Parquet file, or a table in memory: a DataFrame of pandas or
+            polars, a table of astropy or Arrow, a dictionary of columns, an array of records.
         options: Facts about the table.
         observation: Cylinder and least number of galaxies, those of the estimator that will infer the mass.
         cosmology: Cosmology of the distances, that of the estimator.
@@ -197,24 +199,24 @@ def read_table(
         TableError: No cluster, or several, can be made of the file; the message says why and what to do. Galaxies in
             the cylinder, but too few, are no error: `reason` gives their number.
     """
-    path, options, observation = Path(path), options or TableOptions(), observation or Observation()
-    reader, options = _reader(path, options)
+    options, observation = options or TableOptions(), observation or Observation()
+    path, reader, options = _reader(table, options)
     groups, name = rows_by_name(reader) or [], table_name(path)
     named = [group for group in groups if group.name]
     if len(named) > 1:
         found = f"{len(named)} values of column {reader.find('id')}"
         advice = "read_clusters, which gives them one after the other"
         raise problem(path.name, "more than one cluster in the table.", found=found, advice=advice)
-    table, numbers = reader.table, np.arange(len(reader.table))
+    own_rows, numbers = reader.table, np.arange(len(reader.table))
     if named:
-        table, numbers, name = rows_of(table, named[0].rows), named[0].rows, named[0].name
+        own_rows, numbers, name = rows_of(own_rows, named[0].rows), named[0].rows, named[0].name
     excluded, own = Exclusions.of_table(reader, options).at(numbers), options_for(name, options)
     settings, rows = (own, observation, cosmology), RowNumbers(path, options.table, numbers)
-    return _read(table, path.name, name, settings, rows, excluded)
+    return _read(own_rows, path.name, name, settings, rows, excluded)
 
 
 def read_cluster(
-    path: str | Path,
+    table: TableLike,
     *,
     options: TableOptions | None = None,
     observation: Observation | None = None,
@@ -225,19 +227,22 @@ def read_cluster(
     Raises:
         TableError: As for `read_table`, and where the cylinder holds too few galaxies for a mass.
     """
-    result = read_table(path, options=options, observation=observation, cosmology=cosmology)
+    result = read_table(table, options=options, observation=observation, cosmology=cosmology)
     if result.reason:
-        raise problem(Path(path).name, f"{result.reason}.", advice="check the redshift and the centre, or add galaxies")
+        advice = "check the redshift and the centre, or add galaxies"
+        raise problem(result.fates.path.name, f"{result.reason}.", advice=advice)
     return result.catalogue
 
 
-def _reader(path: Path, options: TableOptions) -> tuple[ColumnReader, TableOptions]:
-    """Read a file; in the options that are returned, chosen columns are names."""
+def _reader(given: TableLike, options: TableOptions) -> tuple[Path, ColumnReader, TableOptions]:
+    """Read a table; in the options that are returned, chosen columns are names."""
+    source = Source.of(given)
+    path = source.path
     columns = options.columns if options.id is None else {**options.columns, "id": options.id}
-    table = read_file(path, options.table, ids={columns[ours] for ours in columns if ours == "id"})
+    table = source.read(options.table, ids={columns[ours] for ours in columns if ours == "id"})
     check_choices(path.name, table.colnames, columns)
     columns = choose(table, columns)
-    return ColumnReader(table, path.name, columns), replace(options, columns=columns, id=columns.get("id"))
+    return path, ColumnReader(table, path.name, columns), replace(options, columns=columns, id=columns.get("id"))
 
 
 def _groups(
