@@ -10,7 +10,6 @@ from typing import final
 import numpy as np
 from jaxtyping import Float
 from numpy.polynomial import legendre
-from numpy.typing import ArrayLike
 from scipy.interpolate import CubicSpline
 
 _FINE = 33  # equidistant values of each further parameter, over which the density is integrated
@@ -69,7 +68,7 @@ class GridPosterior:
             columns.append([np.interp(level, row / row[-1], fine) for row in below])
         return np.column_stack(columns)
 
-    def log_prob_at(self, theta: Float[ArrayLike, "cluster parameter"]) -> Float[np.ndarray, "cluster"]:
+    def log_prob_at(self, theta: Float[np.ndarray, "cluster parameter"]) -> Float[np.ndarray, "cluster"]:
         """Natural log density of each cluster at its own parameters, by a cubic in the first one."""
         rows = np.asarray(theta, float)
         found = self.log_prob
