@@ -40,6 +40,7 @@ def read_cluster_list(path: str | Path, *, columns: Mapping[str, str] | None = N
             raise problem(path.name, "two clusters have one name.", found=cluster.name, advice=advice)
         if cluster:
             clusters[simplified(cluster.name)] = cluster
+    reader.warn_of_lost_rows()
     return ClusterList(path, clusters)
 
 

@@ -3,6 +3,7 @@
 import math
 import re
 import shlex
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias, final
@@ -12,6 +13,7 @@ from jaxtyping import Bool, Float, Int
 
 from sbi_clustermass.observations.tables.access import (
     NO_NAMES,
+    ROWS_LOST,
     SHARED_NAME,
     column_of,
     meta_of,
@@ -123,7 +125,7 @@ class ColumnReader:
             TableError: It cannot be read; the advice is on the quantity of ours that it should hold.
         """
         if reason := unreadable(self.table, name):
-            advice = f"--column {ours}=NAME of another column, or convert this one to numbers or text"
+            advice = f"convert it to numbers or text{_another(ours)}"
             raise problem(self.where, f"column {name} cannot be read.", found=reason, advice=advice)
         return column_of(self.table, name)
 
@@ -137,10 +139,40 @@ class ColumnReader:
 
     def read(self, ours: str, name: str) -> Values:
         """Read a column as float64 in our unit (distances from the centre in their own), NaN where one is missing."""
-        values, converted = self._numbers(name, ours)
+        values, converted = self.numbers_of(name, ours)
         values = np.where(np.abs(values) < _HUGE, values, np.nan)
         if not converted and ours in _FACTORS:
             return values * _FACTORS[ours](self.unit(name))
+        return values
+
+    def numbers_of(self, name: str, ours: str) -> tuple[Values, bool]:
+        """Read the numbers of a column, and whether they are in our unit already, as sexagesimal angles are."""
+        column = self.column(name, ours)
+        if column.ndim != 1:
+            found = f"an array of shape {column.shape[1:]} in each row"
+            advice = f"store one number a row{_another(ours)}"
+            raise problem(self.where, f"column {name} is not one number a row.", found=found, advice=advice)
+        masked = np.ma.getmaskarray(np.ma.asarray(column))
+        if column.dtype.kind in _NUMBERS:
+            with np.errstate(over="ignore", invalid="ignore"):
+                return np.where(masked, np.nan, np.asarray(column, dtype=float)), False
+        texts = ["" if hidden else as_text(value) for value, hidden in zip(column, masked, strict=True)]
+        sky = ours in ("ra", "dec", "ra_cluster", "dec_cluster") and is_sexagesimal(texts)
+        return self._parsed(name, texts, ours, sky=sky), sky
+
+    def _parsed(self, name: str, texts: Sequence[str], ours: str, *, sky: bool) -> Values:
+        """Numbers in a column of text; fields that are none are taken as missing unless they are half of it."""
+        try:
+            values = angles(texts, hours=ours.startswith("ra")) if sky else numbers(texts)
+        except ValueError as error:
+            row = [text.strip() for text in texts].index(str(error))
+            raise self._not_numbers(name, row, texts, ours) from error
+        bad = [row for row in np.flatnonzero(np.isnan(values)).tolist() if not is_missing(texts[row])]
+        if bad and 2 * len(bad) >= sum(not is_missing(text) for text in texts):
+            raise self._not_numbers(name, bad[0], texts, ours)
+        if bad:
+            rows, first = counted(len(bad), "row"), f"{_shown(texts[bad[0]])} in row {self._row(bad[0])}"
+            self.rows_lost.append(f"{rows} without a number in column {name}, taken as missing (the first has {first})")
         return values
 
     def optional(self, ours: str) -> Values | None:
@@ -179,6 +211,11 @@ class ColumnReader:
         self.rows_lost.append(f"{counted(int(bad.sum()), 'row')} taken as missing: {what} (the first has {found})")
         return np.where(bad, np.nan, values)
 
+    def warn_of_lost_rows(self) -> None:
+        """Warn of rows and fields that could not be read, where no account of a cluster lists them."""
+        for text in (*said_of(self.table, ROWS_LOST), *self.rows_lost):
+            warnings.warn(f"{self.where}: {text}", UserWarning, stacklevel=3)
+
     def _title(self, name: str) -> str:
         """Name of a column in the file, where two may have the same."""
         return str(meta_of(self.table, name).get(SHARED_NAME, name))
@@ -195,43 +232,19 @@ class ColumnReader:
         fits = [name for name in names if _BY_UNIT[ours](self.unit(name).text) and base_name(name) not in known]
         return [n for n in fits if not any(word in n.lower() for word in ("err", "e_", "sig", "disp", "200", "500"))]
 
-    def _numbers(self, name: str, ours: str) -> tuple[Values, bool]:
-        """Numbers of a column, and whether they are in our unit already, as sexagesimal angles are."""
-        column = self.column(name, ours)
-        if column.ndim != 1:
-            found = f"an array of shape {column.shape[1:]} in each row"
-            advice = f"--column {ours}=NAME of another column"
-            raise problem(self.where, f"column {name} is not one number a row.", found=found, advice=advice)
-        masked = np.ma.getmaskarray(np.ma.asarray(column))
-        if column.dtype.kind in _NUMBERS:
-            with np.errstate(over="ignore", invalid="ignore"):
-                return np.where(masked, np.nan, np.asarray(column, dtype=float)), False
-        texts = ["" if hidden else as_text(value) for value, hidden in zip(column, masked, strict=True)]
-        sky = ours in ("ra", "dec", "ra_cluster", "dec_cluster") and is_sexagesimal(texts)
-        try:
-            values = angles(texts, hours=ours.startswith("ra")) if sky else numbers(texts)
-        except ValueError as error:
-            row = [text.strip() for text in texts].index(str(error))
-            raise self._not_numbers(name, row, texts, ours) from error
-        bad = [row for row in np.flatnonzero(np.isnan(values)).tolist() if not is_missing(texts[row])]
-        if bad and 2 * len(bad) >= sum(not is_missing(text) for text in texts):
-            raise self._not_numbers(name, bad[0], texts, ours)
-        if bad:
-            first = f"the first has {_shown(texts[bad[0]])} in row {self._row(bad[0])}"
-            self.rows_lost.append(
-                f"{counted(len(bad), 'row')} without a number in column {name}, taken as missing ({first})"
-            )
-        return values, sky
-
     def _not_numbers(self, name: str, row: int, texts: Sequence[str], ours: str) -> Exception:
         """Make the error for a column of text in the place of numbers."""
         found = f"{_shown(texts[row])} in row {self._row(row)} of {len(texts)}"
-        advice = f"correct it, or leave missing values empty; or --column {ours}=NAME of another column"
+        advice = f"correct it, or leave missing values empty{_another(ours)}"
         return problem(self.where, f"column {name} is not a number.", found=found, advice=advice)
 
     def _row(self, index: int) -> int:
         """Number of a row in the file, from 1."""
         return index + 1 if self.numbers is None else int(self.numbers[index]) + 1
+
+
+def _another(ours: str) -> str:
+    return f"; or --column {ours}=NAME of another column" if ours in ALIASES else ""
 
 
 def _shown(text: str) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float
 
 from sbi_clustermass.observations.tables.access import column_of
-from sbi_clustermass.observations.tables.column_reader import id_texts
+from sbi_clustermass.observations.tables.column_reader import ColumnReader, id_texts
 from sbi_clustermass.observations.tables.errors import problem, shorten
 from sbi_clustermass.observations.tables.files import read_file
 from sbi_clustermass.observations.tables.raw_columns import as_text
@@ -89,14 +89,13 @@ def read_published_masses(path: str | Path, *, h: float) -> PublishedMasses:
     """
     path = Path(path)
     table = _in_small_letters(read_file(path, ids={*_NAMES}), path.name)
-    names = id_texts(column_of(table, _column(table, path.name, _NAMES, "names of clusters")), path.name)
+    reader = ColumnReader(table, path.name, {})
+    names = id_texts(reader.column(_column(table, path.name, _NAMES, "names of clusters"), "name"), path.name)
     value = _column(table, path.name, ("log10_mass", "mass"), "masses")
     errors = next((pair for pair in _ERRORS if set(pair) <= set(table.colnames)), ("", ""))
-    values, low, high = (_numbers(table, name) for name in (value, *errors))
+    values, low, high = (_numbers(reader, name) for name in (value, *errors))
     units = _units(table, value)
-    factors = np.array([_solar_masses(unit, path.name, value) for unit in units]) * _to_per_h(
-        table, path.name, units, h
-    )
+    factors = np.array([_solar_masses(unit, path.name, value) for unit in units]) * _to_per_h(reader, units, h)
     linear = [value == "mass" and _DEX.fullmatch(unit) is None for unit in units]
     found: dict[str, tuple[PublishedMass, ...]] = {}
     for i, name in enumerate(names):
@@ -105,6 +104,7 @@ def read_published_masses(path: str | Path, *, h: float) -> PublishedMasses:
             mass = PublishedMass(numbers[0] + float(np.log10(factors[i])), *numbers[1:], *_words(table, i))
             _check(path.name, name, mass)
             found[_simple(name)] = (*found.get(_simple(name), ()), mass)
+    reader.warn_of_lost_rows()
     return PublishedMasses(found)
 
 
@@ -146,11 +146,11 @@ def _column(table: "Table", where: str, names: tuple[str, ...], what: str) -> st
     return found[0]
 
 
-def _numbers(table: "Table", name: str) -> Float[np.ndarray, "row"]:
+def _numbers(reader: ColumnReader, name: str) -> Float[np.ndarray, "row"]:
     """Numbers of a column, NaN where a value or the column is missing."""
-    if name not in table.colnames:
-        return np.full(len(table), np.nan)
-    return np.ma.filled(np.ma.asarray(column_of(table, name), dtype=float), np.nan)
+    if name not in reader.table.colnames:
+        return np.full(len(reader.table), np.nan)
+    return reader.numbers_of(name, name)[0]
 
 
 def _words(table: "Table", row: int) -> tuple[str, str]:
@@ -192,13 +192,13 @@ def _bare(unit: str) -> str:
     return unit if log is None else (log[1] or "").strip()
 
 
-def _to_per_h(table: "Table", where: str, units: Sequence[str], h: float) -> Float[np.ndarray, "row"]:
+def _to_per_h(reader: ColumnReader, units: Sequence[str], h: float) -> Float[np.ndarray, "row"]:
     """Factor from Msun to h^-1 Msun of each row: h where the unit has none, else 1."""
-    own = _numbers(table, "h")
+    own = _numbers(reader, "h")
     own = np.where(np.isfinite(own), own, h)
     if not ((own > 0.3) & (own < 1.5)).all():
         what, advice = "column h holds no Hubble constants.", "0.7, say; or another name for it"
-        raise problem(where, what, found=f"{own.min():g}", advice=advice)
+        raise problem(reader.where, what, found=f"{own.min():g}", advice=advice)
     per_h = [_LITTLE_H.search(unit) is not None or not unit for unit in map(_bare, units)]
     return np.where(per_h, 1.0, own)
 

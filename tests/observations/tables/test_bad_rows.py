@@ -4,8 +4,16 @@ import numpy as np
 import pytest
 from astropy.table import Table
 
-from sbi_clustermass.observations.tables import ObservedCluster, TableError, TableOptions, read_clusters, read_table
+from sbi_clustermass.observations.tables import (
+    ObservedCluster,
+    TableError,
+    TableOptions,
+    read_cluster_list,
+    read_clusters,
+    read_table,
+)
 from sbi_clustermass.observations.tables.files import read_file
+from sbi_clustermass.observations.tables.literature_masses import read_published_masses
 
 GIVEN = TableOptions(redshift=0.1, centre=(359.9, 40.0))
 
@@ -158,3 +166,20 @@ def test_a_bad_field_of_a_table_of_archives_and_journals_costs_its_row(form, nam
     assert table.counts.rows == 240
     assert any("'xxx" in each and "in row 21" in each for each in table.warnings)
     assert str(read_file(path)["ra"].unit) == "deg"
+
+
+def test_bad_rows_of_lists_of_clusters_and_of_published_masses_are_warned_of(save):
+    path = save(["name,ra,dec,z", "A1,10,20,.1", "A2,10,20", "A3,30,40,.2", "A4,30,50,about .2", "A5,30,60,.3"])
+    with pytest.warns(UserWarning, match="line|row") as caught:
+        assert [each.name for each in read_cluster_list(path)] == ["A1", "A3", "A4", "A5"]
+    assert ["line 3 has 3" in str(caught[0].message), "'about .2' in row 3" in str(caught[1].message)] == [True, True]
+    path = save(["name,log10_mass,err", "A1,14.5,.1", "A2,about 14,.1", "A3,14.6,.1"])
+    with pytest.warns(UserWarning, match="1 row without a number in column log10_mass"):
+        assert len(read_published_masses(path, h=0.7).masses) == 2
+
+
+def test_members_keep_their_rows_where_a_line_is_left_out(lines, save):
+    path = save([*lines[:5], "1,2", *lines[5:]])
+    fates = read_table(path, options=GIVEN).fates
+    np.testing.assert_array_equal(fates.number, np.arange(240))
+    assert len(read_file(path)) == 240
