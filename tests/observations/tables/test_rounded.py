@@ -24,7 +24,7 @@ def test_rounding_coarser_than_that_of_mocks_is_refused(step, refused):
 
 
 def test_equal_velocities_are_refused(columns, write):
-    columns["z"] = np.full(len(columns["z"]), 0.1)
+    columns = {**columns, "z": np.full(len(columns["z"]), 0.1)}
     found = read_table(write(columns))
     assert found.reason is not None
     assert "all one value" in found.reason
