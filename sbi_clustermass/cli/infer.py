@@ -129,7 +129,7 @@ def _estimator(model: str | None, device: str, h: float | None, console: Console
 
 
 def _title(tables: Sequence[Path]) -> str:
-    names = ", ".join(path.name for path in tables[:3])
+    names = ", ".join(printable(path.name) for path in tables[:3])
     return f"Cluster masses: {names}" + (f" and {len(tables) - 3} more" if len(tables) > 3 else "")
 
 

@@ -9,6 +9,7 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
+from io import TextIOWrapper
 
 from cyclopts import App, CycloptsError, Parameter
 
@@ -47,6 +48,8 @@ for place, command in enumerate(_COMMANDS):
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command; a user's mistake gives one message and exit status 2."""
     _wait_asleep()
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal of another encoding may lack a name's letters
     gc.set_threshold(100_000)  # imports make many objects and no garbage: the search for it took a tenth of them
     warnings.formatwarning = lambda message, *_: f"{printable(str(message))}\n"  # the place in the code helps no user
     try:

@@ -42,6 +42,7 @@ class FigureFolder:
     published: "PublishedMasses | None" = None
     suffix: str = "png"
     _taken: set[str] = field(default_factory=set)
+    _seen: list[str] = field(default_factory=list)
 
     def __call__(self, result: ClusterResult) -> Path | None:
         """Draw one cluster and return the file's path; None where it has no mass or cannot be drawn.
@@ -49,6 +50,7 @@ class FigureFolder:
         Raises:
             OSError: The folder cannot be written.
         """
+        self._seen.append(result.name)
         if not isinstance(result, MassResult):
             return None
         path = self.folder / f"{self._name(result.name)}.{self.suffix}"
@@ -58,6 +60,11 @@ class FigureFolder:
             warnings.warn(printable(f"no picture of {result.name}: {error}"), UserWarning, stacklevel=2)
             return None
         return path
+
+    def warn_of_unused(self) -> None:
+        """Warn of published masses of clusters that were not drawn."""
+        if self.published is not None and (text := self.published.unmatched(self._seen)):
+            warnings.warn(printable(text), UserWarning, stacklevel=2)
 
     def _draw(self, mass: MassResult, path: Path) -> None:
         published = () if self.published is None else self.published.for_cluster(mass.name)

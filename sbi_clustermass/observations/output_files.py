@@ -131,6 +131,8 @@ class OutputFiles:
                 add_row(result, None if draw is None else draw(result))
 
             yield add
+            if draw is not None:
+                draw.warn_of_unused()
 
     def _files(self, estimator: "MassEstimator", stamp: "ModelStamp") -> Iterator:
         if self.table is not None:

@@ -3,6 +3,7 @@
 Masses are M200c [h^-1 Msun] as log10_mass [dex].
 """
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from itertools import chain, count
@@ -15,7 +16,9 @@ from sbi_clustermass.estimator.mass_estimator import MassEstimator
 from sbi_clustermass.observations.inference import BATCH, infer_clusters
 from sbi_clustermass.observations.model_stamp import ModelStamp
 from sbi_clustermass.observations.results import ClusterResult, MassResult
+from sbi_clustermass.observations.sanitize import printable
 from sbi_clustermass.observations.tables import TableError, TableOptions, Unreadable, read_clusters
+from sbi_clustermass.observations.tables.cluster_list import ClusterList, simplified, unmatched
 from sbi_clustermass.observations.tables.files import table_name
 from sbi_clustermass.observations.tables.reading import ClusterTable
 from sbi_clustermass.observations.tables.sources import Source, TableLike
@@ -51,6 +54,13 @@ def infer_tables(
         n_jobs: Processes; -1 for one a core. None follows `joblib.parallel_config`: this process without it, a Dask
             cluster's workers under `joblib.parallel_config(backend="dask")`.
     """
+    results = _infer_tables(tables, estimator, options, batch, n_jobs)
+    return results if options.clusters is None else _with_unmatched(results, options.clusters)
+
+
+def _infer_tables(
+    tables: Iterable[TableLike], estimator: MassEstimator, options: TableOptions, batch: int, n_jobs: int | None
+) -> Iterator[ClusterResult]:
     settings = {"options": options, "observation": estimator.observation, "cosmology": estimator.cosmology}
     sources = map(Source.of, tables)
     if workers(n_jobs) > 1:
@@ -58,6 +68,18 @@ def infer_tables(
     read = ((source.path, cluster) for source in sources for cluster in read_clusters(source, **settings))
     clusters = _with_unique_names(read, lambda cluster, name: replace(cluster, name=name))
     return infer_clusters(clusters, estimator, batch=batch)
+
+
+def _with_unmatched(results: Iterable[ClusterResult], clusters: ClusterList) -> Iterator[ClusterResult]:
+    """Pass results on, and warn at the end of clusters in the list that match none."""
+    found = []
+    for result in results:
+        found.append(result.name)
+        yield result
+    used = set(map(simplified, found))
+    rest = [cluster.name for cluster in clusters if simplified(cluster.name) not in used]
+    if text := unmatched(clusters.path.name, rest, found, what="clusters"):
+        warnings.warn(printable(text), UserWarning, stacklevel=2)
 
 
 def infer_parts(
@@ -116,7 +138,7 @@ def _check_model(path: Path, stamp: ModelStamp) -> None:
 
 def _infer_part(path: Path, out: Path, estimator: MassEstimator, stamp: ModelStamp, options: TableOptions) -> None:
     with table_file(out, stamp) as add:
-        for result in infer_tables([path], estimator, options, n_jobs=1):
+        for result in _infer_tables([path], estimator, options, BATCH, 1):
             add(result)
 
 

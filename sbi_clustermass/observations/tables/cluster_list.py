@@ -2,12 +2,14 @@
 
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
 from sbi_clustermass.observations.tables.errors import closest, problem, shorten
+
+_NAMED, _SEARCHED = 5, 2000  # clusters of a list that are named; names among which the nearest is sought
 
 
 @final
@@ -65,3 +67,21 @@ class ClusterList:
 def simplified(name: str) -> str:
     """Name of a cluster without the differences between tables: case, blanks and underscores."""
     return re.sub(r"[\s_]+", "", unicodedata.normalize("NFKC", name)).casefold()
+
+
+def unmatched(where: str, listed: Iterable[str], found: Iterable[str], *, what: str) -> str:
+    """Name the clusters of a list that no table has, with the nearest names; "" if there are none.
+
+    Args:
+        where: Name of the list's file.
+        listed: Names in the list that match none.
+        found: Names of the tables' clusters.
+        what: What the list has of each cluster.
+    """
+    listed, found = list(listed), list(found)
+    if not listed:
+        return ""
+    near = [(name, closest(name, found[:_SEARCHED])) for name in listed[:_NAMED]]
+    words = shorten([f"{name} (nearest: {other})" if other else name for name, other in near])
+    more = f", and {len(listed) - _NAMED} more" if len(listed) > _NAMED else ""
+    return f"{where}: {len(listed)} {what} match no cluster of the tables: {words}{more}"

@@ -36,7 +36,7 @@ from sbi_clustermass.observations.tables.column_names import (
     ucd_contradicts,
     ucd_quantity,
 )
-from sbi_clustermass.observations.tables.errors import counted, problem, shorten
+from sbi_clustermass.observations.tables.errors import counted, encodable, problem, shorten
 from sbi_clustermass.observations.tables.parsing import angles, is_missing, is_sexagesimal, numbers
 from sbi_clustermass.observations.tables.raw_columns import as_text
 from sbi_clustermass.observations.tables.units import Unit
@@ -259,7 +259,7 @@ def id_texts(column: "Column", where: str) -> list[str]:
         _check_exact(column, where)
         whole = [str(int(v)) if math.isfinite(v) and v == int(v) else "" for v in np.ma.getdata(values).tolist()]
     else:
-        whole = [as_text(value).strip() for value in np.ma.getdata(values).tolist()]
+        whole = [encodable(as_text(value)).strip() for value in np.ma.getdata(values).tolist()]
     masked = np.ma.getmaskarray(values).tolist()
     texts = ["" if hidden or _NO_ID.fullmatch(text) else text for text, hidden in zip(whole, masked, strict=True)]
     if all(_WHOLE.fullmatch(text) for text in texts if text):  # numbers that were floating point, since one was missing

@@ -22,7 +22,17 @@ def problem(where: str, what: str, *, found: str = "", advice: str = "") -> Tabl
         lines.append(f"  found:  {found}")
     if advice:
         lines.append(f"  try:    {advice}")
-    return TableError("\n".join(lines))
+    return TableError(encodable("\n".join(lines)))
+
+
+def encodable(text: str) -> str:
+    r"""Return the text with escapes for what no encoding has, such as the bytes of a file's name that are no UTF-8.
+
+    Example:
+        >>> encodable("caf\udce9")
+        'caf\\udce9'
+    """
+    return text.encode(errors="backslashreplace").decode()
 
 
 def counted(count: int, noun: str) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from sbi_clustermass.observations.tables.containers import read_fits, read_votable
-from sbi_clustermass.observations.tables.errors import TableError, first_line, problem
+from sbi_clustermass.observations.tables.errors import TableError, encodable, first_line, problem
 from sbi_clustermass.observations.tables.hdf5_tables import read_hdf5
 from sbi_clustermass.observations.tables.parquet_tables import read_parquet
 from sbi_clustermass.observations.tables.raw_columns import RawColumn, read_column
@@ -92,7 +92,7 @@ def _flatten_sky(table: "Table", name: str, sky: "SkyCoord") -> None:
 
 def table_name(path: Path) -> str:
     """Strip the suffix of a file's name: 'a119.csv.gz' -> 'a119'."""
-    return path.name.removesuffix(_suffix(path)) if _suffix(path).lower() in _known() else path.stem
+    return encodable(path.name.removesuffix(_suffix(path)) if _suffix(path).lower() in _known() else path.stem)
 
 
 def _known() -> list[str]:

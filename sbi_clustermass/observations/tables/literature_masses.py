@@ -5,7 +5,7 @@ Masses are M200c [h^-1 Msun] as log10_mass [dex].
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, cast, final
@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Float
 
 from sbi_clustermass.observations.tables.access import column_of
+from sbi_clustermass.observations.tables.cluster_list import simplified, unmatched
 from sbi_clustermass.observations.tables.column_reader import ColumnReader, id_texts
 from sbi_clustermass.observations.tables.errors import problem, shorten
 from sbi_clustermass.observations.tables.files import read_file
@@ -63,13 +64,23 @@ class PublishedMasses:
 
     Attributes:
         masses: The masses by the simplified names of their clusters.
+        names: Names in the table, by the simplified ones.
+        where: Name of the file, for messages.
     """
 
     masses: Mapping[str, tuple[PublishedMass, ...]]
+    names: Mapping[str, str] = field(default_factory=dict)
+    where: str = "published masses"
 
     def for_cluster(self, name: str) -> tuple[PublishedMass, ...]:
         """Return the masses of one cluster, in the table's order; empty if there are none."""
         return self.masses.get(_simple(name), ())
+
+    def unmatched(self, found: Sequence[str]) -> str:
+        """Name the clusters of the table that are none of those found; "" if there are none."""
+        used = set(map(_simple, found))
+        rest = [name for simple, name in self.names.items() if simple not in used]
+        return unmatched(self.where, rest, found, what="published masses")
 
 
 def read_published_masses(path: str | Path, *, h: float) -> PublishedMasses:
@@ -105,7 +116,7 @@ def read_published_masses(path: str | Path, *, h: float) -> PublishedMasses:
             _check(path.name, name, mass)
             found[_simple(name)] = (*found.get(_simple(name), ()), mass)
     reader.warn_of_lost_rows()
-    return PublishedMasses(found)
+    return PublishedMasses(found, {_simple(name): name for name in names if _simple(name) in found}, path.name)
 
 
 def _in_dex(value: float, low: float, high: float, *, linear: bool) -> tuple[float, float, float]:
@@ -204,4 +215,4 @@ def _to_per_h(reader: ColumnReader, units: Sequence[str], h: float) -> Float[np.
 
 
 def _simple(name: str) -> str:
-    return re.sub(r"[\s_-]+", "", name).lower()
+    return simplified(name).replace("-", "")

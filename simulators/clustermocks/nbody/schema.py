@@ -81,10 +81,14 @@ def as_table(kind: Kind, columns: Mapping[str, np.ndarray]) -> pa.Table:
 
 
 def with_hosts(columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Replace `upid` (-1 for distinct haloes and centrals, else the id of the largest parent): host_id, is_central."""
-    upid = columns["upid"]
+    """Replace `upid` (-1 for distinct haloes and centrals, else the id of the largest parent): host_id, is_central.
+
+    An integer type's largest number stands for -1, too: unsigned integers cannot hold it.
+    """
+    upid = np.asarray(columns["upid"])
+    distinct = (upid == np.iinfo(upid.dtype).max) | (upid < 0) if upid.dtype.kind in "iu" else ~(upid >= 0)
     rest = {name: values for name, values in columns.items() if name != "upid"}
-    return {**rest, "host_id": np.where(upid == -1, columns["id"], upid), "is_central": upid == -1}
+    return {**rest, "host_id": np.where(distinct, columns["id"], upid), "is_central": distinct}
 
 
 def check_kind(reader: Reader, kind: str, path: Path) -> None:

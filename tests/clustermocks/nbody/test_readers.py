@@ -9,7 +9,7 @@ import pytest
 
 from clustermocks.haloes.cosmology import Cosmology, radius_200c
 from clustermocks.nbody import READERS, RockstarHlist, Subfind, UchuuUM, UniverseMachineText
-from clustermocks.nbody.schema import SCHEMAS
+from clustermocks.nbody.schema import SCHEMAS, with_hosts
 from tests.paths import SHARED
 
 FOLDER = SHARED / "data" / "nbody_formats"
@@ -230,3 +230,26 @@ def test_the_real_gadget_file_is_in_our_units():
     np.testing.assert_array_equal(first["host_id"], haloes["id"].to_numpy()[first_subhalo >= 0][:500])
     assert first["is_central"].all()
     assert len(galaxies) == 2131
+
+
+@pytest.mark.parametrize("kind", ["uint8", "uint16", "uint32", "uint64", "int32", "int64", "float32", "float64"])
+def test_minus_one_is_no_parent_in_any_type(kind):
+    kind = np.dtype(kind)
+    none = np.array([-1]).astype(kind) if kind.kind != "u" else np.array([np.iinfo(kind).max], kind)
+    found = with_hosts({"id": np.arange(3), "upid": np.concatenate([none, np.array([0], kind), none])})
+    np.testing.assert_array_equal(found["host_id"], [0, 0, 2])
+    np.testing.assert_array_equal(found["is_central"], [True, False, True])
+    if kind.kind == "i":
+        largest = with_hosts({"id": np.arange(1), "upid": np.array([np.iinfo(kind).max], kind)})
+        assert largest["is_central"].all()
+
+
+@pytest.mark.parametrize("kind", ["uint64", "uint32"])
+def test_an_hdf5_file_of_unsigned_parents_has_its_distinct_haloes(kind, formats, rows, tmp_path):
+    path = formats["rockstar_hdf5"].write(tmp_path, rows)
+    with h5py.File(path, "r+") as file:
+        small = rows["upid"] % (2**31)
+        del file["upid"]
+        file["upid"] = np.where(rows["upid"] == -1, np.iinfo(kind).max, small).astype(kind)
+    table = read(formats["rockstar_hdf5"].reader(1000), path, "haloes")
+    np.testing.assert_array_equal(table["is_central"], rows["upid"] == -1)
