@@ -8,7 +8,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 from rich.console import Console
 
-from sbi_clustermass.cli.options import Device, Seed, names
+from sbi_clustermass.cli.options import Device, FilePath, Seed, names
 
 if TYPE_CHECKING:
     from sbi_clustermass.diagnostics.comparison import ComparisonSetup, Entry, Failure
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 def compare(
     *,
-    out: Path,
+    out: FilePath,
     flows: str = "stacked_affine,maf,nsf,mdn,tabulated",
     embeddings: str = "kde,deep_sets,trial_masses",
-    mocks: Path | None = None,
+    mocks: FilePath | None = None,
     jeans: str | None = None,
     n: Annotated[int | None, Parameter(validator=Number(gte=200))] = None,
     max_updates: int | None = None,

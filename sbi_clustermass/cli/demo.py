@@ -4,12 +4,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-from sbi_clustermass.cli.options import Jobs, Seed
+from sbi_clustermass.cli.options import FilePath, Jobs, Seed
 
 
 def demo(
     *,
-    out: Path = Path("runs/demo"),
+    out: FilePath = Path("runs/demo"),
     seed: Seed = 1,
     jobs: Jobs = 2,
 ) -> None:

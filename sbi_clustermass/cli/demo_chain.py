@@ -15,6 +15,7 @@ import numpy as np
 from clustermocks import Catalogue, FlatMasses, HaloMassFunction, HaloModel
 from clustermocks.io.atomic import replacing
 from clustermocks.io.lock import claimed
+from clustermocks.io.paths import as_path
 from clustermocks.io.progress import Stage, silent
 from clustermocks.selection import fit_selection
 from sbi_clustermass.baselines import MSigma
@@ -122,6 +123,7 @@ def run(folder: Path, demo: Demo, stage: Stage = silent) -> Summary:
         BlockingIOError: Another process writes into the folder.
         OSError: The folder cannot be written.
     """
+    folder = as_path(folder)
     with claimed(folder):
         return _chain(folder, demo, stage)
 

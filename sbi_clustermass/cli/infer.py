@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 from rich.console import Console
 
-from sbi_clustermass.cli.options import Device, Flat, Jobs
+from sbi_clustermass.cli.options import Device, FilePath, Flat, Jobs
 from sbi_clustermass.observations.output_files import OutputFiles
 from sbi_clustermass.observations.sanitize import printable
 from sbi_clustermass.observations.tables.options import TableOptions
@@ -24,7 +24,7 @@ _PRINTED = 20  # clusters whose lines are printed where files hold all of them
 
 
 def infer(
-    *tables: Annotated[Path, Parameter(required=True)],
+    *tables: Annotated[FilePath, Parameter(required=True)],
     model: str | None = None,
     options: Annotated[TableOptions, Flat] = TableOptions(),
     outputs: Annotated[OutputFiles, Flat] = OutputFiles(),

@@ -6,15 +6,15 @@ from typing import Annotated
 
 from rich.console import Console
 
-from sbi_clustermass.cli.options import Flat
+from sbi_clustermass.cli.options import FilePath, Flat
 from sbi_clustermass.population.options import PopulationOptions
 
 
 def population(
-    masses: Path,
+    masses: FilePath,
     /,
     *,
-    out: Path = Path("runs/population"),
+    out: FilePath = Path("runs/population"),
     options: Annotated[PopulationOptions, Flat] = PopulationOptions(),
     cosmology: bool = False,
 ) -> None:

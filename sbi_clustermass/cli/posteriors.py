@@ -8,15 +8,15 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 from rich.console import Console
 
-from sbi_clustermass.cli.options import Device
+from sbi_clustermass.cli.options import Device, FilePath
 
 
 def posteriors(
-    catalogue: Path,
+    catalogue: FilePath,
     /,
     *,
-    model: Path = Path("default"),
-    out: Path,
+    model: FilePath = Path("default"),
+    out: FilePath,
     min_galaxies: Annotated[int | None, Parameter(validator=Number(gte=1))] = None,
     device: Device = "auto",
 ) -> None:

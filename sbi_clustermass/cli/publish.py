@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from rich.console import Console
 
-from sbi_clustermass.cli.options import Flat
+from sbi_clustermass.cli.options import FilePath, Flat
 from sbi_clustermass.estimator.hub.card_metadata import CardMetadata
 
 if TYPE_CHECKING:
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 
 def publish(
-    model: Path,
-    out: Path,
+    model: FilePath,
+    out: FilePath,
     /,
     *,
     metadata: Annotated[CardMetadata, Flat] = CardMetadata(),
-    validation: Path | None = None,
-    mocks: Path | None = None,
+    validation: FilePath | None = None,
+    mocks: FilePath | None = None,
 ) -> None:
     """Make a trained estimator ready for others: a folder with a card (README.md) and checksums, and an archive of it.
 

@@ -1,17 +1,17 @@
 """`clustermass report`: parse, call `sections_of_run` and `write`, print."""
 
-from pathlib import Path
-
 from rich.console import Console
+
+from sbi_clustermass.cli.options import FilePath
 
 _LEAD = "What was trained on what, what it gives, when not to trust it, and how to run it again."
 
 
 def report(
-    run: Path,
+    run: FilePath,
     /,
     *,
-    out: Path | None = None,
+    out: FilePath | None = None,
     title: str | None = None,
 ) -> None:
     """Write one HTML file about a run: what was trained on what, its results, warnings, versions and commands.

@@ -2,7 +2,6 @@
 
 import os
 from dataclasses import replace
-from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -10,6 +9,7 @@ from cyclopts.validators import Number
 from rich.console import Console
 
 from clustermocks.io.atomic import check_output
+from clustermocks.io.paths import as_path
 from sbi_clustermass.cli.options import Jobs, Seed
 
 _FEWEST = 5  # galaxies of a cluster in mocks of all surveys
@@ -58,9 +58,10 @@ def simulate(
     from clustermocks.io.registry import lookup
     from sbi_clustermass.cli.progress import stage
 
-    folder = out.endswith(("/", os.sep)) or Path(out).is_dir() or not Path(out).suffix
+    path = as_path(out)
+    folder = out.endswith(("/", os.sep)) or path.is_dir() or not path.suffix
     if not folder:
-        check_output(Path(out), (".parquet",))
+        check_output(path, (".parquet",))
     presets = {
         "realistic": HaloModel(),
         "clustered": HaloModel().with_clustering(),
@@ -78,9 +79,10 @@ def simulate(
     console, options = Console(), {"seed": seed, "lines_of_sight": lines, "n_jobs": jobs}
     with stage("simulating clusters", n * lines, console) as advance:
         if folder:
-            mocks = model.simulate_to(out, drawn, progress=advance, **options, **drawn_from)
+            mocks = model.simulate_to(path, drawn, progress=advance, **options, **drawn_from)
         else:
             mocks = model.simulate(drawn, progress=advance, **options, **drawn_from)
-            mocks.to_parquet(out)
+            mocks.to_parquet(path)
     least = model.observation.min_galaxies
-    console.print(f"Wrote {out}: {len(mocks)} of {n * lines} clusters have {least} galaxies or more.", soft_wrap=True)
+    where = f"{path}/" if folder else path
+    console.print(f"Wrote {where}: {len(mocks)} of {n * lines} clusters have {least} galaxies or more.", soft_wrap=True)

@@ -8,7 +8,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 from rich.console import Console
 
-from sbi_clustermass.cli.options import Flat, Jobs
+from sbi_clustermass.cli.options import FilePath, Flat, Jobs
 from sbi_clustermass.cli.progress import console_stage
 from sbi_clustermass.estimator.training_options import TrainingOptions
 from sbi_clustermass.observations.tables.options import TableOptions
@@ -21,13 +21,13 @@ _N = 40_000
 
 
 def train(
-    mocks: Path | None = None,
+    mocks: FilePath | None = None,
     /,
     *,
-    out: Path | None = None,
+    out: FilePath | None = None,
     options: Annotated[TrainingOptions, Flat] = TrainingOptions(),
-    checkpoint: Path | None = None,
-    data: Annotated[list[Path] | None, Parameter(name="--for")] = None,
+    checkpoint: FilePath | None = None,
+    data: Annotated[list[FilePath] | None, Parameter(name="--for")] = None,
     dry_run: bool = False,
     n: Annotated[int, Parameter(validator=Number(gte=1000))] = _N,
     n_jobs: Jobs = 2,

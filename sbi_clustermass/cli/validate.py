@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 from rich.console import Console
 
-from sbi_clustermass.cli.options import Device, Seed, names
+from sbi_clustermass.cli.options import Device, FilePath, Seed, names
 
 if TYPE_CHECKING:
     from clustermocks import Catalogue
@@ -21,13 +21,13 @@ _DRAWN = {"training": "as the training masses", "mass-function": "from the mass 
 
 
 def validate(
-    *models: Annotated[Path, Parameter(required=True)],
-    test: Path,
-    out: Path,
+    *models: Annotated[FilePath, Parameter(required=True)],
+    test: FilePath,
+    out: FilePath,
     drawn: str = "training",
-    mocks: Path | None = None,
+    mocks: FilePath | None = None,
     baselines: str = "all",
-    held_out: Path | None = None,
+    held_out: FilePath | None = None,
     seed: Seed = 1,
     device: Device = "auto",
 ) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float
 
 from clustermocks import Catalogue
+from clustermocks.io.paths import as_path
 from sbi_clustermass.estimator.compatibility import check_observation, grid_inside
 from sbi_clustermass.estimator.trained_estimator import TrainedEstimator
 from sbi_clustermass.estimator.verdict import Reason, unlike_mocks
@@ -76,7 +77,7 @@ class MassEstimator(TrainedEstimator):
         """
         from sbi_clustermass.estimator.given_mass_training import train_on_mocks
 
-        folder = None if checkpoint is None else Path(checkpoint)
+        folder = None if checkpoint is None else as_path(checkpoint)
         given_mass = train_on_mocks(self, mocks, parameters, training=training, checkpoint=folder, progress=progress)
         return replace(self, given_mass=given_mass)
 

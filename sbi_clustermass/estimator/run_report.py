@@ -5,6 +5,7 @@ from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING
 
+from clustermocks.io.paths import as_path
 from clustermocks.io.version import installed_version
 from sbi_clustermass.report.content import Picture, Section
 from sbi_clustermass.report.stored import FILE, load_sections
@@ -46,7 +47,7 @@ def sections_of_run(folder: str | Path) -> list[Section]:
     from sbi_clustermass.estimator.mass_estimator import MassEstimator
     from sbi_clustermass.estimator.model_sections import estimator_sections
 
-    folder = Path(folder)
+    folder = as_path(folder)
     try:
         estimator = MassEstimator.load(folder, device="cpu")
     except FileNotFoundError as error:

@@ -18,6 +18,7 @@ from safetensors.torch import load_model, save_model
 from torch import nn
 
 from clustermocks.io.atomic import replacing, sha256_of
+from clustermocks.io.paths import as_path
 from sbi_clustermass.estimator.card import Card, GivenMassCard, counts_galaxies
 from sbi_clustermass.estimator.config import damaged, read_card, write_card
 from sbi_clustermass.estimator.weights_header import WeightsHeader, check_sizes, parameters_within
@@ -81,7 +82,7 @@ def model_folder(folder: str | Path | None) -> Path:
     """Path of a model's folder; None, and "default" where no folder is called so, is the one that ships."""
     if folder is None or (str(folder) == "default" and not Path(folder).exists()):
         return SHIPPED
-    return Path(folder).expanduser()
+    return as_path(folder)
 
 
 def load(folder: Path) -> Stored:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from clustermocks import Catalogue
 from clustermocks.catalogue.parameters import MASS
+from clustermocks.io.paths import as_path
 from clustermocks.io.version import installed_version
 from sbi_clustermass.embeddings import TrialMasses
 from sbi_clustermass.estimator.given_mass_training import (
@@ -88,7 +89,7 @@ def train(
     supports = check_supports(parameters, support)
     if members < 1:
         raise ValueError(f"members must be at least 1, got {members}.")
-    folder = None if checkpoint is None else Path(checkpoint)
+    folder = None if checkpoint is None else as_path(checkpoint)
     streamed = not isinstance(catalogue, Catalogue)
     with working_storage(resolve_device(device), mapped=streamed, parent=folder) as storage:
         clusters = TrainingSet.from_catalogue(

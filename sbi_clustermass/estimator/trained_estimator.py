@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Self
 
 from clustermocks import Cosmology, Observation
 from clustermocks.catalogue.parameters import MASS
+from clustermocks.io.paths import as_path
 from sbi_clustermass.estimator import storage
 from sbi_clustermass.estimator.card import Card, counts_galaxies
 from sbi_clustermass.estimator.provenance import Provenance
@@ -127,7 +128,7 @@ class TrainedEstimator:
         shared = {name: getattr(self, name) for name in _IN_CARD}
         card = Card(flow=self.flow.config(), condition_shape=shape, **shared)
         parts = storage.Parts(alarm=self.alarm, given_mass=self.given_mass, membership=self.membership)
-        storage.save(Path(folder), card, self.network, parts)
+        storage.save(as_path(folder), card, self.network, parts)
 
     @classmethod
     def load(cls, folder: str | Path = storage.SHIPPED, *, device: str = "auto") -> Self:

@@ -13,6 +13,7 @@ from clustermocks import Catalogue
 from clustermocks.catalogue.folder import StoredCatalogue
 from clustermocks.incompleteness import as_observed
 from clustermocks.io.lock import claimed
+from clustermocks.io.paths import as_path
 from clustermocks.io.progress import Stage, silent
 from clustermocks.perturbations import cleaned
 from sbi_clustermass.estimator.mass_estimator import MassEstimator
@@ -86,6 +87,7 @@ def run_training(
             another training, or its folder is `out` itself.
         BlockingIOError: Another process writes into `out`, or into the checkpoint.
     """
+    mocks, out = as_path(mocks) if isinstance(mocks, Path) else mocks, as_path(out)
     builder, training, folder = flow_for(options), training_for(options), state_folder(out, checkpoint)
     clusters, held_out = _clusters(options, mocks)
     with claimed(out):
@@ -212,6 +214,7 @@ def state_folder(out: Path, checkpoint: Path | None) -> Path:
     Raises:
         ValueError: The two are the same folder, which can have one writer at a time.
     """
+    out, checkpoint = as_path(out), checkpoint and as_path(checkpoint)
     if checkpoint is not None and checkpoint.resolve() == out.resolve():
         raise ValueError(
             f"{out}: the estimator's folder cannot be that of the training's state as well.\n  try:    leave "

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, final
 
 from clustermocks.io.atomic import replacing
+from clustermocks.io.paths import expand_paths
 from sbi_clustermass.observations.cluster_figure import cluster_figure
 from sbi_clustermass.observations.cluster_page import ClusterPage
 from sbi_clustermass.observations.results import ClusterResult, MassResult
@@ -43,6 +44,9 @@ class FigureFolder:
     suffix: str = "png"
     _taken: set[str] = field(default_factory=set)
     _seen: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        expand_paths(self)
 
     def __call__(self, result: ClusterResult) -> Path | None:
         """Draw one cluster and return the file's path; None where it has no mass or cannot be drawn.

@@ -16,6 +16,7 @@ from markupsafe import Markup
 
 from clustermocks import Catalogue
 from clustermocks.io.extras import naming_extras
+from clustermocks.io.paths import as_path
 from sbi_clustermass.estimator.hub import resolve_model
 from sbi_clustermass.estimator.mass_estimator import MassEstimator
 from sbi_clustermass.observations.model_stamp import ModelStamp
@@ -138,7 +139,7 @@ class Masses(Sequence[ClusterResult]):
         Raises:
             ValueError: Another suffix.
         """
-        with table_file(Path(path).expanduser(), self.stamp) as add:
+        with table_file(as_path(path), self.stamp) as add:
             for result in self.results:
                 add(result)
 

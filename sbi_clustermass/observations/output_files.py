@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, final, get_args
 from cyclopts import Parameter
 
 from clustermocks.io.atomic import check_output, make_folder
+from clustermocks.io.paths import expand_paths
 from clustermocks.io.registry import lookup
 
 if TYPE_CHECKING:
@@ -54,6 +55,9 @@ class OutputFiles:
     members: Path | None = None
     page: Path | None = None
     inline: int = 12
+
+    def __post_init__(self) -> None:
+        expand_paths(self)
 
     def __bool__(self) -> bool:
         return any(path is not None for path in self._named.values())

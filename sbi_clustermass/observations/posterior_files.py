@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from jaxtyping import Float
 
 from clustermocks.io.atomic import replacing
+from clustermocks.io.paths import as_path
 from sbi_clustermass.observations.results import ClusterResult, MassResult
 from sbi_clustermass.observations.writers import Sink
 from sbi_clustermass.posterior import MassPosteriors
@@ -52,7 +53,7 @@ def posteriors_file(path: Path) -> Iterator[Sink]:
         path: File to write, whole or not at all. Without any mass there is no file in the end, not even that of an
             earlier run.
     """
-    found = 0
+    path, found = as_path(path), 0
     with mass_file(path) as append:
 
         def write(masses: Sequence[MassResult]) -> None:

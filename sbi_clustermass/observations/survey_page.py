@@ -22,6 +22,7 @@ from urllib.parse import quote
 import numpy as np
 
 from clustermocks.io.atomic import replacing
+from clustermocks.io.paths import as_path
 from clustermocks.io.version import installed_version
 from sbi_clustermass.estimator.verdict import Grade
 from sbi_clustermass.observations.mass_table import COLUMNS, mass_row
@@ -150,6 +151,7 @@ def survey_page(path: Path, title: str, stamp: "ModelStamp", *, inline: int = IN
     The file is written whole or not at all. The first `inline` figures are embedded, PNG only; the page links to the
     others.
     """
+    path = as_path(path)
     with TemporaryFile("w+", encoding="utf-8") as rows, TemporaryFile("w+", encoding="utf-8") as pictures:
         page = _Page(path.parent, stamp, rows, pictures, inline)
         yield page.add

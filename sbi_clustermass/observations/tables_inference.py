@@ -12,6 +12,7 @@ from typing import Protocol, TypeVar
 
 from clustermocks.io.atomic import make_folder
 from clustermocks.io.parallel import ordered, workers
+from clustermocks.io.paths import as_path
 from sbi_clustermass.estimator.mass_estimator import MassEstimator
 from sbi_clustermass.observations.inference import BATCH, infer_clusters
 from sbi_clustermass.observations.model_stamp import ModelStamp
@@ -111,6 +112,7 @@ def infer_parts(
         ValueError: There is no Parquet file, or the folder holds masses by another model.
         OSError: The folder cannot be written.
     """
+    folder, out = as_path(folder), as_path(out)
     tables = sorted(folder.glob("*.parquet"))
     if not tables:
         raise ValueError(f"{folder}: no .parquet files in it.\n  try:    a folder with tables of galaxies in parts")
@@ -131,7 +133,7 @@ def _check_model(path: Path, stamp: ModelStamp) -> None:
     """Refuse to go on with masses by another model."""
     import pyarrow.parquet as pq
 
-    found = set(pq.read_table(path, columns=["model_checksum"])[0].to_pylist()) if path.is_file() else set()
+    found = set(pq.read_table(path.absolute(), columns=["model_checksum"])[0].to_pylist()) if path.is_file() else set()
     if found - {stamp.checksum}:
         raise ValueError(f"{path}: masses by another model ({', '.join(found)}).\n  try:    another folder")
 

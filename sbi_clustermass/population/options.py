@@ -8,6 +8,7 @@ from typing import Annotated, final
 
 from cyclopts import Parameter, Token
 
+from clustermocks.io.paths import expand_paths
 from clustermocks.io.settings import check_ranges
 
 MODELS = ("mass-function", "scaling-relation")
@@ -74,6 +75,7 @@ class PopulationOptions:
     seed: int = 1
 
     def __post_init__(self) -> None:
+        expand_paths(self)
         if self.blind is not None and (not self.blind.strip() or self.truth is not None):
             raise ValueError("population: --blind needs a phrase, and no --truth, which would show what it hides.")
         check_ranges(self, min_galaxies=(1, inf), seed=(0, inf))

@@ -12,6 +12,7 @@ from pyro.distributions.torch_distribution import TorchDistribution
 from torch import Tensor
 
 from clustermocks.io.atomic import replacing
+from clustermocks.io.paths import as_path
 from clustermocks.io.settings import from_json, to_json
 from sbi_clustermass.population.components import component_name
 from sbi_clustermass.population.masses import Masses, masses_config, masses_from_config
@@ -74,6 +75,7 @@ def read_priors(path: Path) -> tuple[Masses, tuple[ScalingRelation, ...]]:
         FileNotFoundError: The file does not exist.
         ValueError: It is no such file, or a name or value in it is invalid.
     """
+    path = as_path(path)
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file.")
     try:

@@ -14,6 +14,7 @@ from astropy.table import Table
 from clustermocks import MDPL2, Catalogue, HaloMassFunction
 from clustermocks.io.atomic import replacing
 from clustermocks.io.lock import claimed
+from clustermocks.io.paths import as_path
 from clustermocks.io.progress import Stage, silent
 from clustermocks.io.registry import lookup
 from clustermocks.selection import fit_selection
@@ -71,6 +72,7 @@ def run_population(options: PopulationOptions, masses: Path, out: Path, stage: S
         BlockingIOError: Another process writes into the folder.
         OSError: The folder cannot be written.
     """
+    masses, out = as_path(masses), as_path(out)
     clusters = _clusters(options, masses)
     population, survey = _population(options, clusters), _survey(options)
     if options.blind is not None and (out / SHRUNK).exists():

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 
 from clustermocks.haloes import nfw
 from clustermocks.haloes.cosmology import MDPL2, Cosmology
+from clustermocks.io.paths import as_path
 from clustermocks.io.registry import lookup
 from sbi_clustermass.posterior import exports, parquet
 from sbi_clustermass.posterior.indexing import row_indices
@@ -192,7 +193,7 @@ class Posteriors:
         for i, name in enumerate(self.parameters):
             columns |= {f"{name}_{what}": values[:, i] for what, values in summaries.items()}
         support = {name: (float(a), float(b)) for name, a, b in zip(self.parameters, self.low, self.high, strict=True)}
-        parquet.write_samples(Path(path), columns, support=support, samples=self.samples, log_prob=self.log_prob)
+        parquet.write_samples(as_path(path), columns, support=support, samples=self.samples, log_prob=self.log_prob)
 
     @classmethod
     def from_parquet(cls, path: str | Path) -> Self:
@@ -202,7 +203,7 @@ class Posteriors:
             FileNotFoundError: The file does not exist.
             ValueError: The file is not Parquet, is damaged, or holds something else.
         """
-        return cls(**parquet.read_samples(Path(path)))
+        return cls(**parquet.read_samples(as_path(path)))
 
     def to_arviz(self) -> "InferenceData":
         """All clusters as `arviz.InferenceData`, one chain: posterior with dimension cluster, sample_stats with lp."""

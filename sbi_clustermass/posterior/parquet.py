@@ -122,7 +122,7 @@ def _read(path: Path, form: bytes, what: str) -> tuple[pa.Table, dict[bytes, byt
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file.")
     try:
-        table, header = pq.read_table(path), pq.read_metadata(path).metadata or {}
+        table, header = pq.read_table(path.absolute()), pq.read_metadata(path.absolute()).metadata or {}
     except (pa.ArrowInvalid, OSError) as error:
         raise ValueError(f"{path}: not a readable Parquet file, or damaged ({error}).") from error
     if header.get(b"format") != form:

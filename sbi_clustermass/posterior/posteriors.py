@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import ArrayLike
 
+from clustermocks.io.paths import as_path
 from sbi_clustermass.posterior import hdr, modes, parquet, tabulated
 from sbi_clustermass.posterior.estimates import checked_estimates
 from sbi_clustermass.posterior.indexing import row_indices
@@ -294,7 +295,7 @@ class MassPosteriors:
 
     def to_parquet(self, path: str | Path) -> None:
         """Write one row per cluster: name, mean, std, percentiles and log_prob; the metadata hold grid and prior."""
-        with parquet.mass_file(Path(path)) as add:
+        with parquet.mass_file(as_path(path)) as add:
             add(self.rows())
 
     def rows(self) -> parquet.MassRows:
@@ -315,7 +316,7 @@ class MassPosteriors:
             FileNotFoundError: The file does not exist.
             ValueError: The file is not Parquet, is damaged, or holds something else.
         """
-        return cls.from_log_prob(**parquet.read(Path(path)))
+        return cls.from_log_prob(**parquet.read(as_path(path)))
 
 
 def checked_levels(level: ArrayLike) -> Float[np.ndarray, "*level"]:

@@ -14,6 +14,7 @@ from scipy.optimize import minimize
 from scipy.special import log_ndtr, ndtri
 
 from clustermocks.io.atomic import replacing
+from clustermocks.io.paths import as_path
 from sbi_clustermass.posterior.posteriors import MassPosteriors
 from sbi_clustermass.posterior.tabulated import chunks, integrate
 
@@ -96,7 +97,7 @@ class Recalibration:
 
     def save(self, path: str | Path) -> None:
         """Write the four numbers as JSON; the file appears whole or not at all."""
-        with replacing(Path(path)) as temporary:
+        with replacing(as_path(path)) as temporary:
             temporary.write_text(json.dumps({"format": _FORMAT, **asdict(self)}), encoding="utf-8")
 
     @classmethod
@@ -108,7 +109,7 @@ class Recalibration:
             ValueError: The file is damaged or holds something else.
         """
         try:
-            content = json.loads(Path(path).read_text(encoding="utf-8"))
+            content = json.loads(as_path(path).read_text(encoding="utf-8"))
             if content["format"] != _FORMAT:
                 raise ValueError(f"format {content['format']!r}; this version reads format {_FORMAT}")
             return cls(**{each.name: float(content[each.name]) for each in fields(cls)})

@@ -12,6 +12,7 @@ from pathlib import Path
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined, Template
 
 from clustermocks.io.atomic import replacing
+from clustermocks.io.paths import as_path
 from clustermocks.io.version import installed_version
 from sbi_clustermass.report.content import Section, Table, screen_size
 from sbi_clustermass.report.inline import as_html
@@ -50,7 +51,7 @@ def write(path: str | Path, title: str, sections: Sequence[Section], *, lead: st
         OSError: The file cannot be written.
     """
     page = html(title, sections, lead=lead)
-    with replacing(Path(path)) as temporary:
+    with replacing(as_path(path)) as temporary:
         temporary.write_text(page, encoding="utf-8", errors="xmlcharrefreplace")
 
 

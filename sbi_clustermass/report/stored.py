@@ -12,6 +12,7 @@ from typing import Any
 from msgspec import convert, to_builtins
 
 from clustermocks.io.atomic import read_header, replacing
+from clustermocks.io.paths import as_path
 from sbi_clustermass.report.content import Picture, Section, Table
 
 FILE = "sections.json"
@@ -26,7 +27,7 @@ def save_sections(folder: str | Path, sections: Sequence[Section]) -> None:
         ValueError: Two pictures have one name.
         OSError: The folder cannot be written.
     """
-    folder, pictures = Path(folder), [picture for section in sections for picture in section.pictures]
+    folder, pictures = as_path(folder), [picture for section in sections for picture in section.pictures]
     names = [picture.name.casefold() for picture in pictures]  # one file where case makes no difference
     twice = [picture.name for picture in pictures if names.count(picture.name.casefold()) > 1]
     if twice:
@@ -46,7 +47,7 @@ def load_sections(folder: str | Path) -> list[Section]:
         FileNotFoundError: The folder does not exist.
         ValueError: There are no sections, or a file is missing, damaged, of another format or outside the folder.
     """
-    folder = Path(folder)
+    folder = as_path(folder)
     (cards,) = read_header(folder, FILE, form=_FORMAT, what="sections that save_sections wrote", fields=("sections",))
     try:
         return [_section(card, folder) for card in cards]

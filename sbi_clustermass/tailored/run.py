@@ -8,6 +8,7 @@ from pathlib import Path
 
 from clustermocks import PhysicsPrior
 from clustermocks.io.atomic import replacing
+from clustermocks.io.paths import as_path
 from clustermocks.io.progress import Stage, silent
 from sbi_clustermass.estimator.mass_estimator import MassEstimator
 from sbi_clustermass.estimator.training_options import TrainingOptions
@@ -49,7 +50,7 @@ def train_for(
             state.
         OSError: The folder cannot be written.
     """
-    options = options or TrainingOptions()
+    options, out = options or TrainingOptions(), as_path(out)
     state_folder(out, checkpoint)  # refused before the simulation
     with replacing(out / CHOICES) as temporary:
         temporary.write_text(markdown([_explanation(choices)]), encoding="utf-8")

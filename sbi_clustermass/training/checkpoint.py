@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from clustermocks.io.atomic import replacing
+from clustermocks.io.paths import as_path
 
 _FORMAT = "2"
 _INITIAL = "initial/"
@@ -35,7 +36,7 @@ class Checkpoint:
     def __init__(
         self, path: Path, settings: Mapping[str, str], initial: Mapping[str, Tensor] | None = None, *, every: float = 30
     ) -> None:
-        self.path, self.settings, self.every = path, dict(settings), every
+        self.path, self.settings, self.every = as_path(path), dict(settings), every
         self.initial = {_INITIAL + name: tensor for name, tensor in (initial or {}).items()}
         self._written = monotonic()
 

@@ -8,6 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from clustermocks.io.lock import claimed
+from clustermocks.io.paths import as_path
 from sbi_clustermass.flows import EmbedOnce, Flow
 from sbi_clustermass.flows.box import OnBox
 from sbi_clustermass.training import Checkpoint, History, Progress, Training, build_network, fit, precompute_summaries
@@ -68,6 +69,7 @@ def member_seed(seed: int, number: int) -> int:
 
 def remove_checkpoints(folder: Path) -> None:
     """Delete the states that `train_members` wrote, and the folder if it is empty then."""
+    folder = as_path(folder)
     for path in folder.rglob("member-*.safetensors"):
         path.unlink()
     for inner in filter(Path.is_dir, folder.glob("*")):

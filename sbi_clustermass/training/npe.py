@@ -18,6 +18,7 @@ from sbi.neural_nets.estimators.base import ConditionalDensityEstimator
 from torch import Tensor
 from torch.distributions import Distribution
 
+from clustermocks.io.paths import as_path
 from sbi_clustermass.flows import Flow, StackedAffine
 from sbi_clustermass.flows.box import OnBox, in_box
 from sbi_clustermass.flows.device import resolve_device
@@ -154,7 +155,7 @@ class ClusterNPE(NPE):
         state = None
         if checkpoint is not None:
             box = self.box if training.truncated else None
-            state = Checkpoint(Path(checkpoint), *identity(builder, network, data, training, support=box))
+            state = Checkpoint(as_path(checkpoint), *identity(builder, network, data, training, support=box))
         self.history = fit(network, data, support=support, training=training, progress=progress, checkpoint=state)
         self.network = network
         return network

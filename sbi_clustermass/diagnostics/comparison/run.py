@@ -9,6 +9,7 @@ from time import perf_counter
 
 from torch import nn
 
+from clustermocks.io.paths import as_path
 from clustermocks.io.progress import Stage, silent
 from sbi_clustermass.diagnostics.comparison.score import Entry, Failure, PosteriorScore
 from sbi_clustermass.diagnostics.comparison.setup import ComparisonSetup
@@ -41,6 +42,7 @@ def compare(
         ValueError: There is no flow or no embedding.
         TypeError: A flow is not a dataclass with an embedding.
     """
+    folder = folder and as_path(folder)
     if not flows or not embeddings:
         raise ValueError(f"nothing to compare: {len(flows)} flows, {len(embeddings)} embeddings.")
     chosen = product(flows.items(), embeddings.items())

@@ -16,6 +16,7 @@ from jaxtyping import Float
 
 from clustermocks import Catalogue
 from clustermocks.io.atomic import replacing
+from clustermocks.io.paths import as_path
 from sbi_clustermass.diagnostics.calibration import coverage
 from sbi_clustermass.diagnostics.comparison.setup import ComparisonSetup
 from sbi_clustermass.diagnostics.residuals import Measured, residuals
@@ -118,7 +119,7 @@ class Entry:
     @classmethod
     def load(cls, folder: Path, digest: str) -> Self | None:
         """Read an entry; None if there is none, or its digest differs."""
-        path = folder / _FILE
+        path = as_path(folder) / _FILE
         content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
         if content.pop("digest", None) != digest:
             return None

@@ -6,6 +6,7 @@ from pathlib import Path, PurePosixPath
 from zipfile import ZIP_DEFLATED, BadZipFile, ZipFile, ZipInfo
 
 from clustermocks.io.atomic import replacing
+from clustermocks.io.paths import as_path
 from sbi_clustermass.estimator.storage import CARD, STORED, WEIGHTS
 
 README, MANIFEST, CHECKSUMS = "README.md", "model.json", "SHA256SUMS"
@@ -32,6 +33,7 @@ def pack(folder: Path, path: Path) -> None:
     Raises:
         OSError: A file cannot be read, or the archive cannot be written.
     """
+    folder = as_path(folder)
     with replacing(path) as temporary, ZipFile(temporary, "w", ZIP_DEFLATED) as archive:
         for name in FILES:
             if (folder / name).is_file():
@@ -49,6 +51,7 @@ def unpack(path: Path, folder: Path) -> Path:
     Raises:
         ValueError: The file is not an archive, is damaged, encrypted or too large, or holds other files than a model's.
     """
+    path, folder = as_path(path), as_path(folder)
     with path.open("rb") as file:
         try:
             with ZipFile(file) as archive:

@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 from typing import IO, Any, final
 from urllib.parse import urldefrag
 
+from clustermocks.io.paths import as_path
 from sbi_clustermass.estimator.hub.archive import MAX_BYTES, unpack
 
 CACHE = "SBI_CLUSTERMASS_CACHE"  # environment variable with the folder of the cache
@@ -61,7 +62,7 @@ def cache_folder() -> Path:
     import pooch  # takes a moment
 
     named = os.environ.get(CACHE, "")
-    return Path(named).expanduser() if named else Path(pooch.os_cache("sbi_clustermass"))
+    return as_path(named) if named else Path(pooch.os_cache("sbi_clustermass"))
 
 
 def _address(url: str, sha256: str | None) -> tuple[str, str]:

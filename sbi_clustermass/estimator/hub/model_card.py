@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clustermocks.io.atomic import replacing, sha256_of
+from clustermocks.io.paths import as_path
 from clustermocks.io.version import installed_version
 from sbi_clustermass.estimator.hub.archive import CHECKSUMS, FILES, MANIFEST, README, pack
 from sbi_clustermass.estimator.hub.card_metadata import CardMetadata
@@ -47,6 +48,7 @@ def publish(model: Path, out: Path, metadata: CardMetadata, *, validation: Seque
     """
     from sbi_clustermass.estimator.mass_estimator import MassEstimator
 
+    model, out = as_path(model), as_path(out)
     estimator = MassEstimator.load(model, device="cpu")  # a model that cannot be loaded is not published
     _check_free(out, model)
     for name in STORED:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from clustermocks.io.paths import as_path
 from sbi_clustermass.observations.tables.cluster_list import ClusterList, ListedCluster, simplified
 from sbi_clustermass.observations.tables.column_reader import ColumnReader, choose, id_texts
 from sbi_clustermass.observations.tables.errors import check_centre, check_redshift, problem
@@ -24,7 +25,7 @@ def read_cluster_list(path: str | Path, *, columns: Mapping[str, str] | None = N
     Raises:
         TableError: No names, two clusters of one name, or values that are no position or redshift.
     """
-    path = Path(path)
+    path = as_path(path)
     table = read_file(path, ids={*_NAMES, *([columns["id"]] if columns and "id" in columns else [])})
     reader = ColumnReader(table, path.name, choose(table, columns or {}))
     names = id_texts(reader.column(_name_column(reader)), path.name)

@@ -5,6 +5,7 @@ from collections.abc import Set
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from clustermocks.io.paths import as_path
 from sbi_clustermass.observations.tables.containers import read_fits, read_votable
 from sbi_clustermass.observations.tables.errors import TableError, encodable, first_line, problem
 from sbi_clustermass.observations.tables.hdf5_tables import read_hdf5
@@ -50,6 +51,7 @@ def read_file(path: Path, wanted: str | None = None, *, ids: Set[str] = frozense
     Raises:
         TableError: No such file, an unknown suffix, no table in it, several of them, or no rows.
     """
+    path = as_path(path)
     kind = _format(path)
     try:
         table = _read(path, kind, wanted, ids)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, cast, final
 import numpy as np
 from jaxtyping import Float
 
+from clustermocks.io.paths import as_path
 from sbi_clustermass.observations.tables.access import column_of
 from sbi_clustermass.observations.tables.cluster_list import simplified, unmatched
 from sbi_clustermass.observations.tables.column_reader import ColumnReader, id_texts
@@ -98,7 +99,7 @@ def read_published_masses(path: str | Path, *, h: float) -> PublishedMasses:
     Raises:
         TableError: A column is missing, a unit is no mass, or a value is not the mass of a cluster.
     """
-    path = Path(path)
+    path = as_path(path)
     table = _in_small_letters(read_file(path, ids={*_NAMES}), path.name)
     reader = ColumnReader(table, path.name, {})
     names = id_texts(reader.column(_column(table, path.name, _NAMES, "names of clusters"), "name"), path.name)

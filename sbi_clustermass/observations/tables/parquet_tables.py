@@ -21,7 +21,7 @@ def read_parquet(path: Path) -> "Table":
     if b"clustermocks" in metadata:
         advice = f"clustermass posteriors {path.name} --model FOLDER infers it"
         raise problem(path.name, "a catalogue of clusters, not a table of galaxies.", advice=advice)
-    return table_from_arrow(parquet.read_table(path))
+    return table_from_arrow(parquet.read_table(path.absolute()))
 
 
 def table_from_arrow(arrow: "pa.Table") -> "Table":

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeAlias, final
 
 import numpy as np
 
+from clustermocks.io.paths import as_path
 from sbi_clustermass.observations.tables.errors import problem
 from sbi_clustermass.observations.tables.files import flatten, read_file
 from sbi_clustermass.observations.tables.raw_columns import RawColumn, table_of
@@ -37,7 +38,7 @@ class Source:
         """Tell a path from a table in memory."""
         if isinstance(given, cls):
             return given
-        return cls(Path(given).expanduser()) if isinstance(given, (str, Path)) else cls(Path(_IN_MEMORY), given)
+        return cls(as_path(given)) if isinstance(given, (str, Path)) else cls(Path(_IN_MEMORY), given)
 
     def read(self, wanted: str | None, *, ids: Set[str] = frozenset()) -> "Table":
         """Return the table, whose columns are converted one by one; arguments as for `read_file`.

@@ -24,6 +24,7 @@ from clustermocks.catalogue.provenance import Change, Provenance
 from clustermocks.catalogue.ragged import Ragged, from_stream, to_stream, with_column
 from clustermocks.catalogue.schema import COSMOLOGY, GALAXY_TYPES, attempted, check_columns
 from clustermocks.haloes.cosmology import Cosmology
+from clustermocks.io.paths import as_path
 from clustermocks.observation import Observation
 
 
@@ -395,7 +396,7 @@ class Catalogue:
 
     def to_parquet(self, path: str | Path) -> None:
         """Write the catalogue to one Parquet file, which appears whole or not at all."""
-        parquet.write(Path(path), self.clusters, self.attempts, self.observation, self.cosmology, self.provenance)
+        parquet.write(as_path(path), self.clusters, self.attempts, self.observation, self.cosmology, self.provenance)
 
     @classmethod
     def from_parquet(cls, path: str | Path) -> Self:
@@ -405,10 +406,11 @@ class Catalogue:
             FileNotFoundError: The file does not exist.
             ValueError: It is not a catalogue, is damaged, or is a folder whose simulation is not finished.
         """
-        if Path(path).is_dir():
+        path = as_path(path)
+        if path.is_dir():
             folder = PartFolder.open(path).whole()
             return cls.concatenate([folder.read(index, cls.from_parquet) for index in range(len(folder.counts))])
-        return cls(*parquet.read(Path(path)))
+        return cls(*parquet.read(path))
 
 
 def _from_streams(clusters: bytes, attempts: bytes, *facts: Any) -> Catalogue:

@@ -68,7 +68,7 @@ def _table(path: Path) -> pa.Table:
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file.")
     try:
-        return pq.read_table(path, memory_map=True, page_checksum_verification=True)
+        return pq.read_table(path.absolute(), memory_map=True, page_checksum_verification=True)
     except (pa.ArrowInvalid, OSError) as error:
         raise ValueError(f"{path}: not a readable Parquet file, or damaged ({error}).") from error
 
@@ -90,7 +90,7 @@ def _header(path: Path, raw: bytes | None) -> dict[str, Any]:
 def counts(path: Path) -> tuple[int, int] | None:
     """Number of selected and of attempted clusters, from the file's footer; None if the file is incomplete."""
     try:
-        metadata = pq.read_metadata(path)
+        metadata = pq.read_metadata(path.absolute())
         attempted = int(json.loads((metadata.metadata or {})[_KEY])["n_attempts"])
     except (pa.ArrowInvalid, OSError, ValueError, KeyError, TypeError):
         return None

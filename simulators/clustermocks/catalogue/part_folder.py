@@ -9,6 +9,7 @@ from typing import Self, TypeVar
 from clustermocks.catalogue import parquet
 from clustermocks.io.atomic import make_folder, read_header, replacing
 from clustermocks.io.lock import holds_only_a_claim
+from clustermocks.io.paths import as_path
 
 HEADER = "_catalogue.json"
 FORMAT = 1
@@ -40,8 +41,9 @@ class PartFolder:
             ValueError: It is not a stored catalogue, or is of a later format.
         """
         what, names = "a folder that simulate_to wrote", ("counts", "settings")
-        counts, settings = read_header(Path(folder), HEADER, form=FORMAT, what=what, fields=names)
-        return cls(Path(folder), tuple(counts), dict(settings))
+        folder = as_path(folder)
+        counts, settings = read_header(folder, HEADER, form=FORMAT, what=what, fields=names)
+        return cls(folder, tuple(counts), dict(settings))
 
     @classmethod
     def begin(cls, folder: str | Path, counts: Sequence[int], settings: Mapping[str, str]) -> Self:
@@ -56,7 +58,7 @@ class PartFolder:
             ValueError: The folder holds something else, or was begun with other settings; the message names them.
             OSError: The folder cannot be written.
         """
-        folder = Path(folder)
+        folder = as_path(folder)
         if folder.is_dir() and not (folder / HEADER).exists() and not holds_only_a_claim(folder):
             raise ValueError(f"{folder}: holds other files. Choose a new folder.")
         if folder.is_dir() and (folder / HEADER).exists():

@@ -19,6 +19,8 @@ from stat import S_IMODE, S_ISDIR
 from typing import Any
 from zlib import crc32
 
+from clustermocks.io.paths import as_path
+
 _SHOWN = 40  # characters of a name in its temporary one, which must fit into 255 bytes
 _MARK = re.compile(r"\..+\.(?P<host>[0-9a-f]{8})-(?P<process>\d+)-[0-9a-f]{8}(\.\w+)?")
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
@@ -33,7 +35,7 @@ _CURE = {
 
 def sha256_of(path: Path) -> str:
     """Checksum of a file, in hexadecimal digits."""
-    with path.open("rb") as file:
+    with as_path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -51,6 +53,7 @@ def read_header(folder: Path, name: str, *, form: int, what: str, fields: tuple[
         FileNotFoundError: No such folder.
         ValueError: The file is missing, damaged, or of another format.
     """
+    folder = as_path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder.")
     try:
@@ -77,6 +80,7 @@ def replacing(path: Path) -> Iterator[Path]:
         >>> with replacing(Path("table.csv")) as temporary:  # doctest: +SKIP
         ...     temporary.write_text("a,b")
     """
+    path = as_path(path)
     temporary = _beside(path)
     try:
         os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
@@ -101,6 +105,7 @@ def new_folder(path: Path) -> Iterator[Path]:
         FileExistsError: There is something at `path`; a folder is never written over.
         OSError: The disk is full or cannot be written.
     """
+    path = as_path(path)
     if path.exists():
         raise FileExistsError(f"{path}: exists already. Choose another name, or remove it first.")
     temporary = _beside(path)
@@ -118,6 +123,7 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 def make_folder(path: Path) -> Path:
     """Make a folder, and those above it, where they are not there."""
+    path = as_path(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -128,6 +134,7 @@ def make_folder(path: Path) -> Path:
 
 def check_output(path: Path, suffixes: Iterable[str]) -> None:
     """Refuse, before any work, an output file that could not be written."""
+    path = as_path(path)
     if path.suffix not in suffixes:
         raise ValueError(f"{path}: unknown kind of file {path.suffix!r}. Choose from: {', '.join(suffixes)}.")
     try:
@@ -149,7 +156,7 @@ def scratch_folder(folder: Path, name: str) -> Iterator[Path]:
 
     Leftovers of killed processes are removed before.
     """
-    temporary = _beside(folder / name)
+    temporary = _beside(as_path(folder) / name)
     try:
         temporary.mkdir()
     except OSError as error:
@@ -197,10 +204,13 @@ def remove_leftovers(folder: Path, name: str = "") -> None:
 
 
 def _beside(path: Path) -> Path:
-    """Name for a temporary file in the same folder, which is made; leftovers of the same name are removed."""
+    """Name for a temporary file in the same folder, which is made; leftovers of the same name are removed.
+
+    It is absolute: Arrow takes the relative path `a:b.parquet` for a URL.
+    """
     make_folder(path.parent)
     remove_leftovers(path.parent, path.name)
-    return path.parent / f".{path.name[:_SHOWN]}.{_host()}-{os.getpid()}-{secrets.token_hex(4)}"
+    return path.parent.absolute() / f".{path.name[:_SHOWN]}.{_host()}-{os.getpid()}-{secrets.token_hex(4)}"
 
 
 def _host() -> str:

@@ -17,6 +17,7 @@ from platform import node
 from warnings import warn
 
 from clustermocks.io.atomic import make_folder, remove_leftovers, unwritable
+from clustermocks.io.paths import as_path
 
 LOCK, OWNER = ".in-use", ".in-use.json"
 _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL)
@@ -37,6 +38,7 @@ def claimed(folder: Path) -> Iterator[None]:
     """
     from filelock import FileLock, Timeout
 
+    folder = as_path(folder)
     lock = FileLock(str(make_folder(folder) / LOCK))
     try:
         lock.acquire(timeout=0)

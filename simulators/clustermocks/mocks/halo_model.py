@@ -17,6 +17,7 @@ from clustermocks.catalogue.folder import StoredCatalogue
 from clustermocks.haloes.cosmology import CRITICAL_DENSITY, MDPL2
 from clustermocks.haloes.environment import CLUSTERED
 from clustermocks.haloes.satellites import HaloGalaxies
+from clustermocks.io.paths import as_path
 from clustermocks.mocks.cluster_model import ClusterModel
 from clustermocks.mocks.cosmology_prior import CosmologyPrior
 from clustermocks.mocks.priors import PhysicsPrior, Priors, SurveyPrior
@@ -169,7 +170,7 @@ class HaloModel(ClusterModel):
         masses = _checked(log10_masses)
         lines = _checked_lines(lines_of_sight, len(masses))
         priors = Priors(surveys, physics, cosmologies)
-        return MockRun(self, masses, lines, seed, priors).simulate_to(Path(folder), n_jobs, progress)
+        return MockRun(self, masses, lines, seed, priors).simulate_to(as_path(folder), n_jobs, progress)
 
 
 def _checked(log10_masses: ArrayLike) -> Float[np.ndarray, "cluster"]:

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from clustermocks.io.atomic import read_header
+from clustermocks.io.paths import as_path
 from clustermocks.nbody.schema import SCHEMAS, Kind, as_table
 
 FORMAT = 1
@@ -90,8 +91,9 @@ class StoredBox:
             ValueError: It is not a box, or of a later format.
         """
         what, names = "a box that convert wrote", ("kind", "side", "counts")
-        kind, side, counts = read_header(Path(folder), HEADER, form=FORMAT, what=what, fields=names)
-        return cls(Path(folder), kind, side, tuple(counts))
+        folder = as_path(folder)
+        kind, side, counts = read_header(folder, HEADER, form=FORMAT, what=what, fields=names)
+        return cls(folder, kind, side, tuple(counts))
 
     @property
     def n_slabs(self) -> int:
@@ -116,7 +118,7 @@ class StoredBox:
         if not self.counts[index]:
             return SCHEMAS[self.kind].empty_table()
         try:
-            table = pq.ParquetFile(path).read(columns=SCHEMAS[self.kind].names).cast(SCHEMAS[self.kind])
+            table = pq.ParquetFile(path.absolute()).read(columns=SCHEMAS[self.kind].names).cast(SCHEMAS[self.kind])
         except (OSError, pa.ArrowException, ValueError, KeyError) as error:
             raise ValueError(
                 f"{path}: missing, truncated or damaged; convert the catalogue again ({error})."

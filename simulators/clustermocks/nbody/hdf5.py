@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from clustermocks.io.paths import as_path
+
 if TYPE_CHECKING:
     import h5py
 
@@ -21,6 +23,7 @@ def opened(path: Path) -> "Iterator[h5py.File]":
     """
     import h5py
 
+    path = as_path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file.")
     try:

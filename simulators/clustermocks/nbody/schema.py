@@ -11,6 +11,8 @@ from typing import ClassVar, Literal, Protocol, TypeAlias
 import numpy as np
 import pyarrow as pa
 
+from clustermocks.io.paths import as_path
+
 Kind: TypeAlias = Literal["haloes", "galaxies"]
 ROWS = 500_000  # rows of a file held in memory at a time
 
@@ -96,7 +98,7 @@ def check_kind(reader: Reader, kind: str, path: Path) -> None:
     if kind not in reader.kinds:
         hint = " It has no M200c: take the haloes from the halo finder's catalogue." if kind == "haloes" else ""
         raise ValueError(f"{type(reader).__name__} reads {' and '.join(reader.kinds)}, not {kind!r}.{hint}")
-    if not path.is_file():
+    if not as_path(path).is_file():
         raise FileNotFoundError(f"{path}: no such file.")
 
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from clustermocks.io.atomic import new_folder
+from clustermocks.io.paths import as_path
 from clustermocks.nbody.boxes import FORMAT, HEADER, StoredBox, check_side, part_path, wrapped
 from clustermocks.nbody.schema import SCHEMAS, Kind, Reader
 
@@ -52,10 +53,10 @@ def convert(
         ...     RockstarHlist(), "hlist_0.89510.list", "haloes", kind="haloes", side=1000.0
         ... )  # doctest: +SKIP
     """
-    sources = [Path(source)] if isinstance(source, str | Path) else [Path(path) for path in source]
+    sources = [as_path(source)] if isinstance(source, str | Path) else [as_path(path) for path in source]
     side = _side(reader, sources, side)
     n_slabs = int(np.clip(side // SLAB_WIDTH, 1, MAX_SLABS))
-    with new_folder(Path(folder)) as temporary:
+    with new_folder(as_path(folder)) as temporary:
         counts = _write(_tables(reader, sources, kind, side, minimum or {}), temporary, side, n_slabs)
         if not counts.sum():
             raise ValueError(f"{', '.join(map(str, sources))}: no row of {kind} passes {dict(minimum or {})}.")

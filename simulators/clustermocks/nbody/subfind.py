@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple, final
 import numpy as np
 import pyarrow as pa
 
+from clustermocks.io.paths import as_path
 from clustermocks.nbody import hdf5
 from clustermocks.nbody.schema import ROWS, Kind, as_table, check_kind
 
@@ -134,6 +135,7 @@ def _header(path: Path, file: "h5py.File", name: str) -> float:
 
 def _all_files(path: Path) -> list[Path]:
     """The files of a catalogue, in order, from the path of one of them."""
+    path = as_path(path)
     with hdf5.opened(path) as file:
         n = int(_header(path, file, "NumFiles"))
     if n == 1:

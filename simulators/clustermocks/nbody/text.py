@@ -9,11 +9,14 @@ from typing import TextIO, cast
 
 import numpy as np
 
+from clustermocks.io.paths import as_path
+
 INTEGERS = ("id", "upid", "flags")
 
 
 def header(path: Path) -> list[str]:
     """The lines that start with # at the top of the file, without it."""
+    path = as_path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file.")
     lines = []
@@ -42,6 +45,7 @@ def stream(path: Path, columns: Mapping[str, str], rows: int) -> Iterator[dict[s
     Raises:
         ValueError: A line has too few columns or holds something that is not a number; the file is truncated.
     """
+    path = as_path(path)
     names = column_names(path)
     layout = np.dtype([(ours, "i8" if ours in INTEGERS else "f8") for ours in columns])
     places = [names.index(theirs) for theirs in columns.values()]

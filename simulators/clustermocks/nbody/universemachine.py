@@ -17,6 +17,7 @@ from typing import ClassVar, final
 import numpy as np
 import pyarrow as pa
 
+from clustermocks.io.paths import as_path
 from clustermocks.nbody import text
 from clustermocks.nbody.schema import ROWS, Kind, Reader, as_table, check_kind, match_columns, with_hosts
 
@@ -58,6 +59,7 @@ class UniverseMachineBinary(Reader):
     def read(self, path: Path, kind: Kind) -> Iterator[pa.Table]:
         """Yield tables of at most `rows` rows; see `Reader.read`."""
         check_kind(self, kind, path)
+        path = as_path(path)
         size = path.stat().st_size
         if not size or size % LAYOUT.itemsize:
             raise ValueError(
