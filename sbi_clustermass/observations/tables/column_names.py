@@ -21,13 +21,13 @@ ALIASES: dict[str, tuple[str, ...]] = {
         *("zsp", "zfinal", "zhel", "galz", "zspectroscopic", "redshifthelio"),
     ),
     "cz": ("cz", "czhelio", "heliocz", "czgal", "vhelio", "hrv", "vhel", "helvel", "heliovel", "vrec", "czhel"),
-    "v": ("v", "vel", "velocity", "vr", "vrad", "rv", "rvel", "radialvelocity", "radvel"),  # c z or relative
+    "v": ("v", "vel", "velocity", "vr", "vrad", "rv", "rvel", "radialvelocity", "radvel", "vz"),  # c z or relative
     "R_proj": ("rproj", "rp", "rprojected", "projectedradius", "projecteddistance", "clustercentricdistance", "rperp"),
     "v_los": ("vlos", "vpec", "vrel", "vrest", "vproj", "dv", "deltav", "losvelocity"),
     "z_err": ("zerr", "ez", "errz", "zerror", "sigmaz", "zunc", "redshifterr", "redshifterror", "ezspec", "zspecerr"),
     "v_err": (
         *("verr", "ev", "errv", "verror", "evlos", "vloserr", "czerr", "ecz", "errcz", "vhelioerr", "evhelio"),
-        *("evhel", "velerr", "evel", "ehrv", "erv", "rverr", "velocityerror"),
+        *("evhel", "velerr", "evel", "ehrv", "erv", "rverr", "velocityerror", "evz", "errvz", "vzerr"),
     ),
     "weight": ("weight", "weights", "wt", "galweight"),
     "id": (

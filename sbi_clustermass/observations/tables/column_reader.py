@@ -36,7 +36,7 @@ from sbi_clustermass.observations.tables.column_names import (
     ucd_contradicts,
     ucd_quantity,
 )
-from sbi_clustermass.observations.tables.errors import counted, encodable, problem, shorten
+from sbi_clustermass.observations.tables.errors import TableError, counted, encodable, problem, shorten
 from sbi_clustermass.observations.tables.parsing import angles, is_missing, is_sexagesimal, numbers
 from sbi_clustermass.observations.tables.raw_columns import as_text
 from sbi_clustermass.observations.tables.units import Unit
@@ -176,9 +176,14 @@ class ColumnReader:
         return values
 
     def optional(self, ours: str) -> Values | None:
-        """Read the column of a quantity, None if there is none."""
+        """Read the column of a quantity that no mass needs: None if there is none, or none that can be read."""
         name = self.find(ours)
-        return None if name is None else self.read(ours, name)
+        try:
+            return None if name is None else self.read(ours, name)
+        except TableError as error:
+            what, *found = (line.strip().rstrip(".") for line in str(error).removeprefix(f"{self.where}: ").split("\n"))
+            self.rows_lost.append(f"{what}, and is not used ({found[0].removeprefix('found:').strip()})")
+            return None
 
     def constant(self, ours: str) -> float | None:
         """Read the single value of a column that describes the cluster, None without such a column."""

@@ -268,3 +268,11 @@ def test_columns_of_objects_records_and_times_cost_an_ecsv_table_nothing(columns
     table["z"] = table["object"]
     table.write(tmp_path / "t.ecsv", overwrite=True)
     assert complaint(tmp_path / "t.ecsv").startswith("t.ecsv: column z cannot be read.")
+
+
+@pytest.mark.parametrize("ours", ["z_err", "weight"])
+def test_errors_and_weights_that_cannot_be_read_are_left_out_and_named(ours, columns, expected, tmp_path):
+    pq.write_table(pa.table({**columns, ours: ARROWS["struct"]}), tmp_path / "t.parquet")
+    table = read_table(tmp_path / "t.parquet", options=GIVEN)
+    np.testing.assert_array_equal(np.stack(table.catalogue.galaxies(0)), expected)
+    assert any(f"column {ours} cannot be read, and is not used" in warning for warning in table.warnings)
