@@ -175,8 +175,8 @@ draw_three(nearest)
 # %% [markdown]
 # ## Use it
 #
-# `estimator.save(folder)` writes a model that `clustermass infer --model FOLDER` takes. To be right for real data, its
-# `Catalogue` must state the observation (aperture, cuts, redshift) and the cosmology behind distances, and its
-# simulator must do to galaxies everything that a spectroscopic survey does. In the mocks of this package,
+# `estimator.save(folder)` writes a model that `clustermass infer galaxies.csv --model FOLDER` takes. To be right for
+# real data, its `Catalogue` must state the observation (aperture, cuts, redshift) and the cosmology behind distances,
+# and its simulator must do to galaxies everything that a spectroscopic survey does. In the mocks of this package,
 # `HaloModel(completeness=..., velocity_error=..., centre_error=..., recentre=True)` does this; a simulator of your own
 # has to do the same, or state in its model card that it does not.

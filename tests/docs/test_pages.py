@@ -109,14 +109,6 @@ def test_every_name_that_a_page_points_to_is_documented(pages, generated):
             assert target in entries, f"{page}: {target}"
 
 
-def commands(text: str) -> Iterator[tuple[str, list[str]]]:
-    """Commands of `clustermass` in a page's shell blocks, with their options."""
-    for body in fences(text, "sh"):
-        for line in body.replace("\\\n", " ").splitlines():
-            if found := re.match(r"(?:\S*/)?clustermass (\w+)(.*)", line):
-                yield found[1], re.findall(r"(?<!\S)(--[\w-]+|-[a-z])(?!\S)", found[2])
-
-
 def options_of(command: str, capsys) -> set[str]:
     """Options that the help of a command lists first in their lines."""
     from sbi_clustermass.cli.main import main
@@ -125,16 +117,6 @@ def options_of(command: str, capsys) -> set[str]:
         main([command, "--help"])
     lines = re.findall(r"^│\W*?(--?[\w-]+)(?: (-\w)(?!\S))?", capsys.readouterr().out, re.MULTILINE)
     return {option for line in lines for option in line if option} | {"--help"}
-
-
-def test_every_command_and_option_in_the_pages_exists(pages, capsys):
-    from sbi_clustermass.cli.main import app
-
-    known = {name: options_of(name, capsys) for name in app if not name.startswith("-")}
-    for page, text in pages.items():
-        for name, options in commands(text):
-            assert name in known, f"{page}: clustermass {name}"
-            assert set(options) <= known[name], f"{page}: clustermass {name} {set(options) - known[name]}"
 
 
 def test_python_in_the_pages_is_python_and_imports_what_exists(pages):
