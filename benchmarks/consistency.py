@@ -69,7 +69,7 @@ CHANGES: dict[str, tuple[Change, int]] = {
     "outskirts (R > .7) thinned by 60 %": (thinned(0.4, near=0.7), DRAWS),
     "R < 1.0 h^-1 Mpc": (thinned(0.0, near=1.0), 1),
     "clipped at 3 sigma, as stated": (clipped(stated=True), 1),
-    "clipped at 3 sigma, unsaid": (clipped(stated=False), 1),
+    "clipped at 3 sigma, not stated": (clipped(stated=False), 1),
 }
 
 
@@ -126,7 +126,7 @@ def _members(folder: Path, estimator: MassEstimator) -> Iterator[tuple[str, ...]
         for said in (False, True):
             found = _read(path, estimator, replace(own, cleaned=said))
             pair = [_masses(estimator, [each.catalogue]) for each in (whole, found)]
-            yield _row(f"{full.stem}: members only, {'as stated' if said else 'unsaid'}", pair[0], [pair[1]])
+            yield _row(f"{full.stem}: members only, {'as stated' if said else 'not stated'}", pair[0], [pair[1]])
 
 
 def _read(path: Path, estimator: MassEstimator, options: TableOptions) -> ObservedCluster:
