@@ -14,6 +14,7 @@ from jaxtyping import Float
 from sbi_clustermass.population.components import component_name
 from sbi_clustermass.population.masses import masses_from_config
 from sbi_clustermass.population.priors import Description, bounds, width
+from sbi_clustermass.posterior.silent_imports import arviz
 
 if TYPE_CHECKING:
     from arviz import InferenceData
@@ -87,8 +88,6 @@ def refuse_blinded(idata: "InferenceData", what: str) -> None:
 
 
 def _moved(idata: "InferenceData", phrase: str, sign: float, attrs: Mapping[str, str]) -> "InferenceData":
-    import arviz
-
     posterior, masses = idata["posterior"].copy(deep=True), masses_from_config(json.loads(attrs["model"])["masses"])
     values = {str(name): torch.as_tensor(array.values) for name, array in posterior.data_vars.items()}
     derived = set(masses.derived(values))
@@ -100,7 +99,7 @@ def _moved(idata: "InferenceData", phrase: str, sign: float, attrs: Mapping[str,
         posterior[name].values[:] = value.numpy()
     groups: dict[str, Any] = {name: idata[name] for name in idata.groups() if _WITHHELD.get(name, []) is not None}
     kept = {name: group.drop_vars(_WITHHELD.get(name, []), errors="ignore") for name, group in groups.items()}
-    return arviz.InferenceData(attrs=dict(attrs), **{**kept, "posterior": posterior})
+    return arviz().InferenceData(attrs=dict(attrs), **{**kept, "posterior": posterior})
 
 
 def _offsets(idata: "InferenceData", site: str, key: bytes) -> Float[np.ndarray, "*event"]:

@@ -4,7 +4,6 @@ Masses are log10_mass [dex].
 """
 
 import json
-import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +28,7 @@ from sbi_clustermass.population.priors import described
 from sbi_clustermass.population.problem import Problem
 from sbi_clustermass.population.sampling import Draws, Sampler
 from sbi_clustermass.population.sampling.draws import DRAWS_AT_ONCE
+from sbi_clustermass.posterior.silent_imports import arviz
 
 if TYPE_CHECKING:
     from arviz import InferenceData
@@ -38,10 +38,6 @@ _MOST_POINTWISE = 20_000_000  # log likelihoods of single clusters that are kept
 
 def inference_data(problem: Problem, clusters: ObservedClusters, draws: Draws, sampler: Sampler) -> "InferenceData":
     """Make all groups of the result of a fit."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # arviz announces its next major version at import
-        import arviz
-
     population = problem.population
     parameters = problem.coordinates.parameters(draws.positions)
     log_likelihood, dims = _log_likelihood(problem, parameters, draws)
@@ -50,7 +46,7 @@ def inference_data(problem: Problem, clusters: ObservedClusters, draws: Draws, s
     prior, middle = _prior(problem), problem.coordinates.parameters(draws.positions.mean(dim=(0, 1)))
     masses = {"log10_mass_mean": clusters.posteriors.mean, "log10_mass_std": clusters.posteriors.std}
     constant = {"p_selected": problem.log_selected(middle).exp().mean(0).numpy(), **masses}
-    return arviz.from_dict(
+    return arviz().from_dict(
         posterior=_named({**parameters, **population.derived(parameters)}),
         log_likelihood=log_likelihood,
         sample_stats={**draws.stats, **_log_densities(problem, parameters, log_likelihood)},

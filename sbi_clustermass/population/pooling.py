@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sbi_clustermass.population.blinding import refuse_blinded
+from sbi_clustermass.posterior.silent_imports import arviz
 
 if TYPE_CHECKING:
     from arviz import InferenceData
@@ -37,7 +38,6 @@ def pooled(fits: Sequence["InferenceData"]) -> "InferenceData":
         >>> fits = [fit(population, member.posterior(sky), survey) for member in estimator.members]  # doctest: +SKIP
         >>> idata = pooled(fits)  # doctest: +SKIP
     """
-    import arviz
     import xarray
 
     if not fits:
@@ -57,7 +57,7 @@ def pooled(fits: Sequence["InferenceData"]) -> "InferenceData":
     for name in names:
         groups[name] = xarray.concat([one[name] for one in fits], dim="chain")
     attrs = {**first.attrs, "networks": len(fits), "between_networks": json.dumps(shifts)}
-    return arviz.InferenceData(attrs=attrs, **groups)
+    return arviz().InferenceData(attrs=attrs, **groups)
 
 
 def _spread(draws: Sequence[np.ndarray]) -> list[float] | float:

@@ -3,7 +3,6 @@
 import warnings
 from typing import TYPE_CHECKING, Any
 
-import arviz
 import numpy as np
 from astropy.table import Column, Table
 from jaxtyping import Float
@@ -15,6 +14,7 @@ from sbi_clustermass.population.components import scalar_chains
 from sbi_clustermass.population.observables import Observable
 from sbi_clustermass.population.plots import relation as relation_figure
 from sbi_clustermass.population.relation import ScalingRelation
+from sbi_clustermass.posterior.silent_imports import arviz
 
 if TYPE_CHECKING:
     from arviz import InferenceData
@@ -28,8 +28,8 @@ def parameter_table(idata: "InferenceData") -> Table:
     for name, draws in scalar_chains(idata).items():
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            rhat = float(arviz.rhat(draws)) if len(draws) > 1 else np.nan
-            effective = float(arviz.ess(draws))
+            rhat = float(arviz().rhat(draws)) if len(draws) > 1 else np.nan
+            effective = float(arviz().ess(draws))
         low, middle, high = np.percentile(draws, [16, 50, 84])
         row: dict[str, Any] = {"parameter": name, "mean": draws.mean(), "std": draws.std()}
         rows.append({**row, "p16": low, "p50": middle, "p84": high, "effective_draws": effective, "rhat": rhat})

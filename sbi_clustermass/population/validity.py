@@ -17,6 +17,7 @@ from sbi_clustermass.population.rate_modes import effective_attempts
 from sbi_clustermass.population.sampling import Draws
 from sbi_clustermass.population.selection import AboveCut
 from sbi_clustermass.population.survey import Survey
+from sbi_clustermass.posterior.silent_imports import arviz
 
 if TYPE_CHECKING:
     from arviz import InferenceData
@@ -287,11 +288,9 @@ def _faults_of_approximation(draws: Draws) -> list[str]:
 
 
 def _faults_of_chains(idata: "InferenceData") -> list[str]:
-    import arviz
-
     values = scalar_chains(idata)
-    rhat = {name: float(arviz.rhat(chains)) for name, chains in values.items() if len(chains) > 1}
-    ess = {name: float(arviz.ess(chains)) for name, chains in values.items()}
+    rhat = {name: float(arviz().rhat(chains)) for name, chains in values.items() if len(chains) > 1}
+    ess = {name: float(arviz().ess(chains)) for name, chains in values.items()}
     found = [f"R-hat of {n} is {value:.3f} (at most {_MAX_RHAT})" for n, value in rhat.items() if value > _MAX_RHAT]
     few = {name: value for name, value in ess.items() if value < _MIN_EFFECTIVE}
     return found + [f"{n} has {value:.0f} effective draws (at least {_MIN_EFFECTIVE})" for n, value in few.items()]

@@ -1,6 +1,5 @@
 """Samples of posteriors in the formats of ArviZ, GetDist and ChainConsumer, each imported where it is used."""
 
-import warnings
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -9,6 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from clustermocks.io.extras import naming_extras
+from sbi_clustermass.posterior.silent_imports import arviz, getdist_samples
 
 if TYPE_CHECKING:
     from arviz import InferenceData
@@ -23,11 +23,7 @@ def to_arviz(
     log_prob: Float[np.ndarray, "cluster sample"] | None,
 ) -> "InferenceData":
     """Samples of many clusters as one chain of ArviZ."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # arviz announces its next major version at import
-        import arviz
-
-    return arviz.from_dict(
+    return arviz().from_dict(
         posterior={name: samples[None, ..., i].swapaxes(1, 2) for i, name in enumerate(parameters)},
         sample_stats=None if log_prob is None else {"lp": log_prob[None].swapaxes(1, 2)},
         coords={"cluster": list(names)},
@@ -43,11 +39,9 @@ def to_getdist(
     name: str,
 ) -> "MCSamples":
     """Samples of one cluster as GetDist's independent ones, with the ends of each parameter."""
-    from getdist import MCSamples
-
     from sbi_clustermass.report.style import LABELS
 
-    return MCSamples(
+    return getdist_samples(
         samples=samples.astype(float),
         loglikes=None if log_prob is None else -log_prob.astype(float),
         names=list(ranges),

@@ -13,6 +13,7 @@ from scipy.optimize import minimize
 from torch import Tensor
 
 from clustermocks.io.progress import Advance
+from sbi_clustermass.posterior.silent_imports import arviz
 
 Potential = Callable[[Float[Tensor, "*draw coordinate"]], Float[Tensor, "*draw"]]
 DRAWS_AT_ONCE = 20
@@ -122,7 +123,5 @@ def pareto_smoothed(log_weight: Float[Tensor, "draw"]) -> tuple[Float[Tensor, "d
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        import arviz
-
-        smooth, k = arviz.psislw((log_weight - log_weight.max()).numpy())
+        smooth, k = arviz().psislw((log_weight - log_weight.max()).numpy())
     return torch.as_tensor(np.array(smooth)), float(k)

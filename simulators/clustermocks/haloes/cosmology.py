@@ -19,6 +19,7 @@ from clustermocks.haloes.tinker import tinker08
 
 if TYPE_CHECKING:
     from colossus.cosmology.cosmology import Cosmology as ColossusCosmology
+    from colossus.utils.storage import StorageUser
 
 SPEED_OF_LIGHT = 299_792.458  # [km/s]
 G = 4.30091e-9  # [Mpc (km/s)^2 / Msun]
@@ -144,6 +145,15 @@ def _colossus(cosmology: Cosmology, w: float = -1.0) -> Iterator["ColossusCosmol
         module.current_cosmo = before
 
 
+@lru_cache(maxsize=1)
+def _concentration_table() -> "StorageUser":
+    """Place in memory for colossus' table of concentrations, which it computes in 50 ms."""
+    from colossus.utils.storage import StorageUser
+
+    name = "concentration"
+    return StorageUser("halo.concentration", "", lambda: name, lambda: name, None)
+
+
 def mass_function(mass: ArrayLike, redshift: float, cosmology: Cosmology, *, model: str = "tinker08") -> Values:
     """Halo mass function dn/dlog10 M200c [h^3 Mpc^-3 dex^-1].
 
@@ -234,8 +244,13 @@ def concentration(mass: ArrayLike, redshift: float, cosmology: Cosmology) -> Val
     """Median concentration c200c [1] (Diemer & Joyce 2019, ApJ 871, 168, eq. 31; any mass, redshift, cosmology)."""
     from colossus.halo import concentration as module
 
-    with _colossus(cosmology):
-        return np.asarray(module.concentration(np.asarray(mass, float), "200c", redshift, model="diemer19"))
+    before = module.storageUser  # by default a pickle in the home folder, which may be outdated or read-only
+    module.storageUser = _concentration_table()
+    try:
+        with _colossus(cosmology):
+            return np.asarray(module.concentration(np.asarray(mass, float), "200c", redshift, model="diemer19"))
+    finally:
+        module.storageUser = before
 
 
 def correlation_function(radius: ArrayLike, redshift: float, cosmology: Cosmology) -> Values:

@@ -8,6 +8,7 @@ import pytest
 from colossus.cosmology import cosmology as colossus
 from colossus.halo import concentration, mass_defs, mass_so
 from colossus.lss.mass_function import massFunction
+from colossus.utils.storage import StorageUser
 from scipy.integrate import quad
 
 from clustermocks import MDPL2, HaloModel, Observation
@@ -28,8 +29,9 @@ REDSHIFTS = (0.03, 0.117, 0.3, 0.8)
 
 
 @pytest.fixture(autouse=True)
-def same_cosmology():
-    """Colossus with the mocks' parameters, and whatever it was before afterwards."""
+def same_cosmology(monkeypatch):
+    """Colossus with the mocks' parameters and without files, and whatever it was before afterwards."""
+    monkeypatch.setattr(concentration, "storageUser", StorageUser("", "", str, str, None))
     before = colossus.current_cosmo
     named = {"flat": True, "H0": 67.77, "Om0": 0.307115, "Ob0": 0.048206, "sigma8": 0.8228, "ns": 0.96}
     colossus.setCosmology("of the tests", params=named, relspecies=False, persistence="")
