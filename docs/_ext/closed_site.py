@@ -1,6 +1,7 @@
 """Check that the built site is closed: every link inside it resolves, no page loads anything from another server, and
 none contains the path where it was built."""
 
+import sys
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
@@ -58,9 +59,15 @@ def _broken(name: Path, path: Path, link: str, pages: dict[Path, Page]) -> Itera
         yield f"{name}: {link} has no such anchor"
 
 
+def private_paths(app: Sphinx) -> tuple[str, ...]:
+    """Folders of the machine where the site is built, which no page may name."""
+    folders = (Path(app.srcdir).parent, Path(sys.prefix), Path.home())
+    return tuple(str(folder) for folder in folders if len(folder.parts) > 1)
+
+
 def _check(app: Sphinx, exception: Exception | None) -> None:
     if exception is None and app.builder.format == "html":
-        found = list(faults(Path(app.outdir), private=(str(Path(app.srcdir).parent), str(Path.home()))))
+        found = list(faults(Path(app.outdir), private=private_paths(app)))
         if found:
             raise ExtensionError("the site is not closed:\n  " + "\n  ".join(found))
 

@@ -1,4 +1,4 @@
-"""Conversion of this project's docstrings, plain text with `code` and $mathematics$, for Sphinx.
+"""Conversion of this project's docstrings, plain text with `code` and $mathematics$, and of its signatures, for Sphinx.
 
 In reStructuredText `|v_los|` would be a substitution, `log10_` a link and `*` emphasis; here they are literal.
 """
@@ -12,6 +12,7 @@ from sphinx.domains.python import PythonDomain
 _PIECE = re.compile(r"(``[^`]+``|`[^`]+`|\$[^$]+\$)")
 _SPECIAL = re.compile(r"^(\s*\* )|([|*\\])", re.MULTILINE)  # a bullet stays one
 _COLON = "\ue000"
+_PATH = re.compile(r"\w+Path\('[^']*?([^/']+/[^/']+)'\)")
 _TRAILING = re.compile(r"(?<=\w)_+(?!\w)")  # `R_` and `R__` would be links
 
 
@@ -72,10 +73,20 @@ def _after(app: Sphinx, what: str, name: str, obj: object, options: object, line
     lines[:] = [line.replace(_COLON, ":") for line in lines]
 
 
+def portable(signature: str) -> str:
+    """Signature in which a path is the part that does not depend on where the package is."""
+    return _PATH.sub(r"'.../\1'", signature)
+
+
+def _signature(app: Sphinx, what: str, name: str, obj: object, options: object, signature: str, returns: str):
+    return (portable(signature) if signature else signature), returns
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Convert before napoleon reads the sections; fields of a dataclass are its attributes."""
     app.connect("autodoc-process-docstring", _before, priority=100)
     app.connect("autodoc-process-docstring", _after, priority=900)
+    app.connect("autodoc-process-signature", _signature)
     for field in getattr(PythonDomain.directives["class"], "doc_field_types", ()):
         field.label = "Attributes" if field.name == "variable" else field.label
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -36,6 +36,12 @@ def test_formulas_become_formulas_and_doctests_stay(extension):
     assert [node.astext() for node in document.findall() if node.tagname == "doctest_block"] == [">>> a | b * c_"]
 
 
+def test_signatures_name_no_folder_of_this_machine(extension):
+    portable = extension("plain_docstrings").portable
+    assert portable(f"(at={ROOT / 'hub' / 'default'!r}, n=1, f='x')") == "(at='.../hub/default', n=1, f='x')"
+    assert portable("(at=WindowsPath('C:/site/hub/default'))") == "(at='.../hub/default')"
+
+
 def test_every_formula_of_the_code_can_be_drawn(extension):
     drawn = extension("mathml").mathml
     root = ROOT
