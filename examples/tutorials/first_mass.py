@@ -36,9 +36,9 @@ from sbi_clustermass.posterior import plots
 
 # %%
 TRUTH, REDSHIFT, RA, DEC = 14.6, 0.09, 150.0, 20.0
-rng = np.random.default_rng(6)
+rng = np.random.default_rng(9)
 field = HaloModel(observation=Observation(redshift=REDSHIFT, aperture=2.5, v_cut=5000.0))
-R_proj, v_los = field.simulate([TRUTH], seed=6).galaxies(0)
+R_proj, v_los = field.simulate([TRUTH], seed=9).galaxies(0)
 observed = rng.random(len(R_proj)) < 2 / 3
 R_proj, v_los = R_proj[observed], v_los[observed]
 
