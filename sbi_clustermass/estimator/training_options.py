@@ -27,31 +27,32 @@ class TrainingOptions:
     Attributes:
         flow: Density estimator: stacked_affine, maf, maf_rqs, nsf, made, mdn, tabulated, zuko_maf, zuko_nice, zuko_nsf,
             zuko_gf, zuko_naf or zuko_bpf. By default stacked_affine; tabulated with --for.
-        embedding: What the flow sees of the galaxies: kde, learned_kde, cnn, deep_sets, attention, summary or
-            trial_masses. By default kde; trial_masses with --for.
-        parameters: What is inferred: log10_mass and behind it log10_c200c (concentration of the mass), beta (velocity
-            anisotropy) or both, with commas between: log10_mass,log10_c200c,beta. The mocks must hold them.
-        richness: Whether the number of galaxies counts: only where redshifts are as complete as the mocks'. Always
-            with --for, as its mocks are of any completeness.
+        embedding: Network that summarises the galaxies for the flow: kde, learned_kde, cnn, deep_sets, attention,
+            summary or trial_masses. By default kde; trial_masses with --for.
+        parameters: Parameters to infer, separated by commas: log10_mass, optionally followed by log10_c200c
+            (concentration of the mass), beta (velocity anisotropy) or both. The mocks must contain them.
+        richness: Whether the network may use the number of galaxies, which is right only if redshifts are as complete
+            as in the mocks. Always with --for, because its mocks are of any completeness.
         members: Number of networks to train, as an ensemble. By default 1; 3 with --for.
-        completeness: Lowest share of its galaxies to which a cluster is thinned at random. By default 1, no thinning;
-            with --for as wide as the prior over surveys.
+        completeness: Smallest fraction of its galaxies to which a cluster is thinned at random. By default 1, no
+            thinning; with --for, that of the prior over surveys.
         velocity_error: Largest standard deviation of the velocity errors that are added [km/s]. By default 0; with
             --for about those in the table.
         cleaning: How interlopers are removed from the mocks, as was done to the data; by default they are kept.
-        conditions: Whether the network is told redshift, velocity error and cleaning; by default if the mocks are of
-            many surveys.
-        learning_rate: Learning rate of Adam; by default, as the next two, what suits the embedding.
+        conditions: Whether the network takes redshift, velocity error and cleaning as inputs; by default it does if the
+            mocks are of many surveys.
+        learning_rate: Learning rate of Adam. By default it depends on the embedding, as do the next two settings.
         patience: Number of weight updates without a better validation loss after which training stops.
         max_updates: Largest number of weight updates.
-        min_galaxies: Fewest galaxies of a training cluster: a survey's own cut. By default that of the mocks.
+        min_galaxies: Smallest number of galaxies of a training cluster: the cut of a survey. By default that of the
+            mocks.
         pure: Whether to train on true members only.
-        plain_loss: Whether the loss is the paper's, which ignores where the prior ends: biased near there.
-        alarm: Number of mocks held out of the training, a tenth at most, to learn which clusters look like none of
-            them; 0 for no such warnings.
-        membership: Number of mocks, the first of the set, from which a further network learns who is a member, for
-            `clustermass infer --members`: a few ten thousand; 0 for none.
-        recalibrate: Whether the widths of posteriors are corrected by the mocks that --alarm holds out.
+        plain_loss: Whether to use the loss of the paper, which ignores the ends of the prior and is biased near them.
+        alarm: Number of mocks, at most a tenth, that are held out of the training to recognise clusters that are unlike
+            all mocks; 0 for no such warnings.
+        membership: Number of mocks, taken from the beginning of the set, from which a further network learns which
+            galaxies are members, for `clustermass infer --members`: a few ten thousand; 0 for none.
+        recalibrate: Whether the widths of posteriors are corrected with the mocks that --alarm holds out.
         seed: Seed: the same seed gives the same result.
         device: auto, cpu or cuda.
         notes: Further facts for the estimator's provenance, as text by name.

@@ -33,17 +33,17 @@ class OutputFiles:
 
     Attributes:
         table: Table of masses: .csv, .ecsv or .parquet (the last two with units and descriptions).
-        posteriors: Every posterior on its grid: .parquet, which `clustermass population` reads.
-        samples: Draws from each posterior, of all parameters, in NAME_samples.parquet next to --posteriors, which
-            `Posteriors.from_parquet` reads; 0 for none.
+        posteriors: File for every posterior on its grid: .parquet, which `clustermass population` reads.
+        samples: Number of draws of all parameters from each posterior, written to NAME_samples.parquet next to
+            --posteriors, which `Posteriors.from_parquet` reads; 0 for none.
         pictures: Folder for a one-page picture of each cluster.
         picture_format: Format of the pictures.
         published: Table of published masses for the pictures: name, mass and unit (1e14 Msun, 1e14 Msun/h) or
-            log10_mass [h^-1 Msun]; if known err or err_low and err_high, h, method, reference.
-        members: The tables' rows with the probability that each galaxy is a member, inside r200c (p_r200c), inside the
-            virial radius (p_r_vir) or bound (p_bound): .csv, .ecsv or .parquet.
-        page: One HTML file with a table of all clusters that sorts and filters.
-        inline: Number of pictures inside --page; it links to the others.
+            log10_mass [h^-1 Msun]; if known, err or err_low and err_high, h, method, reference.
+        members: File for the rows of the tables with the probability that each galaxy is a member: inside r200c
+            (p_r200c), inside the virial radius (p_r_vir) or bound (p_bound). It is .csv, .ecsv or .parquet.
+        page: HTML file with one table of all clusters, which can be sorted and filtered.
+        inline: Number of pictures inside --page, which links to the others.
     """
 
     table: Annotated[Path | None, Parameter(name="--out")] = None

@@ -28,25 +28,26 @@ class PopulationOptions:
     """Settings of a population fit: the options of `clustermass population`.
 
     Attributes:
-        model: What to fit: mass-function, or scaling-relation (observables with the masses).
-        form: Shape of the mass distribution: mrp, cosmology (Om and sigma8), or normal for a sample's own.
-        priors: File with the masses and relations and their priors, as every run writes it, in place of the defaults.
-        mocks: Mock catalogue, flat in mass from 10^12.5, that was selected as the survey was.
+        model: Model to fit: mass-function, or scaling-relation (observables together with the masses).
+        form: Shape of the mass distribution: mrp, cosmology (Om and sigma8), or normal for the distribution of the
+            sample itself.
+        priors: File with masses, relations and their priors, as every run writes it, in place of the defaults.
+        mocks: Mock catalogue with masses from 10^12.5 h^-1 Msun on, to which the selection of the survey was applied.
         min_galaxies: Richness cut of the survey, in addition to that of the mocks.
-        complete: Whether the survey lost no cluster: in place of --mocks.
+        complete: Whether the survey contains every cluster; then --mocks is not needed.
         volume: Volume of the survey, comoving [h^-3 Mpc^3].
         area: Area of the survey on the sky [deg^2], with --redshifts.
-        redshifts: Edges of its shells of redshift, such as 0.1,0.2,0.3.
+        redshifts: Edges of the redshift shells of the survey, such as 0.1,0.2,0.3.
         shape_only: Whether the number of clusters is left out of the fit.
         table: Table with a column `name`, redshift, and observables NAME, NAME_err.
         observables: Column of --table [dex]; may be repeated.
         correlated: Whether the intrinsic scatters of the observables are correlated.
-        same_galaxies: Observable from the galaxies that gave the masses, only with --consistency-check; may be
-            repeated.
-        consistency_check: Whether to fit these nevertheless: the scatter then means nothing.
-        blind: Secret phrase: all results are moved by offsets that follow from it, and what would show the truth is not
-            written. To see the truth, fit again without it.
-        truth: Mass function put into mocks of MDPL2's cosmology, to draw: tinker08.
+        same_galaxies: Observable that was measured from the same galaxies as the masses; needs --consistency-check; may
+            be repeated.
+        consistency_check: Whether to fit such observables nevertheless; the fitted scatter then has no meaning.
+        blind: Secret phrase from which offsets follow that shift all results; files that would reveal the truth are not
+            written. To see the truth, fit again without this option.
+        truth: Mass function of mocks in the cosmology of MDPL2, drawn into the picture: tinker08.
         sampler: nuts, svi or laplace.
         seed: Seed: the same seed gives the same result.
 

@@ -183,7 +183,7 @@ def test_the_chain_on_dask_gives_the_masses_of_this_process(tmp_path, monkeypatc
     parts = [tmp_path / "galaxies" / f"part-{part}.parquet" for part in range(3)]
     for part, path in enumerate(parts):
         save_survey(mocks.select(np.arange(20) + 20 * part), path)
-    options = {"n_workers": workers, "threads_per_worker": 1, "processes": workers > 1, "dashboard_address": None}
+    options = {"n_workers": workers, "threads_per_worker": 1, "processes": workers > 1, "dashboard_address": ":0"}
     with distributed.LocalCluster(**options) as local:
         names = run_page("cluster-of-computers", {"LOCAL": local, "Training": Training})
         names["client"].close()

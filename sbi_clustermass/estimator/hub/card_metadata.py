@@ -14,9 +14,9 @@ class CardMetadata:
     Attributes:
         title: Title of the estimator, one line; by default its folder's name.
         author: Name of the author, and how to reach them.
-        licence: Licence under which it may be used: CC-BY-4.0, say.
+        licence: Licence under which it may be used, such as CC-BY-4.0.
         cite: Publication to cite in addition to that of the method.
-        limits: Further limit that a user must know, one sentence; may be repeated.
+        limits: Further limitation that users must know, in one sentence; may be repeated.
 
     Raises:
         ValueError: The title is blank.

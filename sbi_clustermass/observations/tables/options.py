@@ -63,20 +63,21 @@ class TableOptions:
         redshift: Redshift of the cluster [1]; estimated if left out. Velocities are recentred on it.
         centre: Right ascension and declination of the cluster [deg], on the command line also as
             12:59:48,+27:58:48; estimated if left out.
-        h: Hubble constant that distances in Mpc assume [100 km/s/Mpc]: 0.7, say; 1 for h^-1 Mpc. Also that of masses
-            in Msun and of r200c in Mpc, which take the model's where this is 1 or left out.
+        h: Hubble constant that distances in Mpc assume [100 km/s/Mpc], such as 0.7; 1 for h^-1 Mpc. Masses in Msun and
+            r200c in Mpc are for the same h; for that of the model, if this is 1 or left out.
         Om: Matter density that distances in Mpc assume, flat LCDM [1]; the model's if left out.
         distance: Kind of the distances in Mpc.
         columns: Names of columns, ours -> theirs, such as {"z": "zspec"}, on the command line z=zspec; may be repeated.
             A unit may follow in brackets: 'R_proj=R [arcmin]', 'cz=v [1e3 km/s]', 'ra=RA [hour]'.
-        id: Column that names the cluster of each galaxy, where a table holds several.
-        clusters: Table of clusters (id, ra, dec, z): centres and redshifts by name; a table of galaxies without a
-            column of clusters is searched around each. In Python the result of `read_cluster_list`.
-        table: Name of the table, where a file (FITS, VOTable, HDF5) holds several; its number from 1, if it has no
-            name; or both, if two have one name: GALAXIES#2 is the second table of the file, and is named GALAXIES.
+        id: Column that names the cluster of each galaxy, if a table holds several clusters.
+        clusters: Table of clusters (id, ra, dec, z) that gives centres and redshifts by name. If the table of galaxies
+            has no column of clusters, galaxies around each centre are used. In Python the result of
+            `read_cluster_list`.
+        table: Name of the table, if a file (FITS, VOTable, HDF5) holds several; its number, counted from 1, if it has
+            no name; or both, if two have the same name: GALAXIES#2 is the second table of the file, named GALAXIES.
         cleaned: Whether interlopers were removed from the table before it was published.
-        where: Condition that the rows used meet, such as 'ZWARN == 0 and SPECTYPE == "GALAXY"'. Known quality flags
-            need none: their archives' rules are applied, unless the condition names their column.
+        where: Condition that a row must meet to be used, such as 'ZWARN == 0 and SPECTYPE == "GALAXY"'. Known quality
+            flags need no condition: the rules of their archives are applied, unless the condition names their column.
         recentre: Whether velocities about a given redshift are shifted to their biweight centre, as the mocks' are.
     """
 
