@@ -50,7 +50,6 @@ nb_execution_timeout = 600
 nb_merge_streams = True
 
 autodoc_member_order = "bysource"
-autodoc_preserve_defaults = True  # as they are written, not with the paths of this machine
 autodoc_typehints_format = "short"
 autodoc_class_signature = "mixed"
 python_use_unqualified_type_names = True
