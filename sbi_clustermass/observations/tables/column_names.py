@@ -10,15 +10,15 @@ from sbi_clustermass.observations.tables.errors import closest, problem, shorten
 ALIASES: dict[str, tuple[str, ...]] = {
     "ra": (
         *("ra", "raj2000", "rightascension", "alphaj2000", "raicrs", "ragal", "radeg", "raj", "rahms", "rafk5"),
-        *("targetra", "plugra", "meanra", "galra", "rajdeg"),
+        *("targetra", "plugra", "meanra", "galra", "rajdeg", "al2000"),
     ),
     "dec": (
         *("dec", "decl", "dej2000", "decj2000", "declination", "deltaj2000", "deicrs", "decicrs", "decgal", "dedeg"),
-        *("decdeg", "decj", "decdms", "decfk5", "targetdec", "plugdec", "meandec", "galdec", "decjdeg"),
+        *("decdeg", "decj", "decdms", "decfk5", "targetdec", "plugdec", "meandec", "galdec", "decjdeg", "de2000"),
     ),
     "z": (
         *("z", "redshift", "zspec", "specz", "zhelio", "zcmb", "zobs", "zbest", "zgal", "redshiftspec"),
-        *("zsp", "zfinal", "zhel", "galz", "zspectroscopic", "redshifthelio"),
+        *("zsp", "zfinal", "zhel", "galz", "zspectroscopic", "redshifthelio", "rvzredshift"),
     ),
     "cz": ("cz", "czhelio", "heliocz", "czgal", "vhelio", "hrv", "vhel", "helvel", "heliovel", "vrec", "czhel"),
     "v": ("v", "vel", "velocity", "vr", "vrad", "rv", "rvel", "radialvelocity", "radvel", "vz"),  # c z or relative
@@ -41,7 +41,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
 _OF_GROUPS: dict[str, tuple[str, ...]] = {  # in catalogues of groups, the more usual first; names of clusters precede
     "id": (
         *("groupid", "group", "grpid", "grp", "idgroup", "idgrp", "gid", "groupname", "groupnumber", "groupno"),
-        *("groupnr", "haloid", "idhalo", "fofid", "idfof"),
+        *("groupnr", "haloid", "idhalo", "fofid", "idfof", "memmatchid"),
     ),
     "ra_cluster": ("groupra", "ragroup", "grpra", "ragrp", "itercenra", "bcgra", "rabcg", "cenra", "halora", "rahalo"),
     "dec_cluster": (
@@ -50,10 +50,15 @@ _OF_GROUPS: dict[str, tuple[str, ...]] = {  # in catalogues of groups, the more 
     "z_cluster": ("groupz", "zgroup", "grpz", "zgrp", "zfof", "groupredshift", "redshiftgroup", "haloz", "zhalo"),
 }
 _PHOTOMETRIC = re.compile(
-    r"(?=.*(z|redshift)).*phot.*|z_?(b|bpz|ml|mc|lambda|redmagic|eazy|ph|phz)|(dnf|bpz|annz).*z.*", re.I
+    r"(?=.*(z|redshift)).*phot.*|z_?(b|bpz|ml|mc|lambda|redmagic|eazy|ph|phz|p|pdf|bayes)|(dnf|bpz|annz).*z.*", re.I
 )
 _DISTANCES = ("r", "radius", "dist", "distance", "sep", "separation", "theta", "rcl", "rcen", "offset", "rcluster")
 
+_SCALED = re.compile(
+    r"^(log|lg|ln)(10)?[\W_]*(r(ad(ius)?)?|rp(roj)?|r_?proj|dist.*|sep.*)([\W_]|$)"
+    r"|^(r|rp|radius|dist\w*|r_?proj\w*)(\W+|_|_?(over|by)_?)r_?(\d{3}[cm]?|vir|s)\W*$|^r\w*_?norm(ali[sz]ed)?$",
+    re.I,
+)
 _PARSEC = re.compile(r"\d*(?P<frame>[cp])?(?P<prefix>[km])pc")
 _POWER = r"(?:(?:\^|\*\*)?[{(]*-1[)}]*)?"
 _HUBBLE = re.compile(  # h^-1, h_70^-1, h^{-1}_{70}, /h70, hinv, littleh
@@ -159,7 +164,7 @@ def split_unit(name: str) -> tuple[str, str]:
 @lru_cache(maxsize=1000)
 def angle_word(text: str) -> str | None:
     """Return the unit of angle that a name or unit spells out, as astropy calls it: 'theta_arcmin' -> 'arcmin'."""
-    parts = ["hour"] if re.fullmatch(r"(?i)ra_?h", text) else words(text)
+    parts = ["hour"] if re.fullmatch(r"(?i)ra_?h|al2000", text) else words(text)
     return next((_ANGLES[part] for part in parts if part in _ANGLES), None)
 
 
@@ -186,6 +191,11 @@ def most_usual(names: Sequence[str], ours: str) -> list[str]:
     usual = _OF_GROUPS.get(ours, ())
     ranks = [usual.index(base) if (base := base_name(name)) in usual else -1 for name in names]
     return [name for name, rank in zip(names, ranks, strict=True) if rank == min(ranks)]
+
+
+def is_scaled_distance(name: str) -> bool:
+    """Whether a column's name says that its distances are logarithms, or in units of the cluster's radius: r/r200."""
+    return _SCALED.search(name) is not None
 
 
 def may_be_distance(name: str) -> bool:

@@ -22,7 +22,14 @@ if TYPE_CHECKING:
 _QUOTED = re.compile(r"(\"[^\"]*\"|'[^']*'|`[^`]*`)")
 _NAME = re.compile(r"(?<![\w.])[^\W\d][\w.]*")
 _WORDS = {"and": "and", "or": "or", "not": "not", "in": "in", "true": "True", "false": "False"}
-_SPELLINGS = {r"&&?": " and ", r"\|\|?": " or ", r"<>": "!=", r"(?<![<>=!])=(?!=)": "==", r"!(?!=)": " not "}
+_SPELLINGS = {
+    r"(?<![\w.])0\d+(?![\w.])": r'"\g<0>"',
+    r"&&?": " and ",
+    r"\|\|?": " or ",
+    r"<>": "!=",
+    r"(?<![<>=!])=(?!=)": "==",
+    r"!(?!=)": " not ",
+}
 _OPERATORS: dict[type[ast.AST], Callable[[Any, Any], Any]] = {
     ast.Eq: operator.eq,
     ast.NotEq: operator.ne,
@@ -35,7 +42,9 @@ _OPERATORS: dict[type[ast.AST], Callable[[Any, Any], Any]] = {
     ast.Mult: operator.mul,
     ast.Div: operator.truediv,
 }
-_ADVICE = """'ZWARN == 0 and SPECTYPE == "GALAXY"', with < <= == != >= > in, and, or, not; odd names as `my column`"""
+_ADVICE = (
+    """'ZWARN == 0 and SPECTYPE == "GALAXY"', with < <= == != >= > in, and, or, not; bits (ZWARN & 4); `my column`"""
+)
 
 Value: TypeAlias = Any  # a masked array (row,), a number, or a text
 
@@ -116,7 +125,7 @@ class _Evaluation:
             combine = np.logical_and if isinstance(node.op, ast.And) else np.logical_or
             parts = [np.ma.filled(self.condition(part), False) for part in node.values]
             return combine.reduce(np.broadcast_arrays(*parts))
-        if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
+        if isinstance(node, ast.UnaryOp) and isinstance(node.op, (ast.Not, ast.Invert)):
             return np.ma.logical_not(self.condition(node.operand))
         if isinstance(node, ast.Compare):
             links = zip([node.left, *node.comparators[:-1]], node.ops, node.comparators, strict=True)
@@ -135,6 +144,8 @@ class _Evaluation:
         if isinstance(node, ast.UnaryOp) and isinstance(node.op, (ast.USub, ast.UAdd)):
             value = self._number(node.operand)
             return -value if isinstance(node.op, ast.USub) else value
+        if isinstance(node, ast.BoolOp) and isinstance(node.op, ast.And):  # a single & between numbers: their bits
+            return reduce(np.ma.bitwise_and, (self._whole(part) for part in node.values))
         if isinstance(node, ast.BinOp) and type(node.op) in _OPERATORS:
             with np.errstate(all="ignore"):
                 return _OPERATORS[type(node.op)](self._number(node.left), self._number(node.right))
@@ -173,13 +184,19 @@ class _Evaluation:
             raise self._problem(f"{self._source(node)} is text, and is compared with a number.")
         return found
 
+    def _whole(self, node: ast.expr) -> Value:
+        values = np.ma.asarray(self._number(node))
+        if values.dtype.kind == "b" or (values % 1 != 0).any():
+            raise self._problem(f"{self._source(node)} has no bits: it is no whole number.")
+        return np.ma.array(np.ma.filled(values, 0).astype(np.int64), mask=np.ma.getmask(values))
+
     def _column(self, name: str) -> Value:
         found = _existing(self.table, name)
         if found is None:
             near, names = closest(name, self.table.colnames), self.table.colnames
             advice = near or f"one of {shorten(names)}; texts stand in quotes"
             raise problem(self.where, f"no column {name!r} for --where.", found=self.given.text, advice=advice)
-        return plain_values(column_of(self.table, found))
+        return _exact(column_of(self.table, found))
 
     def _source(self, node: ast.expr) -> str:
         return re.sub(r"\b_\d+\b", lambda ours: self.given.names[ours[0]], ast.unparse(node))
@@ -198,6 +215,14 @@ def plain_values(column: "Column") -> np.ma.MaskedArray:
         return np.ma.array(values, mask=mask | np.isnan(values))
     texts = np.array([as_text(value).strip() for value in np.ma.getdata(column).tolist()], dtype=str)
     return np.ma.array(texts, mask=mask | np.isin(texts, ("", "--", "nan", "None")))
+
+
+def _exact(column: "Column") -> np.ma.MaskedArray:
+    """The same with whole numbers as such: floating point rounds identifiers of more than 15 digits."""
+    stored = np.ma.asarray(column)
+    if column.dtype.kind not in "iu" or (np.ma.getdata(stored) > np.iinfo(np.int64).max).any():
+        return plain_values(column)
+    return np.ma.array(np.ma.getdata(stored).astype(np.int64), mask=np.ma.getmaskarray(stored))
 
 
 def _existing(table: "Table", name: str) -> str | None:

@@ -25,6 +25,8 @@ FORMATS = {
     ".dat": TEXT,
     ".tbl": TEXT,
     ".mrt": TEXT,
+    ".cat": TEXT,
+    ".asc": TEXT,
     ".ecsv": TEXT,
     ".fits": "fits",
     ".fit": "fits",
@@ -36,6 +38,24 @@ FORMATS = {
     ".parquet": "parquet",
 }
 _DAMAGED = "it looks damaged: copy or download it again, or write it again with the program that made it"
+_OTHERS = {
+    **dict.fromkeys((".zip", ".bz2", ".xz", ".zst", ".z", ".tar", ".tgz", ".7z"), "unpack it first"),
+    **dict.fromkeys((".xlsx", ".xls", ".ods", ".numbers"), "save its sheet as .csv"),
+    **dict.fromkeys((".feather", ".arrow"), "in Python, infer(pyarrow.feather.read_table(PATH))"),
+    **dict.fromkeys(
+        (".json", ".jsonl", ".ndjson"), "in Python, infer(pandas.read_json(PATH)), with lines=True for lines"
+    ),
+    ".gz": "name it after what is in it: .csv.gz, .fits.gz",
+    "": "name it after what is in it: .csv for text, .fits",
+}
+_BEGINNINGS = {  # of other files than the suffix says
+    b"SIMPLE  =": ("a FITS file", ".fits"),
+    b"\x89HDF": ("an HDF5 file", ".h5"),
+    b"PAR1": ("a Parquet file", ".parquet"),
+    b"<?xml": ("an XML file", ".vot"),
+    b"\x1f\x8b": ("compressed by gzip", ".csv.gz or .fits.gz"),
+    b"PK\x03\x04": ("a zip archive or a spreadsheet", ".zip, and unpack it"),
+}
 _ZIPPED = ("text", "fits", "votable")  # kinds that may end in .gz
 
 
@@ -60,11 +80,22 @@ def read_file(path: Path, wanted: str | None = None, *, ids: Set[str] = frozense
     except (Exception, MemoryError) as error:  # six parsers may raise anything on a damaged file
         what = f"not a readable {_suffix(path)[1:].removesuffix('.gz').upper()} table."
         advice = "a line of column names, then as many values a row, in UTF-8" if kind == TEXT else _DAMAGED
-        raise problem(path.name, what, found=first_line(error), advice=advice) from error
+        raise problem(path.name, what, found=first_line(error), advice=_true_kind(path, kind) or advice) from error
     if not len(table):
         raise problem(path.name, "the table has no rows.", found=f"columns {', '.join(table.colnames) or '(none)'}")
     flatten(table)
     return table
+
+
+def _true_kind(path: Path, kind: str) -> str:
+    """Advice on a file whose beginning is that of another kind than its suffix says, "" if it is not."""
+    with path.open("rb") as file:
+        start = file.read(400)
+    for beginning, (words, suffix) in _BEGINNINGS.items():
+        if start.startswith(beginning) and FORMATS.get(suffix) != kind and path.suffix.lower() != ".gz":
+            return f"it is {words}: rename it to end in {suffix}"
+    is_text = kind in ("fits", "hdf5", "parquet") and start.isascii() and min(start) >= ord("\t")
+    return "it looks like text: rename it to end in .csv or .dat" if is_text else ""
 
 
 def flatten(table: "Table") -> None:
@@ -118,7 +149,9 @@ def _format(path: Path) -> str:
     suffix = _suffix(path).lower()
     if suffix not in _known():
         what = f"unknown kind of file {suffix or '(no suffix)'!r}."
-        raise problem(path.name, what, advice=f"save it as one of {', '.join(FORMATS)}")
+        raise problem(
+            path.name, what, advice=_OTHERS.get(path.suffix.lower()) or f"save it as one of {', '.join(FORMATS)}"
+        )
     if size == 0:
         raise problem(path.name, "the file is empty.", found="0 bytes")
     return FORMATS[suffix.removesuffix(".gz")]

@@ -13,7 +13,7 @@ from sbi_clustermass.observations.tables.column_reader import ColumnReader
 from sbi_clustermass.observations.tables.duplicates import DistinctRows, distinct_rows
 from sbi_clustermass.observations.tables.errors import problem
 from sbi_clustermass.observations.tables.positions import Position, Sky, read_positions
-from sbi_clustermass.observations.tables.quality import Exclusions
+from sbi_clustermass.observations.tables.quality import UNMET, Exclusions
 from sbi_clustermass.observations.tables.rows import Fate
 from sbi_clustermass.observations.tables.velocities import Redshifts, Velocity, read_velocities
 
@@ -175,8 +175,11 @@ def _check_some(where: str, placed: Rows, moving: Rows, usable: Rows, excluded: 
     if (usable & (excluded.code == 0)).any():
         return
     if usable.any():
-        found = "; ".join(f"{n} with {rule}" for rule, n in excluded.counts().items())
+        counts = excluded.counts()
+        found = "; ".join(f"{n} with {rule}" for rule, n in counts.items())
         what, advice = "no row is left.", "--where CONDITION, which replaces the rule of a flag that it names"
+        if all(rule.startswith(UNMET) for rule in counts):
+            advice = "another condition, unless these rows are to be left out"
         raise problem(where, what, found=found, advice=advice)
     found = f"{placed.sum()} positions and {moving.sum()} velocities in {len(usable)} rows"
     advice = "redshifts are about 0.1; velocities c z [km/s] are read with --column cz=NAME"

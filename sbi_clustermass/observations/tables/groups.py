@@ -3,6 +3,8 @@
 Lengths are comoving [h^-1 Mpc], angles [deg].
 """
 
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast, final
 
@@ -10,12 +12,13 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from clustermocks.haloes.cosmology import Cosmology
+from sbi_clustermass.observations.tables.cluster_list import simplified
 from sbi_clustermass.observations.tables.column_names import ALIASES
 from sbi_clustermass.observations.tables.column_reader import ColumnReader, id_texts
 from sbi_clustermass.observations.tables.density_peaks import unit_vectors
 from sbi_clustermass.observations.tables.errors import problem
 from sbi_clustermass.observations.tables.options import TableOptions
-from sbi_clustermass.observations.tables.positions import Sky, read_positions
+from sbi_clustermass.observations.tables.positions import Sky, read_positions, sexagesimal_parts
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -33,7 +36,7 @@ class ClusterRows:
         name: Name of the cluster.
         rows: Indices in the table, (row,).
         numbers: Numbers of the rows in the file, where the table is a part of it; None for the same as `rows`.
-        note: Reason why the rows belong to no cluster, beyond a missing name.
+        note: Reason to doubt the cluster; of rows that belong to none the reason why, beyond a missing name.
     """
 
     name: str
@@ -63,7 +66,22 @@ def rows_by_name(reader: ColumnReader) -> list[ClusterRows] | None:
     order = np.argsort(index, kind="stable")
     parts = np.split(order, np.cumsum(sizes)[:-1])
     note = f": {column} 0 stands for none" if none.any() else ""
-    return [ClusterRows(str(names[i]), parts[i], note="" if names[i] else note) for i in np.argsort(first)]
+    others = _other_spellings(names.tolist())
+    notes = [others.get(name, "") if name else note for name in names.tolist()]
+    return [ClusterRows(str(names[i]), parts[i], note=notes[i]) for i in np.argsort(first)]
+
+
+def _other_spellings(names: Sequence[str]) -> dict[str, str]:
+    """Sentences about names that differ in case, blanks and underscores alone."""
+    alike = defaultdict(list)
+    for name in names:
+        alike[simplified(name)].append(name)
+    return {
+        name: f"{name} may be the same cluster as {', '.join(each for each in same if each != name)}: one name for both"
+        for same in alike.values()
+        if len(same) > 1
+        for name in same
+    }
 
 
 def _ungrouped(reader: ColumnReader, names: np.ndarray) -> Bool[np.ndarray, "row"]:
@@ -105,7 +123,7 @@ def rows_around_centres(
 def needed_columns(reader: ColumnReader) -> "Table":
     """Drop the columns that hold none of our quantities, so that the table is quick to divide."""
     wanted = {name for ours in ALIASES if ours != "id" for name in reader.candidates(ours)}
-    wanted |= {"RAh", "RAm", "RAs", "DE-", "DEd", "DEm", "DEs", *reader.chosen.values()}
+    wanted |= {*sexagesimal_parts(reader.table.colnames).values(), *reader.chosen.values()}
     return cast("Table", reader.table[[name for name in reader.table.colnames if name in wanted]])
 
 

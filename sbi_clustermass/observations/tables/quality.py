@@ -21,20 +21,25 @@ from sbi_clustermass.observations.tables.errors import shorten
 if TYPE_CHECKING:
     from sbi_clustermass.observations.tables.options import TableOptions
 
-_BEST, _STAR = (
-    3,
-    6,
-)  # of scales such as those of 2dFGRS, 6dFGS and GAMA: from 3 a redshift is reliable
+_BEST, _STAR = 3, 6  # of scales such as those of 2dFGRS, 6dFGS and GAMA: from 3 a redshift is reliable
 _NED_GOOD = re.compile(r"(S[A-Z0-9]{2} ?|1LIN|SPEC|)$")  # techniques of NED; a trailing : or ? is an uncertain value
 _NED = re.compile(r"([SPMLIU][A-Z0-9]{2} ?|1LIN|SPEC|EST|LUM|MFA|MOD|PHOT|PRED|SED|TENT|TOMO|SN|FOF|)[:?]?$", re.I)
 _SPECTROSCOPIC = re.compile(r"(s|sp|spec.*|z_?sp.*|hi|21 ?cm|sz)$", re.I)
 _PHOTOMETRIC = re.compile(r"(p|ph|phot.*|z_?p(h.*)?|pz)$", re.I)
+_PHOTO = re.compile(r"(z_?)?phot", re.I)  # says so whatever the other words are
 _SPECTRA = ("galaxy", "gal", "star", "qso", "agn", "sky", "unknown", "tgt", "bad", "nonexist", "white_dwarf", "wd")
 _NO_GALAXY = ("star", "sky", "bad", "nonexist", "white_dwarf", "wd")
 _OBJECTS = ("g", "galaxy", "gpair", "gclstr", "ggroup", "gtrpl", "qso", "*", "**", "*cl", "sn", "hii", "pn", "star")
 _OTHER_OBJECTS = ("*", "**", "*cl", "star", "sn", "hii", "pn", "gclstr", "ggroup", "gtrpl", "clg", "grg", "c?g", "gr?")
-_LIKELY = re.compile(r"fla?g|qual|warn|conf|grade|^z?q[fz]?$|^ztype$|^(spec)?class$|^spectype$|^cc$")
+_LIKELY = re.compile(
+    r"fla?g|qual|warn|conf|grade|^z?q[fz]?$|^ztype$|^(spec)?class$|^spectype$|^cc(lass)?$|^zstatus$|^mask$|^use$|^usezgrism$|^zbests$"
+)
+_MARK = re.compile(
+    r"[flnu]_(z|cz|redshift|h?rv|vel|v)\w*", re.I
+)  # flags, limits, notes and doubts, as VizieR names them
+_MEMBER = re.compile(r"(is)?(member|memb|mm|clustermember)(flag)?")
 _MOST_VALUES = 40  # of a flag
+UNMET = "not met: "  # before the user's condition
 MANY = 0.5  # of the rows: a rule that drops more may be read wrongly
 
 Values = np.ma.MaskedArray
@@ -68,7 +73,7 @@ class Exclusions:
         given = None if options.where is None else Condition.parse(options.where)
         found = list(_by_flags(reader, given.columns(table) if given else set()))
         if given is not None:
-            found.insert(0, (~given.holds(table, reader.where), f"not met: {given.text}"))
+            found.insert(0, (~given.holds(table, reader.where), f"{UNMET}{given.text}"))
         found = [(bad, words) for bad, words in found if bad is None or bad.any()]
         rules = [(bad, words) for bad, words in found if bad is not None]
         for number, (bad, _) in enumerate(rules, 1):
@@ -104,7 +109,8 @@ def _by_flags(reader: ColumnReader, overruled: set[str]) -> "Iterator[tuple[Bool
     """Rows that each known flag excludes with the words for it; None with a note for an unknown one."""
     for name in reader.table.colnames:
         base = base_name(name)
-        if name in overruled or name in reader.chosen.values() or not (base in _RULES or _LIKELY.search(base)):
+        likely = bool(_LIKELY.search(base) or _MARK.fullmatch(name) or _MEMBER.fullmatch(base))
+        if name in overruled or name in reader.chosen.values() or not (base in _RULES or likely):
             continue
         column = column_of(reader.table, name)
         if column.ndim != 1 or column.dtype.kind not in "biufSUO":
@@ -113,17 +119,20 @@ def _by_flags(reader: ColumnReader, overruled: set[str]) -> "Iterator[tuple[Bool
         found = _RULES[base](values) if base in _RULES else None
         if found is not None:
             yield np.ma.filled(found[0], False), f"{name} {found[1]}"
-        elif _LIKELY.search(base) and (note := _unknown(name, values)):
+        elif likely and (note := _unknown(name, values)):
             yield None, note
 
 
 def _unknown(name: str, values: Values) -> str | None:
     """Name a column that looks like a flag of the redshifts, but is none that is known."""
     distinct = np.unique(values.compressed())
-    if not 1 < len(distinct) <= _MOST_VALUES:
+    listed = [f"{value:g}" if values.dtype.kind == "f" else str(value) for value in distinct]
+    listed += ["blank"] if _MARK.fullmatch(name) and np.ma.getmaskarray(values).any() else []
+    if not 1 < len(listed) <= _MOST_VALUES:
         return None
-    listed = shorten([f"{value:g}" if values.dtype.kind == "f" else str(value) for value in distinct], 8)
-    return f"column {name} ({listed}) is not used: if it grades redshifts, --where selects rows by it"
+    if _MEMBER.fullmatch(base_name(name)):
+        return f"column {name} ({shorten(listed, 8)}) is not used: interlopers count, as they do in the mocks"
+    return f"column {name} ({shorten(listed, 8)}) is not used: if it grades redshifts, --where selects rows by it"
 
 
 def _warning(values: Values) -> "tuple[Bool[np.ndarray, 'row'], str] | None":
@@ -170,9 +179,11 @@ def _origin(values: Values) -> "tuple[Bool[np.ndarray, 'row'], str] | None":
         return None
     words = np.ma.filled(values, "")
     kinds = np.unique(words[words != ""]).tolist()
-    photometric = [kind for kind in kinds if _PHOTOMETRIC.match(kind)]
-    if not photometric or not all(_SPECTROSCOPIC.match(kind) for kind in kinds if kind not in photometric):
-        return (np.zeros(len(words), bool), "") if kinds and not photometric else None
+    perhaps = [kind for kind in kinds if _PHOTOMETRIC.match(kind)]
+    clear = all(_SPECTROSCOPIC.match(kind) for kind in kinds if kind not in perhaps)
+    photometric = [kind for kind in perhaps if clear or _PHOTO.match(kind)]
+    if not photometric:
+        return (np.zeros(len(words), bool), "") if kinds and not perhaps else None
     return np.isin(words, photometric), f"is {' or '.join(photometric)}: photometric redshifts"
 
 
@@ -206,11 +217,14 @@ _RULES: dict[str, Rule] = {
     **dict.fromkeys(("zwarn", "zwarning", "zwarningnoqso", "zwarnnoqso", "coaddfiberstatus"), _warning),
     **dict.fromkeys(("nq", "q", "qop", "zq", "qz", "zqual", "qualz", "zquality", "qualityz", "quality"), _scale),
     **dict.fromkeys(("redshiftquality", "qualityredshift", "qualityflag", "zqop", "qual"), _scale),
-    **dict.fromkeys(("class", "spectype", "specclass", "objtype", "zclass"), _words(_SPECTRA, _NO_GALAXY)),
+    **dict.fromkeys(("class", "spectype", "specclass", "objtype", "objclass", "zclass"), _words(_SPECTRA, _NO_GALAXY)),
     **dict.fromkeys(("type", "objecttype", "otype", "maintype"), _words(_OBJECTS, _OTHER_OBJECTS)),
     **dict.fromkeys(("redshiftflag", "zflag", "nedzflag"), _ned),
     **dict.fromkeys(("ztype", "redshifttype", "ztyp", "typez", "zsource", "zkind", "zmethod", "zorigin"), _origin),
+    **dict.fromkeys(("rvznature", "ztech", "ztechnique"), _origin),
     **dict.fromkeys(("goodz", "zgood", "goodredshift", "goodspec", "reliable", "secure", "securez"), _true),
-    **dict.fromkeys(("isspec", "isspecz", "hasspec", "hasspecz", "isspectroscopic"), _true),
-    **dict.fromkeys(("isphot", "isphotz", "isphotometric", "badz", "badredshift"), _false),
+    **dict.fromkeys(("isspec", "isspecz", "hasspec", "hasspecz", "isspectroscopic", "spectroscopic"), _true),
+    **dict.fromkeys(("usez", "zuse", "zok", "okz"), _true),
+    **dict.fromkeys(("zcatprimary", "mainprimary", "specprimary", "scienceprimary"), _true),  # of repeated spectra
+    **dict.fromkeys(("isstar", "star", "isphot", "isphotz", "isphotometric", "badz", "badredshift"), _false),
 }

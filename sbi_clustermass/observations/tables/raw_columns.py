@@ -108,13 +108,13 @@ def _from_objects(array: np.ndarray) -> np.ndarray:
     values = np.ma.getdata(array).tolist()
     missing = np.ma.getmaskarray(array) | np.array([_is_missing(value) for value in values], bool)
     present = [value for value, is_missing in zip(values, missing, strict=True) if not is_missing]
-    if all(isinstance(value, (str, bytes)) for value in present):
+    other = next((value for value in present if not isinstance(value, (*_NUMBERS, str, bytes))), None)
+    if other is not None:
+        raise ValueError(f"values of type {type(other).__name__}, such as {str(other)[:40]}")
+    if not present or any(isinstance(value, (str, bytes)) for value in present):
         texts = ["" if is_missing else as_text(value) for value, is_missing in zip(values, missing, strict=True)]
         found = np.array(texts, dtype=str)
         return np.ma.array(found, mask=missing) if missing.any() else found
-    other = next((value for value in present if not isinstance(value, _NUMBERS)), None)
-    if other is not None:
-        raise ValueError(f"values of type {type(other).__name__}, such as {str(other)[:40]}")
     return np.array([np.nan if gone else float(value) for value, gone in zip(values, missing, strict=True)])
 
 

@@ -113,7 +113,7 @@ class ClusterTable:
             rows = np.concatenate([np.zeros(0, int), *(group.rows for group in groups)])
             ends = np.cumsum([len(group.rows) for group in groups])
             own = [
-                ClusterRows(g.name, np.arange(end - len(g.rows), end), g.in_file)
+                ClusterRows(g.name, np.arange(end - len(g.rows), end), g.in_file, g.note)
                 for g, end in zip(groups, ends, strict=True)
             ]
             part, nobodys = rows_of(self.table, rows), self.nobodys if last else ""
@@ -142,7 +142,9 @@ class ClusterTable:
             options, observation, cosmology = self.settings
             numbers = RowNumbers(self.path, options.table, rows if group is None else group.in_file)
             own = options_for(name, options), observation, cosmology
-            return _read(part, where, name, own, numbers, self.excluded.at(rows))
+            cluster = _read(part, where, name, own, numbers, self.excluded.at(rows))
+            note = (Reason(group.note, Grade.CARE),) if group and group.note else ()
+            return replace(cluster, reasons=(*note, *cluster.reasons))
         except TableError as error:
             return Unreadable(name, str(error))
 

@@ -1,6 +1,6 @@
 """Where a table of galaxies comes from: a file, or memory (pandas, polars, Arrow, astropy, a dictionary, records)."""
 
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeAlias, final
@@ -63,10 +63,12 @@ def _in_memory(given: TableLike) -> "Table":
         return table
     if hasattr(given, "column_names") and hasattr(given, "column"):  # of Arrow
         given = {name: given.column(i) for i, name in enumerate(given.column_names)}
+    given = _with_index(given)
     names = _names(given)
     if names is None:
         raise problem(_IN_MEMORY, "no table of galaxies.", found=type(given).__name__, advice=_KINDS)
-    columns = [RawColumn(str(name), *_lazily(given, i, name)) for i, name in enumerate(names)]
+    titles = _titles(names)
+    columns = [RawColumn(titles[i], *_lazily(given, i, name)) for i, name in enumerate(names)]
     if not isinstance(given, Mapping):
         return table_of(columns, len(given))
     lengths = {name: np.shape(given[name])[0] if np.ndim(given[name]) else 1 for name in names}
@@ -74,6 +76,22 @@ def _in_memory(given: TableLike) -> "Table":
         found = ", ".join(f"{name} {n}" for name, n in lengths.items())
         raise problem(_IN_MEMORY, "columns of different lengths.", found=found, advice="a value a galaxy in each")
     return table_of(columns, max(lengths.values(), default=0))
+
+
+def _with_index(given: TableLike) -> TableLike:
+    """A DataFrame of pandas with the levels of its index that have names, such as cluster, as columns."""
+    names = getattr(getattr(given, "index", None), "names", None) or ()
+    named = [name for name in names if name is not None and name not in getattr(given, "columns", names)]
+    return given.reset_index(level=named) if named else given
+
+
+def _titles(names: Sequence) -> list[str]:
+    """Names as text; of names of several levels the last that is not blank, or all where two columns share it."""
+    parts = [
+        [str(part) for part in name if str(part).strip()] if isinstance(name, tuple) else [str(name)] for name in names
+    ]
+    last = [each[-1] if each else "" for each in parts]
+    return [short if last.count(short) == 1 else "_".join(each) for short, each in zip(last, parts, strict=True)]
 
 
 def _names(given: TableLike) -> list | None:

@@ -12,6 +12,7 @@ PLACES = {1: (40.0, 10.0, 0.08), 2: (80.0, -30.0, 0.12), 3: (200.0, 60.0, 0.15)}
 OURS = ("group_id", "ra", "dec", "z", "group_ra", "group_dec", "group_z")
 GAMA = ("GroupID", "RA", "DEC", "Z", "IterCenRA", "IterCenDec", "Zfof")
 TEMPEL = ("IDcl", "RAdeg", "DEdeg", "zobs", "RAcl", "DEcl", "zcl")
+REDMAPPER = ("MEM_MATCH_ID", "RA", "DEC", "ZSPEC", "ra_cen", "dec_cen", "z_cl")
 
 
 def catalogue(names=OURS, n=80, ungrouped=0, none=0):
@@ -32,7 +33,7 @@ def read(table, tmp_path, name="t.csv", **options):
     return list(read_clusters(tmp_path / name, options=TableOptions(**options)))
 
 
-@pytest.mark.parametrize("names", [OURS, GAMA, TEMPEL])
+@pytest.mark.parametrize("names", [OURS, GAMA, TEMPEL, REDMAPPER])
 @pytest.mark.parametrize("name", ["t.csv", "t.fits"])
 def test_each_group_is_read_at_its_own_centre_and_redshift(names, name, tmp_path):
     table = catalogue(names)

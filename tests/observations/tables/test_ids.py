@@ -82,3 +82,13 @@ def test_columns_of_numbers_are_as_they_were(columns, tmp_path):
         np.testing.assert_array_equal(table[name], values)
     assert table["cluster"].dtype.kind == "U"
     assert isinstance(table, Table)
+
+
+def test_two_spellings_of_one_name_are_two_clusters_that_warn_of_each_other(columns, tmp_path):
+    found = list(read_clusters(save(tmp_path / "t.csv", ["a85", "A_85", "A119"], columns)))
+    warned = {each.name: [w for w in each.warnings if "one name for both" in w] for each in found}
+    assert warned == {
+        "a85": ["a85 may be the same cluster as A_85: one name for both"],
+        "A_85": ["A_85 may be the same cluster as a85: one name for both"],
+        "A119": [],
+    }

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from astropy.table import Table
 
 from clustermocks import FlatMasses, HaloModel
 from sbi_clustermass.observations.tables import TableError, TableOptions, read_table
@@ -35,11 +36,32 @@ def test_a_folder(tmp_path):
 
 
 def test_an_unknown_suffix(text):
-    assert message(text("ra,dec,z\n", "t.xlsx")).splitlines() == [
-        "t.xlsx: unknown kind of file '.xlsx'.",
-        "  try:    save it as one of .csv, .tsv, .txt, .dat, .tbl, .mrt, .ecsv, .fits, .fit, .vot, .votable, .xml, "
-        ".h5, .hdf5, .parquet",
+    assert message(text("ra,dec,z\n", "t.doc")).splitlines() == [
+        "t.doc: unknown kind of file '.doc'.",
+        "  try:    save it as one of .csv, .tsv, .txt, .dat, .tbl, .mrt, .cat, .asc, .ecsv, .fits, .fit, .vot, "
+        ".votable, .xml, .h5, .hdf5, .parquet",
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ("t.xlsx", "save its sheet as .csv"),
+        ("t.csv.xz", "unpack it first"),
+        ("t.feather", "pyarrow.feather.read_table"),
+        ("t.jsonl", "pandas.read_json"),
+        ("galaxies", "name it after what is in it"),
+    ],
+)
+def test_the_way_out_depends_on_the_kind_of_file(name, advice, text):
+    assert advice in message(text("ra,dec,z\n", name)).splitlines()[-1]
+
+
+@pytest.mark.parametrize(("true", "suffix"), [("fits", "csv"), ("h5", "fits"), ("csv", "fits"), ("csv", "parquet")])
+def test_a_file_that_is_named_after_another_kind_is_told_to_be_renamed(true, suffix, columns, tmp_path):
+    Table(columns).write(tmp_path / f"t.{true}", **({"path": "t"} if true == "h5" else {}))
+    (tmp_path / f"t.{true}").rename(tmp_path / f"odd.{suffix}")
+    assert f"rename it to end in .{true}" in message(tmp_path / f"odd.{suffix}").splitlines()[-1]
 
 
 @pytest.mark.parametrize("suffix", ["csv", "dat", "ecsv", "fits", "vot", "h5", "parquet"])

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from astropy.io import fits
+from astropy.table import Table
 
 from sbi_clustermass.observations.tables import TableError, TableOptions, Unreadable, read_clusters, read_table
 from sbi_clustermass.observations.tables.cluster import spread_velocities
@@ -44,6 +45,12 @@ def read(path, **options):
         ("good_z", "True", "False", "good_z is false"),
         ("reliable", "1", "0", "reliable is false"),
         ("is_phot", "no", "yes", "is_phot is true"),
+        ("ZCAT_PRIMARY", "True", "False", "ZCAT_PRIMARY is false"),  # DESI
+        ("specPrimary", "1", "0", "specPrimary is false"),  # SDSS
+        ("is_star", "0", "1", "is_star is true"),
+        ("z_ok", "1", "0", "z_ok is false"),
+        ("rvz_nature", "s", "p", "rvz_nature is p: photometric redshifts"),  # SIMBAD
+        ("z_source", "NED", "phot", "z_source is phot: photometric redshifts"),
     ],
 )
 def test_rows_with_a_bad_flag_are_dropped_and_counted_and_change_nothing_else(columns, write, name, good, bad, words):
@@ -77,6 +84,8 @@ def test_a_condition_on_another_column_leaves_the_rule(columns, write):
         ("qual", ["A", "B", "C"]),
         ("Q", [1, 2]),  # a scale that ends at 2
         ("z_conf", [0.5, 0.9]),
+        ("zStatus", [0, 4, 9]),  # SDSS until DR7
+        ("u_z", ["", ":"]),  # VizieR
     ],
 )
 def test_a_flag_of_unknown_meaning_is_named_and_drops_nothing(columns, write, name, values):
@@ -85,8 +94,24 @@ def test_a_flag_of_unknown_meaning_is_named_and_drops_nothing(columns, write, na
     assert any(f"column {name} (" in warning and "--where" in warning for warning in table.warnings)
 
 
+@pytest.mark.parametrize(("name", "values"), [("Member", [0, 1]), ("Mm", ["Y", "N"]), ("is_member", [True, False])])
+def test_a_selection_of_members_is_named_and_not_used(columns, write, name, values):
+    table = read(write({**columns, name: np.resize(values, 240)}))
+    assert table.counts.excluded == 0
+    assert any(f"column {name} (" in warning and "interlopers count" in warning for warning in table.warnings)
+
+
 @pytest.mark.parametrize(
-    ("name", "value"), [("ZWARN", "0"), ("nQ", "4"), ("Redshift Flag", ""), ("zflg", "3"), ("axis_q", "0.4")]
+    ("name", "value"),
+    [
+        ("ZWARN", "0"),
+        ("u_z", ""),
+        ("Member", "1"),
+        ("nQ", "4"),
+        ("Redshift Flag", ""),
+        ("zflg", "3"),
+        ("axis_q", "0.4"),
+    ],
 )
 def test_a_flag_that_is_good_everywhere_is_not_mentioned(columns, write, name, value):
     plain = read(write(columns)).warnings
@@ -132,6 +157,10 @@ COLUMNS = {"n": np.arange(240), "mag": np.linspace(14, 20, 240), "class": np.res
         ("n not in (1, 2, 3)", lambda t: ~np.isin(t["n"], (1, 2, 3))),
         ("`n` - 2 * mag > 1e2", lambda t: t["n"] - 2 * t["mag"] > 100),
         ("-n > -5", lambda t: t["n"] < 5),
+        ("(n & 4) == 0", lambda t: t["n"] & 4 == 0),
+        ("(n & 12) != 0 & mag > 15", lambda t: (t["n"] & 12 != 0) & (t["mag"] > 15)),
+        ("~(n < 20)", lambda t: t["n"] >= 20),
+        ("n < 030", lambda t: t["n"] < 30),
     ],
 )
 def test_conditions_keep_the_rows_that_numpy_selects(columns, write, condition, kept):
@@ -154,6 +183,8 @@ def test_a_missing_value_meets_no_comparison_nor_its_opposite(columns, write):
         ("nn < 3", "no column 'nn' for --where"),
         ("class > 3", "class is text, and is compared with a number"),
         ("n in 3", "what follows `in` is a list"),
+        ("n & 4 == 0", "n is no condition: compare it with a value"),
+        ("(mag & 4) == 0", "mag has no bits: it is no whole number"),
         ("__import__('os')", "not understood|no column|no condition"),
         ("n < 3 if n else 4", "not a condition|not understood|no column"),
     ],
@@ -161,6 +192,21 @@ def test_a_missing_value_meets_no_comparison_nor_its_opposite(columns, write):
 def test_a_condition_that_is_none_says_why(columns, write, condition, message):
     with pytest.raises(TableError, match=message):
         read(write({**columns, **COLUMNS}), where=condition)
+
+
+def test_identifiers_of_64_bits_are_compared_exactly(columns, tmp_path):
+    """TARGETID of DESI has 17 digits: floating point would keep or drop its neighbours, too."""
+    first = 39_627_000_000_000_001
+    Table({**columns, "TARGETID": first + np.arange(240)}).write(tmp_path / "t.fits")
+    table = read(tmp_path / "t.fits", where=f"TARGETID > {first + 100}")
+    assert (table.fates.fate != Fate.EXCLUDED).tolist() == (np.arange(240) > 100).tolist()
+
+
+def test_zeros_before_a_number_are_kept_where_names_are_compared(columns, write):
+    names = np.where(np.arange(240) < 120, "0012", "012")
+    found = list(read_clusters(write({"cluster": names, **columns}), options=TableOptions(where="cluster == 0012")))
+    assert [isinstance(each, Unreadable) for each in found] == [False, True]
+    assert "another condition" in found[1].reason
 
 
 def test_odd_names_stand_in_backticks(columns, write):
@@ -171,7 +217,9 @@ def test_odd_names_stand_in_backticks(columns, write):
 # ---- photometric redshifts ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["photoz", "z_phot", "zphot", "photo_z", "Z_B", "DNF_Z", "zredmagic", "z_lambda"])
+@pytest.mark.parametrize(
+    "name", ["photoz", "z_phot", "zphot", "photo_z", "Z_B", "DNF_Z", "zredmagic", "z_lambda", "z_p"]
+)
 def test_photometric_redshifts_are_named_and_give_no_mass(columns, write, name):
     path = write({"ra": columns["ra"], "dec": columns["dec"], name: columns["z"]})
     for options in (TableOptions(**GIVEN), TableOptions(**GIVEN, columns={"z": name})):
@@ -186,8 +234,6 @@ def test_photometric_redshifts_beside_spectroscopic_ones_do_no_harm(columns, wri
 
 @pytest.mark.parametrize(("suffix", "form"), [("ecsv", "ascii.ecsv"), ("vot", "votable"), ("fits", "fits")])
 def test_a_description_may_say_that_redshifts_are_photometric(columns, tmp_path, suffix, form):
-    from astropy.table import Table
-
     table = Table(columns)
     table["z"].description = "Photometric redshift (BPZ)"
     table.write(tmp_path / f"t.{suffix}", format=form)

@@ -6,7 +6,7 @@ from astropy import units as u
 from astropy.table import Table
 
 from sbi_clustermass.observations.tables import TableError, TableOptions, read_cluster_list, read_table
-from sbi_clustermass.observations.tables.column_names import base_name
+from sbi_clustermass.observations.tables.column_names import base_name, is_scaled_distance
 from sbi_clustermass.observations.tables.units import Length, Unit
 
 C = 299_792.458
@@ -208,3 +208,55 @@ def test_errors_of_redshifts_have_units_too(unit, columns, tmp_path):
     per = {"km/s": 1.0, "1e3 km/s": 1e3, "m/s": 1e-3, "c": C}[unit]
     path = ecsv(tmp_path, {**columns, "z_err": np.full(240, 45.0 / per)}, z_err=unit)
     assert read_table(path, options=GIVEN).velocity_error == pytest.approx(45.0, rel=0.15)  # / (1 + z)
+
+
+def test_angles_in_radians_that_nothing_says_are_asked_for_and_may_be_answered(columns, expected, write):
+    """In degrees they would be a field of some arc minutes, most of whose galaxies are one another's duplicates."""
+    path = write({"ra": np.deg2rad(columns["ra"]), "dec": np.deg2rad(columns["dec"]), "z": columns["z"]})
+    with pytest.raises(TableError, match="are ra and dec in radians"):
+        galaxies(path)
+    found = galaxies(path, options(ra="ra [rad]", dec="dec [rad]"))
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-3)  # float32 holds 7 digits
+
+
+def test_a_small_field_near_zero_in_degrees_is_read_where_the_unit_is_given(columns, write):
+    near = {"ra": 3 + (columns["ra"] - 180) % 360 / 1e4, "dec": (columns["dec"] - 40) / 50, "z": columns["z"]}
+    small = TableOptions(columns={"ra": "ra [deg]", "dec": "dec [deg]"})
+    assert read_table(write(near), options=small).counts.rows == 240
+
+
+SCALED = "r/r200", "R/R_200", "R_proj/R200", "R [r200]", "r_over_rvir", "dist_r200", "r_norm", "logR", "log10_R_proj"
+
+
+@pytest.mark.parametrize("name", [*SCALED, "log R [kpc]"])
+def test_logarithms_and_distances_in_units_of_the_radius_are_no_distances_even_by_hand(name, columns, write):
+    path = write({name: np.linspace(0.1, 2, 240), "v_los": np.linspace(-1000, 1000, 240)})
+    for columns_ in ({}, {"R_proj": name}):
+        with pytest.raises(TableError, match="is no distance from the centre in Mpc"):
+            read_table(path, options=TableOptions(redshift=0.1, h=0.7, distance="physical", columns=columns_))
+
+
+@pytest.mark.parametrize("name", ["R_proj [Mpc]", "rp_kpc", "r_proj", "dist_mpc", "sep_arcmin", "radius [kpc]"])
+def test_names_of_distances_are_no_logarithms(name):
+    assert not is_scaled_distance(name)
+
+
+def test_many_galaxies_at_the_very_centre_are_rows_without_a_distance(columns, tmp_path):
+    R, v = np.linspace(0.01, 2, 240), np.random.default_rng(1).normal(0, 700, 240)
+    table = Table({"R_proj": np.where(np.arange(240) < 40, 0, R), "v_los": v})
+    table.write(tmp_path / "t.csv")
+    found = read_table(tmp_path / "t.csv", options=TableOptions(redshift=0.1, h=1, distance="comoving"))
+    assert found.counts.without_position == 40
+    assert any("40 rows taken as missing: R_proj is 0" in warning for warning in found.warnings)
+
+
+def test_hours_minutes_and_seconds_are_found_whatever_their_case(columns, expected, write):
+    hours, dec = columns["ra"] % 360 / 15, columns["dec"]
+    parts = {"rah": hours // 1, "ram": hours * 60 // 1 % 60, "ras": hours * 3600 % 60}
+    parts |= {"de_sign": np.full(240, "+"), "ded": dec // 1, "dem": dec * 60 // 1 % 60, "des": dec * 3600 % 60}
+    np.testing.assert_allclose(galaxies(write({**parts, "z": columns["z"]})), expected, rtol=1e-4, atol=1e-3)
+
+
+def test_positions_of_hyperleda_are_in_hours_and_degrees(columns, expected, write):
+    path = write({"al2000": columns["ra"] / 15, "de2000": columns["dec"], "v": columns["z"] * C})
+    np.testing.assert_allclose(galaxies(path), expected, rtol=1e-4, atol=0.1)  # z * C / C rounds
