@@ -33,6 +33,7 @@ EXTRAS = set(tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8")
 TARGETS = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
 TARGETS |= {"test-lowest", "test-newest"}  # by a pattern
 
+QUICK = {"infer", "--version"}
 SMALL = {  # appended: the last of two values holds
     "infer": "--jobs 1",
     "simulate": "--n 2500 --jobs 1",
@@ -116,8 +117,8 @@ def test_every_command_parses(page, inputs, monkeypatch):
 
 def test_every_option_in_a_sentence_exists(capsys):
     scripts = [*(ROOT / "benchmarks").glob("*.py"), *(ROOT / "examples").glob("*.py")]
-    known = set().union(*(script_parser(script)._option_string_actions for script in scripts), {"--version"})
-    known |= set().union(*(options_of(name, capsys) for name in app if not name.startswith("-")))
+    known = set().union(*(script_parser(script)._option_string_actions for script in scripts), app)
+    known |= set().union(*(options_of(name, capsys) for name in app if name not in ("-h", "--help", "--version")))
     for page, text in PAGES.items():
         for code in re.findall(r"`([^`\n]+)`", _FENCE.sub("", text)):
             named = set(re.findall(r"(?<!\S)--[a-z][\w-]*", code))
@@ -182,21 +183,27 @@ def small(words: list[str]) -> list[str]:
     return [command, *spelt, *extra]
 
 
+def to_run(page: str) -> Iterator[list[str]]:
+    """Commands of clustermass in a page's blocks, without those of `NOT_RUN`."""
+    for words in in_blocks(PAGES[page]):
+        if words[0] == "clustermass" and not any(part in shlex.join(words) for part in NOT_RUN):
+            yield words
+
+
 def run_commands(page: str) -> None:
     """Run a page's commands of clustermass in order."""
-    for words in in_blocks(PAGES[page]):
-        if words[0] == "clustermass" and not any(reason in shlex.join(words) for reason in NOT_RUN):
-            with pytest.raises(SystemExit) as status:
-                main(small(words))
-            assert not status.value.code, shlex.join(words)
+    for words in to_run(page):
+        with pytest.raises(SystemExit) as status:
+            main(small(words))
+        assert not status.value.code, shlex.join(words)
 
 
 def subcommands(page: str) -> set[str]:
     """Commands of clustermass in a page's blocks."""
-    return {words[1] for words in in_blocks(PAGES[page]) if words[0] == "clustermass"}
+    return {words[1] for words in to_run(page)}
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if subcommands(page) and subcommands(page) <= {"infer"}])
+@pytest.mark.parametrize("page", [page for page in PAGES if subcommands(page) and subcommands(page) <= QUICK])
 def test_the_commands_of_a_page_run(page, inputs, tmp_path, monkeypatch):
     shutil.copytree(inputs, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
@@ -204,7 +211,7 @@ def test_the_commands_of_a_page_run(page, inputs, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", [page for page in PAGES if subcommands(page) - {"infer"}])
+@pytest.mark.parametrize("page", [page for page in PAGES if subcommands(page) - QUICK])
 def test_the_commands_of_a_page_that_train_run_in_small(page, inputs, tmp_path, monkeypatch):
     shutil.copytree(inputs, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
