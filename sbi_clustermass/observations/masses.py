@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 _DRAWS = 2000  # of each cluster
 _HEADER = ("cluster", "log10 M200c [h^-1 Msun], 16 to 84 %", "galaxies", "redshift", "verdict", "")
-_ROWS = 20  # shown in a notebook
+_ROWS = 20  # clusters that are shown
 
 
 @final
@@ -85,10 +85,12 @@ class Masses(Sequence[ClusterResult]):
         return f"Masses({len(self._masses)} masses of {len(self)} clusters)"
 
     def __str__(self) -> str:
-        """The lines that `clustermass infer` prints."""
+        """The lines that `clustermass infer` prints, of the first clusters."""
         from sbi_clustermass.observations.cluster_summary import summary_lines
 
-        return "\n".join(line for result in self.results for line in summary_lines(result, self.stamp))
+        more = [f"and {len(self) - _ROWS} more: to_table() has all."] if len(self) > _ROWS else []
+        lines = (line for result in self.results[:_ROWS] for line in summary_lines(result, self.stamp))
+        return "\n".join([*lines, *more])
 
     @property
     def _masses(self) -> tuple[MassResult, ...]:

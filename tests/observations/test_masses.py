@@ -1,5 +1,7 @@
 """One call from a table, on disk or in memory, to masses, which are the same wherever it is; every view of them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -129,6 +131,12 @@ def test_results_are_found_by_position_slice_and_name(masses):
         masses["C"]
     assert repr(masses) == "Masses(2 masses of 3 clusters)"
     assert "A 1: " in str(masses)
+
+
+def test_the_first_of_many_clusters_are_printed(masses):
+    many = replace(masses, results=masses.results * 100)
+    assert str(many).count("A 1: ") == 7  # of 20 clusters
+    assert str(many).splitlines()[-1] == "and 280 more: to_table() has all."
 
 
 def test_tables_have_a_row_for_each_cluster_and_files_hold_the_same(masses, tmp_path):

@@ -4,12 +4,13 @@ import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import numpy as np
 
 from sbi_clustermass.observations.tables.chosen_table import chosen_table
-from sbi_clustermass.observations.tables.raw_columns import RawColumn, table_of
+from sbi_clustermass.observations.tables.errors import problem
+from sbi_clustermass.observations.tables.raw_columns import RawColumn, as_text, table_of
 
 if TYPE_CHECKING:
     import h5py
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 Member: TypeAlias = "h5py.Dataset | h5py.Group"
 
 _META = "__table_column_meta__"  # written by astropy next to its tables
+_PANDAS, _INDEX = "axis0", "_i_table"  # names of columns in a DataFrame's group; groups of a table's indices
 _WAYS = ({"locking": False}, {}, {"swmr": True})  # the first reads a file that another program has open
 _READ_ALL = f"""
 import sys, h5py
@@ -48,7 +50,18 @@ def read_hdf5(path: Path, wanted: str | None) -> "Table":
         tables: dict[str, Member] = {}
         _collect(file, tables)
         table = chosen_table(path, list(tables.items()), wanted)
-        return _of_records(table, file) if isinstance(table, h5py.Dataset) else _of_group(table)
+        if isinstance(table, h5py.Dataset):
+            _refuse_unnamed(path, table.dtype.names)
+            return _of_records(table, file)
+        return _of_frame(table) if _PANDAS in table else _of_group(table)
+
+
+def _refuse_unnamed(path: Path, names: tuple[str, ...]) -> None:
+    """Refuse blocks of columns whose names pandas pickled."""
+    if blocks := [name for name in names if name.startswith("values_block_")]:
+        advice = "in Python, infer(pandas.read_hdf(PATH)); or write it with to_hdf(..., data_columns=True)"
+        what = "pandas wrote blocks of columns without readable names."
+        raise problem(path.name, what, found=", ".join(blocks), advice=advice)
 
 
 def _open(path: Path) -> "h5py.File":
@@ -82,11 +95,11 @@ def _collect(group: "h5py.Group", tables: dict[str, Member]) -> None:
     """Add every table in a group and in the groups below."""
     import h5py
 
-    if _length(group):
+    if _PANDAS in group or _length(group):
         tables[(group.name or "").strip("/") or "/"] = group
     for name in map(str, group):
         inner, member = f"{group.name or ''}/{name}".strip("/"), group.get(name)
-        if isinstance(member, h5py.Group):
+        if isinstance(member, h5py.Group) and name != _INDEX:
             _collect(member, tables)
         elif isinstance(member, h5py.Dataset) and not name.endswith(_META) and member.ndim == 1 and member.dtype.names:
             tables[inner] = member
@@ -118,6 +131,28 @@ def _of_group(group: "h5py.Group") -> "Table":
         if len(member) == rows
     ]
     return table_of(columns, rows)
+
+
+def _of_frame(group: "h5py.Group") -> "Table":
+    """A DataFrame as pandas writes it by default: a block for the columns of each type; text is pickled, not read."""
+    blocks = [str(name).removesuffix("_items") for name in group if str(name).endswith("_items")]
+    columns = [
+        RawColumn(as_text(name), lambda block=block, i=i: _block_column(group, block, i))
+        for block in blocks
+        for i, name in enumerate(_members(group, f"{block}_items"))
+    ]
+    return table_of(columns, len(_members(group, "axis1")))
+
+
+def _block_column(group: "h5py.Group", block: str, i: int) -> np.ndarray:
+    values = _members(group, f"{block}_values")
+    if values.ndim < 2:
+        raise ValueError("objects that pandas pickled: in Python, infer(pandas.read_hdf(PATH)) reads them")
+    return values[:, i]
+
+
+def _members(group: "h5py.Group", name: str) -> np.ndarray:
+    return np.asarray(cast("h5py.Dataset", group[name])[()])
 
 
 def _unit(member: "h5py.Dataset") -> object:
