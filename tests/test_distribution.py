@@ -147,7 +147,8 @@ def imported() -> set[str]:
                 names |= {alias.name for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and not node.level:
                 names.add(str(node.module))
-    return {name.partition(".")[0] for name in names} - set(sys.stdlib_module_names) - set(PACKAGES)
+    of_type_checkers = {"_typeshed"}
+    return {name.partition(".")[0] for name in names} - set(sys.stdlib_module_names) - set(PACKAGES) - of_type_checkers
 
 
 def test_what_the_packages_import_is_declared_and_what_is_declared_is_imported():
