@@ -31,7 +31,8 @@ def simulate(
 ) -> None:
     """Simulate a catalogue of mock clusters with interlopers.
 
-    A folder takes any number of clusters in constant memory; the same command goes on with an interrupted one.
+    A folder takes any number of clusters in constant memory. The same command goes on with an interrupted one; with a
+    larger --n it extends the folder, to what that --n would have given from the start.
 
     Args:
         out: Parquet file to write (mocks.parquet), or a folder of them (mocks/).

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self, TypeVar
 
@@ -64,10 +64,14 @@ class PartFolder:
         if folder.is_dir() and (folder / HEADER).exists():
             return cls.open(folder)._checked(counts, settings)
         make_folder(folder)
+        return cls(folder, tuple(counts), dict(settings)).begin_again(counts, settings)
+
+    def begin_again(self, counts: Sequence[int], settings: Mapping[str, str]) -> Self:
+        """Give the folder other counts and settings; of its parts, those that have another count are missing then."""
         header = {"format": FORMAT, "counts": list(counts), "settings": dict(settings)}
-        with replacing(folder / HEADER) as temporary:
+        with replacing(self.folder / HEADER) as temporary:
             temporary.write_text(json.dumps(header, indent=1), encoding="utf-8")
-        return cls(folder, tuple(counts), dict(settings))
+        return replace(self, counts=tuple(counts), settings=dict(settings))
 
     def _checked(self, counts: Sequence[int], settings: Mapping[str, str]) -> Self:
         names = [*self.settings, *(name for name in settings if name not in self.settings)]

@@ -145,11 +145,13 @@ class HaloModel(ClusterModel):
     ) -> StoredCatalogue:
         """Simulate into a folder of Parquet files, in memory that does not grow with the number of clusters.
 
-        The same call goes on where an earlier one was interrupted; truncated files are made again. The folder then
-        opens with `Catalogue.from_parquet`, and holds what `simulate` returns.
+        The same call goes on where an earlier one was interrupted; truncated files are made again. A call with further
+        masses behind those of an earlier one extends its folder to what one call with all of them would have written.
+        The folder opens with `Catalogue.from_parquet`, and holds what `simulate` returns.
 
         Args:
-            folder: A new or empty folder, or one that the same call began. One call at a time may write there.
+            folder: A new or empty folder, or one that the same call began, or one with fewer masses. One call at a
+                time may write there.
             log10_masses: log10 M200c [dex of h^-1 Msun], (host,), 12.5 to 15.9.
             seed: As for `simulate`.
             surveys: As for `simulate`.

@@ -81,7 +81,14 @@ class MockRun:
         with claimed(folder):
             for stale in folder.glob(".part-*.parquet.*"):  # of a killed run, on any machine: the folder is locked
                 stale.unlink(missing_ok=True)
+            if (folder / HEADER).exists() and self._extends(stored := StoredCatalogue.open(folder)):
+                stored.begin_again(counts, self.settings())
             return self._completed(StoredCatalogue.begin(folder, counts, self.settings()), parts, n_jobs, progress)
+
+    def _extends(self, stored: StoredCatalogue) -> bool:
+        """Whether a folder is of this run with the first masses only; a part of as many clusters is then the same."""
+        hosts = int(np.searchsorted(np.cumsum(self.n_lines), sum(stored.counts))) + 1
+        return {**self.settings(), "log10_masses": _described(self.log10_mass[:hosts])} == stored.settings
 
     def _completed(
         self,
@@ -136,13 +143,13 @@ class MockRun:
 
     def settings(self) -> dict[str, str]:
         """All that decides the result, by name, as text: two runs of the same settings write the same catalogue."""
-        mass, fewest, most = self.log10_mass, self.n_lines.min(), self.n_lines.max()
+        fewest, most = self.n_lines.min(), self.n_lines.max()
         lines = str(fewest) if fewest == most else f"{fewest} to {most} (SHA-256 {_digest(self.n_lines)})"
         return {
             "version": installed_version("sbi-clustermass"),
             "simulator_revision": str(REVISION),
             "seed": str(self.seed),
-            "log10_masses": f"{len(mass)} from {mass.min():.6g} to {mass.max():.6g} (SHA-256 {_digest(mass)})",
+            "log10_masses": _described(self.log10_mass),
             "lines_of_sight": lines,
             **flat(self.model),
             **self._given_priors(flat(self.priors)),
@@ -156,6 +163,10 @@ def chunk_edges(n_lines: Int[np.ndarray, "host"]) -> Int[np.ndarray, "chunk_and_
         fitting = int(np.searchsorted(total, total[edges[-1]] + CHUNK_LINES, side="right")) - 1
         edges.append(max(min(fitting, edges[-1] + CHUNK), edges[-1] + 1))
     return np.array(edges)
+
+
+def _described(mass: Float[np.ndarray, "host"]) -> str:
+    return f"{len(mass)} from {mass.min():.6g} to {mass.max():.6g} (SHA-256 {_digest(mass)})"
 
 
 def _digest(values: np.ndarray) -> str:

@@ -106,12 +106,46 @@ def test_an_exception_in_the_middle_keeps_the_parts_before_it(tmp_path, whole):
     assert same(MODEL.simulate_to(tmp_path / "mocks", MASSES, seed=3).load(), whole)
 
 
+@pytest.mark.parametrize("n", [2 * CHUNK, 3 * CHUNK, 4 * CHUNK + 3])  # ends of a part, of a chunk, and of neither
+def test_a_folder_with_more_masses_is_what_one_call_with_all_of_them_writes_to_the_byte(original, tmp_path, n):
+    folder, done = tmp_path / "mocks", []
+    MODEL.simulate_to(folder, MASSES[:n], seed=3)
+    kept = (folder / "part-00000.parquet").stat().st_mtime_ns
+    MODEL.simulate_to(folder, MASSES, seed=3, progress=done.append)
+    assert (folder / "part-00000.parquet").stat().st_mtime_ns == kept
+    assert done[0] == n // (2 * CHUNK) * 2 * CHUNK  # whole parts are not simulated again
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == {
+        path.name: path.read_bytes() for path in original.iterdir()
+    }
+
+
+def test_an_extension_that_was_interrupted_goes_on(original, tmp_path):
+    folder = tmp_path / "mocks"
+
+    def stop(done: int) -> None:
+        raise KeyboardInterrupt
+
+    MODEL.simulate_to(folder, MASSES[: 2 * CHUNK + 5], seed=3)
+    with pytest.raises(KeyboardInterrupt):
+        MODEL.simulate_to(folder, MASSES, seed=3, progress=lambda done: done > 3 * CHUNK and stop(done))
+    assert MODEL.simulate_to(folder, MASSES, seed=3).folder == folder
+    for path in original.iterdir():
+        assert (folder / path.name).read_bytes() == path.read_bytes()
+
+
+def test_lines_of_sight_that_differ_are_not_extended(tmp_path):
+    MODEL.simulate_to(tmp_path / "mocks", MASSES[:3], seed=3, lines_of_sight=np.array([1, 3, 3]))
+    with pytest.raises(ValueError, match="lines_of_sight"):  # parts on record state their range
+        MODEL.simulate_to(tmp_path / "mocks", MASSES[:4], seed=3, lines_of_sight=np.array([1, 3, 3, 4]))
+
+
 @pytest.mark.parametrize(
     ("change", "named"),
     [
         ({"seed": 4}, "seed: 3 there, 4 asked for"),
         ({"log10_masses": MASSES[:-1]}, r"log10_masses: 1010 from .* there, 1009 from .* asked for"),
         ({"log10_masses": MASSES[::-1]}, r"log10_masses: 1010 from"),
+        ({"log10_masses": np.append(MASSES[1:], [14.0, 14.0])}, r"log10_masses: 1010 from .* there, 1011 from"),
         ({"model": replace(MODEL, completeness=0.5)}, "completeness: 1 there, 0.5 asked for"),
         (
             {"model": replace(MODEL, observation=Observation(min_galaxies=5))},
