@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
-from rich.console import Console
 
-from sbi_clustermass.cli.options import Device, FilePath, Seed, names
+from sbi_clustermass.cli.interruption import continuing
+from sbi_clustermass.cli.options import Device, FilePath, Flat, Seed, names
+from sbi_clustermass.cli.printing import Printing
 
 if TYPE_CHECKING:
     from sbi_clustermass.diagnostics.comparison import ComparisonSetup, Entry, Failure
@@ -29,6 +30,7 @@ def compare(
     batch_size: int | None = None,
     seed: Seed = 1,
     device: Device = "auto",
+    printing: Annotated[Printing, Flat] = Printing(),
 ) -> None:
     """Train flows on embeddings, all on the same clusters, and rank them in one table.
 
@@ -47,6 +49,7 @@ def compare(
         learning_rate: Learning rate of Adam.
         patience: Number of weight updates without a better validation loss after which training stops.
         batch_size: Clusters a weight update.
+        printing: How to print.
     """
     from clustermocks.io.lock import claimed
     from clustermocks.io.registry import lookup
@@ -64,31 +67,32 @@ def compare(
         modules["trial_masses"] = TrialMasses(edge=True)  # its clusters end at R_vir
     rule = {"max_updates": max_updates, "learning_rate": learning_rate, "patience": patience, "batch_size": batch_size}
     rule = {name: value for name, value in rule.items() if value is not None}
-    console = Console(soft_wrap=True, highlight=False)
     setup = _setup(mocks, jeans, n, training=replace(Training(seed=seed), **rule), device=device)
     setup = replace(setup, by_embedding=not rule)
-    with claimed(out):
+    with continuing(f"The same command goes on with {out}/."), claimed(out):
         found = run(
             setup,
             builders,
             modules,
             folder=out,
-            stage=console_stage(console),
-            on_result=lambda result: _print_failure(result, console),
+            stage=console_stage(printing.notes),
+            on_result=lambda result: _print_failure(result, printing),
         )
-        console.print(found.markdown(), markup=False)
+        printing.text(found.markdown())
         if not found.rows:
             raise ValueError("no combination could be trained.")
         found.write(out)
         save(comparison(found), out / "comparison.png")
-    console.print(f"Wrote {out}/: comparison.md, comparison.ecsv, comparison.png, and a folder a combination.")
+    text = f"Wrote {out}/: comparison.md, comparison.ecsv, comparison.png, and a folder a combination."
+    table = found.as_table()
+    printing.wrote(out, text=text, comparison=[{name: row[name] for name in table.colnames} for row in table])
 
 
-def _print_failure(result: "Entry | Failure", console: Console) -> None:
+def _print_failure(result: "Entry | Failure", printing: Printing) -> None:
     from sbi_clustermass.diagnostics.comparison import Failure
 
     if isinstance(result, Failure):
-        console.print(f"{result.name}: failed. {result.reason}", markup=False)
+        printing.note(f"{result.name}: failed. {result.reason}")
 
 
 def _setup(

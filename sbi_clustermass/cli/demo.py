@@ -1,10 +1,11 @@
 """`clustermass demo`: parse, call `run`, print."""
 
+from dataclasses import asdict
 from pathlib import Path
+from typing import Annotated
 
-from rich.console import Console
-
-from sbi_clustermass.cli.options import FilePath, Jobs, Seed
+from sbi_clustermass.cli.options import FilePath, Flat, Jobs, Seed
+from sbi_clustermass.cli.printing import Printing
 
 
 def demo(
@@ -12,6 +13,7 @@ def demo(
     out: FilePath = Path("runs/demo"),
     seed: Seed = 1,
     jobs: Jobs = 2,
+    printing: Annotated[Printing, Flat] = Printing(),
 ) -> None:
     """Run the whole chain on a small mock catalogue, in a few minutes.
 
@@ -20,11 +22,11 @@ def demo(
 
     Args:
         out: Folder for the run.
+        printing: How to print.
     """
     from sbi_clustermass.cli.demo_chain import Demo, run
     from sbi_clustermass.cli.progress import console_stage
 
-    console = Console()
-    summary = run(out, Demo(seed=seed, n_jobs=jobs), console_stage(console))
-    console.print(summary.table().rich())
-    console.print(f"Wrote {out}/ ({out}/README.md says what each file is).", soft_wrap=True)
+    summary = run(out, Demo(seed=seed, n_jobs=jobs), console_stage(printing.notes))
+    printing.table(summary.table().rich())
+    printing.wrote(out, text=f"Wrote {out}/ ({out}/README.md says what each file is).", **asdict(summary))

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
-from rich.console import Console
 
+from sbi_clustermass.cli.interruption import continuing
 from sbi_clustermass.cli.options import Device, FilePath, Flat, Jobs
+from sbi_clustermass.cli.printing import Printing
 from sbi_clustermass.observations.output_files import OutputFiles
 from sbi_clustermass.observations.sanitize import printable
 from sbi_clustermass.observations.tables.options import TableOptions
@@ -31,6 +32,7 @@ def infer(
     explain: bool = False,
     n_jobs: Jobs = 1,
     device: Device = "auto",
+    printing: Annotated[Printing, Flat] = Printing(),
 ) -> None:
     """Infer the mass of observed clusters from tables of their galaxies.
 
@@ -61,30 +63,36 @@ def infer(
         outputs: Files to write.
         explain: Whether to say in plain words what each mass assumes.
         n_jobs: Processes among which the clusters of large tables are shared.
+        printing: How to print; with --json, an object a cluster, of the columns of --out.
     """
     from sbi_clustermass.observations import infer_tables
     from sbi_clustermass.observations.assumptions import explain_model
 
     if any(table.is_dir() for table in tables):
-        _infer_folder(tables, model, options, outputs, device, n_jobs)
+        _infer_folder(tables, model, options, outputs, device, n_jobs, printing)
         return
     outputs.check(_read(tables, model, options.clusters))
-    console = Console(highlight=False, soft_wrap=True)
-    estimator, stamp = _estimator(model, device, options.h, console)
-    lines_of = partial(_lines, stamp=stamp, explain=explain)
+    estimator, stamp = _estimator(model, device, options.h, printing)
+    show = partial(_show, printing=printing, stamp=stamp, explain=explain)
     for line in explain_model(estimator, stamp) if explain else ():
-        console.print(printable(line), markup=False)
+        printing.note(line)
     with outputs.opened(estimator, stamp, _title(tables)) as write:
         results = infer_tables(tables, estimator, options, n_jobs=n_jobs)
-        masses = _each(results, write, lines_of, console, most=_PRINTED if outputs else None)
+        masses = _each(results, write, show, printing, most=_PRINTED if outputs and not printing.json else None)
     for line in outputs.written():
-        console.print(printable(line), markup=False)
+        (printing.note if printing.json else printing.text)(line)
     if not masses:
         sys.exit(2)
 
 
 def _infer_folder(
-    tables: Sequence[Path], model: str | None, options: TableOptions, outputs: OutputFiles, device: str, n_jobs: int
+    tables: Sequence[Path],
+    model: str | None,
+    options: TableOptions,
+    outputs: OutputFiles,
+    device: str,
+    n_jobs: int,
+    printing: Printing,
 ) -> None:
     from sbi_clustermass.observations import infer_parts
 
@@ -93,10 +101,10 @@ def _infer_folder(
             f"{next(table for table in tables if table.is_dir())}: a folder gives tables of masses in a folder.\n"
             "  try:    clustermass infer FOLDER --out ANOTHER, without other tables and files"
         )
-    console = Console(highlight=False, soft_wrap=True)
-    estimator, stamp = _estimator(model, device, options.h, console)
-    written = infer_parts(tables[0], outputs.table, estimator, stamp, options, n_jobs=n_jobs)
-    console.print(f"Wrote {outputs.table}/: {len(written)} tables of masses.")
+    estimator, stamp = _estimator(model, device, options.h, printing)
+    with continuing(f"The same command goes on with the tables that {outputs.table}/ lacks."):
+        written = infer_parts(tables[0], outputs.table, estimator, stamp, options, n_jobs=n_jobs)
+    printing.wrote(outputs.table, text=f"Wrote {outputs.table}/: {len(written)} tables of masses.", tables=written)
 
 
 def _read(tables: Sequence[Path], model: str | None, clusters: "ClusterList | None") -> list[Path]:
@@ -115,7 +123,9 @@ def _read(tables: Sequence[Path], model: str | None, clusters: "ClusterList | No
     ]
 
 
-def _estimator(model: str | None, device: str, h: float | None, console: Console) -> "tuple[MassEstimator, ModelStamp]":
+def _estimator(
+    model: str | None, device: str, h: float | None, printing: Printing
+) -> "tuple[MassEstimator, ModelStamp]":
     """Load the named estimator, or the one that ships, and print a note about the latter."""
     from sbi_clustermass.estimator.hub import SHIPPED, resolve_model, shipped_note
     from sbi_clustermass.estimator.mass_estimator import MassEstimator
@@ -124,7 +134,9 @@ def _estimator(model: str | None, device: str, h: float | None, console: Console
     folder = resolve_model(model)
     estimator = MassEstimator.load(folder, device=device)
     if folder == SHIPPED:
-        console.print(f"Model: {shipped_note()}.", markup=False)
+        printing.note(f"Model: {shipped_note()}.")
+    if estimator.alarm is None:
+        printing.note("This model has no alarm: it does not warn of clusters that look like none of its mocks.")
     return estimator, ModelStamp.from_estimator(estimator, folder=folder, h=h)
 
 
@@ -136,12 +148,12 @@ def _title(tables: Sequence[Path]) -> str:
 def _each(
     results: "Iterable[ClusterResult]",
     write: "Callable[[ClusterResult], None]",
-    lines_of: "Callable[[ClusterResult], Iterable[str]]",
-    console: Console,
+    show: "Callable[[ClusterResult], None]",
+    printing: Printing,
     *,
     most: int | None,
 ) -> int:
-    """Write each result and print the lines of the first `most`; return the number of masses."""
+    """Write each result and show the first `most`; return the number of masses."""
     from sbi_clustermass.cli.progress import stage
     from sbi_clustermass.observations import MassResult
 
@@ -152,19 +164,22 @@ def _each(
             write(result)
             masses += isinstance(result, MassResult)
             if most is None or done <= most:
-                for line in lines_of(result):
-                    console.print(printable(line), markup=False)
+                show(result)
             elif advance is None:
-                console.print(f"The first {most} clusters are printed; the files hold all.")
-                advance = stack.enter_context(stage("inferring clusters", None, console))
+                printing.note(f"The first {most} clusters are printed; the files hold all.")
+                advance = stack.enter_context(stage("inferring clusters", None, printing.notes))
             if advance is not None:
                 advance(done, f"{masses} masses")
     return masses
 
 
-def _lines(result: "ClusterResult", *, stamp: "ModelStamp", explain: bool) -> list[str]:
+def _show(result: "ClusterResult", *, printing: Printing, stamp: "ModelStamp", explain: bool) -> None:
     from sbi_clustermass.observations.assumptions import explain_cluster
     from sbi_clustermass.observations.cluster_summary import summary_lines
+    from sbi_clustermass.observations.mass_table import mass_row
 
-    lines = summary_lines(result, stamp)
-    return [*lines, *explain_cluster(result, stamp)] if explain else lines
+    explained = explain_cluster(result, stamp) if explain else []
+    if printing.json:
+        printing.facts({**mass_row(result, stamp), **({"explanation": explained} if explain else {})})
+    else:
+        printing.text("\n".join((*summary_lines(result, stamp), *explained)))

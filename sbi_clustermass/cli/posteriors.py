@@ -6,9 +6,9 @@ from typing import Annotated
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
-from rich.console import Console
 
-from sbi_clustermass.cli.options import Device, FilePath
+from sbi_clustermass.cli.options import Device, FilePath, Flat
+from sbi_clustermass.cli.printing import Printing
 
 
 def posteriors(
@@ -19,6 +19,7 @@ def posteriors(
     out: FilePath,
     min_galaxies: Annotated[int | None, Parameter(validator=Number(gte=1))] = None,
     device: Device = "auto",
+    printing: Annotated[Printing, Flat] = Printing(),
 ) -> None:
     """Infer the masses of a whole catalogue, each as a posterior on a grid, for `clustermass population`.
 
@@ -29,6 +30,7 @@ def posteriors(
         model: Folder of a trained estimator, from `clustermass train`; default is the one that ships.
         out: Parquet file for the posteriors.
         min_galaxies: Richness cut: that of the mocks the estimator was trained on.
+        printing: How to print.
     """
     from clustermocks import Catalogue, StoredCatalogue
     from clustermocks.io.atomic import check_output
@@ -47,4 +49,4 @@ def posteriors(
             number += len(part)
     if not number:
         raise ValueError(f"{catalogue}: no cluster passes the cuts.")
-    Console().print(f"Wrote {out}: posteriors of {number} clusters.", soft_wrap=True)
+    printing.wrote(out, text=f"Wrote {out}: posteriors of {number} clusters.", clusters=number)

@@ -4,9 +4,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from rich.console import Console
-
 from sbi_clustermass.cli.options import FilePath, Flat
+from sbi_clustermass.cli.printing import Printing
 from sbi_clustermass.estimator.hub.card_metadata import CardMetadata
 
 if TYPE_CHECKING:
@@ -23,6 +22,7 @@ def publish(
     metadata: Annotated[CardMetadata, Flat] = CardMetadata(),
     validation: FilePath | None = None,
     mocks: FilePath | None = None,
+    printing: Annotated[Printing, Flat] = Printing(),
 ) -> None:
     """Make a trained estimator ready for others: a folder with a card (README.md) and checksums, and an archive of it.
 
@@ -35,15 +35,18 @@ def publish(
         metadata: Texts of the card.
         validation: Folder that `clustermass validate` wrote: its tables go into the card.
         mocks: Mocks drawn as the training set, but not in it: the estimator is validated on them now.
+        printing: How to print.
     """
     from sbi_clustermass.estimator.hub.model_card import publish as written
 
     metadata = metadata if metadata.title else replace(metadata, title=model.resolve().name)
     digest = written(model, out, metadata, validation=_sections(model, validation, mocks))
-    console = Console(soft_wrap=True, highlight=False)
-    console.print(f"Wrote {out}/: README.md is its card; read it before others do.", markup=False)
-    console.print(f"Wrote {out}.zip. Where you put it on the web, others give", markup=False)
-    console.print(f"  --model https://.../{out.name}.zip#sha256={digest}", markup=False)
+    lines = (
+        f"Wrote {out}/: README.md is its card; read it before others do.",
+        f"Wrote {out}.zip. Where you put it on the web, others give",
+        f"  --model https://.../{out.name}.zip#sha256={digest}",
+    )
+    printing.wrote(out, out.with_name(f"{out.name}.zip"), text="\n".join(lines), sha256=digest)
 
 
 def _sections(model: Path, validation: Path | None, mocks: Path | None) -> "Sequence[Section]":

@@ -6,11 +6,12 @@ from typing import Annotated
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
-from rich.console import Console
 
 from clustermocks.io.atomic import check_output
 from clustermocks.io.paths import as_path
-from sbi_clustermass.cli.options import Jobs, Seed
+from sbi_clustermass.cli.interruption import ANEW, continuing
+from sbi_clustermass.cli.options import Flat, Jobs, Seed
+from sbi_clustermass.cli.printing import Printing
 
 _FEWEST = 5  # galaxies of a cluster in mocks of all surveys
 
@@ -28,6 +29,7 @@ def simulate(
     lines: Annotated[int, Parameter(name="--lines-of-sight", validator=Number(gte=1))] = 1,
     seed: Seed = 1,
     jobs: Jobs = 2,
+    printing: Annotated[Printing, Flat] = Printing(),
 ) -> None:
     """Simulate a catalogue of mock clusters with interlopers.
 
@@ -46,6 +48,7 @@ def simulate(
             and more from SurveyPrior, galaxies from PhysicsPrior) or ho2019 (the published mocks).
         dominant: Whether a cluster is kept only where no heavier halo is in its cylinder: for surveys.
         lines: Lines of sight through each halo, a cluster each; members are shared.
+        printing: How to print.
     """
     from clustermocks import (
         FlatMasses,
@@ -77,8 +80,9 @@ def simulate(
         "mass-function": HaloMassFunction(low=low, high=high),
     }
     drawn = lookup("mass distribution", masses, draws).draw(n, seed)
-    console, options = Console(), {"seed": seed, "lines_of_sight": lines, "n_jobs": jobs}
-    with stage("simulating clusters", n * lines, console) as advance:
+    options = {"seed": seed, "lines_of_sight": lines, "n_jobs": jobs}
+    how = f"The same command goes on with {path}/." if folder else f"{ANEW} A folder, {path.with_suffix('')}/, goes on."
+    with continuing(how), stage("simulating clusters", n * lines, printing.notes) as advance:
         if folder:
             mocks = model.simulate_to(path, drawn, progress=advance, **options, **drawn_from)
         else:
@@ -86,4 +90,5 @@ def simulate(
             mocks.to_parquet(path)
     least = model.observation.min_galaxies
     where = f"{path}/" if folder else path
-    console.print(f"Wrote {where}: {len(mocks)} of {n * lines} clusters have {least} galaxies or more.", soft_wrap=True)
+    text = f"Wrote {where}: {len(mocks)} of {n * lines} clusters have {least} galaxies or more."
+    printing.wrote(path, text=text, clusters=len(mocks), attempted=n * lines, min_galaxies=least)

@@ -1,14 +1,16 @@
 """`clustermass train`: parse, call `run_training` or `train_for`, print."""
 
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
-from rich.console import Console
 
+from sbi_clustermass.cli.interruption import continuing
 from sbi_clustermass.cli.options import FilePath, Flat, Jobs
+from sbi_clustermass.cli.printing import Printing
 from sbi_clustermass.cli.progress import console_stage
 from sbi_clustermass.estimator.training_options import TrainingOptions
 from sbi_clustermass.observations.tables.options import TableOptions
@@ -32,13 +34,14 @@ def train(
     n: Annotated[int, Parameter(validator=Number(gte=1000))] = _N,
     n_jobs: Jobs = 2,
     table: Annotated[TableOptions, Flat] = TableOptions(),
+    printing: Annotated[Printing, Flat] = Printing(),
 ) -> None:
     """Train a flow on mock clusters, until it gets no better on some that are held back.
 
     Either on a catalogue of mocks (`clustermass train mocks.parquet --out runs/mine`; a folder may be larger than
     memory), or for the clusters of a table (`clustermass train --for galaxies.csv --out runs/mine`): it then looks at
     their redshifts, fields and velocity errors, says to what it narrows the mocks and why, simulates and trains. The
-    same command goes on with an interrupted one.
+    same command goes on with an interrupted one, and leaves a finished one as it is.
 
     Args:
         mocks: Catalogue from `clustermass simulate`, file or folder; not with --for.
@@ -50,15 +53,17 @@ def train(
         dry_run: Whether to say what would be chosen, and stop.
         n: Mocks to simulate.
         table: Facts about the tables.
+        printing: How to print.
     """
     _check(mocks, data, {"dry_run": dry_run, "n": n != _N}, table)
-    console = Console()
     if not data:
-        _train_on(mocks, out, options, checkpoint, console)
+        _train_on(mocks, out, options, checkpoint, printing)
         return
-    choices = _chosen(data, table, options, n)
-    if not dry_run:
-        _train_for(choices, _folder(out), options, console, n_jobs=n_jobs, checkpoint=checkpoint)
+    choices = _chosen(data, table, options, n, printing.text if dry_run else printing.note)
+    if dry_run:
+        printing.facts({"wrote": [], "chosen": {choice.what: choice.value for choice in choices.because}})
+    else:
+        _train_for(choices, _folder(out), options, printing, n_jobs=n_jobs, checkpoint=checkpoint)
 
 
 def _check(mocks: Path | None, data: list[Path] | None, given: dict[str, object], table: TableOptions) -> None:
@@ -77,40 +82,62 @@ def _check(mocks: Path | None, data: list[Path] | None, given: dict[str, object]
 
 
 def _train_on(
-    mocks: Path | None, out: Path | None, options: TrainingOptions, checkpoint: Path | None, console: Console
+    mocks: Path | None, out: Path | None, options: TrainingOptions, checkpoint: Path | None, printing: Printing
 ) -> None:
+    from sbi_clustermass.estimator.finished import training_identity
     from sbi_clustermass.estimator.training_run import run_training
 
     if mocks is None:
         raise ValueError("train needs mocks (from `clustermass simulate`), or --for TABLE, which simulates its own.")
     folder = _folder(out)
-    _print_result(run_training(options, mocks, folder, console_stage(console), checkpoint=checkpoint), folder, console)
+    if _finished(folder, lambda: training_identity(options, mocks), printing):
+        return
+    with continuing(f"The same command goes on with the training in {folder}/."):
+        estimator = run_training(options, mocks, folder, console_stage(printing.notes), checkpoint=checkpoint)
+    _print_result(estimator, folder, printing)
 
 
-def _chosen(data: list[Path], table: TableOptions, options: TrainingOptions, n: int) -> "Choices":
+def _finished(out: Path, identity: Callable[[], dict[str, str]], printing: Printing) -> bool:
+    """Say so if the folder holds this training, finished."""
+    from sbi_clustermass.estimator.finished import RECORD, finished_training
+
+    estimator = finished_training(out, identity(), device="cpu") if (out / RECORD).is_file() else None
+    if estimator is not None:
+        what = f"{out}/ already holds the estimator that this command trains: nothing was done."
+        printing.text(f"{what} To train anew, give another --out.")
+        printing.facts({"wrote": [], "estimator": out, **_losses(estimator)})
+    return estimator is not None
+
+
+def _chosen(
+    data: list[Path], table: TableOptions, options: TrainingOptions, n: int, say: Callable[[str], None]
+) -> "Choices":
     """Measure the tables, choose settings, and print them with their reasons."""
     from sbi_clustermass.tailored import choose, measure_tables
 
     survey = measure_tables(data, table, min_galaxies=options.min_galaxies)
     choices = choose(survey, options, n=n)
-    console = Console(highlight=False, soft_wrap=True)
-    console.print(f"An estimator for {', '.join(path.name for path in data)}", markup=False)
+    say(f"An estimator for {', '.join(path.name for path in data)}")
     for what, value, why in choices.because:
-        console.print(f"  {what:<21}{value}: {why}", markup=False)
+        say(f"  {what:<21}{value}: {why}")
     for warning in choices.cautions:
-        console.print(f"  {'warning':<21}{warning}", markup=False)
+        say(f"  {'warning':<21}{warning}")
     return choices
 
 
 def _train_for(
-    choices: "Choices", out: Path, options: TrainingOptions, console: Console, *, n_jobs: int, checkpoint: Path | None
+    choices: "Choices", out: Path, options: TrainingOptions, printing: Printing, *, n_jobs: int, checkpoint: Path | None
 ) -> None:
     from sbi_clustermass.tailored import train_for
+    from sbi_clustermass.tailored.run import tailored_identity
 
-    stage = console_stage(console)
-    estimator = train_for(choices, out, stage, options=options, n_jobs=n_jobs, checkpoint=checkpoint)
-    _print_result(estimator, out, console)
-    console.print(f"What was chosen and why: {out / 'choices.md'}; the mocks: {out / 'mocks'}/.", soft_wrap=True)
+    if _finished(out, lambda: tailored_identity(choices, options), printing):
+        return
+    stage = console_stage(printing.notes)
+    with continuing(f"The same command goes on with {out}/."):
+        estimator = train_for(choices, out, stage, options=options, n_jobs=n_jobs, checkpoint=checkpoint)
+    _print_result(estimator, out, printing)
+    printing.text(f"What was chosen and why: {out / 'choices.md'}; the mocks: {out / 'mocks'}/.")
 
 
 def _folder(out: Path | None) -> Path:
@@ -119,10 +146,17 @@ def _folder(out: Path | None) -> Path:
     return out
 
 
-def _print_result(estimator: "MassEstimator", out: Path, console: Console) -> None:
+def _losses(estimator: "MassEstimator") -> dict[str, float]:
+    record = estimator.history
+    best = {"best_update": record.best_update, "validation_loss": min(record.validation_loss)}
+    return {"updates": record.updates[-1], **best}
+
+
+def _print_result(estimator: "MassEstimator", out: Path, printing: Printing) -> None:
     from sbi_clustermass.estimator.training_run import HISTORY, PICTURE
 
-    record = estimator.history
-    found = f"best of {record.updates[-1]} weight updates at {record.best_update}"
-    console.print(f"Wrote {out}/: {found}, validation loss {min(record.validation_loss):.4f}.", soft_wrap=True)
-    console.print(f"Its history: {out / HISTORY}, {out / PICTURE}.", soft_wrap=True)
+    found = _losses(estimator)
+    best = f"best of {found['updates']} weight updates at {found['best_update']}"
+    text = f"Wrote {out}/: {best}, validation loss {found['validation_loss']:.4f}."
+    text = f"{text}\nIts history: {out / HISTORY}, {out / PICTURE}."
+    printing.wrote(out, text=text, estimator=out, **found)

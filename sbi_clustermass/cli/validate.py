@@ -2,15 +2,15 @@
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from shlex import join
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
-from rich.console import Console
 
-from sbi_clustermass.cli.options import Device, FilePath, Seed, names
+from sbi_clustermass.cli.options import Device, FilePath, Flat, Seed, names
+from sbi_clustermass.cli.printing import Printing
 
 if TYPE_CHECKING:
     from clustermocks import Catalogue
@@ -30,6 +30,7 @@ def validate(
     held_out: FilePath | None = None,
     seed: Seed = 1,
     device: Device = "auto",
+    printing: Annotated[Printing, Flat] = Printing(),
 ) -> None:
     """Score estimators and their rivals on mock clusters of known mass, and ask whether the error bars are true.
 
@@ -45,6 +46,7 @@ def validate(
         baselines: Rivals: all, or names with commas between them.
         held_out: Mocks drawn as the training set, but not in it: shows on what the alarm for unlike clusters fires, and
             how robust masses are.
+        printing: How to print.
     """
     from clustermocks import Catalogue
     from clustermocks.io.atomic import replacing
@@ -56,7 +58,6 @@ def validate(
 
     lookup("way to draw masses", drawn, _DRAWN)
     clusters = Catalogue.from_parquet(test)
-    console = Console(soft_wrap=True, highlight=False)
     validation = Validation(
         estimators=_named([MassEstimator.load(model, device=device) for model in models], models),
         test_set=clusters,
@@ -67,14 +68,15 @@ def validate(
         seed=seed,
     )
     with claimed(out):
-        sections = validation.sections(announce=lambda what: console.print(f"{what} ...", markup=False))
+        sections = validation.sections(announce=lambda what: printing.note(f"{what} ..."))
         sections[0] = replace(sections[0], commands=(join(["clustermass", *sys.argv[1:]]),))
         for table in sections[0].tables:
-            console.print(table.rich())
+            printing.table(table.rich())
         save_sections(out, sections)
         with replacing(out / "results.md") as temporary:
             temporary.write_text(markdown(sections), encoding="utf-8")
-    console.print(f"Wrote {out}/: results.md, sections.json and {sum(len(s.pictures) for s in sections)} pictures.")
+    text = f"Wrote {out}/: results.md, sections.json and {sum(len(s.pictures) for s in sections)} pictures."
+    printing.wrote(out, text=text, tables=[asdict(table) for table in sections[0].tables])
 
 
 def _named(estimators: list, models: Sequence[Path]) -> dict:

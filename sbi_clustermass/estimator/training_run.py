@@ -1,6 +1,6 @@
 """A whole training: from a file of mocks to a folder with the estimator and its history."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,6 +16,7 @@ from clustermocks.io.lock import claimed
 from clustermocks.io.paths import as_path
 from clustermocks.io.progress import Stage, silent
 from clustermocks.perturbations import cleaned
+from sbi_clustermass.estimator.finished import record_training, training_identity
 from sbi_clustermass.estimator.mass_estimator import MassEstimator
 from sbi_clustermass.estimator.misspecification.feature_distance import MIN_MOCKS
 from sbi_clustermass.estimator.train import train
@@ -68,7 +69,13 @@ def augmentation_for(options: TrainingOptions) -> Augmentation | None:
 
 
 def run_training(
-    options: TrainingOptions, mocks: Path | Parts, out: Path, stage: Stage = silent, *, checkpoint: Path | None = None
+    options: TrainingOptions,
+    mocks: Path | Parts,
+    out: Path,
+    stage: Stage = silent,
+    *,
+    checkpoint: Path | None = None,
+    identity: Mapping[str, str] | None = None,
 ) -> MassEstimator:
     """Train, resuming an interrupted training, and write the estimator and its history.
 
@@ -81,6 +88,7 @@ def run_training(
         out: Folder for the estimator.
         stage: Shows the progress.
         checkpoint: Folder for the state of the training, in `out` by default; emptied at the end.
+        identity: All that decides the training, for `finished_training`; by default `training_identity`.
 
     Raises:
         ValueError: A name is unknown, the catalogue cannot be read or not be trained on, the checkpoint is of
@@ -90,6 +98,8 @@ def run_training(
     mocks, out = as_path(mocks) if isinstance(mocks, Path) else mocks, as_path(out)
     builder, training, folder = flow_for(options), training_for(options), state_folder(out, checkpoint)
     clusters, held_out = _clusters(options, mocks)
+    if identity is None and isinstance(mocks, Path):
+        identity = training_identity(options, mocks)
     with claimed(out):
         with stage("training", None) as advance:
             estimator = train(
@@ -112,6 +122,8 @@ def run_training(
         estimator.save(out)
         write_histories(estimator.histories, out / HISTORY)
         save(history(*estimator.histories), out / PICTURE)
+        if identity is not None:
+            record_training(out, identity)
         remove_checkpoints(folder)
         return estimator
 
@@ -194,11 +206,19 @@ def _clusters(options: TrainingOptions, mocks: Path | Parts) -> tuple[Catalogue 
 
 
 def _check_held_out(options: TrainingOptions, n: int, held_out: float) -> None:
-    """Refuse a recalibration for which no mocks can be held out."""
+    """Refuse a recalibration for which no mocks can be held out, and warn where there are none for an alarm."""
     if options.recalibrate and not held_out:
         raise ValueError(
             f"recalibrate: takes {MIN_MOCKS} mocks kept from the training, a tenth of them at most; there are {n}, "
             f"of which {options.alarm} should be kept.\n  try:    more mocks, or MassEstimator.recalibrated"
+        )
+    if options.alarm and not held_out:
+        warn(
+            f"No alarm: it takes {MIN_MOCKS} mocks kept from the training, a tenth of them at most; there are {n}, of "
+            f"which {options.alarm} should be kept. The estimator will not warn of clusters that look like none of its "
+            f"mocks.\n  try:    {10 * MIN_MOCKS} mocks or more, or --alarm 0 for none",
+            UserWarning,
+            stacklevel=4,
         )
 
 

@@ -21,6 +21,7 @@ from sbi_clustermass.posterior import MassPosteriors
 _EDGE = 0.05  # of the prior, in dex and as a share of the posterior
 _SLOPE = 0.1  # dex next to the edge, over which the density's slope is measured
 _NOTICEABLE = 0.02  # bias of a mass [dex]: a fifth of the scatter of good data
+_FEW_MOCKS = 1000  # with fewer, not even their own masses are inferred within the error bars
 _CURE = "clustermass train --for TABLE makes an estimator for such clusters"
 
 
@@ -68,6 +69,7 @@ class TrainingRange:
                 *self._redshift_reasons(float(redshift[i]), float(width[i])),
                 *self._error_reasons(float(error[i]), catalogue.galaxies(i)[1], float(width[i])),
                 *edges[i],
+                *self._size_reasons(),
             )
             for i, n in enumerate(catalogue.n_galaxies)
         ]
@@ -99,6 +101,11 @@ class TrainingRange:
             yield Reason(
                 "the number of galaxies counts: right only for spectroscopy as complete as that of the mocks", Grade.USE
             )
+
+    def _size_reasons(self) -> Iterator[Reason]:
+        n = self.provenance.training_clusters
+        if n is not None and n < _FEW_MOCKS:
+            yield Reason(f"trained on {n} mock clusters; its error bars are not reliable with fewer than {_FEW_MOCKS}")
 
     def _richness_reasons(self, n_galaxies: int) -> Iterator[Reason]:
         fewest, most = self.richness

@@ -10,6 +10,8 @@ from clustermocks import PhysicsPrior
 from clustermocks.io.atomic import replacing
 from clustermocks.io.paths import as_path
 from clustermocks.io.progress import Stage, silent
+from clustermocks.io.settings import flat
+from clustermocks.io.version import installed_version
 from sbi_clustermass.estimator.mass_estimator import MassEstimator
 from sbi_clustermass.estimator.training_options import TrainingOptions
 from sbi_clustermass.estimator.training_run import run_training, state_folder
@@ -23,6 +25,17 @@ CHOICES, MOCKS = "choices.md", "mocks"
 def _explanation(choices: Choices) -> Section:
     table = Table("An estimator for these clusters", ("setting", "chosen", "why"), tuple(map(tuple, choices.because)))
     return Section("What was chosen, and why", tables=[table], warnings=choices.cautions)
+
+
+def tailored_identity(choices: Choices, options: TrainingOptions) -> dict[str, str]:
+    """All that decides what `train_for` makes, by name, as text; its device does not count."""
+    return {
+        **flat(replace(options, device=TrainingOptions.device)),
+        **flat(choices.model, "model"),
+        **flat(choices.surveys, "surveys"),
+        "mocks": str(choices.n),
+        "version": installed_version("sbi-clustermass"),
+    }
 
 
 def train_for(
@@ -51,6 +64,7 @@ def train_for(
         OSError: The folder cannot be written.
     """
     options, out = options or TrainingOptions(), as_path(out)
+    identity = tailored_identity(choices, options)
     state_folder(out, checkpoint)  # refused before the simulation
     with replacing(out / CHOICES) as temporary:
         temporary.write_text(markdown([_explanation(choices)]), encoding="utf-8")
@@ -72,4 +86,4 @@ def train_for(
         min_galaxies=None,
         notes={f"chosen_{'_'.join(what.split())}": f"{value} ({why})" for what, value, why in choices.because},
     )
-    return run_training(options, out / MOCKS, out, stage, checkpoint=checkpoint)
+    return run_training(options, out / MOCKS, out, stage, checkpoint=checkpoint, identity=identity)

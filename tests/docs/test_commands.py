@@ -44,6 +44,7 @@ SMALL = {  # appended: the last of two values holds
 NOT_RUN = {
     "example.org": "is an address for the reader to replace",
     "--model shipped": "needs an N-body box",
+    "completion --shell": "changes the startup file of whoever runs the tests",
 }
 
 

@@ -136,6 +136,7 @@ def test_a_run_writes_the_model_and_its_history_and_goes_on_where_it_was_interru
         "estimator.safetensors",
         "history.csv",
         "history.png",
+        "training.json",
     ]
     with (out / "history.csv").open() as file:
         rows = list(csv.DictReader(file))
