@@ -170,7 +170,7 @@ def test_commands_and_python_of_the_page_run(capsys, folder, tmp_path, monkeypat
     page = (Path(__file__).parents[2] / "docs" / "howto" / "fit-a-population.md").read_text(encoding="utf-8")
     fences = re.findall(r"^```(sh|python)\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
     for command in (body for kind, body in fences if body.startswith("clustermass population")):
-        status, _, err = run(capsys, *shlex.split(command.replace("8.18e7", str(VOLUME)))[1:])
+        status, _, err = run(capsys, *shlex.split(command.replace("\\\n", " ").replace("8.18e7", str(VOLUME)))[1:])
         assert status == 0, err
     names: dict = {}
     exec("".join(body for kind, body in fences if kind == "python"), names)
