@@ -49,6 +49,7 @@ def test_the_selection_that_drew_the_flags_is_recovered_in_every_cosmology(attem
         assert 0.2 < np.sqrt(np.mean(pulls[steep] ** 2)) < 2.0
 
 
+@pytest.mark.slow
 def test_mocks_of_one_cosmology_are_selected_as_those_of_many_say():
     model, masses, here = HaloModel.ho2019(), FlatMasses(13.2, 14.4).draw(12_000, seed=1), (0.35, 0.8)
     prior = CosmologyPrior(Om0=(0.22, 0.4), sigma8=(0.7, 0.95), number=16)

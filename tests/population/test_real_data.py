@@ -246,6 +246,7 @@ def test_expected_spt_clusters_are_those_of_colossus_astropy_and_plain_sums(spt,
     assert found.sum() == pytest.approx(expected.sum(), rel=0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:population fit")  # few draws on purpose
 def test_nine_spt_fields_give_the_published_cosmology_and_their_own_number_of_clusters(spt, clusters, monkeypatch):
     fields = dict(list(spt["FIELDS"].items())[:9])

@@ -76,6 +76,7 @@ def found(in_cosmology):
         return fit_self_consistently(in_cosmology, Survey.of_volume(VOLUME), sampler=QUICK)
 
 
+@pytest.mark.slow
 def test_the_true_cosmology_is_found_again_where_a_fit_in_another_is_off(in_cosmology, found):
     truth = np.array([TRUE.Om0, TRUE.sigma8])
     with warnings.catch_warnings():
@@ -90,6 +91,7 @@ def test_the_true_cosmology_is_found_again_where_a_fit_in_another_is_off(in_cosm
     )
 
 
+@pytest.mark.slow
 def test_where_it_starts_does_not_matter(in_cosmology, found):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
