@@ -34,21 +34,23 @@ def compare(
 ) -> None:
     """Train flows on embeddings, all on the same clusters, and rank them in one table.
 
-    Each embedding is trained by the rule that suits it; with any option of the rule, all by the paper's and that.
-    An interrupted comparison goes on with the same command: what is done is not trained again.
+    Each embedding is trained by the rule that suits it. If an option of the rule is given, all are trained by the rule
+    of the paper with that option. The same command continues an interrupted comparison and trains nothing twice.
 
     Args:
         out: Folder for the table, the picture and the trained estimators.
-        flows: Flows to compare, commas between; `clustermass train --help` lists them.
-        embeddings: Embeddings to compare each of them on; `clustermass train --help` lists them.
-        mocks: Catalogue from `clustermass simulate`: a part is kept for the test.
-        jeans: Instead of --mocks, clusters whose exact posterior is known, the number of galaxies from the mass or
-            independent of it: mass, independent, mass+background or independent+background.
-        n: Clusters, test included: all of --mocks, 16000 of --jeans.
+        flows: Flows to compare, separated by commas; `clustermass train --help` lists them.
+        embeddings: Embeddings with which each flow is trained, separated by commas; `clustermass train --help` lists
+            them.
+        mocks: Catalogue that `clustermass simulate` wrote, a part of which is kept for the test.
+        jeans: In place of --mocks, clusters whose exact posterior is known. Their number of galaxies follows from the
+            mass or is independent of it, without or with a background: mass, independent, mass+background or
+            independent+background.
+        n: Number of clusters, those of the test included; by default all of --mocks, or 16000 of --jeans.
         max_updates: Largest number of weight updates.
         learning_rate: Learning rate of Adam.
         patience: Number of weight updates without a better validation loss after which training stops.
-        batch_size: Clusters a weight update.
+        batch_size: Number of clusters in a weight update.
         printing: How to print.
     """
     from clustermocks.io.lock import claimed

@@ -52,7 +52,7 @@ app = App(
 
 _COMMANDS = (demo, simulate, train, infer, posteriors, population, compare, validate, report, publish)
 for place, command in enumerate(_COMMANDS):
-    app.command(command, sort_key=place)
+    app.command(command, sort_key=place, help_epilogue="")
 
 
 @app.command(sort_key=len(_COMMANDS))

@@ -27,9 +27,9 @@ def posteriors(
 
     Args:
         catalogue: Catalogue of clusters, a file or a folder, such as `clustermass simulate` writes.
-        model: Folder of a trained estimator, from `clustermass train`; default is the one that ships.
+        model: Folder of a trained estimator, from `clustermass train`; the word default stands for the one that ships.
         out: Parquet file for the posteriors.
-        min_galaxies: Richness cut: that of the mocks the estimator was trained on.
+        min_galaxies: Richness cut, which should be that of the mocks on which the estimator was trained.
         printing: How to print.
     """
     from clustermocks import Catalogue, StoredCatalogue

@@ -33,8 +33,8 @@ def simulate(
 ) -> None:
     """Simulate a catalogue of mock clusters with interlopers.
 
-    A folder takes any number of clusters in constant memory. The same command goes on with an interrupted one; with a
-    larger --n it extends the folder, to what that --n would have given from the start.
+    A folder holds any number of clusters, in constant memory. The same command continues an interrupted one. With a
+    larger --n it extends the folder, and the result equals that of a single run.
 
     Args:
         out: Parquet file to write (mocks.parquet), or a folder of them (mocks/).
@@ -43,11 +43,11 @@ def simulate(
         high: Highest log10 M200c [h^-1 Msun].
         masses: flat (in log10 mass), power-law (falling, to train for population fits) or mass-function (Tinker et al.
             2008).
-        preset: realistic (all galaxies, recentred), clustered (the same among neighbours that cluster as in N-body
-            boxes), surveys (the same, dominant, each 25 observed in another way: redshift, field, depth, completeness
-            and more from SurveyPrior, galaxies from PhysicsPrior) or ho2019 (the published mocks).
-        dominant: Whether a cluster is kept only where no heavier halo is in its cylinder: for surveys.
-        lines: Lines of sight through each halo, a cluster each; members are shared.
+        preset: realistic (all galaxies, recentred), clustered (the same, among neighbours that cluster as in N-body
+            boxes), surveys (clustered and dominant; every 25 mocks have a redshift, field, depth and completeness of
+            their own, drawn from SurveyPrior, and galaxies from PhysicsPrior) or ho2019 (the published mocks).
+        dominant: Whether clusters with a heavier halo in their cylinder are left out, as a survey requires.
+        lines: Number of lines of sight through each halo; each gives a cluster, with the same members.
         printing: How to print.
     """
     from clustermocks import (

@@ -36,22 +36,22 @@ def train(
     table: Annotated[TableOptions, Flat] = TableOptions(),
     printing: Annotated[Printing, Flat] = Printing(),
 ) -> None:
-    """Train a flow on mock clusters, until it gets no better on some that are held back.
+    """Train a flow on mock clusters until its loss on held-out mocks no longer improves.
 
-    Either on a catalogue of mocks (`clustermass train mocks.parquet --out runs/mine`; a folder may be larger than
-    memory), or for the clusters of a table (`clustermass train --for galaxies.csv --out runs/mine`): it then looks at
-    their redshifts, fields and velocity errors, says to what it narrows the mocks and why, simulates and trains. The
-    same command goes on with an interrupted one, and leaves a finished one as it is.
+    The mocks are a catalogue (`clustermass train mocks.parquet --out runs/mine`; a folder may be larger than memory),
+    or they are made for the clusters of a table (`clustermass train --for galaxies.csv --out runs/mine`). In the second
+    case the command examines redshifts, fields and velocity errors, says which mocks it chooses and why, simulates them
+    and trains. The same command continues an interrupted training and leaves a finished one as it is.
 
     Args:
-        mocks: Catalogue from `clustermass simulate`, file or folder; not with --for.
+        mocks: Catalogue that `clustermass simulate` wrote, a file or a folder; not with --for.
         out: Folder for the trained estimator.
         options: Settings of the training.
         checkpoint: Folder for the training's state; by default in OUT.
         data: Table of galaxies, one cluster or many, for which to simulate mocks and train; may be repeated. All
             options below are for such tables.
-        dry_run: Whether to say what would be chosen, and stop.
-        n: Mocks to simulate.
+        dry_run: Whether to print what would be chosen, and stop.
+        n: Number of mocks to simulate.
         table: Facts about the tables.
         printing: How to print.
     """

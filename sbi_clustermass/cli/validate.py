@@ -32,20 +32,20 @@ def validate(
     device: Device = "auto",
     printing: Annotated[Printing, Flat] = Printing(),
 ) -> None:
-    """Score estimators and their rivals on mock clusters of known mass, and ask whether the error bars are true.
+    """Score estimators and their rivals on mock clusters of known mass, and test whether their error bars are true.
 
-    Prints one table over all methods. The folder gets all tables and pictures, as results.md and for the report.
+    The command prints one table of all methods, and writes all tables and pictures as results.md and for the report.
 
     Args:
-        models: Folders of trained estimators; default is the one that ships.
+        models: Folders of trained estimators; the word default stands for the one that ships.
         test: Mocks of known mass that no estimator was trained on.
-        out: Folder for the results; RUN/validation is shown by `clustermass report`.
-        drawn: How the test masses were drawn: training (as the training set's) or mass-function (Tinker et al. 2008);
-            decides under which prior error bars are promised to be true.
-        mocks: Mocks to fit the rivals on; without them, estimators only.
-        baselines: Rivals: all, or names with commas between them.
-        held_out: Mocks drawn as the training set, but not in it: shows on what the alarm for unlike clusters fires, and
-            how robust masses are.
+        out: Folder for the results; `clustermass report` shows those in RUN/validation.
+        drawn: How the masses of the test were drawn: training (as those of the training set) or mass-function (Tinker
+            et al. 2008). It decides under which prior the error bars should be true.
+        mocks: Mocks to which the rivals are fitted; without them only estimators are scored.
+        baselines: Rivals: all, or names separated by commas.
+        held_out: Mocks drawn like the training set, but not in it. They show which clusters set off the alarm, and how
+            robust the masses are.
         printing: How to print.
     """
     from clustermocks import Catalogue
