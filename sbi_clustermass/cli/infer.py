@@ -36,12 +36,12 @@ def infer(
 ) -> None:
     """Infer the mass of observed clusters from tables of their galaxies.
 
-    A table holds right ascension, declination and redshift of galaxies, or their projected distances and velocities. It
-    may hold many clusters, which a column of their names (cluster, cluster_id, ...) tells apart. Columns are recognised
-    by name, UCD and unit. Options hold for every table of the call. A cluster without a mass is listed with the reason,
-    and does not affect the others. If two tables have a cluster of the same name, the later one is called by its file
-    as well: survey_b:A85. For a folder of Parquet files, tables of masses are written to the folder --out, file by
-    file, and the same command continues an interrupted one.
+    A table holds right ascension, declination and redshift of galaxies (ra, dec and z), or their projected distances
+    and velocities (R_proj and v_los). It may hold many clusters, which a column of their names (cluster, cluster_id,
+    ...) tells apart. Columns are recognised by name, UCD and unit. Options hold for every table of the call. A cluster
+    without a mass is listed with the reason, and does not affect the others. If two tables have a cluster of the same
+    name, the later one is called by its file as well: survey_b:A85. For a folder of Parquet files, tables of masses are
+    written to the folder --out, file by file, and the same command continues an interrupted one.
 
     Columns of --out: name; log10_mass (posterior mean of log10 M200c [h^-1 Msun]), log10_mass_std, _p2_5, _p16, _p50,
     _p84, _p97_5; M200c_per_h [10^14 h^-1 Msun], M200c [10^14 Msun for column h], r200c [physical Mpc for column h],
