@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from astropy.stats import biweight_scale, median_absolute_deviation
-from hypothesis import given, settings, strategies as st
+from hypothesis import example, given, settings, strategies as st
 from scipy.stats import kurtosis, pearsonr
 
 from sbi_clustermass.embeddings import SummaryStatistics
@@ -75,6 +75,7 @@ def test_every_statistic_is_the_libraries():
 
 
 @given(n=st.integers(1, 60), seed=st.integers(0, 2**16))
+@example(n=3, seed=708)
 @settings(max_examples=25)
 def test_velocities_scaled_by_ten_add_one_to_the_log_speeds_and_change_no_ratio(n, seed):
     galaxies = cluster(n, seed=seed) * np.float32([1, 100, 1])  # clear of the floor of 10 km/s
@@ -82,7 +83,9 @@ def test_velocities_scaled_by_ten_add_one_to_the_log_speeds_and_change_no_ratio(
     after = SummaryStatistics()(padded(galaxies * np.float32([1, 10, 1])))[0].double().numpy()
     speeds = np.array([name.startswith("log10") and "over" not in name for name in (*STATISTICS, "N")])
     zero = speeds & (before <= 1.0)  # 0 km/s, as one galaxy's dispersion is
-    np.testing.assert_allclose(after - before, np.where(speeds & ~zero, 1, 0), atol=2e-6)  # float32 of up to 6
+    # float32 of up to 6; and what is left of it where large velocities cancel in a small spread
+    cancelled = np.finfo(np.float32).eps * np.abs(galaxies[:, 1]).max() / 10 ** before[speeds & ~zero].min(initial=6)
+    np.testing.assert_allclose(after - before, np.where(speeds & ~zero, 1, 0), atol=2e-6 + cancelled)
 
 
 def test_a_spread_of_nothing_is_the_floor_and_a_ratio_of_nothings_is_zero():
