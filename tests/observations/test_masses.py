@@ -92,6 +92,8 @@ def test_columns_are_converted_one_by_one_and_the_table_given_is_not_changed(col
         (pd.DataFrame({"ra": []}), "the table has no rows.\n  found:  columns ra"),
         (pd.DataFrame({"a": [1.0]}), "no positions"),
         ("nowhere.csv", "no such file"),
+        ("table", "no such file"),
+        (None, "no table of galaxies.\n  found:  NoneType"),
     ],
 )
 def test_what_is_no_table_gets_a_reason_and_costs_the_others_nothing(columns, estimator, given, reason):  # noqa: F811

@@ -181,8 +181,8 @@ class ColumnReader:
         try:
             return None if name is None else self.read(ours, name)
         except TableError as error:
-            what, *found = (line.strip().rstrip(".") for line in str(error).removeprefix(f"{self.where}: ").split("\n"))
-            self.rows_lost.append(f"{what}, and is not used ({found[0].removeprefix('found:').strip()})")
+            found = f" ({error.found})" if error.found else ""
+            self.rows_lost.append(f"{error.what.rstrip('.')}, and is not used{found}")
             return None
 
     def constant(self, ours: str) -> float | None:

@@ -84,10 +84,9 @@ class Condition:
                 part = re.sub(theirs, ours, part)
             return _NAME.sub(lambda name: _WORDS.get(name[0].lower()) or placeholder(name[0]), part)
 
-        parts = [
-            placeholder(part[1:-1]) if part.startswith("`") else part if part[:1] in "\"'" and part else unquoted(part)
-            for part in _QUOTED.split(text)
-        ]
+        parts = _QUOTED.split(text)  # every second one is quoted
+        parts[::2] = map(unquoted, parts[::2])
+        parts[1::2] = [placeholder(part[1:-1]) if part.startswith("`") else part for part in parts[1::2]]
         try:
             tree = ast.parse("".join(parts).strip(), mode="eval").body
         except (SyntaxError, ValueError) as error:

@@ -12,7 +12,14 @@ class TableError(ValueError):
     """A table of galaxies that gives no cluster; the message says why and what to do.
 
     Whatever reads or checks a part of a table may raise it.
+
+    Attributes:
+        what: What is wrong, without the place.
+        found: What was there instead, "" if that is not said.
     """
+
+    what: str = ""
+    found: str = ""
 
 
 def problem(where: str, what: str, *, found: str = "", advice: str = "") -> TableError:
@@ -22,7 +29,9 @@ def problem(where: str, what: str, *, found: str = "", advice: str = "") -> Tabl
         lines.append(f"  found:  {found}")
     if advice:
         lines.append(f"  try:    {advice}")
-    return TableError(encodable("\n".join(lines)))
+    error = TableError(encodable("\n".join(lines)))
+    error.what, error.found = encodable(what), encodable(found)
+    return error
 
 
 def encodable(text: str) -> str:

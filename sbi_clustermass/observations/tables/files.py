@@ -10,7 +10,7 @@ from sbi_clustermass.observations.tables.containers import read_fits, read_votab
 from sbi_clustermass.observations.tables.errors import TableError, encodable, first_line, problem
 from sbi_clustermass.observations.tables.hdf5_tables import read_hdf5
 from sbi_clustermass.observations.tables.parquet_tables import read_parquet
-from sbi_clustermass.observations.tables.raw_columns import RawColumn, read_column
+from sbi_clustermass.observations.tables.raw_columns import PLAIN, RawColumn, read_column
 from sbi_clustermass.observations.tables.text_tables import read_text
 
 if TYPE_CHECKING:
@@ -100,18 +100,22 @@ def _true_kind(path: Path, kind: str) -> str:
 
 def flatten(table: "Table") -> None:
     """Convert to plain columns what astropy keeps in ECSV and FITS: quantities, sky coordinates, times, records."""
+    from astropy.table import Column
+
     for name in table.colnames:
         column = cast("Any", table[name])
         if type(column).__name__ == "SkyCoord":
             _flatten_sky(table, name, column)
-        else:
+            continue
+        is_plain = isinstance(table[name], Column) and column.dtype.kind in PLAIN
+        if not is_plain:
             values = column.isot if hasattr(column, "isot") else getattr(column, "value", column)
             about, meta = (column.info.unit, "", column.info.description or ""), column.info.meta or {}
             plain = read_column(RawColumn(name, lambda values=values: values, *about), len(table))
             cast("dict[str, Any]", plain.meta).update(meta)
             table.replace_column(name, plain)
-            if name != name.strip() and name.strip() not in table.colnames:
-                table.rename_column(name, name.strip())
+        if name != name.strip() and name.strip() not in table.colnames:
+            table.rename_column(name, name.strip())
 
 
 def _flatten_sky(table: "Table", name: str, sky: "SkyCoord") -> None:

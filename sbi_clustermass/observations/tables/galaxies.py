@@ -118,8 +118,8 @@ def read_galaxies(
     table: "Table",
     where: str,
     chosen: Mapping[str, str],
-    numbers: Int[np.ndarray, "row"] | None = None,
-    excluded: Exclusions | None = None,
+    numbers: Int[np.ndarray, "row"],
+    excluded: Exclusions,
 ) -> UsableGalaxies:
     """Find positions and velocities and keep the rows that have both, each galaxy once.
 
@@ -132,7 +132,7 @@ def read_galaxies(
     velocity, reasons, notes = read_velocities(reader, relative=relative)
     (errors, assumed), weights = _errors(reader, velocity), reader.optional("weight")
     notes = (*notes, *assumed)
-    excluded = (excluded or Exclusions.none(len(table))).also(errors > LARGE_ERROR, _PHOTOMETRIC)
+    excluded = excluded.also(errors > LARGE_ERROR, _PHOTOMETRIC)
     kept = excluded.code == 0
     placed = np.asarray(np.isfinite(position.values.reshape(len(table), -1)).all(axis=1))
     usable = placed & velocity.usable

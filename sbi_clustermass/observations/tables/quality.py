@@ -62,11 +62,6 @@ class Exclusions:
     ignored: tuple[str, ...] = ()
 
     @classmethod
-    def none(cls, n: int) -> Self:
-        """No excluded rows among n."""
-        return cls(np.zeros(n, np.uint8), ())
-
-    @classmethod
     def of_table(cls, reader: ColumnReader, options: "TableOptions") -> Self:
         """Apply the condition of the user, and the rule of every known flag that the condition does not name."""
         table, code = reader.table, np.zeros(len(reader.table), np.uint8)
@@ -166,8 +161,10 @@ def _words(known: Sequence[str], bad: Sequence[str]) -> Rule:
 
 def _ned(values: Values) -> "tuple[Bool[np.ndarray, 'row'], str] | None":
     """NED's flags of redshifts: how they were measured, and a mark for uncertain ones."""
-    words = np.ma.filled(values, "") if values.dtype.kind == "U" else np.array([0])
-    if words.dtype.kind != "U" or not all(map(_NED.match, np.unique(words).tolist())):
+    if values.dtype.kind != "U":
+        return None
+    words = np.ma.filled(values, "")
+    if not all(map(_NED.match, np.unique(words).tolist())):
         return None
     good = np.array([_NED_GOOD.match(word.upper()) is not None for word in words.tolist()])
     return ~good, f"is {' or '.join(np.unique(words[~good]).tolist())}: no certain spectroscopic redshifts"

@@ -15,7 +15,7 @@ from sbi_clustermass.observations.tables.errors import first_line
 if TYPE_CHECKING:
     from astropy.table import MaskedColumn, Table
 
-_PLAIN, _TIMES = "iufbSU", "mM"
+PLAIN, _TIMES = "iufbSU", "mM"
 _OBJECTS = "__serialized_columns__"  # where astropy describes the quantities, coordinates and times that it took apart
 _KINDS = {"c": "complex numbers", "V": "records of several values"}
 _NUMBERS = (int, float, Decimal, np.number, np.bool_)
@@ -92,7 +92,7 @@ def as_plain(values: ArrayLike) -> np.ndarray:
 
     array = np.ma.array(values.unmasked, mask=values.mask) if isinstance(values, Masked) else np.asanyarray(values)
     kind = array.dtype.kind
-    if kind in _PLAIN:
+    if kind in PLAIN:
         return array
     if kind in _TIMES:
         return np.ma.array(array.astype(str), mask=np.isnat(array)) if np.isnat(array).any() else array.astype(str)

@@ -27,18 +27,20 @@ class Source:
 
     Attributes:
         path: Its file; of a table in memory a name that stands for it.
-        given: The table in memory, None for a file.
+        given: The table in memory.
+        in_memory: Whether there is one, rather than a file.
     """
 
     path: Path
     given: TableLike = None
+    in_memory: bool = False
 
     @classmethod
     def of(cls, given: TableLike) -> Self:
         """Tell a path from a table in memory."""
         if isinstance(given, cls):
             return given
-        return cls(as_path(given)) if isinstance(given, (str, Path)) else cls(Path(_IN_MEMORY), given)
+        return cls(as_path(given)) if isinstance(given, (str, Path)) else cls(Path(_IN_MEMORY), given, True)
 
     def read(self, wanted: str | None, *, ids: Set[str] = frozenset()) -> "Table":
         """Return the table, whose columns are converted one by one; arguments as for `read_file`.
@@ -46,7 +48,7 @@ class Source:
         Raises:
             TableError: As `read_file`, or what was given is no table.
         """
-        if self.given is None and self.path != Path(_IN_MEMORY):
+        if not self.in_memory:
             return read_file(self.path, wanted, ids=ids)
         table = _in_memory(self.given)
         if not len(table):

@@ -6,8 +6,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sbi_clustermass.observations.tables import TableOptions, read_table
+
 SPEED_OF_LIGHT = 299_792.458
 CENTRE, REDSHIFT = (359.9, 40.0), 0.1  # right ascension wraps within the cluster
+GIVEN = TableOptions(redshift=REDSHIFT, centre=CENTRE)
+
+
+def galaxies(table, options: TableOptions = GIVEN) -> np.ndarray:
+    """Distances and velocities of the galaxies of a table's cluster, (2, galaxy)."""
+    return np.stack(read_table(table, options=options).catalogue.galaxies(0))
 
 
 @pytest.fixture(scope="session")
@@ -32,3 +40,9 @@ def write(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return write_csv
+
+
+@pytest.fixture
+def expected(columns, write) -> np.ndarray:
+    """Galaxies of the made-up cluster in its plainest form."""
+    return galaxies(write(columns))

@@ -7,15 +7,13 @@ from astropy.table import Table
 from sbi_clustermass.observations.tables import (
     ObservedCluster,
     TableError,
-    TableOptions,
     read_cluster_list,
     read_clusters,
     read_table,
 )
 from sbi_clustermass.observations.tables.files import read_file
 from sbi_clustermass.observations.tables.literature_masses import read_published_masses
-
-GIVEN = TableOptions(redshift=0.1, centre=(359.9, 40.0))
+from tests.observations.tables.conftest import GIVEN, galaxies
 
 
 @pytest.fixture
@@ -34,10 +32,6 @@ def save(tmp_path):
         return tmp_path / name
 
     return write
-
-
-def galaxies(path):
-    return np.stack(read_table(path, options=GIVEN).catalogue.galaxies(0))
 
 
 BAD = {"ra": "12h59", "dec": "+27:58", "z": "about .1"}

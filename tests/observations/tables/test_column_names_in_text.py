@@ -4,20 +4,11 @@ import numpy as np
 import pytest
 from astropy.table import Table
 
-from sbi_clustermass.observations.tables import TableError, TableOptions, read_cluster_list, read_clusters, read_table
+from sbi_clustermass.observations.tables import TableError, TableOptions, read_cluster_list, read_clusters
 from sbi_clustermass.observations.tables.files import read_file
+from tests.observations.tables.conftest import galaxies
 
-GIVEN = TableOptions(redshift=0.1, centre=(359.9, 40.0))
 NUMBERED = TableOptions(redshift=0.1, centre=(359.9, 40.0), columns={"ra": "1", "dec": "2", "z": "3"})
-
-
-def galaxies(path, options=GIVEN):
-    return np.stack(read_table(path, options=options).catalogue.galaxies(0))
-
-
-@pytest.fixture
-def expected(columns, write):
-    return galaxies(write(columns))
 
 
 @pytest.fixture

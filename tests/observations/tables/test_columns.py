@@ -12,19 +12,10 @@ from hypothesis import given, strategies as st
 from sbi_clustermass.observations.tables import TableError, TableOptions, read_table
 from sbi_clustermass.observations.tables.column_names import UCDS, ucd_contradicts, ucd_quantity
 from sbi_clustermass.observations.tables.parsing import angles
+from tests.observations.tables.conftest import GIVEN, galaxies
 
 C = 299_792.458
-GIVEN = TableOptions(redshift=0.1, centre=(359.9, 40.0))
 PHYSICAL = TableOptions(redshift=0.1, h=0.7, distance="physical")
-
-
-def galaxies(path, options=GIVEN):
-    return np.stack(read_table(path, options=options).catalogue.galaxies(0))
-
-
-@pytest.fixture
-def expected(columns, write):
-    return galaxies(write(columns))
 
 
 @pytest.fixture

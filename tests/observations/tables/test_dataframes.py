@@ -5,18 +5,14 @@ import pandas as pd
 import pytest
 
 from sbi_clustermass.observations.tables import TableOptions, read_clusters, read_table
+from tests.observations.tables.conftest import galaxies
 
-GIVEN = TableOptions(redshift=0.1, centre=(359.9, 40.0))
 NAMES = np.where(np.arange(240) % 2, "0012", "012")
 
 
 @pytest.fixture
 def frame(columns):
     return pd.DataFrame(columns)
-
-
-def galaxies(table):
-    return np.stack(read_table(table, options=GIVEN).catalogue.galaxies(0))
 
 
 @pytest.mark.parametrize(

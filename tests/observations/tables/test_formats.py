@@ -8,18 +8,7 @@ from astropy.table import MaskedColumn, Table
 
 from sbi_clustermass.observations.tables import TableOptions, read_table
 from sbi_clustermass.observations.tables.parquet_tables import read_parquet
-
-GIVEN = TableOptions(redshift=0.1, centre=(359.9, 40.0))
-
-
-def galaxies(path, options=GIVEN):
-    R_proj, v_los = read_table(path, options=options).catalogue.galaxies(0)
-    return np.stack([R_proj, v_los])
-
-
-@pytest.fixture
-def expected(columns, write):
-    return galaxies(write(columns))
+from tests.observations.tables.conftest import GIVEN, galaxies
 
 
 @pytest.mark.parametrize(("suffix", "form"), [("ecsv", "ascii.ecsv"), ("fits", "fits"), ("parquet", "parquet")])

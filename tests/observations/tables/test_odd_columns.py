@@ -16,13 +16,9 @@ from astropy.time import Time
 
 from sbi_clustermass.observations.tables import TableError, TableOptions, read_clusters, read_table
 from sbi_clustermass.observations.tables.files import read_file
+from tests.observations.tables.conftest import GIVEN, galaxies
 
-GIVEN = TableOptions(redshift=0.1, centre=(359.9, 40.0))
 N = 240
-
-
-def galaxies(path, options=GIVEN):
-    return np.stack(read_table(path, options=options).catalogue.galaxies(0))
 
 
 def complaint(path, options=GIVEN):
@@ -30,11 +26,6 @@ def complaint(path, options=GIVEN):
         read_table(path, options=options)
     assert len(str(caught.value).splitlines()) == 3
     return str(caught.value)
-
-
-@pytest.fixture
-def expected(columns, write):
-    return galaxies(write(columns))
 
 
 DAY = datetime.datetime(2026, 1, 2, 3, 4, 5)

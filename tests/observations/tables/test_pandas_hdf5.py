@@ -5,16 +5,8 @@ import numpy as np
 import pytest
 from astropy.table import Table
 
-from sbi_clustermass.observations.tables import TableError, TableOptions, read_table
-
-
-def galaxies(path):
-    return np.stack(read_table(path, options=TableOptions(redshift=0.1, centre=(359.9, 40.0))).catalogue.galaxies(0))
-
-
-@pytest.fixture
-def expected(columns, write):
-    return galaxies(write(columns))
+from sbi_clustermass.observations.tables import TableError, read_table
+from tests.observations.tables.conftest import galaxies
 
 
 def frame(path, columns, text):

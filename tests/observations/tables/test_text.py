@@ -5,19 +5,10 @@ import gzip
 import numpy as np
 import pytest
 
-from sbi_clustermass.observations.tables import TableError, TableOptions, read_table
+from sbi_clustermass.observations.tables import TableError, read_table
+from tests.observations.tables.conftest import GIVEN, galaxies
 
-GIVEN = TableOptions(redshift=0.1, centre=(359.9, 40.0))
 NAMES = ("ra", "dec", "z")
-
-
-def galaxies(path, options=GIVEN):
-    return np.stack(read_table(path, options=options).catalogue.galaxies(0))
-
-
-@pytest.fixture
-def expected(columns, write):
-    return galaxies(write(columns))
 
 
 @pytest.fixture

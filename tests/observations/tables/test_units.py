@@ -8,16 +8,12 @@ from astropy.table import Table
 from sbi_clustermass.observations.tables import TableError, TableOptions, read_cluster_list, read_table
 from sbi_clustermass.observations.tables.column_names import base_name, is_scaled_distance
 from sbi_clustermass.observations.tables.units import Length, Unit
+from tests.observations.tables.conftest import GIVEN, galaxies
 
 C = 299_792.458
 H70 = "h_70^-1 kpc", "kpc/h70", "kpc / h_70", "h70^-1 kpc", "h_{70}^{-1} kpc", "$h_{70}^{-1}$ kpc", "h^{-1}_{70} kpc"
 H70 = *H70, "h70-1 kpc", "h_0.7^-1 kpc", "kpc h70**-1", "h_70^(-1) kpc", "kpch70", "1/h70 kpc"
 NAMES = "R_h70_kpc", "R_kpc_h70", "R_kpc/h_70", "R [h_70^-1 kpc]", "R (kpc/h70)"
-GIVEN = TableOptions(redshift=0.1, centre=(359.9, 40.0))
-
-
-def galaxies(path, options=GIVEN):
-    return np.stack(read_table(path, options=options).catalogue.galaxies(0))
 
 
 def options(**columns):
@@ -33,11 +29,6 @@ def ecsv(tmp_path, columns, **units):
         text = text.replace(f"name: {name}, ", f"name: {name}, unit: '{unit}', ")
     (tmp_path / "t.ecsv").write_text(text)
     return tmp_path / "t.ecsv"
-
-
-@pytest.fixture
-def expected(columns, write):
-    return galaxies(write(columns))
 
 
 @pytest.mark.parametrize("unit", H70)
