@@ -29,6 +29,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "clustermocks.selection": (),
     "clustermocks.selection_in_cosmologies": (),
     "clustermocks.haloes.triaxiality": ("Shapes",),
+    "clustermocks.kinematics.substructure": (),
 }
 
 

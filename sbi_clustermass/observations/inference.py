@@ -14,6 +14,7 @@ from jaxtyping import Float
 from clustermocks import Catalogue, Cosmology
 from clustermocks.haloes.mass_distributions import HaloMassFunction
 from clustermocks.kinematics.dispersion import Dispersion, robust_dispersions
+from clustermocks.perturbations import about_another_centre
 from sbi_clustermass.baselines import evrard2008
 from sbi_clustermass.estimator.mass_estimator import MassEstimator
 from sbi_clustermass.estimator.verdict import Grade, Reason, ranked
@@ -198,14 +199,14 @@ def _centre_shifts(
 ) -> dict[int, float]:
     """Error of the median from that of an estimated centre [dex], by the cluster's position among them.
 
-    The centre is moved by its error to the east and to the north; the two changes add in quadrature.
+    The centre is moved by its error to the north and to the east; the two changes add in quadrature.
     """
-    moved = {i: cluster.moved for i, cluster in enumerate(clusters) if cluster.moved is not None}
-    if not moved:
+    errors = {i: each.centre_error for i, each in enumerate(clusters) if each.centre_error > 0}
+    if not errors:
         return {}
-    there = Catalogue.concatenate([clusters[i].catalogue for i in moved])
-    galaxies, before, changes = there.galaxy_columns, posteriors.quantile(0.5)[list(moved)], []
-    for R_proj in np.concatenate(list(moved.values()), axis=1):
-        about = there.with_galaxies({**galaxies, "R_proj": R_proj}, there.cluster_of_galaxy)
+    there = Catalogue.concatenate([clusters[i].catalogue for i in errors])
+    before, changes = posteriors.quantile(0.5)[list(errors)], []
+    for axis in np.eye(2):
+        about = about_another_centre(there, np.outer(list(errors.values()), axis))
         changes.append(estimator.posterior(about).quantile(0.5) - before)
-    return dict(zip(moved, np.hypot(*changes).tolist(), strict=True))
+    return dict(zip(errors, np.hypot(*changes).tolist(), strict=True))

@@ -116,8 +116,9 @@ def with_redshift_offset(catalogue: Catalogue, dv: float) -> Catalogue:
 def with_centre_offset(catalogue: Catalogue, offset: float, seed: int) -> Catalogue:
     r"""Measure distances from a point that lies `offset` [comoving h^-1 Mpc] from the centre.
 
-    $R'^2 = R^2 + d^2 - 2 R d \cos\phi$, with a uniform angle for each galaxy because catalogues keep no positions. This
-    spreads clumps on the sky over a circle, and leaves the crescent of the new aperture outside the old one empty.
+    $R'^2 = R^2 + d^2 - 2 R d \cos\phi$, with a uniform angle for each galaxy, even where its position is known. This
+    spreads clumps on the sky over a circle, and leaves the crescent of the new aperture outside the old one empty. The
+    result has no sky positions.
 
     Raises:
         ValueError: `offset` is negative.
@@ -125,7 +126,22 @@ def with_centre_offset(catalogue: Catalogue, offset: float, seed: int) -> Catalo
     _check("with_centre_offset", "offset [h^-1 Mpc]", offset, zero=True)
     R_proj = _distances_from_offset(catalogue.galaxy_column("R_proj"), offset, np.random.default_rng(seed))
     change = Change("with_centre_offset", "centre off by {offset:g} h^-1 Mpc", {"offset": offset})
-    return _with_columns(catalogue, change, R_proj=R_proj)
+    return _with_columns(catalogue.without_sky(), change, R_proj=R_proj)
+
+
+def about_another_centre(catalogue: Catalogue, shift: Float[np.ndarray, "cluster 2"]) -> Catalogue:
+    """The same galaxies of each cluster, with distances and angles from a point beside its centre.
+
+    Args:
+        catalogue: Clusters with sky positions; a cluster keeps the galaxies that come to lie outside its aperture.
+        shift: Position of the new centre, on the axes of `Catalogue.sky_positions` [comoving h^-1 Mpc].
+
+    Raises:
+        ValueError: Sky positions are unknown.
+    """
+    x, y = (catalogue.sky_positions() - shift[catalogue.cluster_of_galaxy]).T
+    about = catalogue.galaxy_columns | {"R_proj": np.hypot(x, y), "position_angle": np.arctan2(y, x)}
+    return catalogue.with_galaxies(about, catalogue.cluster_of_galaxy)
 
 
 def in_wrong_units(catalogue: Catalogue, factor: float, *, aperture: float | None = None) -> Catalogue:
@@ -179,7 +195,7 @@ def merged(catalogue: Catalogue, dv: ArrayLike, seed: int, *, separation: float 
     """Add to each cluster the members of the one next in mass, as in a merger of equals.
 
     The two are `dv` and `separation` apart and centred in the cylinder on the sky; velocities are recentred as those of
-    data are. Only the first keeps its interlopers. The mass is the sum of both.
+    data are. Only the first keeps its interlopers. The mass is the sum of both. The result has no sky positions.
 
     Args:
         catalogue: Mock clusters, at least two.
@@ -192,6 +208,7 @@ def merged(catalogue: Catalogue, dv: ArrayLike, seed: int, *, separation: float 
     """
     if len(catalogue) < 2 or "is_member" not in catalogue.columns:
         raise ValueError("merged: needs two mock clusters or more, whose members are known.")
+    catalogue = catalogue.without_sky()
     partner, cluster = _next_in_mass(catalogue.log10_mass), catalogue.cluster_of_galaxy
     n, first = catalogue.n_galaxies, np.cumsum(catalogue.n_galaxies) - catalogue.n_galaxies
     added = rows_of_runs(first[partner], n[partner])

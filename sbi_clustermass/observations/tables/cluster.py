@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 from typing import Self, final
 
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Float, UInt8
 
 from clustermocks.catalogue.catalogue import Catalogue
 from clustermocks.observation import Observation, in_cylinder
 from sbi_clustermass.estimator.verdict import Reason
 from sbi_clustermass.observations.tables.centring import Centring, PhaseSpace
-from sbi_clustermass.observations.tables.density_peaks import separation
+from sbi_clustermass.observations.tables.density_peaks import position_angle
 from sbi_clustermass.observations.tables.field import NarrowField, narrow_field
 from sbi_clustermass.observations.tables.galaxies import RowCounts
 from sbi_clustermass.observations.tables.positions import Sky
@@ -53,8 +53,6 @@ class ObservedCluster:
         narrow: Extent of the field, if it ends inside the aperture.
         covered: Observed share of the aperture's circle [1], and the widest sector of it without galaxies [deg], 0 for
             none that is significant.
-        moved: Where the centre is estimated, distances of the galaxies used about a centre that is moved by its error
-            along each axis [h^-1 Mpc], (axis, galaxy); else None.
         reason: Reason why the cluster gets no mass; None if it does.
         reasons: Reasons to doubt the mass, but those of the field, which depend on the mocks.
         notes: Assumptions made to read the table.
@@ -74,7 +72,6 @@ class ObservedCluster:
     fates: RowFates
     narrow: NarrowField | None
     covered: tuple[float, float]
-    moved: Float[np.ndarray, "axis galaxy"] | None
     reason: str | None
     reasons: tuple[Reason, ...]
     notes: tuple[str, ...]
@@ -114,7 +111,6 @@ class ObservedCluster:
             fates=_fates(rows, galaxies.fates, phase_space, observation),
             narrow=narrow_field(phase_space.R_proj, observation.aperture),
             covered=coverage(centring, phase_space),
-            moved=_moved(centring, phase_space, inside),
             reason=reason,
             reasons=(*galaxies.reasons, *table_reasons(centring, phase_space)),
             notes=(*galaxies.notes, *((_CLEANED,) if centring.options.cleaned else ())),
@@ -191,19 +187,6 @@ def _fates(
     return RowFates(*rows, fates, R_proj, v_los)
 
 
-def _moved(
-    centring: Centring, phase_space: PhaseSpace, inside: Bool[np.ndarray, "row"]
-) -> Float[np.ndarray, "axis galaxy"] | None:
-    """Distances about the centre moved by its error to the east and to the north; None where it is not estimated."""
-    position, (ra, dec) = centring.galaxies.position, phase_space.centre
-    if not isinstance(position, Sky) or not phase_space.centre_error > 0:
-        return None
-    distance = float(centring.cosmology.comoving_distance(phase_space.redshift))
-    angle = float(np.rad2deg(phase_space.centre_error / distance))
-    centres = (ra + angle / np.cos(np.deg2rad(dec)), dec), (ra, dec + angle)
-    return distance * np.stack([separation(position.values[inside], there) for there in centres])
-
-
 def _catalogue(
     name: str, centring: Centring, phase_space: PhaseSpace, counts: RowCounts, *, velocity_error: float
 ) -> Catalogue:
@@ -224,10 +207,14 @@ def _catalogue(
         "velocity_error": velocity_error,
         "cleaning": "stated" if centring.options.cleaned else "none",
     }
+    galaxies = {"R_proj": phase_space.R_proj[inside], "v_los": phase_space.v_los[inside]}
+    position = centring.galaxies.position
+    if isinstance(position, Sky):
+        galaxies["position_angle"] = np.deg2rad(position_angle(position.values[inside], phase_space.centre))
     return Catalogue.from_arrays(
         centring.observation,
         centring.cosmology,
         clusters={key: np.array([value]) for key, value in columns.items()},
-        galaxies={"R_proj": phase_space.R_proj[inside], "v_los": phase_space.v_los[inside]},
+        galaxies=galaxies,
         offsets=np.array([0, inside.sum()]),
     )

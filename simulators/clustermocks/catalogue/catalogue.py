@@ -67,8 +67,8 @@ class Catalogue:
             cosmology: Cosmology of distances and masses.
             clusters: `log10_mass` [dex] (NaN where unknown), `host_id`, and any further per-cluster column, each
                 (cluster,); `eligible` (bool) is False for clusters excluded for a reason other than richness.
-            galaxies: `R_proj` [h^-1 Mpc], `v_los` [km/s] and, for mocks, `in_cylinder` and the truths `is_member`,
-                `within_r200c` and `is_bound` (bool), each (galaxy,).
+            galaxies: `R_proj` [h^-1 Mpc], `v_los` [km/s], where known `position_angle` [rad] and, for mocks,
+                `in_cylinder` and the truths `is_member`, `within_r200c` and `is_bound` (bool), each (galaxy,).
             offsets: Galaxies of cluster i are `offsets[i]:offsets[i + 1]`.
             provenance: How the catalogue was made.
 
@@ -196,8 +196,9 @@ class Catalogue:
         return Ragged(self.clusters)
 
     def galaxy_column(self, name: str) -> np.ndarray:
-        """One column of the galaxies of all clusters, (galaxy,): R_proj [h^-1 Mpc], v_los [km/s] or a truth.
+        """One column of the galaxies of all clusters, (galaxy,): R_proj [h^-1 Mpc], v_los [km/s], another or a truth.
 
+        position_angle [rad] is where on the sky a galaxy lies from the centre (`sky_positions`), where that is known.
         Truths are is_member (inside R_vir), within_r200c, and is_bound (not to get beyond 5 r200c, `haloes.binding`).
         """
         return self._galaxies.columns[name]
@@ -209,8 +210,29 @@ class Catalogue:
 
     @property
     def galaxy_columns(self) -> dict[str, np.ndarray]:
-        """Columns of the galaxies of all clusters: R_proj, v_los and, for mocks, the truths, each (galaxy,)."""
+        """Columns of the galaxies of all clusters: `OBSERVED` and, for mocks, the truths, each (galaxy,)."""
         return dict(self._galaxies.columns)
+
+    @property
+    def has_sky(self) -> bool:
+        """Whether it is known where on the sky galaxies lie, and not only how far from the centre."""
+        return "position_angle" in self.columns
+
+    def sky_positions(self) -> Float32[np.ndarray, "galaxy 2"]:
+        """Position on the sky of the galaxies of all clusters, from the centre of R_proj [comoving h^-1 Mpc].
+
+        The first axis points where position_angle is 0: north of observed clusters, along `sky_basis` of mocks.
+
+        Raises:
+            ValueError: Only distances are known.
+        """
+        if not self.has_sky:
+            raise ValueError(
+                "these clusters have no position_angle: only distances of their galaxies from the centre are known.\n"
+                "  try:    mocks of this version, or tables with ra and dec"
+            )
+        angle = self.galaxy_column("position_angle")
+        return self.galaxy_column("R_proj")[:, None] * np.stack([np.cos(angle), np.sin(angle)], 1)
 
     @property
     def cluster_of_galaxy(self) -> Int[np.ndarray, "galaxy"]:
@@ -235,17 +257,18 @@ class Catalogue:
         return slice(int(self._galaxies.offsets[index]), int(self._galaxies.offsets[index + 1]))
 
     def padded(
-        self, width: int | None = None, *, conditions: bool = False, cosmology: bool = False
+        self, width: int | None = None, *, sky: bool = False, conditions: bool = False, cosmology: bool = False
     ) -> Float32[np.ndarray, "cluster galaxy column"]:
         """Pack all clusters into one array: R_proj, v_los and 1 for a galaxy, zeros for padding.
 
         Args:
             width: Number of galaxies to pad to; the richest cluster's by default.
+            sky: Whether the two `sky_positions` of each galaxy follow.
             conditions: Whether the `conditions` of each cluster follow in three further columns.
             cosmology: Whether they follow in five, Om0 and sigma8 the last.
 
         Raises:
-            ValueError: A cluster has more than `width` galaxies; nothing is truncated.
+            ValueError: A cluster has more than `width` galaxies, as nothing is truncated; or positions are unknown.
         """
         richest = int(self.n_galaxies.max(initial=0))
         width = richest if width is None else width
@@ -254,15 +277,22 @@ class Catalogue:
         known = (
             self.conditions(cosmology=cosmology) if conditions or cosmology else np.zeros((len(self), 0), np.float32)
         )
-        out = np.zeros((len(self), width, 3 + known.shape[1]), np.float32)
+        plain = 3 + 2 * sky
+        out = np.zeros((len(self), width, plain + known.shape[1]), np.float32)
         real = np.arange(width) < self.n_galaxies[:, None]
         for channel, name in enumerate(("R_proj", "v_los")):
             out[..., channel][real] = self.galaxy_column(name)
         out[..., 2] = real
-        out[..., 3:] = known[:, None] * real[..., None]
+        if sky:
+            out[..., 3:5][real] = self.sky_positions()
+        out[..., plain:] = known[:, None] * real[..., None]
         return out
 
     # ---- other catalogues from this one -----------------------------------------------------------------------------
+
+    def without_sky(self) -> Self:
+        """The same clusters without the positions of galaxies on the sky, of which only the distances remain."""
+        return replace(self, clusters=self.clusters.drop_columns(["position_angle"])) if self.has_sky else self
 
     def select(self, which: Bool[np.ndarray, "cluster"] | Int[np.ndarray, "some"]) -> Self:
         """Keep clusters, by mask or by index (repeats allowed); attempts, and so P(selected | mass), do not change.
@@ -319,7 +349,8 @@ class Catalogue:
         """Replace the galaxies of the clusters; the richness cut is applied again.
 
         Args:
-            galaxies: `R_proj` [h^-1 Mpc], `v_los` [km/s] and, for mocks, the truths, each (galaxy,).
+            galaxies: `R_proj` [h^-1 Mpc], `v_los` [km/s], where known `position_angle` [rad] and, for mocks, the
+                truths, each (galaxy,).
             cluster: Index of each galaxy's cluster, rising.
             change: Entry in the provenance.
             keep_failed: Whether failed attempts are kept. They are dropped in any case after `select`, so that the
@@ -365,11 +396,15 @@ class Catalogue:
     def concatenate(cls, catalogues: Sequence[Self]) -> Self:
         """Concatenate catalogues of one cosmology, one observation and one sample.
 
+        The result has sky positions if all of them do.
+
         Raises:
             ValueError: The list is empty, or settings or columns differ.
         """
         if not catalogues:
             raise ValueError("nothing to concatenate: the list of catalogues is empty.")
+        if not all(each.has_sky for each in catalogues):
+            catalogues = [each.without_sky() for each in catalogues]
         first = catalogues[0]
         for other in catalogues[1:]:
             _check_same_kind(first, other)

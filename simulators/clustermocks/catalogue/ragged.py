@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Bool, Int
 
-from clustermocks.catalogue.schema import GALAXY_TYPES, TRUTHS
+from clustermocks.catalogue.schema import GALAXY_TYPES, OBSERVED, TRUTHS
 
 Columns = TypeVar("Columns", bound=tuple[Any, ...])
 
@@ -46,12 +46,12 @@ class Ragged:
 
     @cached_property
     def columns(self) -> dict[str, np.ndarray]:
-        """Columns R_proj, v_los and, for mocks, `TRUTHS` of all observed galaxies, (galaxy,)."""
+        """Columns `OBSERVED` and, for mocks, `TRUTHS` of all observed galaxies, (galaxy,)."""
         return {name: self._stored(name)[self._visible] for name in self._names}
 
     @property
     def _names(self) -> list[str]:
-        return [n for n in ("R_proj", "v_los", *TRUTHS) if n in self._clusters.column_names]
+        return [n for n in (*OBSERVED, *TRUTHS) if n in self._clusters.column_names]
 
     def members_only(self) -> pa.Table:
         """Return the clusters with their true members only, in the cylinder or not."""

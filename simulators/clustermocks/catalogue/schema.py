@@ -1,4 +1,8 @@
-"""Columns of a catalogue and their valid values. R_proj is comoving [h^-1 Mpc], v_los in [km/s]."""
+"""Columns of a catalogue and their valid values.
+
+R_proj is comoving [h^-1 Mpc], v_los in [km/s], position_angle in [rad]: on the sky a galaxy lies at
+(x, y) = R_proj (cos position_angle, sin position_angle) from the centre from which R_proj is measured.
+"""
 
 from collections.abc import Mapping
 
@@ -11,9 +15,9 @@ CONDITIONS = ("redshift", "velocity_error", "cleaned")  # what is known of a clu
 COSMOLOGY = ("Om0", "sigma8")  # true cosmology of mocks, where it is not the one that their observer assumes
 # which galaxies belong to a mock cluster: inside R_vir, inside r200c, bound (`haloes.binding`); each may be absent
 TRUTHS = ("is_member", "within_r200c", "is_bound")
+OBSERVED = ("R_proj", "v_los", "position_angle")  # of galaxies; the angle is absent where only distances are known
 GALAXY_TYPES = {
-    "R_proj": pa.float32(),
-    "v_los": pa.float32(),
+    **dict.fromkeys(OBSERVED, pa.float32()),
     **dict.fromkeys(TRUTHS, pa.bool_()),
     "in_cylinder": pa.bool_(),
 }
@@ -37,6 +41,8 @@ def check_columns(clusters: Mapping[str, np.ndarray], galaxies: Mapping[str, np.
     R_proj, v_los = np.asarray(galaxies["R_proj"]), np.asarray(galaxies["v_los"])
     if not (np.isfinite(R_proj).all() and np.isfinite(v_los).all() and (R_proj >= 0).all()):
         raise ValueError("R_proj and v_los must be finite, and R_proj not negative.")
+    if not np.isfinite(np.asarray(galaxies.get("position_angle", 0.0))).all():
+        raise ValueError("position_angle must be finite [rad]; leave the column out where positions are unknown.")
 
 
 def attempted(

@@ -54,13 +54,14 @@ class ObservedClusters(NamedTuple):
 
 
 class Targets(NamedTuple):
-    """Galaxies with a redshift: index among all galaxies, distance from the assumed centre, errors of the velocity.
+    """Galaxies with a redshift: index among all, distance and angle from the assumed centre, errors of the velocity.
 
     `v_wrong` is the velocity that a misread spectrum gives instead; NaN where the redshift is right.
     """
 
     row: Int[np.ndarray, "target"]
     R_proj: Float[np.ndarray, "target"]
+    position_angle: Float[np.ndarray, "target"]
     v_error: Float[np.ndarray, "target"]
     v_wrong: Float[np.ndarray, "target"]
 
@@ -89,7 +90,7 @@ def measure(
     Targets that are neither members nor in the cylinder are dropped. `r_200c` [h^-1 Mpc] decides which are inside it.
     """
     observation, n = survey.observation, len(v_cluster)
-    row, R_proj, v_error, v_wrong = targets
+    row, R_proj, position_angle, v_error, v_wrong = targets
     radius = np.linalg.norm(galaxies.position[row], axis=1)
     cluster, is_member = galaxies.cluster[row], is_member[row]
     z_proj, v_peculiar = galaxies.position[row, 2], galaxies.v_peculiar[row]
@@ -115,6 +116,7 @@ def measure(
     columns = {
         "R_proj": R_proj,
         "v_los": v_los,
+        "position_angle": position_angle,
         "is_member": is_member,
         "within_r200c": radius < r_200c[cluster],
         "is_bound": galaxies.is_bound[row],
@@ -173,7 +175,8 @@ def choose_targets(
     v_error = survey.velocity_error * rng.standard_normal(len(row))
     if survey.redshift_offset:
         v_error += (survey.redshift_offset * rng.standard_normal(n))[cluster[row]]
-    return Targets(row, R_proj[row], v_error, _wrong_velocities(survey, len(row), rng))
+    angle = np.arctan2(*from_centre[row, ::-1].T)
+    return Targets(row, R_proj[row], angle, v_error, _wrong_velocities(survey, len(row), rng))
 
 
 def _wrong_velocities(survey: Survey, n: int, rng: np.random.Generator) -> Float[np.ndarray, "target"]:

@@ -32,10 +32,11 @@ class _CylinderGalaxies(NamedTuple):
 
 
 class _Chunk(NamedTuple):
-    """Clusters that shared a random stream."""
+    """Clusters that shared a random stream, and the direction in which each galaxy lies on the sky [rad]."""
 
     halo: Hosts
     galaxies: _CylinderGalaxies
+    position_angle: Float[np.ndarray, "galaxy"]
 
 
 def simulate(
@@ -73,7 +74,8 @@ def _simulate_chunk(
     factor = rng.gamma(model.shape, 1 / model.shape, n) if np.isfinite(model.shape) else np.ones(n)
     number = rng.poisson(factor * model.mean_number(theta[:, 0]))
     background = _background(model, rng.poisson(model.background, n), rng)
-    return _Chunk(halo, sorted_by_cluster(*_members(model, halo, number, rng), background))
+    galaxies = sorted_by_cluster(*_members(model, halo, number, rng), background)
+    return _Chunk(halo, galaxies, rng.uniform(-np.pi, np.pi, len(galaxies.cluster)))
 
 
 def _members(
@@ -122,6 +124,7 @@ def _catalogue(
     galaxies = sorted_by_cluster(*(chunk.galaxies for chunk in chunks))
     counts = np.bincount(galaxies.cluster, minlength=len(theta))
     columns = {name: getattr(galaxies, name) for name in ("R_proj", "v_los", "is_member", "within_r200c")}
+    angles = np.concatenate([np.zeros(0), *(chunk.position_angle for chunk in chunks)])
     clusters = {
         "log10_mass": theta[:, 0],
         "host_id": (seed % 2**31) * 2**32 + np.arange(len(theta)),
@@ -133,7 +136,7 @@ def _catalogue(
         model.observation,
         model.cosmology,
         clusters=clusters,
-        galaxies=columns | {"is_bound": galaxies.is_member},  # all orbits end inside R_vir
+        galaxies=columns | {"position_angle": angles, "is_bound": galaxies.is_member},  # all orbits end inside R_vir
         offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
         provenance=Provenance.from_simulator("SphericalJeans", model, seed),
     )
