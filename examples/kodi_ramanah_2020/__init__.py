@@ -6,6 +6,7 @@ section of a report.
 
 from kodi_ramanah_2020.individual import Individuals, individuals
 from kodi_ramanah_2020.mass_functions import MassFunctions, Sets, mass_functions
+from kodi_ramanah_2020.numbers import Evidence
 from kodi_ramanah_2020.phase_space import PhaseSpace, phase_space
 from kodi_ramanah_2020.predictions import Predictions, predictions
 from kodi_ramanah_2020.published import OTHER_SIMULATOR, PUBLISHED, TABLE_1
@@ -14,11 +15,13 @@ from kodi_ramanah_2020.richness_scaling import RichnessScaling, richness_scaling
 from kodi_ramanah_2020.robustness import Robustness, Shift, robustness
 from kodi_ramanah_2020.saliency import SaliencyMaps, saliency_maps
 from kodi_ramanah_2020.sample import Sample, nearest
+from kodi_ramanah_2020.steps import Steps, steps
 
 __all__ = [
     "OTHER_SIMULATOR",
     "PUBLISHED",
     "TABLE_1",
+    "Evidence",
     "Individuals",
     "Inferred",
     "MassFunctions",
@@ -31,6 +34,7 @@ __all__ = [
     "Sample",
     "Sets",
     "Shift",
+    "Steps",
     "individuals",
     "mass_functions",
     "nearest",
@@ -40,4 +44,5 @@ __all__ = [
     "richness_scaling",
     "robustness",
     "saliency_maps",
+    "steps",
 ]
