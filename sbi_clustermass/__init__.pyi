@@ -2,6 +2,7 @@ from .baselines import MSigma as MSigma
 from .diagnostics.jeans_task import JeansTask as JeansTask
 from .embeddings import (
     EMBEDDINGS as EMBEDDINGS,
+    CubeCNN as CubeCNN,
     DeepSets as DeepSets,
     ImageCNN as ImageCNN,
     KDEImage as KDEImage,

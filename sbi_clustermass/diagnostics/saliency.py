@@ -17,6 +17,7 @@ from sbi_clustermass.embeddings import KDEImage
 from sbi_clustermass.embeddings.conditions import PLAIN
 from sbi_clustermass.estimator.mass_estimator import MassEstimator
 from sbi_clustermass.flows import EmbedOnce
+from sbi_clustermass.flows.density_estimator import columns_of
 from sbi_clustermass.flows.univariate import MixtureEstimator
 from sbi_clustermass.posterior import MassPosteriors
 
@@ -92,7 +93,7 @@ def saliency(estimator: MassEstimator, catalogue: Catalogue, index: int, *, sigm
         ValueError: `sigma` is not positive.
     """
     cluster = catalogue.select(np.array([range(len(catalogue))[index]]))
-    x = torch.from_numpy(cluster.padded(conditions=estimator.takes_conditions, cosmology=estimator.takes_cosmology))
+    x = torch.from_numpy(cluster.padded(**columns_of(estimator.network)._asdict()))
     summary = _networks(estimator)[0].summary
     image = summary if isinstance(summary, KDEImage) else None  # the network's input, if that is fixed
     seen = estimator.observation

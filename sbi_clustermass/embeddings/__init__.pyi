@@ -3,6 +3,7 @@ from .cnn import ImageCNN as ImageCNN
 from .deep_sets import DeepSets as DeepSets
 from .galaxies import stages as stages
 from .kde import KDEImage as KDEImage, LearnedKDE as LearnedKDE
+from .kde_cube import CubeCNN as CubeCNN
 from .registry import (
     EMBEDDINGS as EMBEDDINGS,
     embedding_config as embedding_config,

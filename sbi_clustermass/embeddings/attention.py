@@ -20,6 +20,7 @@ from sbi_clustermass.embeddings.galaxies import (
     perceptron,
     read_galaxies,
 )
+from sbi_clustermass.embeddings.sky import SKY
 
 _HEADS = 4
 _SEEDS = 4  # queries by which a cluster's galaxies are pooled
@@ -41,6 +42,7 @@ class SetTransformer(Choice, nn.Module):
         features: Length of the output.
         mirror: Whether the features are even in velocity.
         richness: Whether log10 N is an input of the last network.
+        sky: Whether positions on the sky are inputs of each galaxy, as in `DeepSets`.
     """
 
     def __init__(
@@ -52,44 +54,45 @@ class SetTransformer(Choice, nn.Module):
         features: int = 32,
         mirror: bool = True,
         richness: bool = True,
+        sky: bool = False,
     ) -> None:
         super().__init__()
         check_counts("SetTransformer", width=width, blocks=blocks, inducing=inducing, features=features)
-        check_flags("SetTransformer", mirror=mirror, richness=richness)
+        check_flags("SetTransformer", mirror=mirror, richness=richness, sky=sky)
         if width % _HEADS:
             raise ValueError(
                 f"SetTransformer: width is {width!r}. It needs a multiple of {_HEADS}, the number of heads."
             )
         self.width, self.inducing, self.features = width, inducing, features
-        self.mirror, self.even, self.richness = mirror, mirror, richness
-        self.galaxy = perceptron(4 if mirror else 5, width, width)
+        self.mirror, self.even, self.richness, self.sky = mirror, mirror, richness, sky
+        self.galaxy = perceptron((4 if mirror else 5) + SKY * sky, width, width)
         self.blocks = nn.ModuleList(InducedAttention(width, inducing) for _ in range(blocks))
         self.pool = LearnedQueries(width, _SEEDS, values=width * (1 + mirror))
         self.cluster = perceptron(_SEEDS * width * (1 + mirror) + richness, 2 * width, 2 * width, features)
 
     def config(self) -> dict[str, int]:
         """Fields of the embedding, for a file: `SetTransformer(**config)` is the same network with new weights."""
-        fields = {name: getattr(self, name) for name in ("width", "inducing", "features", "mirror", "richness")}
+        fields = {name: getattr(self, name) for name in ("width", "inducing", "features", "mirror", "richness", "sky")}
         return {**fields, "blocks": len(self.blocks)}
 
-    def forward(self, x: Float[Tensor, "batch galaxy 3"]) -> Float[Tensor, "batch feature"]:
+    def forward(self, x: Float[Tensor, "batch galaxy column"]) -> Float[Tensor, "batch feature"]:
         """Features of each cluster, in no unit.
 
         Args:
-            x: R_proj [h^-1 Mpc], v_los [km/s], and 1 for a galaxy or 0 for padding.
+            x: R_proj [h^-1 Mpc], v_los [km/s], and 1 for a galaxy or 0 for padding; with `sky`, positions.
 
         Raises:
             ValueError: x has another shape, or flags other than 1 and 0.
         """
-        check_galaxies("SetTransformer", x)
+        check_galaxies("SetTransformer", x, 3 + SKY * self.sky)
         pooled = by_richness(self._pooled, x).unflatten(1, (_SEEDS, -1))
         even, odd = (part.flatten(1) for part in pooled.tensor_split([self.width], dim=2))
         if self.richness:
             even = torch.cat([even, log10_richness(x)], 1)
         return even_part(self.cluster, even, odd) if self.mirror else self.cluster(even)
 
-    def _pooled(self, x: Float[Tensor, "batch galaxy 3"]) -> Float[Tensor, "batch pooled"]:
-        galaxies = read_galaxies("SetTransformer", x)
+    def _pooled(self, x: Float[Tensor, "batch galaxy column"]) -> Float[Tensor, "batch pooled"]:
+        galaxies = read_galaxies("SetTransformer", x, sky=self.sky)
         mask = torch.where(galaxies.is_galaxy, 0.0, _NEVER).to(x.dtype)[..., None]
         tokens = self.galaxy(galaxy_inputs(galaxies, signed=not self.mirror))
         for block in self.blocks:

@@ -11,6 +11,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from sbi_clustermass.embeddings.sky import SKY, in_own_frame
+
 _R_SCALE = 1.0  # [h^-1 Mpc]
 _V_SCALE = 1000.0  # [km/s]
 GROUP = 20  # number of clusters of similar richness that share a width on the CPU
@@ -49,11 +51,15 @@ class FixedPlaces(nn.Module):
 
 
 class PaddedGalaxies(NamedTuple):
-    """R_proj, v_los, and True for a galaxy or False for padding, each (batch, galaxy); padded values become 0."""
+    """R_proj, v_los, and True for a galaxy or False for padding, each (batch, galaxy); padded values become 0.
+
+    `sky` holds positions in the cluster's own frame, where they are read: else it has no columns.
+    """
 
     R: Float[Tensor, "batch galaxy"]
     v: Float[Tensor, "batch galaxy"]
     is_galaxy: Bool[Tensor, "batch galaxy"]
+    sky: Float[Tensor, "batch galaxy axis"]
 
     def unit_v(self) -> Float[Tensor, "batch galaxy"]:
         """Velocity over its scale."""
@@ -63,22 +69,26 @@ class PaddedGalaxies(NamedTuple):
         """Fill the padding of each cluster with its first galaxy instead of zeros; `is_galaxy` is unchanged."""
         first = self.is_galaxy.int().argmax(1, keepdim=True)
         R, v = (torch.where(self.is_galaxy, part, part.gather(1, first)) for part in (self.R, self.v))
-        return self._replace(R=R, v=v)
+        sky = torch.where(self.is_galaxy[..., None], self.sky, self.sky.take_along_dim(first[..., None], 1))
+        return self._replace(R=R, v=v, sky=sky)
 
 
-def read_galaxies(owner: str, x: Float[Tensor, "batch galaxy 3"]) -> PaddedGalaxies:
+def read_galaxies(owner: str, x: Float[Tensor, "batch galaxy column"], *, sky: bool = False) -> PaddedGalaxies:
     """Split an observation into its columns, with room for at least one galaxy; refuse another shape."""
-    check_shape(owner, x)
-    x = x if x.shape[1] else x.new_zeros(len(x), 1, 3)
+    columns = 3 + SKY * sky
+    check_shape(owner, x, columns)
+    x = x if x.shape[1] else x.new_zeros(len(x), 1, columns)
     is_galaxy = x[..., 2] > 0
     zero = x.new_zeros(())
-    return PaddedGalaxies(torch.where(is_galaxy, x[..., 0], zero), torch.where(is_galaxy, x[..., 1], zero), is_galaxy)
+    R, v = (torch.where(is_galaxy, x[..., i], zero) for i in range(2))
+    return PaddedGalaxies(R, v, is_galaxy, in_own_frame(x[..., 3:], is_galaxy) if sky else x[..., 3:])
 
 
 def check_shape(owner: str, x: Tensor, columns: int = 3) -> None:
     """Refuse an observation that is not (batch, galaxy, columns)."""
     if x.dim() != 3 or x.shape[-1] != columns:
-        raise ValueError(f"{owner}: x has shape {tuple(x.shape)}. It needs (batch, galaxy, {columns}): R, v, 1 or 0.")
+        what = "R, v, 1 or 0" + (", and the position on the sky" if columns > 3 else "")
+        raise ValueError(f"{owner}: x has shape {tuple(x.shape)}. It needs (batch, galaxy, {columns}): {what}.")
 
 
 def has_flags(x: Tensor) -> bool:
@@ -151,10 +161,11 @@ def even_part(network: nn.Module, even: Tensor, odd: Tensor) -> Tensor:
 
 
 def galaxy_inputs(galaxies: PaddedGalaxies, *, signed: bool) -> Float[Tensor, "batch galaxy input"]:
-    """Distance and its log, speed and its square, in units of the scales above; if signed, velocity too."""
+    """Distance and its log, speed and its square, in units of the scales above; if signed, velocity too; then `sky`."""
     r, u = galaxies.R / _R_SCALE, galaxies.unit_v()
     even = [r, (r + 0.02).log(), u.abs(), u.square()]
-    return torch.stack([*even, u] if signed else even, -1)
+    inputs = torch.stack([*even, u] if signed else even, -1)
+    return torch.cat([inputs, galaxies.sky / _R_SCALE], -1)
 
 
 def perceptron(*widths: int, activation: Callable[[], nn.Module] = nn.SiLU) -> nn.Sequential:

@@ -9,6 +9,7 @@ from sbi_clustermass.embeddings.attention import SetTransformer
 from sbi_clustermass.embeddings.cnn import ImageCNN
 from sbi_clustermass.embeddings.deep_sets import DeepSets
 from sbi_clustermass.embeddings.kde import KDEImage, LearnedKDE
+from sbi_clustermass.embeddings.kde_cube import CubeCNN
 from sbi_clustermass.embeddings.summary import SummaryStatistics
 from sbi_clustermass.embeddings.trial_masses import TrialMasses
 
@@ -16,6 +17,7 @@ EMBEDDINGS = {
     "kde": KDEImage,
     "learned_kde": LearnedKDE,
     "cnn": ImageCNN,
+    "cnn_3d": CubeCNN,
     "deep_sets": DeepSets,
     "attention": SetTransformer,
     "summary": SummaryStatistics,

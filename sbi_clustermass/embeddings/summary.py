@@ -11,7 +11,16 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from sbi_clustermass.embeddings.checks import Choice, check_flags, check_positive
-from sbi_clustermass.embeddings.galaxies import NoWeights, PaddedGalaxies, check_galaxies, log10_richness, read_galaxies
+from sbi_clustermass.embeddings.galaxies import (
+    NoWeights,
+    PaddedGalaxies,
+    by_richness,
+    check_galaxies,
+    log10_richness,
+    read_galaxies,
+)
+from sbi_clustermass.embeddings.sky import SKY
+from sbi_clustermass.embeddings.sky_statistics import sky_statistics
 
 FLOOR = 10.0  # [km/s] a smaller speed counts as this one
 RINGS = (0.25, 0.5)  # [aperture] where the three rings meet
@@ -62,34 +71,38 @@ class SummaryStatistics(Choice, nn.Module):
     Attributes:
         richness: Whether log10 N is the last feature.
         aperture: Unit of R_proj [h^-1 Mpc].
+        sky: Whether `SKY_STATISTICS` are features too, of the shape on the sky and of clumps: an observation then has
+            the two columns of `Catalogue.padded(sky=True)`.
     """
 
     even = True  # in velocity
 
-    def __init__(self, *, richness: bool = True, aperture: float = 1.6) -> None:
+    def __init__(self, *, richness: bool = True, aperture: float = 1.6, sky: bool = False) -> None:
         super().__init__()
-        check_flags("SummaryStatistics", richness=richness)
+        check_flags("SummaryStatistics", richness=richness, sky=sky)
         check_positive("SummaryStatistics", aperture=aperture)
-        self.richness, self.aperture, self.no_weights = richness, aperture, NoWeights()
+        self.richness, self.aperture, self.sky, self.no_weights = richness, aperture, sky, NoWeights()
 
     def config(self) -> dict[str, float | bool]:
         """Fields of the embedding, for a file: `SummaryStatistics(**config)` gives the same features."""
-        return {"richness": self.richness, "aperture": self.aperture}
+        return {"richness": self.richness, "aperture": self.aperture, "sky": self.sky}
 
     @torch.no_grad()
-    def forward(self, x: Float[Tensor, "batch galaxy 3"]) -> Float[Tensor, "batch statistic"]:
+    def forward(self, x: Float[Tensor, "batch galaxy column"]) -> Float[Tensor, "batch statistic"]:
         """Statistics of each cluster, in the type of x.
 
         Args:
-            x: R_proj [h^-1 Mpc], v_los [km/s], and 1 for a galaxy or 0 for padding.
+            x: R_proj [h^-1 Mpc], v_los [km/s], and 1 for a galaxy or 0 for padding; with `sky`, positions.
 
         Raises:
             ValueError: x has another shape, or flags other than 1 and 0.
         """
-        check_galaxies("SummaryStatistics", x)
-        R, v, is_galaxy = read_galaxies("SummaryStatistics", x)
-        galaxies = PaddedGalaxies(R.double() / self.aperture, v.double(), is_galaxy)
+        check_galaxies("SummaryStatistics", x, 3 + SKY * self.sky)
+        galaxies = read_galaxies("SummaryStatistics", x[..., :3])
+        galaxies = galaxies._replace(R=galaxies.R.double() / self.aperture, v=galaxies.v.double())
         parts = [*_velocities(galaxies), *_distances(galaxies), *_rings(galaxies)]
+        if self.sky:
+            parts += by_richness(lambda some: sky_statistics(some, richness=self.richness), x).unbind(1)
         if self.richness:
             parts.append(log10_richness(x)[:, 0])
         return torch.stack([part.to(x.dtype) for part in parts], 1)
@@ -111,7 +124,7 @@ def _velocities(galaxies: PaddedGalaxies) -> tuple[Float[Tensor, " batch"], ...]
 
 
 def _distances(galaxies: PaddedGalaxies) -> tuple[Float[Tensor, " batch"], ...]:
-    R, _, is_galaxy = galaxies
+    R, is_galaxy = galaxies.R, galaxies.is_galaxy
     mean, std = _mean(R, is_galaxy), _std(R, is_galaxy)
     speed = galaxies.v.abs()
     together = _mean((R - mean[:, None]) * (speed - _mean(speed, is_galaxy)[:, None]), is_galaxy)

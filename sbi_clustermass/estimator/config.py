@@ -16,6 +16,7 @@ from clustermocks import Cosmology, Observation
 from clustermocks.io.settings import from_json, to_json
 from clustermocks.io.version import installed_version
 from sbi_clustermass.embeddings.conditions import CONDITIONED, COSMOLOGICAL, PLAIN
+from sbi_clustermass.embeddings.sky import SKY
 from sbi_clustermass.estimator.card import Card, GivenMassCard
 from sbi_clustermass.estimator.provenance import Provenance
 from sbi_clustermass.estimator.text_provenance import estimator_provenance_from_text
@@ -152,8 +153,9 @@ def _richness(value: object) -> tuple[int, int]:
 
 def _shape(value: object) -> tuple[int, int]:
     galaxies, columns = from_json(tuple[int, int], value)
-    if columns not in (PLAIN, CONDITIONED, COSMOLOGICAL) or not 1 <= galaxies <= _MOST:
-        raise ValueError(f"it needs galaxies and 3, 6 or 8 columns, found {galaxies} and {columns}")
+    widths = [sky + each for sky in (0, SKY) for each in (PLAIN, CONDITIONED, COSMOLOGICAL)]
+    if columns not in widths or not 1 <= galaxies <= _MOST:
+        raise ValueError(f"it needs galaxies and {', '.join(map(str, widths))} columns, found {galaxies} and {columns}")
     return galaxies, columns
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from clustermocks import Catalogue
 from clustermocks.catalogue.parameters import MASS
-from sbi_clustermass.embeddings.conditions import CONDITIONED
+from sbi_clustermass.embeddings.conditions import Columns
 from sbi_clustermass.flows import EmbedOnce
 from sbi_clustermass.flows.box import Boxed
 from sbi_clustermass.flows.evaluation import batches_of
@@ -138,8 +138,8 @@ class GivenMass:
             yield rows, _repeated(self._observed(catalogue.select(rows)), log10_mass[rows])
 
     def _observed(self, catalogue: Catalogue) -> Float[Tensor, "cluster galaxy column"]:
-        conditions = self.network.condition_shape[1] > CONDITIONED
-        return torch.from_numpy(catalogue.padded(conditions=conditions)).to(next(self.network.parameters()).device)
+        columns = Columns.of(self.network, self.network.condition_shape[1] - 1)  # the mass is the last
+        return torch.from_numpy(catalogue.padded(**columns._asdict())).to(next(self.network.parameters()).device)
 
 
 def _repeated(

@@ -52,6 +52,7 @@ def train_on_mocks(
             storage,
             estimator.support,
             conditions=estimator.takes_conditions,
+            sky=estimator.takes_sky,
             parameters=(MASS, *parameters),
         )
         smaller = estimator.takes_any_field

@@ -74,6 +74,7 @@ def _nearest_options(estimator: "MassEstimator", training: Training) -> Training
         embedding=str(config["name"]) if isinstance(config, dict) else "",
         parameters=estimator.parameters,
         richness=estimator.counts_galaxies,
+        sky=estimator.takes_sky,
         members=None if len(estimator.histories) == 1 else len(estimator.histories),
         completeness=None if completeness == 1 else completeness,
         velocity_error=velocity_error or None,
@@ -111,7 +112,8 @@ def _command(options: TrainingOptions, mocks: str, out: str) -> Iterator[str]:
             yield f"--{name.replace('_', '-')} {getattr(options, name)}"
     if options.min_galaxies is not None:
         yield f"--min-galaxies {options.min_galaxies}"
-    yield from (flag for flag, on in (("--richness", options.richness), ("--pure", options.pure)) if on)
+    flags = {"--richness": options.richness, "--sky": options.sky, "--pure": options.pure}
+    yield from (flag for flag, on in flags.items() if on)
     if options.plain_loss:
         yield "--plain-loss"
     yield f"--seed {options.seed}"

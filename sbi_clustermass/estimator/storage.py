@@ -23,7 +23,7 @@ from sbi_clustermass.estimator.card import Card, GivenMassCard, counts_galaxies
 from sbi_clustermass.estimator.config import damaged, read_card, write_card
 from sbi_clustermass.estimator.weights_header import WeightsHeader, check_sizes, parameters_within
 from sbi_clustermass.flows import EmbedOnce, flow_from_config
-from sbi_clustermass.flows.density_estimator import takes_conditions
+from sbi_clustermass.flows.density_estimator import columns_of
 from sbi_clustermass.flows.ensemble import Ensemble
 from sbi_clustermass.flows.precision import single_precision
 
@@ -194,7 +194,7 @@ def _membership(path: Path, card: Card, network: EmbedOnce | Ensemble) -> "Membe
         return None
     _check_part(path, card.membership_sha256)
     with torch.random.fork_rng(devices=[]), single_precision():
-        built = MembershipNetwork(richness=counts_galaxies(card.flow), conditions=takes_conditions(network))
+        built = MembershipNetwork(richness=counts_galaxies(card.flow), conditions=columns_of(network).conditions)
     return Membership(_with_weights(built, path))
 
 

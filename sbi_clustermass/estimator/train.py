@@ -12,6 +12,7 @@ from clustermocks.catalogue.parameters import MASS
 from clustermocks.io.paths import as_path
 from clustermocks.io.version import installed_version
 from sbi_clustermass.embeddings import TrialMasses
+from sbi_clustermass.embeddings.sky import takes_sky
 from sbi_clustermass.estimator.given_mass_training import (
     Support,
     check_supports,
@@ -93,7 +94,12 @@ def train(
     streamed = not isinstance(catalogue, Catalogue)
     with working_storage(resolve_device(device), mapped=streamed, parent=folder) as storage:
         clusters = TrainingSet.from_catalogue(
-            catalogue, storage, supports.get(MASS), conditions=conditions, parameters=parameters
+            catalogue,
+            storage,
+            supports.get(MASS),
+            conditions=conditions,
+            sky=takes_sky(flow.embedding),
+            parameters=parameters,
         ).augmented(training.augmentation)
         warn_of_gaps(clusters.clusters, clusters.support)
         if isinstance(flow.embedding, TrialMasses):

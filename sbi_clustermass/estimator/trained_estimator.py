@@ -16,7 +16,7 @@ from sbi_clustermass.estimator import storage
 from sbi_clustermass.estimator.card import Card, counts_galaxies
 from sbi_clustermass.estimator.provenance import Provenance
 from sbi_clustermass.flows import EmbedOnce, Flow
-from sbi_clustermass.flows.density_estimator import takes_conditions, takes_cosmology
+from sbi_clustermass.flows.density_estimator import columns_of
 from sbi_clustermass.flows.device import resolve_device
 from sbi_clustermass.flows.ensemble import Ensemble
 from sbi_clustermass.posterior import Recalibration
@@ -90,7 +90,7 @@ class TrainedEstimator:
     @property
     def takes_conditions(self) -> bool:
         """Whether the network is told redshift, velocity error and cleaning."""
-        return takes_conditions(self.network)
+        return columns_of(self.network).conditions
 
     @property
     def takes_any_field(self) -> bool:
@@ -100,7 +100,12 @@ class TrainedEstimator:
     @property
     def takes_cosmology(self) -> bool:
         """Whether the network is told Om0 and sigma8: those of `Catalogue.in_cosmology`, or else those of lengths."""
-        return takes_cosmology(self.network)
+        return columns_of(self.network).cosmology
+
+    @property
+    def takes_sky(self) -> bool:
+        """Whether the network is told where on the sky galaxies lie, and not only how far from the centre."""
+        return columns_of(self.network).sky
 
     @property
     def is_truncated(self) -> bool:

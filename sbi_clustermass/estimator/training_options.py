@@ -27,12 +27,14 @@ class TrainingOptions:
     Attributes:
         flow: Density estimator: stacked_affine, maf, maf_rqs, nsf, made, mdn, tabulated, zuko_maf, zuko_nice, zuko_nsf,
             zuko_gf, zuko_naf or zuko_bpf. By default stacked_affine; tabulated with --for.
-        embedding: Network that summarises the galaxies for the flow: kde, learned_kde, cnn, deep_sets, attention,
-            summary or trial_masses. By default kde; trial_masses with --for.
+        embedding: Network that summarises the galaxies for the flow: kde, learned_kde, cnn, cnn_3d, deep_sets,
+            attention, summary or trial_masses. By default kde; trial_masses with --for.
         parameters: Parameters to infer, separated by commas: log10_mass, optionally followed by log10_c200c
             (concentration of the mass), beta (velocity anisotropy) or both. The mocks must contain them.
         richness: Whether the network may use the number of galaxies, which is right only if redshifts are as complete
             as in the mocks. Always with --for, because its mocks are of any completeness.
+        sky: Whether deep_sets, attention or summary also takes where on the sky galaxies lie, besides how far from the
+            centre; cnn_3d always does. Tables then need ra and dec.
         members: Number of networks to train, as an ensemble. By default 1; 3 with --for.
         completeness: Smallest fraction of its galaxies to which a cluster is thinned at random. By default 1, no
             thinning; with --for, that of the prior over surveys.
@@ -65,6 +67,7 @@ class TrainingOptions:
     embedding: str | None = None
     parameters: Annotated[tuple[str, ...], Parameter(converter=_names, n_tokens=1, metavar="NAME,...")] = (MASS,)
     richness: bool = False
+    sky: bool = False
     members: int | None = None
     completeness: float | None = None
     velocity_error: float | None = None

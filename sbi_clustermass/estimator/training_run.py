@@ -42,6 +42,8 @@ class Parts(Protocol):
 def flow_for(options: TrainingOptions) -> Flow:
     """Flow with its embedding."""
     embedding = {"name": options.embedding or "kde", "richness": options.richness}
+    if options.sky and options.embedding != "cnn_3d":  # which always takes it
+        embedding["sky"] = True
     if options.embedding == "trial_masses":
         # only true members have an edge; with interlopers no posterior is so narrow that it needs more trials
         embedding |= {"edge": options.pure, "saturating": options.richness, "trials": 105 if options.pure else 53}

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from sbi_clustermass.embeddings.conditions import CONDITIONED, COSMOLOGICAL
+from sbi_clustermass.embeddings.conditions import Columns
 
 if TYPE_CHECKING:  # for type checkers it is sbi's class, whose interface it has
     from sbi.neural_nets.estimators.base import ConditionalDensityEstimator as DensityEstimator
@@ -48,11 +48,6 @@ else:
             return samples, self.log_prob(flat, condition).reshape(samples.shape[: len(sample_shape) + 1])
 
 
-def takes_conditions(network: DensityEstimator) -> bool:
-    """Whether an observation for this network has conditions behind its three columns."""
-    return len(network.condition_shape) == 2 and network.condition_shape[1] in (CONDITIONED, COSMOLOGICAL)
-
-
-def takes_cosmology(network: DensityEstimator) -> bool:
-    """Whether Om0 and sigma8 are among the conditions."""
-    return len(network.condition_shape) == 2 and network.condition_shape[1] == COSMOLOGICAL
+def columns_of(network: DensityEstimator) -> Columns:
+    """What an observation for this network holds besides R_proj, v_los and the flag."""
+    return Columns.of(network, network.condition_shape[1] if len(network.condition_shape) == 2 else 0)

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from clustermocks import Catalogue
-from sbi_clustermass.flows.density_estimator import takes_conditions, takes_cosmology
+from sbi_clustermass.flows.density_estimator import columns_of
 from sbi_clustermass.flows.embed_once import EmbedOnce
 from sbi_clustermass.flows.ensemble import Ensemble, mean_density
 from sbi_clustermass.flows.univariate import MixtureEstimator
@@ -72,9 +72,9 @@ def leakage_of(network: EmbedOnce | Ensemble, catalogue: Catalogue, support: tup
 def observations(
     network: EmbedOnce | Ensemble, catalogue: Catalogue, width: int | None = None
 ) -> Float[Tensor, "cluster galaxy column"]:
-    """Padded galaxies with what the network takes: conditions or none, on its device."""
-    told = {"conditions": takes_conditions(network), "cosmology": takes_cosmology(network)}
-    return torch.from_numpy(catalogue.padded(width, **told)).to(next(network.parameters()).device)
+    """Padded galaxies with what the network takes, sky positions and conditions, on its device."""
+    x = catalogue.padded(width, **columns_of(network)._asdict())
+    return torch.from_numpy(x).to(next(network.parameters()).device)
 
 
 def batches_of(

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from clustermocks import Catalogue
 from clustermocks.io.atomic import unwritable
+from sbi_clustermass.embeddings.sky import SKY
 
 _CHUNK = 2000
 
@@ -123,7 +124,8 @@ class RaggedDataset:
 
     Attributes:
         theta: Parameters, (row, theta), on the device of the training.
-        flat: R_proj and v_los, (galaxy, 2), on the same device, or on the CPU, where they may be a mapped file.
+        flat: R_proj, v_los and, where they are taken, positions on the sky, (galaxy, 2 or 4), on the same device, or on
+            the CPU, where they may be a mapped file.
         conditions: What is known of each cluster, (row, condition), on the device of `flat`; no columns for nothing.
         first: Index of each row's first galaxy, (row,), on the device of `flat`.
         sign: 1, or -1 for reversed velocities, (row,), on the device of `flat`.
@@ -131,7 +133,7 @@ class RaggedDataset:
     """
 
     theta: Float[Tensor, "row theta"]
-    flat: Float[Tensor, "galaxy 2"]
+    flat: Float[Tensor, "galaxy observed"]
     conditions: Float[Tensor, "row condition"]
     first: Int[Tensor, " row"]
     sign: Float[Tensor, " row"]
@@ -145,15 +147,15 @@ class RaggedDataset:
     def take(self, rows: RowIndices) -> Float[Tensor, "picked galaxy column"]:
         """Observations of some rows: R_proj, v_los, and 1 for a galaxy or 0 for padding, on the device of theta.
 
-        The conditions follow in further columns.
+        Positions on the sky, if any, and the conditions follow in further columns.
         """
         device = self.flat.device
         at = rows.on(device)
         step = torch.arange(int(self.count_cpu[rows.cpu].max()), device=device)
         real = step < self.count[at][:, None]
         galaxy = (self.first[at][:, None] + step).clamp(max=len(self.flat) - 1)  # beyond the last: padding
-        R, v = self.flat[galaxy].unbind(-1)
-        x = torch.stack([R, v * self.sign[at][:, None], torch.ones_like(R)], -1)
+        R, v, *sky = self.flat[galaxy].unbind(-1)
+        x = torch.stack([R, v * self.sign[at][:, None], torch.ones_like(R), *sky], -1)
         known = self.conditions[at][:, None].expand(-1, len(step), -1)
         return (torch.cat([x, known], -1) * real[..., None]).to(self.theta.device)
 
@@ -182,10 +184,13 @@ def chunks(dataset: Dataset, rows: Int[Tensor, " some"] | None = None, size: int
 
 @final
 class GalaxyWriter:
-    """Writer of a `RaggedDataset`, part by part; with a folder, only one part at a time is held in memory."""
+    """Writer of a `RaggedDataset`, part by part; with a folder, only one part at a time is held in memory.
 
-    def __init__(self, storage: Storage) -> None:
-        self.storage = storage
+    With `sky`, two columns of positions follow R_proj and v_los.
+    """
+
+    def __init__(self, storage: Storage, *, sky: bool = False) -> None:
+        self.storage, self.observed = storage, 2 + SKY * sky
         self._count: list[np.ndarray] = []
         self._flat: list[np.ndarray] = []
         self._conditions: list[np.ndarray] = []
@@ -193,7 +198,7 @@ class GalaxyWriter:
 
     def append(
         self,
-        flat: Float[np.ndarray, "galaxy 2"],
+        flat: Float[np.ndarray, "galaxy observed"],
         count: Int[np.ndarray, "cluster"],
         conditions: Float[np.ndarray, "cluster condition"] | None = None,
     ) -> None:
@@ -214,17 +219,21 @@ class GalaxyWriter:
     def append_padded(self, x: Float[Tensor, "cluster galaxy column"]) -> None:
         """Append padded clusters."""
         real = x[..., 2] > 0
-        known = x[..., 3:].amax(1)  # the same for all galaxies, and 0 or more
-        self.append(x[real][:, :2].cpu().numpy(), real.sum(1).cpu().numpy(), known.cpu().numpy())
+        galaxies, known = x.tensor_split([self.observed + 1], -1)
+        flat = torch.cat([galaxies[..., :2], galaxies[..., 3:]], -1)[real]
+        known = known.amax(1)  # the same for all galaxies, and 0 or more
+        self.append(flat.cpu().numpy(), real.sum(1).cpu().numpy(), known.cpu().numpy())
 
     def finish(self, theta: Float[Tensor, "row theta"]) -> RaggedDataset:
         """Return the dataset of all clusters, with these parameters."""
         count = torch.from_numpy(np.concatenate(self._count))
         total, device = int(count.sum()), self.storage.device
         if self._file is None or total == 0:
-            flat = torch.from_numpy(np.concatenate([np.zeros((0, 2), np.float32), *self._flat])).to(device)
+            flat = torch.from_numpy(np.concatenate([np.zeros((0, self.observed), np.float32), *self._flat])).to(device)
         else:
-            flat = torch.from_file(str(self._file), shared=False, size=2 * total, dtype=torch.float32).reshape(-1, 2)
+            size = self.observed * total
+            flat = torch.from_file(str(self._file), shared=False, size=size, dtype=torch.float32)
+            flat = flat.reshape(-1, self.observed)
         first = (count.cumsum(0) - count).to(flat.device)
         known = torch.from_numpy(np.concatenate(self._conditions)).to(flat.device)
         sign = flat.new_ones(len(count))
@@ -232,15 +241,15 @@ class GalaxyWriter:
 
 
 def as_tensors(
-    catalogue: Catalogue, *, conditions: bool = False, cosmology: bool = False
+    catalogue: Catalogue, *, sky: bool = False, conditions: bool = False, cosmology: bool = False
 ) -> tuple[Float[Tensor, "cluster 1"], Float[Tensor, "cluster galaxy column"]]:
     """Masses and galaxies of a catalogue as sbi expects them: float32, padded to the richest cluster.
 
-    With `conditions`, what is known of each cluster follows in further columns, and with `cosmology` also that of its
-    universe (`Catalogue.padded`).
+    With `sky`, the position of each galaxy follows in two further columns; with `conditions`, what is known of each
+    cluster, and with `cosmology` also of its universe (`Catalogue.padded`).
     """
     theta = torch.from_numpy(catalogue.log10_mass.astype(np.float32))[:, None]
-    return theta, torch.from_numpy(catalogue.padded(conditions=conditions, cosmology=cosmology))
+    return theta, torch.from_numpy(catalogue.padded(sky=sky, conditions=conditions, cosmology=cosmology))
 
 
 def _reserve(file: Path, size: int) -> None:

@@ -19,6 +19,7 @@ DEFAULT_TRAINING = {
     "kde": _PAPER,
     "learned_kde": _PAPER,
     "cnn": _IMAGE,
+    "cnn_3d": _IMAGE,
     "deep_sets": _NETWORK,
     "attention": _STEADY,
     "summary": _NETWORK,

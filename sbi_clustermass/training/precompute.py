@@ -42,7 +42,7 @@ def augment_once(
     storage: Storage,
 ) -> Dataset:
     """Augment some rows once, without the clusters below the richness cut; refuse a set of which none is left."""
-    writer = GalaxyWriter(storage) if isinstance(dataset, RaggedDataset) else None
+    writer = GalaxyWriter(storage, sky=dataset.flat.shape[1] > 2) if isinstance(dataset, RaggedDataset) else None
     theta, dense = [dataset.theta[:0]], []
     for chunk in chunks(dataset, rows):
         x, passed = augmentation(dataset.take(chunk), generator)

@@ -63,19 +63,22 @@ class TrainingSet:
         support: tuple[float, float] | None,
         *,
         conditions: bool | None = None,
+        sky: bool = False,
         parameters: Sequence[str] = (MASS,),
     ) -> Self:
         """Read a catalogue, or its parts one after another, inside a support [dex]: by default the attempted range.
 
-        Conditions are read by default where they were drawn from a prior, Om0 and sigma8 where these were.
+        Conditions are read by default where they were drawn from a prior, Om0 and sigma8 where these were; positions on
+        the sky with `sky`.
 
         Raises:
-            ValueError: There are fewer than 100 clusters inside the support, or a parameter is not known of them.
+            ValueError: There are fewer than 100 clusters inside the support, or a parameter or position is not known.
         """
         columns = ["host_id", *(PARAMETERS[name] for name in parameters)]
-        writer, heads = GalaxyWriter(storage), []
+        writer, heads = GalaxyWriter(storage, sky=sky), []
         for part in [catalogue] if isinstance(catalogue, Catalogue) else catalogue:
             flat = np.stack([part.galaxy_column(name) for name in ("R_proj", "v_los")], 1)
+            flat = np.concatenate([flat, part.sky_positions()], 1) if sky else flat
             of_cosmology = bool(part.provenance.priors.get("cosmologies"))
             has = of_cosmology or bool(part.provenance.surveys) if conditions is None else conditions
             writer.append(flat, part.n_galaxies, part.conditions(cosmology=of_cosmology) if has else None)

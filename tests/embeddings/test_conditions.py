@@ -10,6 +10,7 @@ from clustermocks import MDPL2, Observation
 from clustermocks.haloes.cosmology import radius_200c, virial_velocity
 from sbi_clustermass.embeddings import EMBEDDINGS, TrialMasses
 from sbi_clustermass.embeddings.conditions import CONDITIONED, COSMOLOGICAL, Conditions, reading
+from sbi_clustermass.embeddings.sky import SKY, takes_sky
 
 NAMES = pytest.mark.parametrize("name", EMBEDDINGS)
 
@@ -20,6 +21,20 @@ def observed(redshift, *, n=30, error=0.0, cleaned=0.0, scales=(1.0, 1.0), seed=
     x[0, :n, 0], x[0, :n, 1] = scales[0] * rng.uniform(0, 0.9, n), scales[1] * 600 * rng.standard_normal(n)
     x[0, :n, 2:] = 1, redshift, error, cleaned
     return torch.from_numpy(x)
+
+
+def read_by(name, columns):
+    """The embedding for so many columns, and what it is shown: with positions on the sky if it takes them."""
+    own = EMBEDDINGS[name]()
+    if not takes_sky(own):
+        return reading(own, columns), lambda x: x
+
+    def shown(x):
+        angle = torch.linspace(0, 5, x.shape[1])[:, None]
+        sky = x[..., :1] * torch.cat([angle.cos(), angle.sin()], 1)
+        return torch.cat([x[..., :3], sky, x[..., 3:]], -1)
+
+    return reading(own, columns + SKY), shown
 
 
 def scales(redshift, reference=Observation.redshift):
@@ -36,9 +51,9 @@ def test_units_are_radius_and_velocity_of_a_mass_at_that_redshift(redshift):
 @NAMES
 def test_a_cluster_in_the_units_of_its_redshift_looks_the_same_at_every_redshift(name):
     """Self-similarity: only the condition itself tells the two apart."""
-    embedding = reading(EMBEDDINGS[name](), CONDITIONED)
+    embedding, shown = read_by(name, CONDITIONED)
     fixed = embedding.counts if isinstance(embedding, TrialMasses) else embedding
-    near, far = (fixed(observed(z, scales=scales(z))).detach().flatten(1) for z in (0.05, 0.9))
+    near, far = (fixed(shown(observed(z, scales=scales(z)))).detach().flatten(1) for z in (0.05, 0.9))
     behind = 2 * embedding.trials if isinstance(embedding, TrialMasses) else 3
     # of the conditions the redshift differs, in each trial's units or once
     differ = (near - far).abs() > 1e-3 * (1 + near.abs())
@@ -48,17 +63,17 @@ def test_a_cluster_in_the_units_of_its_redshift_looks_the_same_at_every_redshift
 @NAMES
 def test_each_condition_reaches_the_features(name):
     torch.manual_seed(0)
-    embedding = reading(EMBEDDINGS[name](), CONDITIONED).eval()
-    plain = observed(0.2)
+    embedding, shown = read_by(name, CONDITIONED)
+    plain = shown(observed(0.2))
     for changed in (observed(0.4), observed(0.2, error=200.0), observed(0.2, cleaned=1.0)):
-        assert not torch.allclose(embedding(plain), embedding(changed), rtol=1e-6, atol=1e-6)
+        assert not torch.allclose(embedding(plain), embedding(shown(changed)), rtol=1e-6, atol=1e-6)
 
 
 @NAMES
 def test_padding_carries_no_condition(name):
     torch.manual_seed(0)
-    embedding = reading(EMBEDDINGS[name](), CONDITIONED).eval()
-    x = observed(0.3, error=100.0)
+    embedding, shown = read_by(name, CONDITIONED)
+    x = shown(observed(0.3, error=100.0))
     torch.testing.assert_close(embedding(x), embedding(x[:, :30]), rtol=1e-4, atol=1e-3)  # sums in another order
 
 
@@ -111,10 +126,10 @@ def in_cosmology(Om0, sigma8):
 @NAMES
 def test_the_cosmology_reaches_the_features_and_padding_carries_none(name):
     torch.manual_seed(0)
-    embedding = reading(EMBEDDINGS[name](), COSMOLOGICAL).eval()
-    here = in_cosmology(0.3, 0.8)
+    embedding, shown = read_by(name, COSMOLOGICAL)
+    here = shown(in_cosmology(0.3, 0.8))
     for changed in (in_cosmology(0.25, 0.8), in_cosmology(0.3, 0.9)):
-        assert not torch.allclose(embedding(here), embedding(changed), rtol=1e-6, atol=1e-6)
+        assert not torch.allclose(embedding(here), embedding(shown(changed)), rtol=1e-6, atol=1e-6)
     torch.testing.assert_close(embedding(here), embedding(here[:, :30]), rtol=1e-4, atol=1e-3)  # sums in another order
 
 
@@ -132,7 +147,8 @@ def test_a_cluster_in_the_units_of_a_mass_that_is_told_looks_the_same_at_every_m
     """Self-similarity: only the mass itself tells the two apart, and padding does not matter."""
     torch.manual_seed(0)
     light, heavy = (told(mass, conditions=conditions) for mass in (13.6, 15.1))
-    embedding = reading(EMBEDDINGS[name](), light.shape[-1]).eval()
+    embedding, shown = read_by(name, light.shape[-1])
+    light, heavy = shown(light), shown(heavy)
     with torch.no_grad():
         features = [embedding(x).flatten(1) for x in (light, heavy)]
         shorter = embedding(light[:, :30]).flatten(1)

@@ -22,7 +22,7 @@ from sbi_clustermass import (
 )
 from sbi_clustermass.diagnostics.comparison.score import log_prob_of_truth
 from sbi_clustermass.estimator.misspecification.feature_distance import SPACES, features_of
-from sbi_clustermass.flows.density_estimator import takes_conditions
+from sbi_clustermass.flows.density_estimator import columns_of
 from tests.estimator.test_warnings import observed, warnings_of
 
 FLOWS = {
@@ -105,7 +105,7 @@ def test_stock_npe_takes_conditions_as_further_columns(surveys):
     theta, x = as_tensors(surveys.select(np.arange(200)), conditions=True)
     inference = NPE(mass_prior(13.5, 15.5), density_estimator=FLOWS["stacked_affine"], show_progress_bars=False)
     network = inference.append_simulations(theta, x).train(max_num_epochs=1, training_batch_size=50)
-    assert takes_conditions(network)
+    assert columns_of(network).conditions
     samples = inference.build_posterior(network).sample((10,), x=x[:1], show_progress_bars=False)
     assert samples.shape == (10, 1)
     assert torch.isfinite(samples).all()

@@ -21,6 +21,7 @@ from sbi_clustermass.diagnostics.calibration import coverage
 from sbi_clustermass.diagnostics.comparison.setup import ComparisonSetup
 from sbi_clustermass.diagnostics.residuals import Measured, residuals
 from sbi_clustermass.estimator.mass_estimator import MassEstimator
+from sbi_clustermass.flows.density_estimator import columns_of
 from sbi_clustermass.flows.ensemble import Ensemble
 from sbi_clustermass.posterior import MassPosteriors
 from sbi_clustermass.training.dataset import as_tensors
@@ -151,7 +152,7 @@ def log_prob_of_truth(estimator: MassEstimator, clusters: Catalogue) -> Float[np
     device, rows, parts = next(network.parameters()).device, np.arange(len(clusters)), []
     for i in range(0, len(rows), _CHUNK):
         some = clusters.select(rows[i : i + _CHUNK])
-        pairs = as_tensors(some, conditions=estimator.takes_conditions, cosmology=estimator.takes_cosmology)
+        pairs = as_tensors(some, **columns_of(network)._asdict())
         theta, x = (each.to(device) for each in pairs)
         losses = [each.truncated_loss(theta, x, low=low, high=high).double() for each in members]
         parts.append(-torch.stack(losses))
