@@ -74,14 +74,15 @@ def _axis_ratio(
 
 
 def _excess(R: Tensor, v: Tensor, position: Tensor, weight: Tensor) -> Float[Tensor, "batch pair"]:
-    """Weighted pairs less those expected, over the number of all pairs."""
-    square = (position[:, :, None] - position[:, None]).square().sum(3)
-    across, product = (R[:, :, None] - R[:, None]).square(), R[:, :, None] * R[:, None]
-    velocity = (v[:, :, None] - v[:, None]).square()
-    alike = torch.stack([_gauss(velocity, w) for w in VELOCITIES], 1).flatten(2)
-    both = (weight[:, :, None] * weight[:, None]).flatten(1)
+    """Weighted pairs less those expected, over the number of all pairs; each pair is summed once and counted twice."""
+    first, second = torch.triu_indices(R.shape[1], R.shape[1], device=R.device)
+    both = weight[:, first] * weight[:, second] * torch.where(first == second, 1, 2)
+    square = (position[:, first] - position[:, second]).square().sum(2)
+    across, product = (R[:, first] - R[:, second]).square(), R[:, first] * R[:, second]
+    velocity = (v[:, first] - v[:, second]).square()
+    alike = torch.stack([_gauss(velocity, w) for w in VELOCITIES], 1)
     near = [_gauss(square, s) - _gauss(across, s) * torch.special.i0e(product / s**2) for s in SEPARATIONS]
-    return (torch.stack(near, 1).flatten(2) * both[:, None] @ alike.mT).flatten(1)
+    return (torch.stack(near, 1) * both[:, None] @ alike.mT).flatten(1)
 
 
 def _gauss(square: Tensor, width: float) -> Tensor:
