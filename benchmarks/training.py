@@ -29,7 +29,7 @@ from sbi_clustermass.training import (
     fit,
     split_by_group,
 )
-from sbi_clustermass.training.npe import NullTracker
+from sbi_clustermass.training.tracker import NullTracker
 
 CLUSTERS, SUPPORT = 2000, (13.5, 15.3)
 UPDATES = {"cpu": 200, "cuda": 2000}

@@ -10,6 +10,7 @@ from .features import (
     Features as Features,
 )
 from .jeans import FittedJeans as FittedJeans, JeansLikelihood as JeansLikelihood
+from .likelihood import FittedLikelihood as FittedLikelihood, LearnedLikelihood as LearnedLikelihood
 from .m_sigma import MSigma as MSigma
 from .published import (
     PublishedMSigma as PublishedMSigma,

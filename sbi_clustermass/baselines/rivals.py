@@ -7,6 +7,7 @@ from sbi_clustermass.baselines.cnn import CNN, DropoutCNN
 from sbi_clustermass.baselines.constant import Constant
 from sbi_clustermass.baselines.distributions import SupportDistribution
 from sbi_clustermass.baselines.jeans import JeansLikelihood
+from sbi_clustermass.baselines.likelihood import LearnedLikelihood
 from sbi_clustermass.baselines.m_sigma import MSigma
 from sbi_clustermass.baselines.published import PublishedMSigma, evrard2008, munari2013, saro2013
 from sbi_clustermass.baselines.regression import (
@@ -19,6 +20,7 @@ from sbi_clustermass.baselines.regression import (
 )
 from sbi_clustermass.baselines.richness import Richness
 from sbi_clustermass.baselines.virial import VirialMass
+from sbi_clustermass.likelihood import IMNN, NeuralRatio
 
 BASELINES: dict[str, type[Baseline]] = {
     "constant": Constant,
@@ -38,6 +40,7 @@ BASELINES: dict[str, type[Baseline]] = {
     "sdm": SupportDistribution,
     "cnn": CNN,
     "cnn_dropout": DropoutCNN,
+    "likelihood": LearnedLikelihood,
 }
 
 # what `clustermass validate` compares: several settings of a method where they answer differently
@@ -84,4 +87,7 @@ RIVALS: dict[str, Baseline] = {
     "cnn_2d": CNN(),
     "cnn_dropout_1d": DropoutCNN(dimensions=1),
     "cnn_dropout_2d": DropoutCNN(),
+    "nle_imnn": LearnedLikelihood(IMNN()),
+    "nle_moments": LearnedLikelihood(),
+    "nre_moments": LearnedLikelihood(method=NeuralRatio()),
 }

@@ -39,6 +39,7 @@ from sbi_clustermass.training import (
 from sbi_clustermass.training.box_prior import as_box, box_of, is_same
 from sbi_clustermass.training.identity import identity
 from sbi_clustermass.training.sbi_options import SbiOptions, as_training
+from sbi_clustermass.training.tracker import NullTracker
 
 
 class ClusterNPE(NPE):
@@ -208,15 +209,3 @@ def _other_shapes(before: tuple[torch.Size, torch.Size], now: tuple[torch.Size, 
         f"append_simulations: these simulations have {', and '.join(found)}.\n"
         "  try:    sets of galaxies padded with zeros to the same number; or another ClusterNPE"
     )
-
-
-class NullTracker:
-    """Tracker for sbi that writes nothing."""
-
-    log_dir = None
-
-    def log_metric(self, name: str, value: float, step: int | None = None) -> None: ...
-    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None: ...
-    def log_params(self, params: dict[str, Any]) -> None: ...
-    def add_figure(self, name: str, figure: Any, step: int | None = None) -> None: ...
-    def flush(self) -> None: ...

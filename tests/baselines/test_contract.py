@@ -15,11 +15,13 @@ from sbi_clustermass.baselines import (
     DropoutCNN,
     JeansLikelihood,
     KernelRidge,
+    LearnedLikelihood,
     RandomForest,
     RidgeRegression,
     SupportDistribution,
 )
 from sbi_clustermass.baselines.baseline import Prediction
+from sbi_clustermass.training import Training
 
 SAME = 1e-4  # dex: networks work in float32, and in other batches; others agree to rounding
 
@@ -54,6 +56,7 @@ QUICK = {
     RidgeRegression: {"penalties": (0.1, 1.0, 10.0)},
     CNN: {"device": "cpu"},
     DropoutCNN: {"device": "cpu", "passes": 5},
+    LearnedLikelihood: {"training": Training(learning_rate=1e-3, max_updates=100), "epochs": 60},
 }
 
 

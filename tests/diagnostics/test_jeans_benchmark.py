@@ -12,7 +12,7 @@ from torch.distributions import Distribution
 
 from clustermocks import JeansGalaxies, SphericalJeans
 from sbi_clustermass import JeansTask, StackedAffine, SummaryStatistics
-from sbi_clustermass.training.npe import NullTracker
+from sbi_clustermass.training.tracker import NullTracker
 
 FAILURE_RATE = 1e-3  # of each statistical test, had the seed not been fixed
 SMALL = SphericalJeans(background=3.0, galaxies=JeansGalaxies(number=20.0), richness="independent")

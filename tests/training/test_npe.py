@@ -13,8 +13,8 @@ from torch import nn
 from sbi_clustermass import ClusterNPE, StackedAffine, Training, mass_prior
 from sbi_clustermass.training import DenseDataset, Split, TrainingData, fit, split_by_group
 from sbi_clustermass.training.box_prior import as_box, box_of
-from sbi_clustermass.training.npe import NullTracker
 from sbi_clustermass.training.schedule import Schedule
+from sbi_clustermass.training.tracker import NullTracker
 
 LOW, HIGH, NOISE = 13.0, 15.0, 0.3
 FLOW = StackedAffine(blocks=1, hidden=(16,), embedding=nn.Flatten())
