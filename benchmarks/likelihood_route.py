@@ -12,7 +12,7 @@ the clusters and few updates.
 import argparse
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from time import perf_counter
+from time import process_time
 
 import numpy as np
 
@@ -48,9 +48,9 @@ def setup_of(setting: str, *, seed: int, quick: bool) -> ComparisonSetup:
 def trained(setup: ComparisonSetup, *, quick: bool) -> Iterator[tuple[str, Posterior, float]]:
     """Each route with its posteriors and the seconds of its training."""
     for name in ("npe", *ROUTES):
-        start = perf_counter()
+        start = process_time()
         posterior = _npe(setup, quick) if name == "npe" else _likelihood(RIVALS[name], setup, quick)
-        yield name, posterior, perf_counter() - start
+        yield name, posterior, process_time() - start
 
 
 def _short(rule: Training, setup: ComparisonSetup, quick: bool) -> Training:
@@ -86,9 +86,9 @@ def compare(setup: ComparisonSetup, *, quick: bool) -> Iterator[str]:
         exact = PosteriorScore.from_posteriors(setup.exact, truth)
         yield f"| exact | {mean_of(exact.log_prob):.3f} | | {_quality(exact)} | | |"
     for name, posterior, seconds in trained(setup, quick=quick):
-        start = perf_counter()
+        start = process_time()
         score = PosteriorScore.from_posteriors(posterior(setup.test_set), truth)
-        each = 1e3 * (perf_counter() - start) / len(truth)
+        each = 1e3 * (process_time() - start) / len(truth)
         below = "" if exact is None else str(mean_of(exact.log_prob - score.log_prob))
         yield f"| {name} | {mean_of(score.log_prob):.3f} | {below} | {_quality(score)} | {seconds:.0f} | {each:.2f} |"
 

@@ -4,7 +4,7 @@ Masses are M200c [h^-1 Msun] as log10_mass [dex]; log densities are natural [nat
 """
 
 from dataclasses import dataclass
-from typing import Any, Protocol, final
+from typing import Any, Literal, Protocol, final
 
 import torch
 from jaxtyping import Float
@@ -36,10 +36,10 @@ class NeuralLikelihood:
     """Neural likelihood estimation (Papamakarios et al. 2019, arXiv:1805.07226): sbi's `NLE`.
 
     Attributes:
-        density_estimator: Name of sbi's density estimator, such as "mdn", "maf" or "nsf".
+        density_estimator: Name of sbi's density estimator.
     """
 
-    density_estimator: str = "mdn"
+    density_estimator: Literal["mdn", "maf", "nsf", "made"] = "mdn"
 
     def trainer(self, support: tuple[float, float]) -> Any:
         """sbi's `NLE`, with a flat prior over the support [dex]."""

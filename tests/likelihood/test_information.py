@@ -8,8 +8,9 @@ from torch import Tensor, nn
 from sbi_clustermass.likelihood import IMNN, WindowFits
 from sbi_clustermass.training import DenseDataset, Training, TrainingData, build_network, fit, split_by_group
 
-RULE = Training(learning_rate=3e-3, batch_size=500, patience=200, max_updates=200, seed=1, truncated=False)
+RULE = Training(learning_rate=3e-3, batch_size=500, validate_every=75, max_updates=225, truncated=False, seed=1)
 
+N = 20_000
 FIDUCIALS, WIDTHS = torch.tensor([-0.5, 0.0, 0.5]), torch.full((3,), 0.2)
 
 
@@ -35,10 +36,10 @@ def dispersion(theta: Tensor) -> Tensor:
 )
 def test_an_imnn_reaches_the_information_of_the_whole_data(simulator, embedding, exact):
     torch.manual_seed(1)
-    theta = torch.rand(4000, 1) * 2 - 1
+    theta = torch.rand(N, 1) * 2 - 1
     pairs = DenseDataset(theta, simulator(theta))
     network = build_network(IMNN(embedding, fiducials=4), theta, pairs.x, seed=1)
-    fit(network, TrainingData(pairs, split_by_group(np.arange(4000), RULE)), support=None, training=RULE)
+    fit(network, TrainingData(pairs, split_by_group(np.arange(N), RULE)), support=None, training=RULE)
     new = torch.rand(40_000, 1) * 2 - 1
     with torch.no_grad():
         summaries = network.embed(simulator(new))
