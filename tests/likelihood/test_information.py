@@ -31,10 +31,12 @@ def dispersion(theta: Tensor) -> Tensor:
     return torch.randn(len(theta), 10) * (theta / 2).exp()
 
 
+# least: of the dispersions, the logarithm of their sum of squares, whose mean is a line in theta, has 1/psi'(5) = 4.52
 @pytest.mark.parametrize(
-    ("simulator", "embedding", "exact"), [(linear, nn.Identity(), 5.25), (dispersion, Squares(), 5.0)]
+    ("simulator", "embedding", "exact", "least"),
+    [(linear, nn.Identity(), 5.25, 5.25), (dispersion, Squares(), 5.0, 4.52)],
 )
-def test_an_imnn_reaches_the_information_of_the_whole_data(simulator, embedding, exact):
+def test_an_imnn_reaches_the_information_of_the_whole_data(simulator, embedding, exact, least):
     torch.manual_seed(1)
     theta = torch.rand(N, 1) * 2 - 1
     pairs = DenseDataset(theta, simulator(theta))
@@ -44,9 +46,9 @@ def test_an_imnn_reaches_the_information_of_the_whole_data(simulator, embedding,
     with torch.no_grad():
         summaries = network.embed(simulator(new))
     found = WindowFits.of(summaries, new[:, 0], FIDUCIALS, WIDTHS).information()
-    # 4000 simulations in a window: F is measured to 2 sqrt(2/4000) = 4.5 % and no summary has more than the data
+    # 10 000 simulations in a window: F is measured to 2 sqrt(2/10 000) = 2.8 %, here averaged over three windows
     assert found.mean() < exact * 1.05
-    assert found.mean() > exact * 0.92  # and the network has lost less than what remains
+    assert found.mean() > least * 0.95
     means = [float(summaries[abs(new - at) < 0.1].mean()) for at in np.linspace(-0.9, 0.9, 7)]
     assert abs(np.sign(np.diff(means)).sum()) == 6  # it rises everywhere, or falls
 
