@@ -124,7 +124,7 @@ def regression(n=400):
 def test_variational_is_the_best_product_of_gaussians_of_bayesian_linear_regression():
     """Its precisions are the diagonal of the exact one (Bishop 2006, eq. 10.10 ff.), not the exact marginal ones."""
     trained, design, weight = regression()
-    mean, std = Variational(updates=3000).fitted(trained)
+    mean, std = Variational(updates=1500).fitted(trained)
     mean, std = (torch.cat([each.flatten() for each in part.values()]).numpy() for part in (mean, std))
     precision = 4 / (mean**2 + std**2).sum()
     diagonal = np.diag(design.T @ design) / NOISE**2 + precision
