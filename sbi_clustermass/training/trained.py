@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import Node
 
 from sbi_clustermass.flows import EmbedOnce
+from sbi_clustermass.flows.density_estimator import DensityEstimator
 from sbi_clustermass.training.dataset import Dataset, RowIndices, Storage
 from sbi_clustermass.training.loop import Support, TrainingData, clusters_loss, generator_of
 from sbi_clustermass.training.precompute import augment_once, network_on, precompute_summaries
@@ -123,7 +124,7 @@ class LossOfWeights(nn.Module):
         return torch.func.functional_call(self, named, (theta, x))
 
 
-def last_layers(network: EmbedOnce, theta: Tensor, x: Tensor, support: Support | None) -> list[nn.Module]:
+def last_layers(network: DensityEstimator, theta: Tensor, x: Tensor, support: Support | None) -> list[nn.Module]:
     """Modules with weights of their own on which the losses depend other than through further ones."""
     made: dict[Node, nn.Module] = {}
 
@@ -143,7 +144,7 @@ def last_layers(network: EmbedOnce, theta: Tensor, x: Tensor, support: Support |
 
 def _first_of(start: Node | None, goals: set[Node]) -> Iterator[Node]:
     """Walk a graph from a node and stop at each goal."""
-    waiting, seen = [start], {None}
+    waiting, seen = [start], set[Node | None]()
     while waiting:
         node = waiting.pop()
         if node in seen or node is None:
