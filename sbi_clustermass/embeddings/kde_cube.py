@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from sbi_clustermass.embeddings.checks import Choice, check_counts, check_flags, check_positive
 from sbi_clustermass.embeddings.galaxies import FixedPlaces, by_richness, check_galaxies, log10_richness
+from sbi_clustermass.embeddings.kde import without_autocast
 from sbi_clustermass.embeddings.sky import SKY, in_own_frame
 
 _NARROWEST = 1e-3  # [voxel] a narrower kernel lies in one voxel, all but for a thousandth
@@ -53,12 +54,14 @@ class KDECube(FixedPlaces):
         """
         check_galaxies("CubeCNN", x, 3 + SKY)
         x = x if x.shape[1] else x.new_zeros(len(x), 1, 3 + SKY)
-        cubes = by_richness(self._cubes, x)
+        exact = x.to(torch.promote_types(x.dtype, torch.float32))  # half precision would move galaxies between voxels
+        with without_autocast(x.device.type):
+            cubes = by_richness(self._cubes, exact).to(x.dtype)
         return torch.cat([cubes, log10_richness(x)], 1) if self.richness else cubes
 
     def _cubes(self, x: Float[Tensor, "batch galaxy 5"]) -> Float[Tensor, "batch voxel"]:
         is_galaxy = x[..., 2] > 0
-        weight = is_galaxy / is_galaxy.sum(1, keepdim=True).clamp(min=1)
+        weight = is_galaxy.to(x.dtype) / is_galaxy.sum(1, keepdim=True).clamp(min=1)
         sky = in_own_frame(x[..., 3:], is_galaxy)
         v = torch.where(is_galaxy, x[..., 1], 0)
         on_sky, along = (self.sky_edges, self.narrowest[0]), (self.v_edges, self.narrowest[1])

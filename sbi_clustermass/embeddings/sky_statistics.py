@@ -35,7 +35,7 @@ def sky_statistics(x: Float[Tensor, "batch galaxy 5"], *, richness: bool) -> Flo
     """
     is_galaxy = x[..., 2] > 0
     R, v, position = (torch.where(is_galaxy[..., None], part, 0) for part in (x[..., :1], x[..., 1:2], x[..., 3:]))
-    weight = is_galaxy / is_galaxy.sum(1, keepdim=True).clamp(min=1)
+    weight = is_galaxy.to(x.dtype) / is_galaxy.sum(1, keepdim=True).clamp(min=1)
     pairs = _excess(R[..., 0], v[..., 0], position, weight)
     if richness:
         pairs = pairs * is_galaxy.sum(1, keepdim=True)

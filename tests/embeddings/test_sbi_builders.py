@@ -13,6 +13,7 @@ from torch import nn
 from sbi_clustermass import mass_prior
 from sbi_clustermass.embeddings import EMBEDDINGS
 from sbi_clustermass.embeddings.galaxies import stages
+from tests.sky import as_taken
 
 PRIOR = mass_prior(13.5, 15.3)
 SMALL = {"hidden_features": 4, "z_score_x": "none"}
@@ -38,20 +39,20 @@ def embedding(name):
     return kind(bins=6) if "bins" in kind().config() else kind()
 
 
-def clusters(n=60):
-    """Galaxies whose velocities follow mass, which is (n, 1)."""
+def clusters(name, n=60):
+    """Galaxies whose velocities follow mass, which is (n, 1), as an embedding takes them."""
     generator = torch.Generator().manual_seed(1)
     mass = 13.5 + 1.8 * torch.rand(n, 1, generator=generator)
     x = torch.ones(n, 12, 3)
     x[..., 0] = 1.6 * torch.rand(n, 12, generator=generator).sqrt()
     x[..., 1] = 700 * 10 ** ((mass - 14.5) / 3) * torch.randn(n, 12, generator=generator)
-    return mass, x
+    return mass, as_taken(embedding(name), x)
 
 
 @every_pair
 @pytest.mark.filterwarnings("ignore")  # of sbi: the flag of a galaxy is constant, one parameter is a Gaussian
 def test_it_trains_and_infers_through_sbis_own_builder(name, builder):
-    theta, x = clusters()
+    theta, x = clusters(name)
     inference = TRAINERS[builder](embedding(name))
     network = inference.append_simulations(theta, x).train(max_num_epochs=1, training_batch_size=20)
     assert network is not None
@@ -67,7 +68,7 @@ def test_it_trains_and_infers_through_sbis_own_builder(name, builder):
 @pytest.mark.parametrize("name", EMBEDDINGS)
 @pytest.mark.filterwarnings("ignore:Data has constant values")
 def test_galaxies_that_sbi_standardised_are_refused_with_the_option_that_prevents_it(name, padded, standardise):
-    theta, x = clusters()
+    theta, x = clusters(name)
     if padded:
         x[::2, 7:] = 0
     with pytest.raises(ValueError, match=r'third column of x must be 1 .*(?s:.)*z_score_x="none"'):
@@ -80,7 +81,7 @@ def test_galaxies_that_sbi_standardised_are_refused_with_the_option_that_prevent
 @pytest.mark.parametrize("name", EMBEDDINGS)
 @pytest.mark.filterwarnings("ignore:Data has constant values")
 def test_a_single_cluster_that_was_standardised_is_refused_too(name, standardise):
-    _, x = clusters()
+    _, x = clusters(name)
     x[::2, 7:] = 0
     standardised = standardizing_net(x, structured_dims=standardise == "structured")(x)
     net = embedding(name).eval()
@@ -88,12 +89,12 @@ def test_a_single_cluster_that_was_standardised_is_refused_too(name, standardise
         with pytest.raises(ValueError, match=r'third column of x must be 1 .*(?s:.)*z_score_x="none"'):
             net(standardised[row : row + 1])
     assert net(x[:1]).isfinite().all()
-    assert net(torch.randn(1, 12, 3)).shape == net(x[:1]).shape  # which sbi 0.27's `mdn` tries
+    assert net(torch.randn(1, 12, x.shape[2])).shape == net(x[:1]).shape  # which sbi 0.27's `mdn` tries
 
 
 @pytest.mark.parametrize("name", EMBEDDINGS)
 def test_sbis_likelihood_of_something_given_galaxies_is_built_and_has_gradients(name):
-    theta, x = clusters()
+    theta, x = clusters(name)
     build = likelihood_nn("mdn", embedding_net=embedding(name), z_score_theta="none", num_components=2, **SMALL)
     likelihood = build(x, theta)
     loss = likelihood.loss(theta, x)
@@ -103,7 +104,7 @@ def test_sbis_likelihood_of_something_given_galaxies_is_built_and_has_gradients(
 
 @pytest.mark.parametrize("name", WITHOUT_WEIGHTS)
 def test_inside_another_module_and_as_a_fixed_stage_it_works_too(name):
-    theta, x = clusters()
+    theta, x = clusters(name)
     for net in (nn.Sequential(embedding(name), nn.Flatten()), stages(embedding(name))[0]):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

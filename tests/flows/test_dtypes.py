@@ -13,6 +13,7 @@ from sbi_clustermass.embeddings.galaxies import stages
 from sbi_clustermass.flows import StackedAffine
 from tests.flows.test_contract import HIGH, LOW, every_flow, small, toy
 from tests.flows.test_shapes import KINDS, every_network, pairs
+from tests.sky import as_taken
 
 DTYPES = torch.float64, torch.float16, torch.bfloat16
 every_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=str)
@@ -105,7 +106,8 @@ def same(ours, truth):
 @torch.no_grad()
 def test_another_default_type_and_autocast_leave_an_embedding_as_it_is_within_precision(name):
     torch.manual_seed(0)
-    embedding, x = EMBEDDINGS[name]().eval(), toy(30)[1]
+    embedding = EMBEDDINGS[name]().eval()
+    x = as_taken(embedding, toy(30)[1])
     expected = embedding(x)
     with default(torch.float64):
         assert same(embedding(x), expected)
@@ -119,7 +121,8 @@ def test_another_default_type_and_autocast_leave_an_embedding_as_it_is_within_pr
 @torch.no_grad()
 def test_a_converted_embedding_answers_in_its_type_within_its_precision(name, dtype):
     torch.manual_seed(0)
-    embedding, x = EMBEDDINGS[name]().eval(), toy(30)[1].to(dtype)
+    embedding = EMBEDDINGS[name]().eval()
+    x = as_taken(embedding, toy(30)[1]).to(dtype)
     expected, found = embedding(x.float()), embedding.to(dtype)(x)
     assert found.dtype == dtype
     # twice that of a flow: log-likelihoods of trial masses are sums over galaxies, most of which cancels
@@ -131,8 +134,8 @@ def test_a_converted_embedding_answers_in_its_type_within_its_precision(name, dt
 @torch.no_grad()
 def test_conversion_does_not_move_the_places_of_a_fixed_stage(name, dtype):
     """Centres of pixels and nodes of bins, of which half precision holds three digits."""
-    x = toy(30)[1]
     fixed, converted = (stages(EMBEDDINGS[name]())[0] for _ in range(2))
+    x = as_taken(fixed, toy(30)[1])
     expected = fixed(x)
     assert same(converted.to(dtype)(x), expected)
     assert same(converted.float()(x), expected)
