@@ -15,8 +15,9 @@ from dataclasses import replace
 from time import process_time
 
 import numpy as np
+from yardstick import clusters_of
 
-from clustermocks import Catalogue, FlatMasses, HaloMassFunction, HaloModel
+from clustermocks import Catalogue, HaloMassFunction
 from sbi_clustermass import MDN, SummaryStatistics, Training, train
 from sbi_clustermass.baselines import RIVALS, LearnedLikelihood
 from sbi_clustermass.diagnostics.comparison import JEANS_SETTINGS, ComparisonSetup
@@ -38,11 +39,7 @@ HEADER = (
 def setup_of(setting: str, *, seed: int, quick: bool) -> ComparisonSetup:
     """Clusters of a setting."""
     shrink, rule = SMALLER if quick else 1, Training(seed=seed)
-    if setting == "mocks":
-        mocks = HaloModel.ho2019().simulate(FlatMasses(13.5, 15.3).draw(24_000 // shrink, seed), seed=seed)
-        return ComparisonSetup.from_mocks(mocks, 20_000 // shrink, training=rule)
-    name = "mass+background" if setting == "prior" else setting
-    return ComparisonSetup.from_jeans(JEANS_SETTINGS[name], 16_000 // shrink, training=rule)
+    return clusters_of("mass+background" if setting == "prior" else setting, rule, shrink)
 
 
 def trained(setup: ComparisonSetup, *, quick: bool) -> Iterator[tuple[str, Posterior, float]]:

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 from rich.console import Console
+from yardstick import clusters_of
 
-from clustermocks import FlatMasses, HaloModel
 from clustermocks.kinematics.substructure import dressler_shectman
 from sbi_clustermass import (
     FLOWS,
@@ -61,12 +61,7 @@ RESAMPLINGS, SMALLER = 200, 40
 def setup_of(setting: str, *, seed: int, quick: bool) -> ComparisonSetup:
     """The clusters of a setting; each embedding is trained by its own rule, quickly all by the same short one."""
     rule, shrink = Training(seed=seed, max_updates=20 if quick else 20_000), SMALLER if quick else 1
-    if setting == "mocks":
-        mocks = HaloModel.ho2019().simulate(FlatMasses(13.5, 15.3).draw(24_000 // shrink, seed), seed=seed)
-        setup = ComparisonSetup.from_mocks(mocks, 20_000 // shrink, training=rule)
-    else:
-        setup = ComparisonSetup.from_jeans(JEANS_SETTINGS[setting], 16_000 // shrink, training=rule)
-    return replace(setup, by_embedding=not quick)
+    return replace(clusters_of(setting, rule, shrink), by_embedding=not quick)
 
 
 def residuals_of(entry: Entry, setup: ComparisonSetup, folder: Path) -> np.ndarray:

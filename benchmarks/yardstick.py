@@ -41,13 +41,16 @@ def contests(settings: list[str], *, seed: int, quick: bool) -> Iterator[tuple[s
     """The clusters of each setting; each embedding is trained by its own rule, quickly all by the same short one."""
     rule, shrink = Training(seed=seed, max_updates=100 if quick else 20_000), SMALLER if quick else 1
     for setting in settings:
-        if setting == "mocks":
-            mocks = HaloModel.ho2019().simulate(FlatMasses(13.5, 15.3).draw(24_000 // shrink, seed), seed=seed)
-            setup = ComparisonSetup.from_mocks(mocks, 20_000 // shrink, training=rule)
-        else:
-            model = lookup("setting", setting, JEANS_SETTINGS)
-            setup = ComparisonSetup.from_jeans(model, 16_000 // shrink, training=rule)
-        yield setting, replace(setup, by_embedding=not quick)
+        yield setting, replace(clusters_of(setting, rule, shrink), by_embedding=not quick)
+
+
+def clusters_of(setting: str, rule: Training, shrink: int = 1) -> ComparisonSetup:
+    """The clusters of a setting, drawn with the seed of the training; `shrink` times fewer."""
+    seed = rule.seed
+    if setting == "mocks":
+        mocks = HaloModel.ho2019().simulate(FlatMasses(13.5, 15.3).draw(24_000 // shrink, seed), seed=seed)
+        return ComparisonSetup.from_mocks(mocks, 20_000 // shrink, training=rule)
+    return ComparisonSetup.from_jeans(lookup("setting", setting, JEANS_SETTINGS), 16_000 // shrink, training=rule)
 
 
 def contend(setup: ComparisonSetup, pairs: tuple[tuple[str, str], ...], folder: Path) -> Comparison:

@@ -25,7 +25,7 @@ from kodi_ramanah_2020.steps import steps
 from sbi_clustermass import MassEstimator, Training, TrialMasses, baselines
 from sbi_clustermass.cli.progress import stage
 from sbi_clustermass.diagnostics.test_sets import reweighted
-from sbi_clustermass.flows import Tabulated
+from sbi_clustermass.flows import Flow, Tabulated
 from sbi_clustermass.report import Section
 from sbi_clustermass.training.defaults import default_training
 
@@ -109,14 +109,15 @@ def all_sections(experiment: Experiment, clusters: Path | None) -> Iterator[Sect
 def _step_samples(experiment: Experiment, trained: Trained, pair: Sets) -> Iterator[Sample]:
     """Yield the test clusters with interlopers by networks that lead from the paper's scatter to our best."""
     yield replace(trained.first, name="the paper's network and stopping rule, our mocks")
-    yield _sample(experiment, "our-rule", pair, "trained to the end, with truncated loss and mirror images")
-    last = _sample(experiment, "our-network", pair, "tabulated on trial_masses in place of the image")
+    ours = experiment.papers_flow(), "trained to the end, with truncated loss and mirror images"
+    best = Tabulated(embedding=TRIALS), "tabulated on trial_masses in place of the image"
+    yield _by_our_rule(experiment, "our-rule", pair, *ours)
+    last = _by_our_rule(experiment, "our-network", pair, *best)
     yield last
     yield _with_mass_function(last, "the mass function as the prior, as the test clusters have it")
 
 
-def _sample(experiment: Experiment, folder: str, pair: Sets, name: str) -> Sample:
-    flow = experiment.papers_flow() if folder == "our-rule" else Tabulated(embedding=TRIALS)
+def _by_our_rule(experiment: Experiment, folder: str, pair: Sets, flow: Flow, name: str) -> Sample:
     estimator = experiment.network(folder, pair.training, flow, default_training(flow.embedding))
     return replace(experiment.sample(folder, "contaminated", estimator, pair.test), name=name)
 

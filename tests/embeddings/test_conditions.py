@@ -1,6 +1,7 @@
 """Conditions behind the galaxies: the units of each redshift, and every embedding and flow that takes them."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from clustermocks.haloes.cosmology import radius_200c, virial_velocity
 from sbi_clustermass.embeddings import EMBEDDINGS, TrialMasses
 from sbi_clustermass.embeddings.conditions import CONDITIONED, COSMOLOGICAL, Conditions, reading
 from sbi_clustermass.embeddings.sky import SKY, takes_sky
+from tests.sky import as_taken
 
 NAMES = pytest.mark.parametrize("name", EMBEDDINGS)
 
@@ -26,15 +28,7 @@ def observed(redshift, *, n=30, error=0.0, cleaned=0.0, scales=(1.0, 1.0), seed=
 def read_by(name, columns):
     """The embedding for so many columns, and what it is shown: with positions on the sky if it takes them."""
     own = EMBEDDINGS[name]()
-    if not takes_sky(own):
-        return reading(own, columns), lambda x: x
-
-    def shown(x):
-        angle = torch.linspace(0, 5, x.shape[1])[:, None]
-        sky = x[..., :1] * torch.cat([angle.cos(), angle.sin()], 1)
-        return torch.cat([x[..., :3], sky, x[..., 3:]], -1)
-
-    return reading(own, columns + SKY), shown
+    return reading(own, columns + SKY * takes_sky(own)), partial(as_taken, own)
 
 
 def scales(redshift, reference=Observation.redshift):
