@@ -80,12 +80,14 @@ def paired_scatter(first: np.ndarray, second: np.ndarray) -> Measured:
 def print_pairs(found: Comparison) -> None:
     """One row for each pair."""
     exact = found.exact is not None
-    print(f"| flow + embedding | {'below exact' if exact else 'log q'} [nats] | scatter [dex] | 68 % error | seconds |")
-    print("|---|---|---|---|---|")
+    nats = "below exact" if exact else "log q"
+    print(f"| flow + embedding | {nats} [nats] | scatter [dex] | 68 % error | training [s] | ms/cluster |")
+    print("|---|---|---|---|---|---|")
     for row in found.rows:
-        score, nats = row.entry.score, row.gap if exact else row.log_prob
-        cells = row.entry.name, str(nats), f"{score.residual_scatter:.4f}", str(score.coverage_error)
-        print("|", *(f"{cell} |" for cell in cells), f"{row.entry.training_seconds:.0f} |")
+        score, entry = row.entry.score, row.entry
+        times = f"{entry.training_seconds:.0f}", f"{1e3 * entry.inference_seconds:.2f}"
+        cells = entry.name, row.gap if exact else row.log_prob, f"{score.residual_scatter:.4f}", score.coverage_error
+        print("|", *(f"{cell} |" for cell in (*cells, *times)))
     for failure in found.failures:
         print(failure)
 
