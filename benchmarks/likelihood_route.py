@@ -4,9 +4,10 @@
 
 Settings are those of SphericalJeans, whose exact posteriors are known: mass, independent, mass+background,
 independent+background (12 000 clusters to train on, 4000 for the test); `mocks`, HaloModel.ho2019() with interlopers
-(15 000 and 5000); and `prior`: the clusters of mass+background, trained on masses of the mass function, tested on flat
-ones under a flat prior. All see the same summary statistics, in at most 2000 updates. `--quick` takes a twentieth of
-the clusters and few updates.
+(15 000 and 5000); and two of the clusters of mass+background: `prior`, trained on masses of the mass function, tested
+on flat ones under a flat prior, and `products`, several independent observations of one cluster, whose likelihoods are
+multiplied. All see the same summary statistics, in at most 2000 updates. `--quick` takes a twentieth of the clusters
+and few updates.
 """
 
 import argparse
@@ -15,9 +16,10 @@ from dataclasses import replace
 from time import process_time
 
 import numpy as np
+from scipy.interpolate import CubicSpline
 from yardstick import clusters_of
 
-from clustermocks import Catalogue, HaloMassFunction
+from clustermocks import Catalogue, FlatMasses, HaloMassFunction
 from sbi_clustermass import MDN, SummaryStatistics, Training, train
 from sbi_clustermass.baselines import RIVALS, LearnedLikelihood
 from sbi_clustermass.diagnostics.comparison import JEANS_SETTINGS, ComparisonSetup
@@ -28,6 +30,8 @@ from sbi_clustermass.training.defaults import default_training
 
 SMALLER = 20
 MASSIVE = 14.7  # exact posterior mean [dex] above which clusters are rare in the mass function
+OBSERVATIONS = 1, 2, 10, 50  # of one cluster
+OBSERVED = 300  # clusters, of masses well inside the support
 ROUTES = "nle_imnn", "nle_moments", "nre_moments"
 Posterior = Callable[[Catalogue], MassPosteriors]
 HEADER = (
@@ -39,7 +43,7 @@ HEADER = (
 def setup_of(setting: str, *, seed: int, quick: bool) -> ComparisonSetup:
     """Clusters of a setting."""
     shrink, rule = SMALLER if quick else 1, Training(seed=seed)
-    return clusters_of("mass+background" if setting == "prior" else setting, rule, shrink)
+    return clusters_of("mass+background" if setting in OTHER_TABLES else setting, rule, shrink)
 
 
 def trained(setup: ComparisonSetup, *, quick: bool) -> Iterator[tuple[str, Posterior, float]]:
@@ -124,9 +128,49 @@ def _at(posteriors: MassPosteriors, below: np.ndarray, truth: np.ndarray, some: 
     return f"{mean_of(below[some]):.3f} | {score.residual_mean:.3f} | {score.coverage_error:.3f}"
 
 
+def observed_often(seed: int, n: int) -> tuple[Catalogue, np.ndarray]:
+    """Independent observations of n clusters, as many of each, and the true masses of these clusters."""
+    most = max(OBSERVATIONS)
+    masses = np.sort(FlatMasses(13.8, 15.0).draw(n, seed=seed))
+    found = JEANS_SETTINGS["mass+background"].simulate(np.repeat(masses, most + 10), seed=seed)
+    cluster = np.searchsorted(masses, found.log10_mass)
+    enough = np.flatnonzero(np.bincount(cluster, minlength=n) >= most)
+    first = np.searchsorted(cluster, enough)
+    return found.select((first[:, None] + np.arange(most)).ravel()), masses[enough]
+
+
+def multiplied(each: MassPosteriors, n: int) -> MassPosteriors:
+    """Posteriors under a flat prior from the first n observations of each cluster, on a finer grid."""
+    grid = each.grid
+    among_selected = each.log_likelihood() - JEANS_SETTINGS["mass+background"].log_selected(grid)
+    summed = among_selected.reshape(-1, max(OBSERVATIONS), len(grid))[:, :n].sum(axis=1)
+    fine = np.linspace(grid[0], grid[-1], 16 * len(grid))
+    return MassPosteriors.from_log_prob(fine, CubicSpline(grid, summed, axis=1)(fine))
+
+
+def products(setup: ComparisonSetup, *, quick: bool) -> Iterator[str]:
+    """Lines of the table of several observations of one cluster."""
+    observed, truth = observed_often(setup.training.seed + 1, OBSERVED // (SMALLER if quick else 1))
+    grid = np.linspace(*setup.support, 256)
+    exact = MassPosteriors.from_log_prob(grid, JEANS_SETTINGS["mass+background"].log_likelihood(observed, grid))
+    best = [PosteriorScore.from_posteriors(multiplied(exact, n), truth) for n in OBSERVATIONS]
+    yield "| route | observations | below exact [nats] | mean residual [dex] | scatter [dex] | 68 % error |"
+    yield "|---|---|---|---|---|---|"
+    for n, score in zip(OBSERVATIONS, best, strict=True):
+        yield f"| exact | {n} | | {_quality(score)} |"
+    for name, posterior, _ in trained(setup, quick=quick):
+        each = posterior(observed)
+        for n, exactly in zip(OBSERVATIONS, best, strict=True):
+            score = PosteriorScore.from_posteriors(multiplied(each, n), truth)
+            yield f"| {name} | {n} | {mean_of(exactly.log_prob - score.log_prob):.3f} | {_quality(score)} |"
+
+
+OTHER_TABLES = {"prior": under_another_prior, "products": products}
+
+
 def main() -> None:
     """Print a table for each setting."""
-    names = [*JEANS_SETTINGS, "mocks", "prior"]
+    names = [*JEANS_SETTINGS, "mocks", *OTHER_TABLES]
     parser = argparse.ArgumentParser()
     parser.add_argument("settings", nargs="*", default=names, help=", ".join(names))
     parser.add_argument("--quick", action="store_true")
@@ -134,7 +178,7 @@ def main() -> None:
     given = parser.parse_args()
     for setting in given.settings:
         setup = setup_of(setting, seed=given.seed, quick=given.quick)
-        table = under_another_prior if setting == "prior" else compare
+        table = OTHER_TABLES.get(setting, compare)
         print(
             f"\n{setting}: {len(setup.train_set)} clusters to train on, {len(setup.test_set)} for the test", flush=True
         )

@@ -86,8 +86,8 @@ def print_pairs(found: Comparison) -> None:
     for row in found.rows:
         score, entry = row.entry.score, row.entry
         times = f"{entry.training_seconds:.0f}", f"{1e3 * entry.inference_seconds:.2f}"
-        cells = entry.name, row.gap if exact else row.log_prob, f"{score.residual_scatter:.4f}", score.coverage_error
-        print("|", *(f"{cell} |" for cell in (*cells, *times)))
+        cells = entry.name, str(row.gap if exact else row.log_prob), f"{score.residual_scatter:.4f}"
+        print("|", *(f"{cell} |" for cell in (*cells, str(score.coverage_error), *times)))
     for failure in found.failures:
         print(failure)
 
