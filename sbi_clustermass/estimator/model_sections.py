@@ -12,7 +12,6 @@ from sbi_clustermass.posterior.plots import prior_picture
 from sbi_clustermass.report.content import Picture, Section, Table
 from sbi_clustermass.training import History, Training
 from sbi_clustermass.training.plots import history
-from sbi_clustermass.training.weights import INDEPENDENT
 
 if TYPE_CHECKING:
     from sbi_clustermass.estimator.mass_estimator import MassEstimator
@@ -53,7 +52,7 @@ def _brief(estimator: "MassEstimator") -> Iterator[str]:
     clusters, simulator = estimator.provenance.training_clusters or "?", estimator.provenance.mocks.simulator or "?"
     flow = f"`{estimator.flow.name}` on `{_embedding(estimator).get('name', '?')}`"
     yield (
-        f"{_who(members, estimator.provenance.weights)}, {flow}, of "
+        f"{'A network' if members == 1 else f'An ensemble of {members} networks'}, {flow}, of "
         f"{_grouped(_n_weights(estimator))} weights, trained on {_grouped(clusters)} mock clusters of `{simulator}` "
         f"with {fewest} to {most} galaxies each. It answers with a posterior of the mass between 10^{low:g} and "
         f"10^{high:g} h^-1 Msun."
@@ -106,12 +105,6 @@ def _training_set(estimator: "MassEstimator") -> Section:
     clusters = _grouped(estimator.provenance.training_clusters or "?")
     text = f"{clusters} mock clusters, with {fewest} to {most} galaxies each."
     return Section("Training set", [text], tables)
-
-
-def _who(members: int, weights: str) -> str:
-    if members == 1:
-        return "A network"
-    return f"An ensemble of {members} networks" + ("" if weights == INDEPENDENT else f", draws of one by {weights}")
 
 
 def _network(estimator: "MassEstimator") -> Section:

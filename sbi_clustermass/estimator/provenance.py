@@ -20,7 +20,6 @@ class Provenance:
         training: Settings of the training; None if unknown.
         truncated: Whether the loss was that of the density truncated to the prior's range.
         mirror: Whether every cluster was shown a second time with reversed velocities.
-        weights: What the members of an ensemble are: trained by themselves, or draws of the weights of one.
         training_clusters: Number of clusters in the training set.
         held_out: Number of mocks requested to be held out of the training, for alarm and recalibration.
         alarm_clusters: Number of mocks that the alarm was fitted to.
@@ -34,7 +33,6 @@ class Provenance:
     training: Training | None = None
     truncated: bool = True
     mirror: bool = True
-    weights: str = "independent"
     training_clusters: int | None = None
     held_out: int | None = None
     alarm_clusters: int | None = None

@@ -27,14 +27,12 @@ mocks = Catalogue.from_parquet({mocks!r}){view}
 )
 training = {training}
 estimator = train(
-    mocks, flow=flow, training=training, support={support}, mirror={mirror}, members={members},
-    weights={weights!r}{others}
+    mocks, flow=flow, training=training, support={support}, mirror={mirror}, members={members}{others}
 )
 estimator{alarm}{membership}.save({out!r})
 END"""
 _NUMBERS = (  # options with a value
-    *("members", "weights", "completeness", "velocity_error", "learning_rate", "patience", "max_updates", "alarm"),
-    "membership",
+    *("members", "completeness", "velocity_error", "learning_rate", "patience", "max_updates", "alarm", "membership"),
 )
 _HELD_OUT = """from sbi_clustermass.estimator.training_run import split_held_out
 mocks, held_out = split_held_out(mocks, {n}, seed={seed})
@@ -78,7 +76,6 @@ def _nearest_options(estimator: "MassEstimator", training: Training) -> Training
         richness=estimator.counts_galaxies,
         sky=estimator.takes_sky,
         members=None if len(estimator.histories) == 1 else len(estimator.histories),
-        weights=estimator.provenance.weights,
         completeness=None if completeness == 1 else completeness,
         velocity_error=velocity_error or None,
         min_galaxies=None if min_galaxies == Observation.min_galaxies else min_galaxies,
@@ -138,7 +135,6 @@ def _script(estimator: "MassEstimator", training: Training, mocks: str, out: str
         others=_others(estimator),
         mirror=estimator.provenance.mirror,
         members=len(estimator.histories),
-        weights=estimator.provenance.weights,
         out=str(Path(out)),
     )
 

@@ -29,7 +29,6 @@ from sbi_clustermass.training import Progress, Training
 from sbi_clustermass.training.defaults import default_training, default_training_given_mass
 from sbi_clustermass.training.ensemble_training import train_members
 from sbi_clustermass.training.training_set import TrainingSet, warn_of_counts, warn_of_gaps, working_storage
-from sbi_clustermass.training.weights import INDEPENDENT, check_members
 
 _PACKAGES = ("sbi-clustermass", "sbi", "torch", "nflows")
 
@@ -44,7 +43,6 @@ def train(
     training_given_mass: Training | None = None,
     mirror: bool = True,
     members: int = 1,
-    weights: str = INDEPENDENT,
     conditions: bool | None = None,
     checkpoint: str | Path | None = None,
     device: str = "auto",
@@ -71,8 +69,6 @@ def train(
         mirror: Whether every cluster is shown a second time with reversed velocities, which are as likely. An
             augmentation has a `mirror` of its own instead.
         members: Number of networks, which make an ensemble; they differ in the seeds of weights, split and batches.
-        weights: What the members are: "independent" trains each one; "variational" and "dropout" train one network of
-            the mass and draw its weights (`sbi_clustermass.training.weights`).
         conditions: Whether the network is told redshift, velocity error and whether interlopers were removed
             (`Catalogue.conditions`); by default where the mocks were drawn from a `SurveyPrior` or a `CosmologyPrior`.
             With mocks of the latter it is also told Om0 and sigma8 (`Catalogue.in_cosmology`).
@@ -84,8 +80,7 @@ def train(
 
     Raises:
         ValueError: The catalogue has no masses or fewer than 100 clusters inside the support, does not hold a
-            parameter, or has it outside its support; `members` is below 1 (2 for drawn weights), the weights are
-            unknown, or the checkpoint is of another training.
+            parameter, or has it outside its support; `members` is below 1, or the checkpoint is of another training.
         TypeError: The flow cannot be saved, or builds something other than an `EmbedOnce`.
     """
     flow = flow or StackedAffine()
@@ -93,7 +88,8 @@ def train(
     training = training if seed is None else replace(training, seed=seed)
     flow.config()  # refuses a flow that could not be saved, before the training
     supports = check_supports(parameters, support)
-    check_members(members, weights)
+    if members < 1:
+        raise ValueError(f"members must be at least 1, got {members}.")
     folder = None if checkpoint is None else as_path(checkpoint)
     streamed = not isinstance(catalogue, Catalogue)
     with working_storage(resolve_device(device), mapped=streamed, parent=folder) as storage:
@@ -117,7 +113,6 @@ def train(
             flow,
             training,
             members=members,
-            weights=weights,
             checkpoint=folder,
             progress=progress,
         )
@@ -142,17 +137,16 @@ def train(
         richness=clusters.richness,
         histories=histories,
         given_mass=given_mass,
-        provenance=_provenance(mocks, training, mirror=mirror, weights=weights),
+        provenance=_provenance(mocks, training, mirror=mirror),
     )
 
 
-def _provenance(mocks: Catalogue, training: Training, *, mirror: bool, weights: str) -> Provenance:
+def _provenance(mocks: Catalogue, training: Training, *, mirror: bool) -> Provenance:
     return Provenance(
         mocks=mocks.provenance,
         training=training,
         truncated=training.truncated,
         mirror=mirror,
-        weights=weights,
         training_clusters=len(mocks),
         versions={name: installed_version(name) for name in _PACKAGES},
     )

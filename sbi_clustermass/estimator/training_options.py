@@ -36,8 +36,6 @@ class TrainingOptions:
         sky: Whether deep_sets, attention or summary also takes where on the sky galaxies lie, besides how far from the
             centre; cnn_3d always does. Tables then need ra and dec.
         members: Number of networks to train, as an ensemble. By default 1; 3 with --for.
-        weights: What the members of the ensemble are: independent, networks trained one by one; or variational or
-            dropout, draws of the weights of one network.
         completeness: Smallest fraction of its galaxies to which a cluster is thinned at random. By default 1, no
             thinning; with --for, that of the prior over surveys.
         velocity_error: Largest standard deviation of the velocity errors that are added [km/s]. By default 0; with
@@ -71,7 +69,6 @@ class TrainingOptions:
     richness: bool = False
     sky: bool = False
     members: int | None = None
-    weights: str = "independent"
     completeness: float | None = None
     velocity_error: float | None = None
     cleaning: Cleaning | None = None

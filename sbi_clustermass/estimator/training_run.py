@@ -110,7 +110,6 @@ def run_training(
                 parameters=options.parameters,
                 training=training,
                 members=options.members or 1,
-                weights=options.weights,
                 conditions=options.conditions,
                 checkpoint=folder,
                 device=options.device,

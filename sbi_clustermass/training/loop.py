@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.utils.parametrize import cached
 
 from sbi_clustermass.flows import EmbedOnce
 from sbi_clustermass.flows.density_estimator import DensityEstimator
@@ -140,8 +139,7 @@ class _Fitting:
         theta, x, passed = self.fitting.theta[rows.device], self.fitting.take(rows), None
         if self.training.augmentation is not None:
             x, passed = self.training.augmentation(x, self.generator)
-        with cached():  # weights that are drawn anew at every use are drawn once
-            loss = _mean(self.loss(self.fitting_network, theta, x, support=self.support), passed)
+        loss = _mean(self.loss(self.fitting_network, theta, x, support=self.support), passed)
         _descend(self.network, self.optimizer, loss, self.schedule.learning_rate(self.update), self.training.clip_norm)
         self.total += loss.detach()
 
@@ -199,11 +197,11 @@ def _prepare(network: nn.Module, data: TrainingData, training: Training) -> tupl
     """Dataset for fitting, dataset for validation, and the generator of the augmentation."""
     device = data.dataset.theta.device
     storage = data.storage or Storage(device)
-    generator = generator_of(training.seed, 0, device)
+    generator = _generator(training.seed, 0, device)
     if training.augmentation is None:
         dataset = precompute_summaries(network, data.dataset, storage)
         return dataset, dataset.subset(data.split.validating, storage), generator
-    fixed = generator_of(training.seed, 1, device)
+    fixed = _generator(training.seed, 1, device)
     validating = augment_once(
         data.dataset, data.split.validating, training.augmentation, generator=fixed, storage=storage
     )
@@ -260,7 +258,6 @@ def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
-def generator_of(seed: int, stream: int, device: torch.device) -> torch.Generator:
-    """Random numbers of a training; each use has a stream of its own."""
+def _generator(seed: int, stream: int, device: torch.device) -> torch.Generator:
     drawn = np.random.SeedSequence((seed, stream)).generate_state(1, np.uint64)[0]
     return torch.Generator(device).manual_seed(int(drawn >> np.uint64(1)))

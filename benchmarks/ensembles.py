@@ -1,13 +1,13 @@
-"""What uncertain weights add to posteriors: on few mocks, and on clusters unlike the mocks.
+"""What an ensemble adds to posteriors: on few mocks, and on clusters unlike the mocks.
 
-    python benchmarks/uncertain_weights.py [--quick] [--seed 1] [--seeds 3] [--out runs/uncertain_weights]
+    python benchmarks/ensembles.py [--quick] [--seed 1] [--seeds 3] [--out runs/ensembles]
         [--kinds ho2019,jeans,box] [--pairs mdn+summary,stacked_affine+kde] [--mocks 1000,3000,10000] [--box BOX.npz]
 
-Trained are one network, an ensemble of five, and eight draws of the weights of one (`train(..., weights=...)`), with
-every seed on another choice of mocks. Kinds of mocks: `ho2019`, HaloModel.ho2019(), tested on clusters of the same kind
-and on three kinds of clusters unlike them; `jeans`, the twin with a background, of which the exact posterior is known;
-`box`, dark matter in haloes among clustered neighbours, tested on more of them and on the haloes of an N-body box
-(`nbody_box.py` says what file that is), both under the box's mass function.
+Trained are one network and an ensemble of five, with every seed on another choice of mocks. Kinds of mocks: `ho2019`,
+HaloModel.ho2019(), tested on clusters of the same kind and on three kinds of clusters unlike them; `jeans`, the twin
+with a background, of which the exact posterior is known; `box`, dark matter in haloes among clustered neighbours,
+tested on more of them and on the haloes of an N-body box (`nbody_box.py` says what file that is), both under the box's
+mass function.
 
 Printed are the mean ln q(true mass) and what it gains over that of the one network of the same seed, the share of true
 masses in the central 68 and 95 % minus these [points], the median `epistemic_std` and the scatter [dex], seconds of one
@@ -38,13 +38,7 @@ from sbi_clustermass.diagnostics.comparison import JEANS_SETTINGS, ComparisonSet
 from sbi_clustermass.flows import Flow
 from sbi_clustermass.training.defaults import default_training
 
-ENSEMBLE, DRAWS, SMALLER = 5, 8, 20
-METHODS: Mapping[str, tuple[int, str]] = {
-    "one network": (1, "independent"),
-    f"ensemble of {ENSEMBLE}": (ENSEMBLE, "independent"),
-    "variational": (DRAWS, "variational"),
-    "dropout": (DRAWS, "dropout"),
-}
+ONE, MEMBERS, SMALLER = "one network", {"one network": 1, "ensemble of 5": 5}, 20
 SUPPORT, BOX_SUPPORT = (13.5, 15.3), (LOWEST, 15.6)
 COLUMNS = ("ln q", "gain", "68 %", "95 %", "epistemic", "scatter", "training s", "ms")
 
@@ -119,23 +113,20 @@ def flow_of(pair: str, support: tuple[float, float]) -> Flow:
 
 
 def trained(kind: Kind, pair: str, n: int, seed: int, *, quick: bool) -> Iterator[tuple[str, MassEstimator, float]]:
-    """Name, estimator and seconds of each method; what was trained for one is not trained again for the next."""
+    """Name, estimator and seconds of one network and of an ensemble, of which it is the first member."""
     some = np.random.default_rng(seed).permutation(len(kind.pool))[:n]
     mocks, flow = kind.pool.select(np.sort(some)), flow_of(pair, kind.support)
     training = replace(default_training(flow.embedding), seed=seed, max_updates=60 if quick else 1500, patience=500)
+    seconds = 0.0
     with TemporaryDirectory() as folder:
-        first = 0.0
-        for name, (members, weights) in METHODS.items():
+        for name, members in MEMBERS.items():
             start = process_time()
-            state = Path(folder) / ("dropout" if weights == "dropout" else "plain")
             estimator = train(
-                mocks, flow=flow, support=kind.support, training=training, members=members, weights=weights,
-                checkpoint=state, device="cpu",
+                mocks, flow=flow, support=kind.support, training=training, members=members, checkpoint=folder,
+                device="cpu",
             )  # fmt: skip
-            seconds = process_time() - start
-            shared = 0.0 if weights == "dropout" else first
-            first = first or seconds
-            yield name, estimator, seconds + shared
+            seconds += process_time() - start
+            yield name, estimator, seconds
 
 
 def scores(estimator: MassEstimator, test: Test) -> dict[str, object]:
@@ -184,7 +175,7 @@ def rows(found: list[dict]) -> Iterator[str]:
         for method in found[0][test]:
             each = [one[test][method] for one in found]
             log_q = [np.array(one["ln q"]) for one in each]
-            base = [np.array(one[test].get("exact", one[test]["one network"])["ln q"]) for one in found]
+            base = [np.array(one[test].get("exact", one[test][ONE])["ln q"]) for one in found]
             cells = [test, method, with_error(log_q), with_error([a - b for a, b in zip(log_q, base, strict=True)])]
             if method != "exact":
                 mean = {name: float(np.mean([one[name] for one in each])) for name in COLUMNS[2:]}
@@ -203,7 +194,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1, help="of the clusters, and the first of the trainings")
     parser.add_argument("--seeds", type=int, default=3, help="number of trainings")
     parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--out", type=Path, default=Path("runs/uncertain_weights"))
+    parser.add_argument("--out", type=Path, default=Path("runs/ensembles"))
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
     for kind in given.kinds.split(","):
