@@ -38,7 +38,8 @@ from sbi_clustermass.diagnostics.comparison import JEANS_SETTINGS, ComparisonSet
 from sbi_clustermass.flows import Flow
 from sbi_clustermass.training.defaults import default_training
 
-ONE, MEMBERS, SMALLER = "one network", {"one network": 1, "ensemble of 5": 5}, 20
+ONE, SMALLER = "one network", 20
+MEMBERS = {ONE: 1, "ensemble of 5": 5}
 SUPPORT, BOX_SUPPORT = (13.5, 15.3), (LOWEST, 15.6)
 COLUMNS = ("ln q", "gain", "68 %", "95 %", "epistemic", "scatter", "training s", "ms")
 

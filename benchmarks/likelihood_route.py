@@ -30,6 +30,8 @@ from sbi_clustermass.training.defaults import default_training
 
 SMALLER = 20
 MASSIVE = 14.7  # exact posterior mean [dex] above which clusters are rare in the mass function
+TWIN = "mass+background"  # the clusters of the last two settings
+MODEL = JEANS_SETTINGS[TWIN]
 OBSERVATIONS = 1, 2, 10, 50  # of one cluster
 OBSERVED = 300  # clusters, of masses well inside the support
 ROUTES = "nle_imnn", "nle_moments", "nre_moments"
@@ -43,7 +45,7 @@ HEADER = (
 def setup_of(setting: str, *, seed: int, quick: bool) -> ComparisonSetup:
     """Clusters of a setting."""
     shrink, rule = SMALLER if quick else 1, Training(seed=seed)
-    return clusters_of("mass+background" if setting in OTHER_TABLES else setting, rule, shrink)
+    return clusters_of(TWIN if setting in OTHER_TABLES else setting, rule, shrink)
 
 
 def trained(setup: ComparisonSetup, *, quick: bool) -> Iterator[tuple[str, Posterior, float]]:
@@ -103,8 +105,8 @@ def under_another_prior(setup: ComparisonSetup, *, quick: bool) -> Iterator[str]
     assert setup.exact is not None
     low, high = setup.support
     masses = HaloMassFunction("tinker08", low, high)
-    model, n = JEANS_SETTINGS["mass+background"], len(setup.train_set)
-    mocks = model.simulate(masses.draw(2 * n, seed=setup.training.seed + 1), seed=setup.training.seed + 1)
+    n = len(setup.train_set)
+    mocks = MODEL.simulate(masses.draw(2 * n, seed=setup.training.seed + 1), seed=setup.training.seed + 1)
     tilted = replace(setup, train_set=mocks.select(np.arange(min(n, len(mocks)))))
     truth = setup.test_set.log10_mass
     massive = setup.exact.mean > MASSIVE
@@ -132,7 +134,7 @@ def observed_often(seed: int, n: int) -> tuple[Catalogue, np.ndarray]:
     """Independent observations of n clusters, as many of each, and the true masses of these clusters."""
     most = max(OBSERVATIONS)
     masses = np.sort(FlatMasses(13.8, 15.0).draw(n, seed=seed))
-    found = JEANS_SETTINGS["mass+background"].simulate(np.repeat(masses, most + 10), seed=seed)
+    found = MODEL.simulate(np.repeat(masses, most + 10), seed=seed)
     cluster = np.searchsorted(masses, found.log10_mass)
     enough = np.flatnonzero(np.bincount(cluster, minlength=n) >= most)
     first = np.searchsorted(cluster, enough)
@@ -142,7 +144,7 @@ def observed_often(seed: int, n: int) -> tuple[Catalogue, np.ndarray]:
 def multiplied(each: MassPosteriors, n: int) -> MassPosteriors:
     """Posteriors under a flat prior from the first n observations of each cluster, on a finer grid."""
     grid = each.grid
-    among_selected = each.log_likelihood() - JEANS_SETTINGS["mass+background"].log_selected(grid)
+    among_selected = each.log_likelihood() - MODEL.log_selected(grid)
     summed = among_selected.reshape(-1, max(OBSERVATIONS), len(grid))[:, :n].sum(axis=1)
     fine = np.linspace(grid[0], grid[-1], 16 * len(grid))
     return MassPosteriors.from_log_prob(fine, CubicSpline(grid, summed, axis=1)(fine))
@@ -152,7 +154,7 @@ def products(setup: ComparisonSetup, *, quick: bool) -> Iterator[str]:
     """Lines of the table of several observations of one cluster."""
     observed, truth = observed_often(setup.training.seed + 1, OBSERVED // (SMALLER if quick else 1))
     grid = np.linspace(*setup.support, 256)
-    exact = MassPosteriors.from_log_prob(grid, JEANS_SETTINGS["mass+background"].log_likelihood(observed, grid))
+    exact = MassPosteriors.from_log_prob(grid, MODEL.log_likelihood(observed, grid))
     best = [PosteriorScore.from_posteriors(multiplied(exact, n), truth) for n in OBSERVATIONS]
     yield "| route | observations | below exact [nats] | mean residual [dex] | scatter [dex] | 68 % error |"
     yield "|---|---|---|---|---|---|"
